@@ -1,0 +1,68 @@
+/** Installs RabbitMQ on a Debian-like system for the tests, without letting the package start its own node. */
+
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { findProgram, run } from "./child-process.mjs";
+
+/** Debian's way to say that packages must not start services: read by `invoke-rc.d` and `deb-systemd-invoke`. */
+const policyFile = "/usr/sbin/policy-rc.d";
+const policyMark = "# Written by confluo's tests while they install rabbitmq-server; may be deleted.";
+
+/** @param {NodeJS.ProcessEnv} env */
+export function canInstallWithApt(env) {
+  return process.getuid?.() === 0 && findProgram("apt-get", env) !== undefined;
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+export async function installRabbitMQ(env) {
+  const forbidden = forbidServices();
+  try {
+    // A source that cannot be reached need not be the one that has the package.
+    await aptGet(["update"], env);
+    const { code, output } = await aptGet(
+      ["install", "--yes", "--no-install-recommends", "rabbitmq-server"],
+      env,
+    );
+    if (code !== 0)
+      throw new Error(`apt-get install rabbitmq-server failed with exit code ${code}:\n${output}`);
+  } finally {
+    if (forbidden) rmSync(policyFile, { force: true });
+  }
+  await retireSystemNode(env);
+}
+
+/**
+ * @param {readonly string[]} args
+ * @param {NodeJS.ProcessEnv} env
+ */
+function aptGet(args, env) {
+  return run("apt-get", ["-o", "DPkg::Lock::Timeout=300", "--quiet=2", ...args], {
+    quiet: true,
+    env: { ...env, DEBIAN_FRONTEND: "noninteractive", NEEDRESTART_SUSPEND: "1" },
+  });
+}
+
+/** @returns {boolean} false where the system has a policy of its own, which is then left alone */
+function forbidServices() {
+  if (existsSync(policyFile)) {
+    // Ours, if an earlier run was killed half way.
+    if (!readFileSync(policyFile, "utf8").includes(policyMark)) return false;
+    rmSync(policyFile);
+  }
+  writeFileSync(policyFile, `#!/bin/sh\n${policyMark}\nexit 101\n`, { mode: 0o755, flag: "wx" });
+  return true;
+}
+
+/**
+ * The package has just come with these tests, so nobody else uses its node yet: it shall neither start at the next
+ * boot nor run because a policy of the system's own allowed it.
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function retireSystemNode(env) {
+  const commands = [
+    ["systemctl", "disable", "--now", "rabbitmq-server.service"],
+    ["service", "rabbitmq-server", "stop"],
+  ];
+  for (const [program = "", ...args] of commands) {
+    if (findProgram(program, env) !== undefined) await run(program, args, { quiet: true, env });
+  }
+}

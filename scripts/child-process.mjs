@@ -1,0 +1,90 @@
+/** Running other programs from the scripts, with nothing but Node's own modules. */
+
+import { spawn } from "node:child_process";
+import { constants as access, accessSync, realpathSync } from "node:fs";
+import { constants } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+
+/** The checkout this script belongs to. */
+export const root = dirname(import.meta.dirname);
+
+/**
+ * Whether a module is the program that was started, not one that was imported.
+ * @param {string} filename `import.meta.filename` of the module that asks.
+ */
+export function isProgram(filename) {
+  return process.argv[1] !== undefined && realpathSync(process.argv[1]) === filename;
+}
+
+/**
+ * Does the work of a script; a failure is told without a stack, since it is the user's business, not a bug's.
+ * @param {() => Promise<number | void>} work Resolves with an exit code, if not 0.
+ */
+export async function runScript(work) {
+  try {
+    process.exitCode = (await work()) ?? 0;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exitCode = 1;
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {string | undefined} where the program lies, if `PATH` leads to it
+ */
+export function findProgram(name, env) {
+  return (env.PATH ?? "")
+    .split(delimiter)
+    .filter((folder) => folder !== "")
+    .map((folder) => join(folder, name))
+    .find(isExecutable);
+}
+
+/** @param {string} file */
+function isExecutable(file) {
+  try {
+    accessSync(file, access.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Runs a program to its end. SIGINT and SIGTERM are handed on to it instead of ending this process, so that
+ * whoever awaits this can still clean up.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ env?: NodeJS.ProcessEnv, quiet?: boolean }} [options] `quiet`: keep the output to oneself.
+ * @returns {Promise<{ code: number, output: string }>} `code` is 128 + n after signal n, as in a shell; `output`
+ *   is empty unless quiet.
+ */
+export function run(command, args, { env = process.env, quiet = false } = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env,
+      stdio: quiet ? ["ignore", "pipe", "pipe"] : "inherit",
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    }
+    /** @param {NodeJS.Signals} signal */
+    const handOn = (signal) => child.kill(signal);
+    process.on("SIGINT", handOn).on("SIGTERM", handOn);
+    const release = () => process.off("SIGINT", handOn).off("SIGTERM", handOn);
+    child.once("error", (error) => {
+      release();
+      reject(error);
+    });
+    child.once("close", (code, signal) => {
+      release();
+      resolve({ code: signal === null ? (code ?? 1) : 128 + constants.signals[signal], output });
+    });
+  });
+}

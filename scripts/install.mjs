@@ -1,0 +1,75 @@
+/** Installs the dependencies where they are missing or differ from `package-lock.json`. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { isProgram, root, run, runScript } from "./child-process.mjs";
+
+/**
+ * @typedef {{ version?: string, integrity?: string, optional?: boolean, link?: boolean }} LockedPackage
+ * @typedef {Record<string, LockedPackage>} LockedPackages
+ */
+
+/** Makes `node_modules` what `package-lock.json` says. Prints one line when there is something to install. */
+export async function ensureInstalled() {
+  requireNode(20, 19);
+  const reason = whyInstall();
+  if (reason === undefined) return;
+  const command = existsSync(join(root, "package-lock.json")) ? "ci" : "install";
+  console.log(`Installing dependencies with npm ${command}: ${reason}.`);
+  // With NODE_ENV=production npm would leave out what the tests need.
+  const options = ["--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
+  const { code, output } = await runNpm([command, ...options]);
+  if (code === 0) return;
+  console.error(output);
+  throw new Error(`npm ${command} failed with exit code ${code}.`);
+}
+
+/** @param {readonly string[]} args */
+function runNpm(args) {
+  const npm = process.env.npm_execpath;
+  const started = npm?.endsWith("npm-cli.js") === true;
+  return started ? run(process.execPath, [npm, ...args], { quiet: true }) : run("npm", args, { quiet: true });
+}
+
+/** @returns {string | undefined} what is wrong with `node_modules`, if anything is. */
+function whyInstall() {
+  const wanted = readPackages(join(root, "package-lock.json"));
+  // npm's own record of what it put there, by `npm ci` and by `npm install` alike.
+  const installed = readPackages(join(root, "node_modules", ".package-lock.json"));
+  if (installed === undefined) return "they are missing";
+  if (wanted === undefined) return undefined;
+  for (const [path, locked] of Object.entries(wanted)) {
+    if (path === "" || locked.link === true) continue;
+    const found = installed[path];
+    // Optional packages for other platforms are locked, not installed.
+    if (found === undefined && locked.optional === true) continue;
+    if (found?.version !== locked.version || found?.integrity !== locked.integrity) {
+      return `package-lock.json asks for ${path.replace("node_modules/", "")} ${locked.version}`;
+    }
+    if (!existsSync(join(root, path))) return `${path} is missing`;
+  }
+  return undefined;
+}
+
+/**
+ * @param {string} file
+ * @returns {LockedPackages | undefined}
+ */
+function readPackages(file) {
+  if (!existsSync(file)) return undefined;
+  return JSON.parse(readFileSync(file, "utf8")).packages;
+}
+
+/**
+ * @param {number} major
+ * @param {number} minor
+ */
+function requireNode(major, minor) {
+  const [hasMajor = 0, hasMinor = 0] = process.versions.node.split(".").map(Number);
+  if (hasMajor > major || (hasMajor === major && hasMinor >= minor)) return;
+  throw new Error(
+    `Node ${process.versions.node} is too old for confluo: it needs ${major}.${minor} or later.`,
+  );
+}
+
+if (isProgram(import.meta.filename)) await runScript(ensureInstalled);

@@ -1,0 +1,176 @@
+/** A RabbitMQ node of one's own from an installed RabbitMQ, apart from the system's node in every respect. */
+
+import { randomBytes } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { availableParallelism, tmpdir } from "node:os";
+import { basename, delimiter, dirname, join } from "node:path";
+import { waitForBroker } from "./amqp-greeting.mjs";
+import { startGuarded } from "./broker-guard.mjs";
+
+/** Where RabbitMQ's start script may lie, apart from `PATH`. */
+const usualFolders = [
+  "/usr/lib/rabbitmq/bin", // Debian, Ubuntu, Red Hat
+  "/opt/homebrew/sbin", // Homebrew on Apple silicon
+  "/usr/local/sbin", // Homebrew on Intel
+  "/opt/rabbitmq/sbin", // RabbitMQ's container image
+];
+
+const startTimeoutMs = 60_000;
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @param {readonly string[]} [folders]
+ * @returns {string | undefined} the start script of an installed RabbitMQ
+ */
+export function findRabbitMQ(env, folders = usualFolders) {
+  const searched = (env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
+  if (env.RABBITMQ_HOME) searched.unshift(join(env.RABBITMQ_HOME, "sbin"));
+  for (const folder of [...searched, ...folders]) {
+    const file = join(folder, "rabbitmq-server");
+    if (!existsSync(file)) continue;
+    const script = realpathSync(file);
+    // Packages put a wrapper of that name in PATH which switches to the system node's user, folders and cookie.
+    // The script itself has its siblings beside it.
+    if (basename(script) === "rabbitmq-server" && existsSync(join(dirname(script), "rabbitmq-env")))
+      return script;
+  }
+  return undefined;
+}
+
+/**
+ * @param {string} script as found by `findRabbitMQ`
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Promise<import("./broker-guard.mjs").StartedBroker>}
+ */
+export async function startPrivateNode(script, env) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(script, env);
+    } catch (error) {
+      // A port that was free a moment ago can be taken by now.
+      const portTaken = /eaddrinuse|address already in use|port \d+ .*in use/i.test(String(error));
+      if (!portTaken || attempt === 3) throw error;
+    }
+  }
+}
+
+/**
+ * @param {string} script
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function startOnce(script, env) {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "confluo-broker-")));
+  const [port = 0, distributionPort = 0, epmdPort = 0] = await findFreePorts(3);
+  const guard = startGuarded({
+    command: script,
+    args: [],
+    folder,
+    env: prepare(folder, env, { port, distributionPort, epmdPort }),
+    outputFile: join(folder, "log", "output.log"),
+    epmdPort,
+  });
+  const url = `amqp://127.0.0.1:${port}`;
+  try {
+    const greeting = await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
+    return { url, greeting, stop: guard.stop };
+  } catch (cause) {
+    const why = guard.ended.aborted
+      ? `ended with ${guard.ended.reason.message}`
+      : `gave no answer on ${url}: ${cause}`;
+    const log = readLogTail(join(folder, "log"));
+    await guard.stop();
+    throw new Error(`A private RabbitMQ node (${script}) ${why}.\nThe end of its log:\n${log}`, { cause });
+  }
+}
+
+/**
+ * Lays out the node's folder.
+ * @param {string} folder
+ * @param {NodeJS.ProcessEnv} env
+ * @param {{ port: number, distributionPort: number, epmdPort: number }} ports
+ * @returns {Record<string, string>} the node's environment, all of it: nothing of a user's settings leaks in
+ */
+function prepare(folder, env, { port, distributionPort, epmdPort }) {
+  for (const name of ["home", "log", "mnesia", "conf.d"]) mkdirSync(join(folder, name));
+  writeFileSync(join(folder, "home", ".erlang.cookie"), randomBytes(16).toString("hex"), { mode: 0o400 });
+  writeFileSync(join(folder, "enabled_plugins"), "[].\n");
+  writeFileSync(
+    join(folder, "rabbitmq.conf"),
+    [
+      `listeners.tcp.1 = 127.0.0.1:${port}`,
+      "num_acceptors.tcp = 2",
+      "vm_memory_high_watermark.absolute = 1GiB",
+      "disk_free_limit.absolute = 50MB",
+      "",
+    ].join("\n"),
+  );
+  const schedulers = Math.min(2, availableParallelism());
+  return {
+    HOME: join(folder, "home"),
+    // Homebrew's RabbitMQ looks for `erl` there.
+    PATH: [env.PATH, "/usr/bin", "/bin", "/opt/homebrew/bin", "/usr/local/bin"]
+      .filter(Boolean)
+      .join(delimiter),
+    LANG: "C.UTF-8",
+    LC_ALL: "C.UTF-8",
+    RABBITMQ_NODENAME: `confluo-${randomBytes(4).toString("hex")}@localhost`,
+    RABBITMQ_CONF_ENV_FILE: join(folder, "rabbitmq-env.conf"),
+    RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
+    RABBITMQ_CONFIG_FILES: join(folder, "conf.d"),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, "advanced.config"),
+    RABBITMQ_GENERATED_CONFIG_DIR: join(folder, "generated"),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "enabled_plugins"),
+    RABBITMQ_MNESIA_BASE: join(folder, "mnesia"),
+    RABBITMQ_LOG_BASE: join(folder, "log"),
+    RABBITMQ_DIST_PORT: String(distributionPort),
+    RABBITMQ_SCHEDULER_BIND_TYPE: "u",
+    // The script then becomes the broker instead of minding it, so that its pid is the broker's.
+    RABBITMQ_ALLOW_INPUT: "1",
+    RABBITMQ_SERVER_START_ARGS: "-noinput",
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `+S ${schedulers}:${schedulers} -kernel inet_dist_use_interface {127,0,0,1}`,
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: "127.0.0.1",
+    ERL_EPMD_RELAXED_COMMAND_CHECK: "1", // lets it be stopped although a node was registered
+  };
+}
+
+/**
+ * @param {number} count
+ * @returns {Promise<number[]>}
+ */
+async function findFreePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports = await Promise.all(
+    servers.map(
+      (server) =>
+        /** @type {Promise<number>} */ (
+          new Promise((resolve, reject) => {
+            server.once("error", reject);
+            server.listen({ host: "127.0.0.1", port: 0 }, () => {
+              const address = server.address();
+              resolve(typeof address === "object" && address !== null ? address.port : 0);
+            });
+          })
+        ),
+    ),
+  );
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+/** @param {string} folder */
+function readLogTail(folder) {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".log"))
+    .map((name) => readFileSync(join(folder, name), "utf8").trimEnd().split("\n").slice(-20).join("\n"))
+    .join("\n");
+}

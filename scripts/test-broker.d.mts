@@ -1,0 +1,17 @@
+/** The types of `test-broker.mjs`, for the tests. */
+
+export interface TestBroker {
+  readonly url: string;
+  readonly version: string;
+  readonly description: string;
+  readonly kind: "given" | "private-node" | "container";
+  stop(): Promise<void>;
+}
+
+export interface TestBrokerOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly folders?: readonly string[];
+  readonly log?: (line: string) => void;
+}
+
+export function startTestBroker(options?: TestBrokerOptions): Promise<TestBroker>;

@@ -1,0 +1,120 @@
+/**
+ * A RabbitMQ broker for the tests, got in the first of these ways that works:
+ *
+ * 1. `CONFLUO_TEST_BROKER` names one (a URL, or several separated by commas);
+ * 2. RabbitMQ is installed: a private node of it, apart from the system's own;
+ * 3. Docker runs: a container;
+ * 4. root on a Debian-like system: RabbitMQ is installed, then as 2.
+ *
+ * A broker that was not started here is never stopped or changed.
+ */
+
+import { waitForBroker } from "./amqp-greeting.mjs";
+import { canInstallWithApt, installRabbitMQ } from "./apt.mjs";
+import { startContainer, whyNoDocker } from "./container.mjs";
+import { findRabbitMQ, startPrivateNode } from "./private-node.mjs";
+
+/**
+ * @typedef {object} TestBroker
+ * @property {string} url As given, or of the broker that was started.
+ * @property {string} version Such as `3.13.7`.
+ * @property {string} description One line for people.
+ * @property {"given" | "private-node" | "container"} kind
+ * @property {() => Promise<void>} stop Resolves once nothing is left of what was started here; may be called again.
+ *
+ * @typedef {object} TestBrokerOptions
+ * @property {NodeJS.ProcessEnv} [env] Default: this process's.
+ * @property {readonly string[]} [folders] Where to look for RabbitMQ apart from `PATH`. Default: the usual ones.
+ * @property {(line: string) => void} [log] Told about what takes long. Default: `console.log`.
+ */
+
+const givenTimeoutMs = 20_000;
+
+/**
+ * Also when nobody calls `stop()`, a broker that was started ends with this process, however that ends.
+ * @param {TestBrokerOptions} [options]
+ * @returns {Promise<TestBroker>}
+ */
+export async function startTestBroker({ env = process.env, folders, log = console.log } = {}) {
+  if (env.CONFLUO_TEST_BROKER) return useGiven(env.CONFLUO_TEST_BROKER);
+  const installed = findRabbitMQ(env, folders);
+  if (installed !== undefined) return describe("private-node", () => startPrivateNode(installed, env));
+  const noDocker = await whyNoDocker(env);
+  if (noDocker === undefined) return describe("container", () => startContainer(env, log));
+  if (!canInstallWithApt(env)) throw new Error(explainWays(noDocker));
+  log("Installing rabbitmq-server with apt-get: there is neither RabbitMQ nor Docker.");
+  await installRabbitMQ(env);
+  const script = findRabbitMQ(env, folders);
+  if (script === undefined)
+    throw new Error("The package rabbitmq-server was installed, yet its start script is missing.");
+  return describe("private-node", () => startPrivateNode(script, env));
+}
+
+/**
+ * @param {string} given
+ * @returns {Promise<TestBroker>}
+ */
+async function useGiven(given) {
+  const urls = given.split(",").map((url) => url.trim());
+  for (const url of urls) {
+    if (/^amqps?:$/.test(URL.canParse(url) ? new URL(url).protocol : "")) continue;
+    throw new Error(`CONFLUO_TEST_BROKER holds ${JSON.stringify(url)}: expected an amqp:// or amqps:// URL.`);
+  }
+  const settled = new AbortController();
+  try {
+    const { product, version } = await Promise.any(
+      urls.map((url) => waitForBroker(url, { timeoutMs: givenTimeoutMs, signal: settled.signal })),
+    );
+    const shown = urls.map(hideCredentials).join(",");
+    return {
+      url: given,
+      version,
+      description: `${product} ${version}, given by CONFLUO_TEST_BROKER, ${shown}`,
+      kind: "given",
+      stop: async () => undefined,
+    };
+  } catch (cause) {
+    const reasons = cause instanceof AggregateError ? cause.errors.map(String).join("; ") : String(cause);
+    const shown = urls.map(hideCredentials).join(",");
+    throw new Error(`CONFLUO_TEST_BROKER names ${shown}, where no broker answered in 20 s: ${reasons}`, {
+      cause,
+    });
+  } finally {
+    settled.abort();
+  }
+}
+
+/**
+ * @param {"private-node" | "container"} kind
+ * @param {() => Promise<import("./broker-guard.mjs").StartedBroker>} start
+ * @returns {Promise<TestBroker>}
+ */
+async function describe(kind, start) {
+  const startedAt = performance.now();
+  const { url, greeting, stop } = await start();
+  const { product, version } = greeting;
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const noun = kind === "container" ? "Docker container" : "private node";
+  const description = `${product} ${version}, ${noun}, ${url}, started in ${seconds} s`;
+  return { url, version, description, kind, stop };
+}
+
+/** @param {string} address */
+function hideCredentials(address) {
+  const url = new URL(address);
+  url.username = "";
+  url.password = "";
+  return url.href;
+}
+
+/** @param {string} noDocker */
+function explainWays(noDocker) {
+  return [
+    "No RabbitMQ broker to test against. Any one of these will do:",
+    "- name one that runs: CONFLUO_TEST_BROKER=amqp://guest:guest@localhost:5672 npm test",
+    "- install RabbitMQ: `sudo apt-get install rabbitmq-server` (Debian, Ubuntu) or `brew install rabbitmq` (macOS);",
+    "  it need not run, the tests start a private node of it",
+    `- start Docker: the tests then start a container (now: ${noDocker})`,
+    "Tests that need no broker: npm run test:unit",
+  ].join("\n");
+}

@@ -1,0 +1,199 @@
+/** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
+
+import { messageIds, newInstanceId } from "./core/identity.ts";
+import { consoleLogger, type Logger } from "./core/logger.ts";
+import { ConfluoError, invalidArgument, show } from "./errors.ts";
+import { checkName } from "./protocol/address.ts";
+import { Namespace } from "./protocol/topology.ts";
+import { Hub } from "./transport/lanes/hub.ts";
+import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
+import { type BrokerUrl, parseBrokerUrl } from "./transport/rabbitmq/broker-url.ts";
+import type { TlsOptions } from "./transport/rabbitmq/connection.ts";
+import type { Transport } from "./transport/transport.ts";
+import type { QueueInfo, Wire } from "./transport/wire.ts";
+
+export type { Message, Properties } from "./protocol/message.ts";
+export type { TlsOptions } from "./transport/rabbitmq/connection.ts";
+export type { QueueInfo, Wire, WireDelivery } from "./transport/wire.ts";
+
+/** A broker's address: an `amqp://` or `amqps://` URL, several of one cluster, `"memory:"`, or a shared {@link Broker}. */
+export type BrokerAddress = string | readonly string[] | Broker;
+
+/** Options of a {@link Broker}. */
+export interface BrokerOptions {
+  /** Prefix of everything at the broker: services meet only within one. Default: `"confluo"`. */
+  readonly namespace?: string;
+  /** For `amqps://`: what Node's `tls.connect` takes, and how to authenticate. */
+  readonly tls?: TlsOptions;
+  /**
+   * The largest body, in bytes. Default: 16,777,216 (16 MiB), what RabbitMQ 4 takes unless its `max_message_size`
+   * says otherwise.
+   */
+  readonly maxBodyBytes?: number;
+  /** Where lines about the connection go. Default: warnings and errors on standard error. */
+  readonly logger?: Logger;
+}
+
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
+
+/**
+ * A broker that services of one process share: one pair of connections for all of them, opened with the first
+ * `connect` and closed with the last `shutdown`. `new Broker("memory:")` is a private embedded broker, for a test.
+ *
+ * @example
+ * const broker = new Broker("amqp://localhost", { namespace: "shop" });
+ * await Promise.all([orders.connect(broker), mail.connect(broker)]);
+ * @throws `INVALID_ARGUMENT` for an address or option that is not valid.
+ */
+export class Broker {
+  /** The address, without credentials. */
+  readonly description: string;
+  readonly namespace: string;
+  readonly maxBodyBytes: number;
+  readonly #hub: Hub;
+  readonly #open: (signal: AbortSignal) => Promise<Wire>;
+
+  constructor(address: string | readonly string[], options: BrokerOptions = {}) {
+    const { namespace = "confluo", maxBodyBytes = MAX_BODY_BYTES, tls, logger = consoleLogger } = options;
+    this.namespace = checkName(namespace, "namespace");
+    if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 1) {
+      throw invalidArgument("maxBodyBytes", "a whole number of bytes, 1 or more", maxBodyBytes);
+    }
+    this.maxBodyBytes = maxBodyBytes;
+    const urls = typeof address === "string" ? [address] : address;
+    if (!Array.isArray(urls) || urls.length === 0 || urls.some((url) => typeof url !== "string")) {
+      throw invalidArgument("A broker address", "a URL or a list of URLs", address);
+    }
+    if (urls.some(isMemory)) {
+      if (urls.length > 1)
+        throw invalidArgument("A list of addresses", "amqp: and amqps: URLs only", "memory:");
+      this.description = "memory:";
+      const embedded = new EmbeddedBroker({ maxMessageBytes: maxBodyBytes });
+      this.#open = () => Promise.resolve(embedded.connect());
+    } else {
+      const nodes = urls.map(parseBrokerUrl);
+      this.description = nodes.map(({ shown }) => shown).join(", ");
+      this.#open = (signal) => openRabbit(nodes, tls, maxBodyBytes, signal);
+    }
+    const { warn, info } = { warn: logger.warn.bind(logger), info: logger.info.bind(logger) };
+    this.#hub = new Hub({
+      description: this.description,
+      namespace: new Namespace(namespace),
+      open: this.#open,
+      newId: messageIds(newInstanceId()),
+      warn,
+      info,
+    });
+  }
+
+  /** @internal What services join. */
+  get transport(): Transport {
+    return this.#hub;
+  }
+
+  /**
+   * Depth and consumers of a queue by its full name, such as `confluo.orders.dead`; `undefined` if there is none.
+   * For tests and tools: it opens a connection for the question.
+   *
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CANCELLED`.
+   */
+  async queue(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<QueueInfo | undefined> {
+    const wire = await this.open(options);
+    try {
+      return await wire.inspectQueue(name);
+    } finally {
+      await wire.close();
+    }
+  }
+
+  /**
+   * A plain AMQP client on this broker, without confluo's lanes, namespaces and promises: for tests and tools that look
+   * from outside. Its shape follows confluo's needs and may change before 1.0.
+   *
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CANCELLED`.
+   */
+  async open({ signal }: { readonly signal?: AbortSignal } = {}): Promise<Wire> {
+    return this.#open(signal ?? new AbortController().signal);
+  }
+}
+
+function isMemory(url: string): boolean {
+  return url === "memory:" || url.startsWith("memory://");
+}
+
+// Loaded when it is needed: the embedded broker does without an AMQP client.
+async function openRabbit(
+  nodes: readonly BrokerUrl[],
+  tls: TlsOptions | undefined,
+  maxMessageBytes: number,
+  signal: AbortSignal,
+): Promise<Wire> {
+  const { openRabbitWire } = await import("./transport/rabbitmq/rabbit-wire.ts");
+  // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
+  const urls = nodes
+    .map((node) => ({ node, at: Math.random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ node }) => node);
+  return openRabbitWire({ urls, tls, maxMessageBytes, connectionName: `confluo ${process.pid}` }, signal);
+}
+
+const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;
+
+/**
+ * The embedded broker on which the services of a process meet. It hangs on `globalThis`, so that they also meet when
+ * the process holds two copies of this package.
+ */
+export function sharedEmbeddedBroker(): Broker {
+  const holder = globalThis as { [shared]?: Broker };
+  holder[shared] ??= new Broker("memory:");
+  return holder[shared];
+}
+
+/** Whether a value is a {@link Broker}, of whichever copy of the package. */
+export function isBroker(value: unknown): value is Broker {
+  return typeof value === "object" && value !== null && "transport" in value && "maxBodyBytes" in value;
+}
+
+/**
+ * The broker for an address: given, else from `CONFLUO_BROKER`, else embedded.
+ *
+ * @throws `NO_BROKER_ADDRESS` when there is none and `NODE_ENV` is `production`; `INVALID_ARGUMENT`.
+ */
+export function resolveBroker(address: BrokerAddress | undefined, logger: Logger): Broker {
+  if (isBroker(address)) return address;
+  const from = address ?? fromEnvironment();
+  if (from !== undefined) {
+    if (typeof from === "string" && isMemory(from)) return sharedEmbeddedBroker();
+    return new Broker(from, { logger });
+  }
+  if (process.env.NODE_ENV === "production") {
+    throw new ConfluoError(
+      "NO_BROKER_ADDRESS",
+      "No broker address was given and NODE_ENV is production: set CONFLUO_BROKER=amqp://… or pass an address to " +
+        'connect(). If the embedded broker is really meant, say connect("memory:").',
+    );
+  }
+  announceEmbedded(logger);
+  return sharedEmbeddedBroker();
+}
+
+function fromEnvironment(): string | readonly string[] | undefined {
+  const value = process.env.CONFLUO_BROKER?.trim();
+  if (value === undefined || value === "") return undefined;
+  const urls = value.split(",").map((url) => url.trim());
+  if (urls.some((url) => url === ""))
+    throw invalidArgument("CONFLUO_BROKER", "a URL or URLs with commas between", show(value));
+  return urls.length === 1 ? (urls[0] as string) : urls;
+}
+
+const announced: unique symbol = Symbol.for("confluo.embedded.announced") as never;
+
+function announceEmbedded(logger: Logger): void {
+  const holder = globalThis as { [announced]?: true };
+  if (holder[announced]) return;
+  holder[announced] = true;
+  logger.info(
+    {},
+    "No broker address given: services meet on the embedded broker inside this process (set CONFLUO_BROKER to use RabbitMQ).",
+  );
+}

@@ -1,0 +1,134 @@
+/** The contract of a command: what one service takes and answers on one path. */
+
+import { invalidArgument } from "../errors.ts";
+import {
+  type CheckedErrors,
+  checkErrors,
+  type DeclaredErrors,
+  type ErrorMethods,
+  errorMethods,
+  type NoErrors,
+} from "./declared-errors.ts";
+import { bindPath, checkPath, type PathValues } from "./path.ts";
+import { type AnySchema, checkSchema } from "./schema.ts";
+
+/** Any contract of a command, as plain data: what the verbs accept, from this copy of the package or another. */
+export interface AnyCommand {
+  readonly kind: "command";
+  /** The service that handles it. */
+  readonly service: string;
+  /** Concrete, or with `:name` segments. */
+  readonly path: string;
+  /** The path with its parameters, where `path` came from `.at()`. */
+  readonly pattern?: string | undefined;
+  readonly input?: AnySchema | undefined;
+  readonly output?: AnySchema | undefined;
+  readonly errors?: DeclaredErrors | undefined;
+}
+
+/** What a command takes, answers and refuses with. Whatever is left out is not validated and typed `unknown`. */
+export interface CommandDefinition<Input, Output, Errors> {
+  /** Schema of the body. The caller passes its input type, the handler gets its output type. */
+  readonly input?: Input;
+  /** Schema of the answer. The handler returns its input type, the caller gets its output type. */
+  readonly output?: Output;
+  /** Errors that the handler may throw and the caller can tell apart, by code. */
+  readonly errors?: Errors;
+}
+
+/** A command addressed with `.at()`: its path is concrete. */
+export interface BoundCommand<Pattern extends string, Input, Output, Errors> extends ErrorMethods<Errors> {
+  readonly kind: "command";
+  readonly service: string;
+  readonly path: string;
+  readonly pattern: Pattern;
+  readonly input: Input;
+  readonly output: Output;
+  readonly errors: Errors;
+}
+
+/** A command as {@link command} declares it: a frozen value. */
+export interface CommandContract<
+  Path extends string,
+  Input = undefined,
+  Output = undefined,
+  Errors = NoErrors,
+> extends ErrorMethods<Errors> {
+  readonly kind: "command";
+  readonly service: string;
+  readonly path: Path;
+  readonly input: Input;
+  readonly output: Output;
+  readonly errors: Errors;
+  /**
+   * The same command with values for the parameters of its path.
+   *
+   * @example await service.call(getOrder.at({ id: 7 }));
+   * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, no string or finite number, or that
+   * contains `/` or `?`.
+   */
+  at(values: PathValues<Path>): BoundCommand<Path, Input, Output, Errors>;
+}
+
+/**
+ * Declares a command: a plain value that `route`, `call` and `send` accept wherever a path is, and from which the
+ * types on both sides flow. The wire carries the schemas' input types; the receiving side transforms.
+ *
+ * @example
+ * export const charge = command("billing", "/charge", {
+ *   input: z.object({ amount: z.number() }),
+ *   output: z.object({ receipt: z.string() }),
+ *   errors: { CARD_DECLINED: { status: 402, data: z.object({ reason: z.string() }) } },
+ * });
+ * billing.route(charge, async ({ body }) => ({ receipt: await book(body.amount) }));
+ * const { body } = await shop.call(charge, { amount: 5 });
+ * @throws `INVALID_ARGUMENT` for an empty service or path, a `?` in the path, a parameter that is no `:name` or
+ * occurs twice, something else than a Standard Schema, or an error whose code is one of confluo's own.
+ */
+export function command<
+  const Path extends string,
+  Input extends AnySchema | undefined = undefined,
+  Output extends AnySchema | undefined = undefined,
+  Errors extends DeclaredErrors & CheckedErrors<Errors> = NoErrors,
+>(
+  service: string,
+  path: Path,
+  definition: CommandDefinition<Input, Output, Errors> = {},
+): CommandContract<Path, Input, Output, Errors> {
+  const { input, output, errors = {} } = definition;
+  checkCommand({ kind: "command", service, path, input, output, errors });
+  const shared = {
+    kind: "command",
+    service,
+    input: input as Input,
+    output: output as Output,
+    errors: Object.freeze({ ...errors }) as Errors,
+  } as const;
+  const methods = errorMethods(shared.errors, `${path} of ${service}`);
+  return Object.freeze({
+    ...shared,
+    ...methods,
+    path,
+    at: (values: PathValues<Path>) =>
+      Object.freeze({ ...shared, ...methods, path: bindPath(path, values), pattern: path }),
+  });
+}
+
+/**
+ * Checks that a value is the contract of a command, be it plain data.
+ *
+ * @throws `INVALID_ARGUMENT` for what {@link command} refuses, and for anything that is no command.
+ */
+export function checkCommand(value: unknown): asserts value is AnyCommand {
+  if (typeof value !== "object" || value === null || (value as Partial<AnyCommand>).kind !== "command") {
+    throw invalidArgument("a command", "a contract made by command(), or its data", value);
+  }
+  const { service, path, pattern, input, output, errors } = value as Partial<AnyCommand>;
+  if (typeof service !== "string" || service === "") {
+    throw invalidArgument("the service of a command", "a non-empty string", service);
+  }
+  checkPath(path, pattern);
+  checkSchema(`the input of ${path}`, input);
+  checkSchema(`the output of ${path}`, output);
+  if (errors !== undefined) checkErrors(errors);
+}

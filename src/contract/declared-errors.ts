@@ -1,0 +1,172 @@
+/** Declared errors: the refusals that belong to a contract, typed from the handler that throws to the caller. */
+
+import {
+  type ConfluoError,
+  type ErrorCode,
+  invalidArgument,
+  isConfluoError,
+  isErrorCode,
+  ServiceError,
+} from "../errors.ts";
+import {
+  type AnySchema,
+  checkSchema,
+  isSchema,
+  type SchemaInput,
+  type SchemaOutput,
+  validateWith,
+} from "./schema.ts";
+
+/** A declared error with a status of its own. */
+export interface ErrorDeclaration {
+  /** 400 to 599. Default: 422, understood and refused. */
+  readonly status?: number | undefined;
+  /** Schema of what the error carries. Default: none, the data is `unknown`. */
+  readonly data?: AnySchema | undefined;
+}
+
+/** Declared errors by code: each the schema of its data, or a status and perhaps a schema. */
+export type DeclaredErrors = Readonly<Record<string, AnySchema | ErrorDeclaration>>;
+
+/** No declared errors. */
+export type NoErrors = { readonly [Code in never]: never };
+
+/**
+ * What declared errors have to be, as the constraint of their own type: each a schema or a declaration, none with
+ * a code of confluo's own or a field that a declaration does not have. The compile error says which.
+ */
+export type CheckedErrors<Errors> = {
+  readonly [Code in keyof Errors]: Code extends ErrorCode
+    ? `${Code} is a code of confluo's own: choose another`
+    : Errors[Code] extends AnySchema
+      ? unknown
+      : Errors[Code] extends ErrorDeclaration
+        ? UnknownFields<Exclude<keyof Errors[Code] & string, keyof ErrorDeclaration>>
+        : AnySchema | ErrorDeclaration;
+};
+
+type UnknownFields<Names extends string> = {
+  readonly [Name in Names]: `a declared error has no ${Name}, only status and data`;
+};
+
+type DataSchema<Declared> = Declared extends AnySchema
+  ? Declared
+  : Declared extends { readonly data: infer Schema }
+    ? Schema
+    : undefined;
+
+/** What a declared error is made with: code, data (may be left out if it may be `undefined`), message. */
+export type ErrorArguments<Errors, Code extends keyof Errors> =
+  undefined extends SchemaInput<DataSchema<Errors[Code]>>
+    ? [data?: SchemaInput<DataSchema<Errors[Code]>>, message?: string]
+    : [data: SchemaInput<DataSchema<Errors[Code]>>, message?: string];
+
+/** A declared error as it is caught: `code` tells which, `data` is typed by its schema. */
+export interface DeclaredError<Code extends string, Data> extends ConfluoError<Code> {
+  readonly data: Data;
+}
+
+/** The declared errors of a contract, as a union that `switch (error.code)` tells apart. */
+export type DeclaredErrorOf<Errors> = {
+  readonly [Code in keyof Errors & string]: DeclaredError<Code, SchemaOutput<DataSchema<Errors[Code]>>>;
+}[keyof Errors & string];
+
+/** What a contract does with its declared errors. */
+export interface ErrorMethods<Errors> {
+  /**
+   * Makes a declared error for a handler to throw. The data is not validated here: the caller's side does that.
+   * `message` defaults to one that names the code and the contract.
+   *
+   * @example throw charge.error("CARD_DECLINED", { reason: "expired" });
+   * @throws `INVALID_ARGUMENT` for a code that the contract does not declare.
+   */
+  error<Code extends keyof Errors & string>(
+    code: Code,
+    ...rest: ErrorArguments<Errors, Code>
+  ): ServiceError<Code>;
+
+  /**
+   * Whether an error is one that this contract declares: by its code, so it tells nothing about which of two
+   * contracts with one code was called. On the caller's side the data was transformed by the schema, or is as it
+   * came if it did not satisfy the schema; on an error just made by {@link error} it is as given.
+   *
+   * @example if (charge.isError(error)) switch (error.code) { case "CARD_DECLINED": show(error.data.reason); }
+   */
+  isError(error: unknown): error is DeclaredErrorOf<Errors>;
+}
+
+/** The methods of a contract's declared errors. `origin` names the contract in messages. */
+export function errorMethods<Errors extends DeclaredErrors>(
+  errors: Errors,
+  origin: string,
+): ErrorMethods<Errors> {
+  return {
+    error: (code, ...[data, message = `${origin} refused with ${code}`]) => {
+      const declared = Object.hasOwn(errors, code) ? errors[code] : undefined;
+      if (declared === undefined) {
+        throw invalidArgument("the code of a declared error", `one that ${origin} declares`, code);
+      }
+      return new ServiceError(message, { code, data, status: statusOf(declared) });
+    },
+    isError: (error): error is DeclaredErrorOf<Errors> =>
+      isConfluoError(error) && Object.hasOwn(errors, error.code),
+  };
+}
+
+/**
+ * Transforms the data of an error reply by the schema that the contract declares for its code. Never throws:
+ * without a schema, and where the data does not satisfy it, the data stays as it came.
+ */
+export async function parseErrorData(
+  contract: { readonly errors?: DeclaredErrors | undefined },
+  code: string,
+  data: unknown,
+): Promise<unknown> {
+  const { errors } = contract;
+  const declared = errors !== undefined && Object.hasOwn(errors, code) ? errors[code] : undefined;
+  const schema = isSchema(declared) ? declared : declared?.data;
+  if (schema === undefined) return data;
+  const result = await validateWith(schema, data);
+  return result.issues ? data : result.value;
+}
+
+/**
+ * Checks the declared errors of a contract.
+ *
+ * @throws `INVALID_ARGUMENT` for a code of confluo's own, an empty code, or a declaration that is neither a schema
+ * nor `{ status, data }`.
+ */
+export function checkErrors(errors: unknown): void {
+  if (typeof errors !== "object" || errors === null) {
+    throw invalidArgument("the declared errors of a command", "an object of codes", errors);
+  }
+  for (const [code, declared] of Object.entries(errors)) {
+    if (code === "" || isErrorCode(code)) {
+      throw invalidArgument("the code of a declared error", "a code of your own, none of confluo's", code);
+    }
+    if (!isSchema(declared)) checkDeclaration(code, declared);
+  }
+}
+
+function checkDeclaration(code: string, declared: unknown): void {
+  if (typeof declared !== "object" || declared === null || "~standard" in declared) {
+    throw invalidArgument(`the declared error ${code}`, "a Standard Schema or { status, data }", declared);
+  }
+  const { status, data, ...others } = declared as ErrorDeclaration;
+  const unknown = Object.keys(others)[0];
+  if (unknown !== undefined) {
+    throw invalidArgument(`a field of the declared error ${code}`, "status or data", unknown);
+  }
+  if (status !== undefined && (!Number.isInteger(status) || status < 400 || status > 599)) {
+    throw invalidArgument(
+      `the status of the declared error ${code}`,
+      "a whole number from 400 to 599",
+      status,
+    );
+  }
+  checkSchema(`the data of the declared error ${code}`, data);
+}
+
+function statusOf(declared: AnySchema | ErrorDeclaration): number {
+  return (isSchema(declared) ? undefined : declared.status) ?? 422;
+}

@@ -1,0 +1,90 @@
+/** The contract of an event: what is told on one path, to whoever subscribes. */
+
+import { invalidArgument } from "../errors.ts";
+import { bindPath, checkPath, type PathValues } from "./path.ts";
+import { type AnySchema, checkSchema } from "./schema.ts";
+
+/** Any contract of an event, as plain data: what the verbs accept, from this copy of the package or another. */
+export interface AnyEvent {
+  readonly kind: "event";
+  /** Concrete, or with `:name` segments. */
+  readonly path: string;
+  /** The path with its parameters, where `path` came from `.at()`. */
+  readonly pattern?: string | undefined;
+  readonly body?: AnySchema | undefined;
+}
+
+/** What an event tells. */
+export interface EventDefinition<Body> {
+  /** Schema of the body: the publisher passes its input type, handlers get its output type. Default: `unknown`. */
+  readonly body?: Body;
+}
+
+/** An event addressed with `.at()`: its path is concrete. */
+export interface BoundEvent<Pattern extends string, Body> {
+  readonly kind: "event";
+  readonly path: string;
+  readonly pattern: Pattern;
+  readonly body: Body;
+}
+
+/** An event as {@link event} declares it: a frozen value. */
+export interface EventContract<Path extends string, Body = undefined> {
+  readonly kind: "event";
+  readonly path: Path;
+  readonly body: Body;
+  /**
+   * The same event with values for the parameters of its path.
+   *
+   * @example await service.publish(orderPlaced.at({ id: 7 }), { total: 12 });
+   * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, no string or finite number, or that
+   * contains `/` or `?`.
+   */
+  at(values: PathValues<Path>): BoundEvent<Path, Body>;
+}
+
+/**
+ * Declares an event: a plain value that `publish` and `subscribe` accept wherever a path is, and from which the
+ * types on both sides flow. The wire carries the schema's input type; subscribers transform.
+ *
+ * @example
+ * export const orderPlaced = event("/orders/:id/placed", { body: z.object({ total: z.number() }) });
+ * shipping.subscribe(orderPlaced, ({ params, body }) => ship(params.id, body.total));
+ * await shop.publish(orderPlaced.at({ id: 7 }), { total: 12 });
+ * @throws `INVALID_ARGUMENT` for an empty path, a `?` in it, a parameter that is no `:name` or occurs twice, the
+ * wildcards `*` and `#`, or something else than a Standard Schema.
+ */
+export function event<const Path extends string, Body extends AnySchema | undefined = undefined>(
+  path: Path,
+  definition: EventDefinition<Body> = {},
+): EventContract<Path, Body> {
+  const shared = { kind: "event", body: definition.body as Body } as const;
+  checkEvent({ ...shared, path });
+  return Object.freeze({
+    ...shared,
+    path,
+    at: (values: PathValues<Path>) =>
+      Object.freeze({ ...shared, path: bindPath(path, values), pattern: path }),
+  });
+}
+
+/**
+ * Checks that a value is the contract of an event, be it plain data.
+ *
+ * @throws `INVALID_ARGUMENT` for what {@link event} refuses, and for anything that is no event.
+ */
+export function checkEvent(value: unknown): asserts value is AnyEvent {
+  if (typeof value !== "object" || value === null || (value as Partial<AnyEvent>).kind !== "event") {
+    throw invalidArgument("an event", "a contract made by event(), or its data", value);
+  }
+  const { path, pattern, body } = value as Partial<AnyEvent>;
+  checkPath(path, pattern);
+  if (/[*#]/.test(pattern ?? path)) {
+    throw invalidArgument(
+      "the path of an event contract",
+      "a path without wildcards (name a `:parameter`)",
+      path,
+    );
+  }
+  checkSchema(`the body of ${path}`, body);
+}

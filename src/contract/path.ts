@@ -1,0 +1,129 @@
+/** Paths of contracts: their `:name` segments, as types and at runtime. */
+
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
+
+/** Names of the `:name` segments of a path; `never` if it has none, `string` if the path is not a literal. */
+export type ParamNames<Path extends string> = string extends Path
+  ? string
+  : Path extends `${infer Segment}/${infer Rest}`
+    ? ParamName<Segment> | ParamNames<Rest>
+    : ParamName<Path>;
+
+type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? Name : never;
+
+/** What a handler gets as `params`: `{ readonly id: string }` for `/orders/:id`. */
+export type PathParams<Path extends string> =
+  ParamNames<Path> extends infer Name extends string ? { readonly [Key in Name]: string } : never;
+
+/** What `.at()` takes: `{ readonly id: string | number }` for `/orders/:id`. */
+export type PathValues<Path extends string> = [ParamNames<Path>] extends [never]
+  ? Readonly<Record<string, never>>
+  : { readonly [Name in ParamNames<Path>]: string | number };
+
+/** What a compiler says about a contract with parameters that was not addressed with `.at()`. */
+export type UnboundPath<Path extends string> =
+  `${Path} has parameters: address it with .at({ ${ParamList<Path>} })`;
+
+type ParamList<Path extends string> = Path extends `${infer Segment}/${infer Rest}`
+  ? [ParamName<Segment>] extends [never]
+    ? ParamList<Rest>
+    : [ParamNames<Rest>] extends [never]
+      ? ParamName<Segment>
+      : `${ParamName<Segment>}, ${ParamList<Rest>}`
+  : ParamName<Path>;
+
+/**
+ * Checks the path of a contract, as far as that can be done without the wire: not empty, no query, and each
+ * parameter a `:name` of its own. Of a path that came from `.at()` it checks the pattern: values are free.
+ *
+ * @throws `INVALID_ARGUMENT` if it is none.
+ */
+export function checkPath(path: unknown, pattern?: unknown): asserts path is string {
+  for (const text of pattern === undefined ? [path] : [path, pattern]) {
+    if (typeof text !== "string" || text === "") {
+      throw invalidArgument("the path of a contract", "a non-empty string", text);
+    }
+    if (text.includes("?")) {
+      throw invalidArgument(
+        "the path of a contract",
+        "a path without `?` (`query` is an option of the verbs)",
+        text,
+      );
+    }
+  }
+  checkParams((pattern ?? path) as string);
+}
+
+function checkParams(pattern: string): void {
+  const params = pattern.split("/").filter((segment) => segment.startsWith(":"));
+  for (const [index, param] of params.entries()) {
+    if (!isParam(param)) {
+      throw invalidArgument(
+        "a parameter in the path of a contract",
+        "`:` and a name of letters, digits and `_` that starts with no digit",
+        param,
+      );
+    }
+    if (params.indexOf(param) !== index) {
+      throw invalidArgument("the path of a contract", `a path with ${param} only once`, pattern);
+    }
+  }
+}
+
+/**
+ * Puts values into the `:name` segments of a path. A value goes in as it is: encoding is the wire's affair.
+ *
+ * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, no string or finite number, or that
+ * contains `/` or `?`, which would change the shape of the path.
+ */
+export function bindPath(pattern: string, values: Readonly<Record<string, string | number>>): string {
+  if (typeof values !== "object" || values === null) {
+    throw invalidArgument(`the values for ${pattern}`, "an object", values);
+  }
+  const unused = new Set(Object.keys(values));
+  const segments = pattern.split("/").map((segment) => {
+    if (!isParam(segment)) return segment;
+    const name = segment.slice(1);
+    unused.delete(name);
+    return checkValue(pattern, name, Object.hasOwn(values, name) ? values[name] : undefined);
+  });
+  for (const name of unused) {
+    throw new ConfluoError("INVALID_ARGUMENT", `The path ${pattern} has no parameter ${show(name)}.`);
+  }
+  return segments.join("/");
+}
+
+/**
+ * The concrete path of a contract, for a message to go to.
+ *
+ * @throws `INVALID_ARGUMENT` if it has parameters and was not addressed with `.at()`.
+ */
+export function boundPath(contract: {
+  readonly path: string;
+  readonly pattern?: string | undefined;
+}): string {
+  const { path, pattern } = contract;
+  if (pattern !== undefined || !path.includes(":")) return path;
+  const names = path.split("/").filter(isParam);
+  if (names.length === 0) return path;
+  const values = names.map((name) => name.slice(1)).join(", ");
+  throw new ConfluoError(
+    "INVALID_ARGUMENT",
+    `The path ${path} has parameters: address it with .at({ ${values} }).`,
+  );
+}
+
+function isParam(segment: string): boolean {
+  return /^:[A-Za-z_][A-Za-z0-9_]*$/.test(segment);
+}
+
+function checkValue(pattern: string, name: string, value: unknown): string {
+  if (typeof value === "string" ? value !== "" && !/[/?]/.test(value) : Number.isFinite(value)) {
+    return String(value);
+  }
+  throw invalidArgument(
+    `the value of :${name} in ${pattern}`,
+    "a finite number or a non-empty string without `/` and `?`",
+    value,
+  );
+}

@@ -1,0 +1,91 @@
+/** What a handler and a middleware get: one object for calls, one-way commands and events alike. */
+
+/** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
+export type Kind = "call" | "send" | "event";
+
+/** Query parameters as received; a parameter given more than once is a list. */
+export type Query = Readonly<Record<string, string | readonly string[]>>;
+
+/** Application headers as received. */
+export type Headers = Readonly<Record<string, string>>;
+
+/** An answer, as the caller gets it and as middleware sees it. */
+export interface Reply<Body = unknown> {
+  /** HTTP-like; below 400, since anything above rejects the call. */
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Body;
+}
+
+const handlerReply: unique symbol = Symbol.for("confluo.reply") as never;
+
+/** An answer with a status or headers of its own, made by a context's `reply`. */
+export interface HandlerReply<Body = unknown> extends Reply<Body> {
+  readonly [handlerReply]: true;
+}
+
+/** Status and headers of an answer. */
+export interface ReplyOptions {
+  /** 200 to 599; 400 and above rejects the call. Default: 200. */
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Names a value that middleware puts on a context and handlers read, with its type. Make one with `stateKey`. */
+export interface StateKey<Value> {
+  readonly name: string;
+  /** Carries the type only. */
+  readonly value?: Value;
+}
+
+/**
+ * A typed key for state on a context. Two keys of one name are different keys.
+ *
+ * @example
+ * const user = stateKey<User>("user");
+ * service.use((context, next) => { context.set(user, …); return next(); });
+ */
+export function stateKey<Value>(name: string): StateKey<Value> {
+  return Object.freeze({ name });
+}
+
+/** What a handler gets. */
+export interface Context<Body = unknown, Params = Readonly<Record<string, string>>, Answer = unknown> {
+  readonly kind: Kind;
+  /** The path as sent, with a leading slash. */
+  readonly path: string;
+  /** Values of the pattern's `:name` segments. */
+  readonly params: Params;
+  readonly query: Query;
+  readonly headers: Headers;
+  readonly body: Body;
+  /** Stable across retries and redeliveries: deduplicate by it. */
+  readonly messageId: string;
+  /** Name of the sending service; empty if a foreign sender did not say. */
+  readonly from: string;
+  /** Fires at the deadline, and when a shutdown stops waiting for this handler. */
+  readonly signal: AbortSignal;
+  /** 1 for the first try. */
+  readonly attempt: number;
+  /** Whether the broker delivered the message before, perhaps to an instance that died. */
+  readonly redelivered: boolean;
+  /** An answer with a status or headers of its own: `return reply(body, { status: 201 })`. */
+  reply(body: Answer, options?: ReplyOptions): HandlerReply<Answer>;
+  /** Puts state on the context, for handlers and middleware further in. */
+  set<Value>(key: StateKey<Value>, value: Value): void;
+  /** State put there by middleware; `undefined` if none was. */
+  get<Value>(key: StateKey<Value>): Value | undefined;
+}
+
+/** Whether a handler's result was made by a context's `reply`. */
+export function isHandlerReply(value: unknown): value is HandlerReply {
+  return typeof value === "object" && value !== null && handlerReply in value;
+}
+
+/** Builds what a context's `reply` returns. */
+export function handlerReplyOf<Body>(status: number, headers: Headers, body: Body): HandlerReply<Body> {
+  return { status, headers, body, [handlerReply]: true };
+}
+
+/** Runs around every handler; `next` runs what is further in, once. */
+export type Middleware = (context: Context, next: () => Promise<Reply>) => Promise<Reply>;

@@ -1,0 +1,102 @@
+/** Deadlines: checked, inherited by what a handler calls, and kept. */
+
+import { AsyncLocalStorage } from "node:async_hooks";
+import { ConfluoError, invalidArgument } from "../errors.ts";
+
+/** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
+export const LONGEST_MS = 2_147_483_647;
+
+/** Checks a wait in milliseconds. */
+export function checkMs(what: string, ms: number): number {
+  if (typeof ms !== "number" || !(ms >= 1) || ms > LONGEST_MS) {
+    throw invalidArgument(what, `a number of milliseconds from 1 to ${LONGEST_MS}`, ms);
+  }
+  return Math.ceil(ms);
+}
+
+/** Checks an `AbortSignal`, be it of another realm. */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  if (typeof signal !== "object" || signal === null || typeof signal.addEventListener !== "function") {
+    throw invalidArgument("signal", "an AbortSignal", signal);
+  }
+  return signal;
+}
+
+// When the handler that is running must have answered, on the monotonic clock.
+const running = new AsyncLocalStorage<number>();
+
+/** Runs a handler whose deadline is a number of milliseconds from now. */
+export function runWithin<Result>(ms: number, handler: () => Result): Result {
+  return running.run(performance.now() + ms, handler);
+}
+
+/** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
+export function remainingMs(ownMs: number): number {
+  const deadline = running.getStore();
+  return deadline === undefined ? ownMs : Math.min(ownMs, Math.floor(deadline - performance.now()));
+}
+
+/** Bounds of a wait. */
+export interface WaitLimits {
+  readonly ms: number;
+  readonly signal: AbortSignal | undefined;
+  /** What is waited for, in words that follow 'while waiting for'. */
+  readonly what: string;
+}
+
+/** The error of a wait that took too long. */
+export function timedOut({ ms, what }: Pick<WaitLimits, "ms" | "what">): ConfluoError<"TIMEOUT"> {
+  return new ConfluoError("TIMEOUT", `The deadline of ${ms} ms passed while waiting for ${what}.`);
+}
+
+/** The error of a wait that its caller ended. */
+export function cancelled(what: string, signal: AbortSignal): ConfluoError<"CANCELLED"> {
+  return new ConfluoError("CANCELLED", `The caller stopped waiting for ${what}.`, { cause: signal.reason });
+}
+
+/** How a wait is ended from within. After its end, by whatever cause, nothing more happens. */
+export interface Waiter<Value> {
+  resolve(value: Value): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * A promise that settles by itself, at its deadline or when its signal fires, whichever is first. `ended` is called
+ * once, whatever ended the wait: timer and listener are gone by then.
+ */
+export function waitFor<Value>(
+  limits: WaitLimits,
+  start: (waiter: Waiter<Value>) => void,
+  ended?: () => void,
+): Promise<Value> {
+  const { ms, signal, what } = limits;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      ended?.();
+      reject(cancelled(what, signal));
+      return;
+    }
+    let over = false;
+    const end = (): boolean => {
+      if (over) return false;
+      over = true;
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      ended?.();
+      return true;
+    };
+    const waiter: Waiter<Value> = {
+      resolve: (value) => {
+        if (end()) resolve(value);
+      },
+      reject: (error) => {
+        if (end()) reject(error);
+      },
+    };
+    const timer = setTimeout(() => waiter.reject(timedOut(limits)), ms);
+    const abort = (): void => waiter.reject(cancelled(what, signal as AbortSignal));
+    signal?.addEventListener("abort", abort, { once: true });
+    start(waiter);
+  });
+}

@@ -1,0 +1,292 @@
+/** From a delivery to its handlers, and from what they did to an answer and an outcome. */
+
+import type { AnySchema } from "../contract/schema.ts";
+import { ConfluoError, isConfluoError, refusalToWire, show, thrownToWire } from "../errors.ts";
+import { eventKey } from "../protocol/address.ts";
+import { decodeBody, malformed } from "../protocol/codec.ts";
+import type { Message } from "../protocol/message.ts";
+import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
+import { decide, done, type Failure } from "../retry/outcome.ts";
+import type { Delivery } from "../transport/transport.ts";
+import type { Reply } from "./context.ts";
+import { LONGEST_MS } from "./deadline.ts";
+import { HandlerContext } from "./handler-context.ts";
+import { abandoned, HandlerRuns, overdue } from "./handler-runs.ts";
+import type { Logger } from "./logger.ts";
+import type { CommandEntry, EventEntry, Registry } from "./registry.ts";
+import { eventParams, type Subscription } from "./subscriptions.ts";
+import { validated } from "./validation.ts";
+
+/** What dispatch needs of its surroundings. */
+export interface DispatchParts {
+  readonly service: string;
+  readonly registry: Registry;
+  readonly logger: Logger;
+  /** The most that an answer may take, in bytes. */
+  readonly maxBodyBytes: () => number;
+  /** Deadline of a call that names none, in milliseconds. */
+  readonly callTimeoutMs: number;
+  reply(to: string, message: Message): void;
+}
+
+/** Runs handlers for deliveries; settles each delivery once. */
+export class Dispatch {
+  readonly #parts: DispatchParts;
+  readonly #runs: HandlerRuns;
+  #inHand = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(parts: DispatchParts) {
+    this.#parts = parts;
+    this.#runs = new HandlerRuns(parts.registry.middleware);
+  }
+
+  /** Takes a delivery; never throws. */
+  handle(delivery: Delivery): void {
+    this.#inHand += 1;
+    const work = delivery.lane === "calls" ? this.#call(delivery) : this.#durable(delivery);
+    // Nothing above rejects; if it ever did, the message must not be lost for it.
+    work.catch((error: unknown) => this.#giveUp(delivery, [{ error }])).finally(() => this.#released());
+  }
+
+  /** Resolves when nothing is in hand. */
+  idle(): Promise<void> {
+    if (this.#inHand === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Stops waiting for what runs; its deliveries stay unsettled, for another instance. */
+  abandon(reason: unknown): void {
+    this.#runs.abandon(reason);
+  }
+
+  /** Takes work again after {@link abandon}. */
+  resume(): void {
+    this.#runs.resume();
+  }
+
+  #released(): void {
+    this.#inHand -= 1;
+    if (this.#inHand > 0) return;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  // --- Calls: answered, whatever happens ---
+
+  async #call(delivery: Delivery): Promise<void> {
+    const { replyTo, correlationId } = delivery.message.properties;
+    if (typeof replyTo !== "string" || replyTo === "") {
+      this.#giveUp(delivery, [
+        { error: malformed("it came as a call without reply_to, so nobody can be answered") },
+      ]);
+      return;
+    }
+    const id = typeof correlationId === "string" ? correlationId : undefined;
+    const answer = await this.#answer(delivery, id);
+    if (answer === undefined) return;
+    this.#parts.reply(replyTo, answer);
+    delivery.settle(done);
+  }
+
+  // Undefined when nobody waits for an answer any more.
+  async #answer(delivery: Delivery, id: string | undefined): Promise<Message | undefined> {
+    const { path } = delivery.origin;
+    const limitMs = this.#deadlineOf(delivery);
+    let entry: CommandEntry;
+    let context: HandlerContext;
+    try {
+      [entry, context] = await this.#route(delivery);
+    } catch (error) {
+      return refusal(id, error as ConfluoError);
+    }
+    let reply: Reply;
+    try {
+      reply = await this.#runs.run(entry, context, limitMs);
+    } catch (error) {
+      return this.#afterThrow(error, delivery, id, limitMs);
+    }
+    try {
+      return await this.#encode(reply, entry.contract?.output, path, id);
+    } catch (error) {
+      this.#parts.logger.error({ error, path }, `The answer of ${path} could not be sent.`);
+      return refusal(id, error as ConfluoError);
+    }
+  }
+
+  #afterThrow(
+    error: unknown,
+    delivery: Delivery,
+    id: string | undefined,
+    limitMs: number,
+  ): Message | undefined {
+    const { logger } = this.#parts;
+    const { path, messageId, from } = delivery.origin;
+    if (error === abandoned) return undefined;
+    if (error === overdue) {
+      logger.warn(
+        { path, messageId, from },
+        `The handler of ${path} took longer than its caller's ${limitMs} ms.`,
+      );
+      delivery.settle(done);
+      return undefined;
+    }
+    const { status, error: wired } = thrownToWire(error);
+    if (wired.code === "HANDLER_FAILED") {
+      logger.error(
+        { error, path, messageId, from },
+        `The handler of ${path} failed; its caller was told so.`,
+      );
+    }
+    return encodeErrorReply(id, status, wired);
+  }
+
+  async #encode(
+    reply: Reply,
+    schema: AnySchema | undefined,
+    path: string,
+    id: string | undefined,
+  ): Promise<Message> {
+    if (reply.status < 400) await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${path}`);
+    const maxBodyBytes = this.#parts.maxBodyBytes();
+    let message: Message;
+    try {
+      message = encodeReply(id, reply);
+    } catch (cause) {
+      const reason = isConfluoError(cause) ? cause.message : show(cause);
+      throw new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
+    }
+    const { length } = message.body;
+    if (length <= maxBodyBytes) return message;
+    throw new ConfluoError(
+      "PAYLOAD_TOO_LARGE",
+      `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`,
+    );
+  }
+
+  // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
+  #deadlineOf(delivery: Delivery): number {
+    const { expiration } = delivery.message.properties;
+    const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
+    return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.#parts.callTimeoutMs;
+  }
+
+  // --- One-way commands and events: handled, or a dead letter ---
+
+  async #durable(delivery: Delivery): Promise<void> {
+    const isEvent = delivery.origin.kind === "event";
+    const failures = isEvent ? await this.#event(delivery) : await this.#command(delivery);
+    if (failures.some(({ error }) => error === abandoned)) return;
+    if (delivery.lane !== "instance") {
+      this.#giveUp(delivery, failures);
+      return;
+    }
+    for (const { error, subscription } of failures) {
+      this.#parts.logger.error(
+        { error, subscription },
+        `The per-instance subscription to ${subscription} failed.`,
+      );
+    }
+    delivery.settle(done);
+  }
+
+  #giveUp(delivery: Delivery, failures: readonly Failure[]): void {
+    const { path, messageId, from } = delivery.origin;
+    for (const { error, subscription } of failures) {
+      const what =
+        subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
+      const message = `${this.#parts.service} did not handle ${what}; it goes to the dead-letter queue.`;
+      this.#parts.logger.error({ error, path, messageId, from, subscription }, message);
+    }
+    delivery.settle(decide(failures));
+  }
+
+  async #command(delivery: Delivery): Promise<readonly Failure[]> {
+    try {
+      const [entry, context] = await this.#route(delivery);
+      await this.#runs.run(entry, context, entry.timeoutMs);
+      return [];
+    } catch (error) {
+      return [{ error: this.#explained(error, delivery) }];
+    }
+  }
+
+  async #event(delivery: Delivery): Promise<readonly Failure[]> {
+    const matching = this.#subscribed(delivery);
+    if (matching.length === 0) return this.#unsubscribed(delivery);
+    const runs = matching.map(async ({ pattern, handler: entry }): Promise<Failure | undefined> => {
+      try {
+        const { path } = delivery.origin;
+        const body = await this.#receive(delivery, entry.contract?.body, `The body of ${path}`);
+        const context = new HandlerContext(delivery, eventParams(pattern, path), body);
+        await this.#runs.run(entry, context, entry.timeoutMs);
+        return undefined;
+      } catch (error) {
+        return { error: this.#explained(error, delivery), subscription: pattern };
+      }
+    });
+    return (await Promise.all(runs)).filter((failure) => failure !== undefined);
+  }
+
+  #subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
+    const per = lane === "instance" ? "instance" : "service";
+    const matching = this.#parts.registry.subscriptions.match(keyOf(origin.path), per);
+    const only = origin.subscription;
+    return only === undefined ? matching : matching.filter(({ pattern }) => pattern === only);
+  }
+
+  #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
+    if (lane === "instance") return [];
+    const { service } = this.#parts;
+    const { path, subscription } = origin;
+    if (subscription === undefined) {
+      return [
+        { error: new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`) },
+      ];
+    }
+    const message = `${service} does not subscribe to ${show(subscription)} any more.`;
+    return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription }];
+  }
+
+  #explained(error: unknown, { origin, lane }: Delivery): unknown {
+    if (error !== overdue) return error;
+    return new ConfluoError(
+      "TIMEOUT",
+      `The handler of ${origin.path} ran longer than the limit of its ${lane} lane.`,
+    );
+  }
+
+  // --- Both ---
+
+  async #route(delivery: Delivery): Promise<[CommandEntry, HandlerContext]> {
+    const { path } = delivery.origin;
+    if (path === "")
+      throw malformed("it is a command without its path, which belongs into the property type");
+    const found = this.#parts.registry.routes.find(path);
+    if (found === undefined) {
+      throw new ConfluoError("NO_SUCH_ROUTE", `${this.#parts.service} has no route for ${show(path)}.`);
+    }
+    const { route: entry, params } = found;
+    const body = await this.#receive(delivery, entry.contract?.input, `The input of ${path}`);
+    return [entry, new HandlerContext(delivery, params, body)];
+  }
+
+  async #receive(delivery: Delivery, schema: AnySchema | undefined, what: string): Promise<unknown> {
+    return validated(schema, decodeBody(delivery.message), "INVALID_INPUT", what);
+  }
+}
+
+function refusal(id: string | undefined, refused: ConfluoError): Message {
+  const { status, error } = refusalToWire(refused);
+  return encodeErrorReply(id, status, error);
+}
+
+// Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.
+function keyOf(path: string): string {
+  try {
+    return eventKey(path);
+  } catch {
+    return path.slice(1).replaceAll("/", ".");
+  }
+}

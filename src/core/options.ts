@@ -1,0 +1,60 @@
+/** Options that the verbs share. */
+
+/** Options of everything that waits. */
+export interface Waiting {
+  /** The longest wait, in milliseconds. Default: the service's `timeoutMs`, 20,000 unless set. */
+  readonly timeoutMs?: number;
+  /** Gives up waiting when it fires: the promise rejects with `CANCELLED`. What was sent stays sent. */
+  readonly signal?: AbortSignal;
+}
+
+/** Query values: what follows `?` in a path, or the `query` option. */
+export type QueryInput = Readonly<
+  Record<string, string | number | boolean | readonly (string | number | boolean)[]>
+>;
+
+/** What travels beside a body. */
+export interface MessageOptions extends Waiting {
+  /** Query parameters, added to those in the path. */
+  readonly query?: QueryInput;
+  /** Application headers. Names starting with `confluo-` or `x-`, and `CC` and `BCC`, are refused. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Options of `call`. `timeoutMs` is the call's deadline; inside a handler, what is left of its own if that is less. */
+export interface CallOptions extends MessageOptions {}
+
+/** Options of `send` and `publish`. `timeoutMs` bounds the wait for the broker's confirm and nothing else. */
+export interface SendOptions extends MessageOptions {
+  /** The message's identity, stable across retries, for deduplication. Default: a new one. */
+  readonly messageId?: string;
+  /**
+   * How long the message may wait for a handler, in milliseconds; after that it goes to the dead-letter queue.
+   * Default: for ever.
+   */
+  readonly expiresMs?: number;
+}
+
+/** Options of `publish`. */
+export interface PublishOptions extends SendOptions {}
+
+/** Options of `route`. */
+export interface RouteOptions {
+  /** Unregisters the handler when it fires, as in `addEventListener`. */
+  readonly signal?: AbortSignal;
+  /**
+   * The longest a one-way command (`send`) may run, in milliseconds; then it counts as failed. A call's limit is its
+   * caller's deadline. Default: 600,000 (10 minutes).
+   */
+  readonly timeoutMs?: number;
+}
+
+/** Options of `subscribe`. */
+export interface SubscribeOptions {
+  /** Unregisters the handler when it fires, as in `addEventListener`. */
+  readonly signal?: AbortSignal;
+  /** The longest an event may be handled, in milliseconds; then it counts as failed. Default: 600,000 (10 minutes). */
+  readonly timeoutMs?: number;
+  /** Who gets a copy: one instance of the service, durably, or every instance that is up. Default: `"service"`. */
+  readonly per?: "service" | "instance";
+}

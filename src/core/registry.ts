@@ -1,0 +1,25 @@
+/** What a service has registered: routes, subscriptions and middleware. */
+
+import type { AnyCommand } from "../contract/command.ts";
+import type { AnyEvent } from "../contract/event.ts";
+import type { Context, Middleware } from "./context.ts";
+import { Router } from "./router.ts";
+import { Subscriptions } from "./subscriptions.ts";
+
+/** A registered function with what belongs to it. */
+export interface Registered<Contract> {
+  readonly handler: (context: Context) => unknown;
+  readonly contract: Contract | undefined;
+  /** The longest run on the durable lane, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+export type CommandEntry = Registered<AnyCommand>;
+export type EventEntry = Registered<AnyEvent>;
+
+/** Plain holder, filled by the face and read by dispatch. */
+export class Registry {
+  readonly routes: Router<CommandEntry> = new Router();
+  readonly subscriptions: Subscriptions<EventEntry> = new Subscriptions();
+  readonly middleware: Middleware[] = [];
+}

@@ -1,0 +1,320 @@
+/** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
+
+import type { AnyCommand } from "../contract/command.ts";
+import { parseErrorData } from "../contract/declared-errors.ts";
+import type { AnySchema } from "../contract/schema.ts";
+import { ConfluoError, errorFromWire, invalidArgument, RemoteError, show } from "../errors.ts";
+import {
+  checkCommandPath,
+  checkName,
+  eventKey,
+  parseTarget,
+  SHORT_STRING_BYTES,
+} from "../protocol/address.ts";
+import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
+import type { Message, Properties } from "../protocol/message.ts";
+import { decodeReply } from "../protocol/reply.ts";
+import type { Link, Rejection } from "../transport/transport.ts";
+import type { Reply } from "./context.ts";
+import { checkMs, checkSignal, remainingMs, timedOut, type Waiter, waitFor } from "./deadline.ts";
+import type { Logger } from "./logger.ts";
+import type { CallOptions, MessageOptions, SendOptions } from "./options.ts";
+import { validated } from "./validation.ts";
+
+/** What requests need of their surroundings. */
+export interface RequestParts {
+  readonly service: string;
+  readonly logger: Logger;
+  readonly timeoutMs: number;
+  readonly maxBodyBytes: () => number;
+  /** Whether the sending side validates, too. */
+  readonly validates: boolean;
+  newId(): string;
+  /** The link, as soon as there is one. Rejects when the service is not connected. */
+  link(): Promise<Link>;
+}
+
+/** A command to call or send, whether it came as names or as a contract. */
+export interface CommandTarget {
+  readonly service: string;
+  readonly target: string;
+  readonly contract: AnyCommand | undefined;
+}
+
+/** An event to publish. */
+export interface EventTarget {
+  readonly target: string;
+  readonly schema: AnySchema | undefined;
+}
+
+interface PendingCall {
+  readonly waiter: Waiter<Reply>;
+  readonly service: string;
+  readonly path: string;
+}
+
+/** A message on its way, before it is known to whom. */
+interface Outgoing {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+  readonly body: EncodedBody;
+}
+
+/** The requesting side of a service. */
+export class Requests {
+  readonly #parts: RequestParts;
+  readonly #pending = new Map<string, PendingCall>();
+  #unconfirmed = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(parts: RequestParts) {
+    this.#parts = parts;
+  }
+
+  async call(command: CommandTarget, body: unknown, options: CallOptions = {}): Promise<Reply> {
+    const outgoing = await this.#command(command, body, options);
+    const { path } = outgoing;
+    const what = `${command.service} to answer ${path}`;
+    const ms = remainingMs(this.#waitMs(options));
+    if (ms < 1) throw timedOut({ ms: 0, what: `${what}: the caller's own deadline has passed` });
+    const limits = { ms, what, signal: checkSignal(options.signal) };
+    const id = this.#parts.newId();
+    const start = (waiter: Waiter<Reply>): void => {
+      // Registered before it is published: the reply must not come first.
+      this.#pending.set(id, { waiter, service: command.service, path });
+      this.#ask(id, command.service, outgoing, performance.now() + ms).catch(waiter.reject);
+    };
+    const ended = (): void => {
+      this.#pending.delete(id);
+      this.#released();
+    };
+    try {
+      const reply = await waitFor(limits, start, ended);
+      return await this.#accepted(reply, command, path);
+    } catch (error) {
+      throw await this.#declared(error, command);
+    }
+  }
+
+  async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
+    const link = await this.#parts.link();
+    await link.openReplies();
+    const leftMs = Math.floor(deadline - performance.now());
+    if (leftMs < 1 || !this.#pending.has(id)) return; // the wait is over, or will be in this very turn
+    if (link.replyTo === "") throw reconnecting(this.#parts.service);
+    const { path, headers, body } = outgoing;
+    const properties: Properties = {
+      contentType: body.contentType,
+      type: path,
+      correlationId: id,
+      replyTo: link.replyTo,
+      appId: this.#parts.service,
+      expiration: String(leftMs),
+      mandatory: true,
+      ...(headers === undefined ? {} : { headers }),
+    };
+    link.call(service, { body: body.bytes, properties }, (rejection) => {
+      if (rejection !== undefined) this.#pending.get(id)?.waiter.reject(rejected(rejection, service, path));
+    });
+  }
+
+  // An answer of 400 and above is an error; any other is what the contract says.
+  async #accepted(reply: Reply, { service, contract }: CommandTarget, path: string): Promise<Reply> {
+    const { status, headers, body } = reply;
+    if (status >= 400) {
+      const message = `${service} answered ${path} with status ${status}.`;
+      throw new RemoteError("SERVICE_ERROR", message, { service, path, status, data: body });
+    }
+    if (contract?.output === undefined) return { status, headers, body };
+    return {
+      status,
+      headers,
+      body: await validated(contract.output, body, "INVALID_OUTPUT", `The answer of ${path}`),
+    };
+  }
+
+  // The data of a declared error is transformed by its schema, like an answer.
+  async #declared(error: unknown, { contract, service }: CommandTarget): Promise<unknown> {
+    if (contract?.errors === undefined || !(error instanceof RemoteError)) return error;
+    const { code, message, path, status, data } = error;
+    const parsed = await parseErrorData(contract, code, data);
+    return parsed === data ? error : new RemoteError(code, message, { service, path, status, data: parsed });
+  }
+
+  async send(command: CommandTarget, body: unknown, options: SendOptions = {}): Promise<void> {
+    const outgoing = await this.#command(command, body, options);
+    const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
+    const message: Message = { body: outgoing.body.bytes, properties };
+    const { service } = command;
+    return this.#confirmed(options, service, outgoing.path, (link, settled) =>
+      link.send(service, message, settled),
+    );
+  }
+
+  async publish({ target, schema }: EventTarget, body: unknown, options: SendOptions = {}): Promise<void> {
+    const { path, query } = parseTarget(target);
+    const key = eventKey(path);
+    const outgoing = await this.#outgoing(path, query, schema, body, options);
+    const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
+    return this.#confirmed(options, "", path, (link, settled) => link.publish(key, message, settled));
+  }
+
+  #confirmed(
+    options: SendOptions,
+    service: string,
+    path: string,
+    publish: (link: Link, settled: (rejection?: Rejection) => void) => void,
+  ): Promise<void> {
+    const limits = {
+      ms: this.#waitMs(options),
+      what: `the broker to confirm ${path}${service === "" ? "" : ` for ${service}`}`,
+      signal: checkSignal(options.signal),
+    };
+    const start = async (waiter: Waiter<void>): Promise<void> => {
+      const link = await this.#parts.link();
+      publish(link, (rejection) => {
+        if (rejection === undefined) waiter.resolve();
+        else waiter.reject(rejected(rejection, service, path));
+      });
+    };
+    this.#unconfirmed += 1;
+    return waitFor<void>(
+      limits,
+      (waiter) => {
+        start(waiter).catch(waiter.reject);
+      },
+      () => {
+        this.#unconfirmed -= 1;
+        this.#released();
+      },
+    );
+  }
+
+  #command(command: CommandTarget, body: unknown, options: MessageOptions): Promise<Outgoing> {
+    checkName(command.service, "service");
+    const { path, query } = parseTarget(command.target);
+    checkCommandPath(path);
+    return this.#outgoing(path, query, command.contract?.input, body, options);
+  }
+
+  async #outgoing(
+    path: string,
+    queryInPath: string,
+    schema: AnySchema | undefined,
+    body: unknown,
+    options: MessageOptions,
+  ): Promise<Outgoing> {
+    const query = encodeQuery(queryInPath, options.query);
+    const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
+    const headers = query === "" ? own : { ...own, [header.query]: query };
+    if (this.#parts.validates) await validated(schema, body, "INVALID_INPUT", `The body for ${path}`);
+    const encoded = encodeBody(body);
+    const maxBodyBytes = this.#parts.maxBodyBytes();
+    if (encoded.bytes.length > maxBodyBytes) throw tooLarge(path, encoded.bytes.length, maxBodyBytes);
+    return { path, headers, body: encoded };
+  }
+
+  #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {
+    if (messageId !== undefined) checkMessageId(messageId);
+    return {
+      contentType: body.contentType,
+      messageId: messageId ?? this.#parts.newId(),
+      appId: this.#parts.service,
+      deliveryMode: 2,
+      ...(expiresMs === undefined ? {} : { expiration: String(checkMs("expiresMs", expiresMs)) }),
+      ...(headers === undefined ? {} : { headers }),
+    };
+  }
+
+  #waitMs({ timeoutMs }: MessageOptions): number {
+    return timeoutMs === undefined ? this.#parts.timeoutMs : checkMs("timeoutMs", timeoutMs);
+  }
+
+  /** A reply came. One that nobody waits for any more is dropped. */
+  receive(message: Message): void {
+    const { correlationId } = message.properties;
+    const pending = typeof correlationId === "string" ? this.#pending.get(correlationId) : undefined;
+    if (pending === undefined) {
+      this.#parts.logger.debug({ correlationId }, "A reply came that nobody waits for; it is dropped.");
+      return;
+    }
+    const { waiter, service, path } = pending;
+    try {
+      const reply = decodeReply(message);
+      if (reply.kind === "answer") waiter.resolve(reply);
+      else waiter.reject(errorFromWire(reply.error, { service, path, status: reply.status }));
+    } catch (error) {
+      waiter.reject(error);
+    }
+  }
+
+  /** Rejects all calls in flight. */
+  rejectAll(error: (service: string, path: string) => ConfluoError): void {
+    for (const { waiter, service, path } of [...this.#pending.values()]) waiter.reject(error(service, path));
+  }
+
+  /** Resolves when no call waits for its reply and no publish for its confirm. */
+  idle(): Promise<void> {
+    if (this.#isIdle()) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  #isIdle(): boolean {
+    return this.#pending.size === 0 && this.#unconfirmed === 0;
+  }
+
+  #released(): void {
+    if (this.#whenIdle.length === 0 || !this.#isIdle()) return;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function rejected(rejection: Rejection, service: string, path: string): ConfluoError {
+  switch (rejection) {
+    case "returned":
+      return new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `No queue takes commands for ${show(service)}: the service never ran at this broker and namespace, or is gone.`,
+      );
+    case "refused":
+      return new ConfluoError(
+        "UNAVAILABLE",
+        `The broker did not take ${path}: its queue or exchange is not available now.`,
+      );
+    case "too-large":
+      return new ConfluoError(
+        "PAYLOAD_TOO_LARGE",
+        `The broker's limit on message size is below the body of ${path}.`,
+      );
+    case "lost":
+      return new ConfluoError(
+        "CONNECTION_LOST",
+        `The connection broke before the broker confirmed ${path}: it may or may not have arrived.`,
+      );
+    default:
+      return rejection satisfies never;
+  }
+}
+
+function tooLarge(path: string, bytes: number, limit: number): ConfluoError {
+  return new ConfluoError(
+    "PAYLOAD_TOO_LARGE",
+    `The body for ${path} takes ${bytes} bytes and the limit is ${limit}: send a reference to it instead.`,
+  );
+}
+
+function reconnecting(service: string): ConfluoError {
+  return new ConfluoError("NOT_CONNECTED", `${service} has lost its connection and is connecting again.`);
+}
+
+function checkMessageId(messageId: string): void {
+  if (
+    typeof messageId !== "string" ||
+    messageId === "" ||
+    Buffer.byteLength(messageId) > SHORT_STRING_BYTES
+  ) {
+    throw invalidArgument("messageId", `a string of 1 to ${SHORT_STRING_BYTES} bytes`, messageId);
+  }
+}

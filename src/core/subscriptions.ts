@@ -1,0 +1,77 @@
+/** Which subscriptions an event is for. */
+
+import { ConfluoError, show } from "../errors.ts";
+import { bindingKey, isParameter, withSlash } from "../protocol/address.ts";
+import { TopicMatcher } from "../protocol/topic-matcher.ts";
+
+/** Who gets a copy of an event: one instance of a service, or each. */
+export type Per = "service" | "instance";
+
+/** One subscription of a service. */
+export interface Subscription<Handler> {
+  /** With a leading slash; names the subscription in dead letters. */
+  readonly pattern: string;
+  readonly key: string;
+  readonly per: Per;
+  readonly handler: Handler;
+}
+
+/** Subscriptions by pattern. The cost of a look-up does not grow with their number. */
+export class Subscriptions<Handler> {
+  readonly #matchers: Readonly<Record<Per, TopicMatcher<Subscription<Handler>>>> = {
+    service: new TopicMatcher(),
+    instance: new TopicMatcher(),
+  };
+  readonly #all = new Map<string, Subscription<Handler>>();
+
+  /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
+  add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
+    const subscription = { pattern: withSlash(pattern), key: bindingKey(pattern), per, handler };
+    const id = `${per} ${subscription.key}`;
+    if (this.#all.has(id)) {
+      throw new ConfluoError(
+        "ALREADY_REGISTERED",
+        `This service has subscribed to ${show(pattern)} already: a pattern has one handler.`,
+      );
+    }
+    this.#all.set(id, subscription);
+    this.#matchers[per].add(subscription.key, subscription);
+    return subscription;
+  }
+
+  remove({ key, per }: Subscription<Handler>): void {
+    const id = `${per} ${key}`;
+    const present = this.#all.get(id);
+    if (present === undefined) return;
+    this.#all.delete(id);
+    this.#matchers[per].remove(key, present);
+  }
+
+  /** Those that match the routing key of a path. */
+  match(key: string, per: Per): readonly Subscription<Handler>[] {
+    return this.#matchers[per].match(key);
+  }
+
+  /** All of them. */
+  list(): readonly Subscription<Handler>[] {
+    return [...this.#all.values()];
+  }
+}
+
+/** Values of a pattern's `:name` segments in a path that matches it; both with a leading slash. */
+export function eventParams(pattern: string, path: string): Readonly<Record<string, string>> {
+  if (!pattern.includes(":")) return none;
+  const wanted = pattern.split("/");
+  const given = path.split("/");
+  // A `#` stands for any number of segments: parameters behind it are counted from the end.
+  const rest = wanted.indexOf("#");
+  const shift = rest === -1 ? 0 : given.length - wanted.length;
+  const found: [string, string][] = [];
+  wanted.forEach((segment, i) => {
+    if (!isParameter(segment)) return;
+    found.push([segment.slice(1), given[rest !== -1 && i > rest ? i + shift : i] ?? ""]);
+  });
+  return Object.fromEntries(found);
+}
+
+const none: Readonly<Record<string, string>> = Object.freeze({});

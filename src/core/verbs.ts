@@ -1,0 +1,149 @@
+/**
+ * The verbs of a service, as types. Each has one generic signature and no overloads: with overloads, a misspelt
+ * field is reported as 'not assignable to string'; with one signature, at its own place, with 'did you mean'.
+ */
+
+import type { AnyCommand } from "../contract/command.ts";
+import type { AnyEvent } from "../contract/event.ts";
+import type { ParamNames, PathParams, UnboundPath } from "../contract/path.ts";
+import type { SchemaInput, SchemaOutput } from "../contract/schema.ts";
+import type { Context, HandlerReply, Reply } from "./context.ts";
+import type { CallOptions, PublishOptions, RouteOptions, SendOptions, SubscribeOptions } from "./options.ts";
+
+/**
+ * What a message may be addressed to: anything but a contract whose path has parameters, which is a compile error
+ * that says to use `.at()`.
+ */
+export type Bound<Target> = Target extends { readonly pattern: string }
+  ? unknown
+  : Target extends { readonly path: infer Path extends string }
+    ? [ParamNames<Path>] extends [never]
+      ? unknown
+      : string extends ParamNames<Path>
+        ? unknown
+        : UnboundPath<Path>
+    : unknown;
+
+/** The schema under a name of a contract; `undefined` if it has none. */
+type SchemaOf<Target, Name extends string> = Target extends { readonly [Key in Name]: infer Schema }
+  ? Schema
+  : undefined;
+
+/** What the sender of a command passes as its body. */
+export type CommandInput<Target> = SchemaInput<SchemaOf<Target, "input">>;
+
+/** What the handler of a command gets as its body. */
+export type CommandBody<Target> = SchemaOutput<SchemaOf<Target, "input">>;
+
+/** What the handler of a command returns. */
+export type Returned<Target> = SchemaInput<SchemaOf<Target, "output">>;
+
+/** What the caller of a command gets as its reply's body. */
+export type Answered<Target> = SchemaOutput<SchemaOf<Target, "output">>;
+
+/** What the publisher of an event passes as its body. */
+export type EventInput<Target> = SchemaInput<SchemaOf<Target, "body">>;
+
+/** What the handler of an event gets as its body. */
+export type EventBody<Target> = SchemaOutput<SchemaOf<Target, "body">>;
+
+/** What a handler gets as `params`: the names come from the literal or from the contract's path. */
+export type ParamsOf<Target> = Target extends string
+  ? PathParams<Target>
+  : Target extends { readonly path: infer Path extends string }
+    ? PathParams<Path>
+    : never;
+
+/** A body and options; the body may be left out where it may be `undefined`. */
+type BodyArguments<Body, Options> = undefined extends Body
+  ? [body?: Body, options?: Options]
+  : [body: Body, options?: Options];
+
+/** The arguments of a command after its target. */
+type CommandArguments<Target, Options> = Target extends string
+  ? [path: string, body?: unknown, options?: Options]
+  : BodyArguments<CommandInput<Target>, Options>;
+
+/** What `call` takes after its target: path, body and options for a service's name; body and options for a command. */
+export type CallArguments<Target> = CommandArguments<Target, CallOptions>;
+
+/** What `send` takes after its target: path, body and options for a service's name; body and options for a command. */
+export type SendArguments<Target> = CommandArguments<Target, SendOptions>;
+
+/** What `publish` takes after its target. */
+export type PublishArguments<Target> = BodyArguments<EventInput<Target>, PublishOptions>;
+
+/** What a command handler may return for a body: it, a reply around it, or a promise of either. */
+export type HandlerResult<Body> = Body | HandlerReply<Body> | Promise<Body | HandlerReply<Body>>;
+
+/**
+ * Handles a command. A conditional type, though it decides nothing: a compiler that meets a handler without
+ * parameters knows the contract's answer only through such a type, and would widen `{ state: "on" }` to `string`.
+ */
+export type CommandHandler<Target> = [Target] extends [infer Known]
+  ? (context: Context<CommandBody<Known>, ParamsOf<Known>, Returned<Known>>) => HandlerResult<Returned<Known>>
+  : never;
+
+/** Handles an event. What it returns is not used; a promise is awaited before the event counts as handled. */
+export type EventHandler<Target> = (context: Context<EventBody<Target>, ParamsOf<Target>>) => unknown;
+
+/** The verbs of a service. Wherever a path goes, a contract may go, and types everything that follows. */
+export interface Verbs {
+  /**
+   * Asks one instance of a service and resolves with its answer: `call(service, path, body?, options?)` or
+   * `call(command, body?, options?)`. The deadline is 20,000 ms unless `timeoutMs` or the service says otherwise.
+   *
+   * @example const { body } = await service.call(charge, { amount: 5 }, { timeoutMs: 1_000 });
+   * @throws RemoteError for an answer with a status of 400 or more, among them the command's declared errors.
+   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT`, `CANCELLED`, `CONNECTION_LOST`, `INSTANCE_LOST`,
+   * `UNAVAILABLE`, `INVALID_INPUT` for a body that the command's schema refuses, `INVALID_OUTPUT` for such an
+   * answer, `INVALID_ARGUMENT` for a path that is none.
+   */
+  call<T extends string | AnyCommand>(
+    target: T & Bound<T>,
+    ...rest: CallArguments<T>
+  ): Promise<Reply<Answered<T>>>;
+
+  /**
+   * Leaves a one-way command with a service: `send(service, path, body?, options?)` or
+   * `send(command, body?, options?)`. It resolves when the broker has confirmed; the handler runs later, is
+   * retried if it throws, and what it returns is dropped.
+   *
+   * @example await service.send("mail", "/welcome", { to: "ada@example.com" });
+   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`,
+   * `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   */
+  send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void>;
+
+  /**
+   * Tells whoever subscribed: `publish(path, body?, options?)` or `publish(event, body?, options?)`. It resolves
+   * when the broker has confirmed, also if nobody listens.
+   *
+   * @example await service.publish(orderPlaced.at({ id: 7 }), { total: 12 });
+   * @throws ConfluoError `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`, `UNAVAILABLE`,
+   * `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   */
+  publish<T extends string | AnyEvent>(target: T & Bound<T>, ...rest: PublishArguments<T>): Promise<void>;
+
+  /**
+   * Handles the commands of a path, called or sent. The handler returns the body of the answer, or
+   * `reply(body, { status, headers })`, or throws.
+   *
+   * @example service.route("/orders/:id", async ({ params }) => orders.find(params.id));
+   * @throws ConfluoError `ALREADY_REGISTERED`, `INVALID_ARGUMENT`, also for a contract of another service.
+   */
+  route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this;
+
+  /**
+   * Handles the events of a path, in which `*` stands for one segment and a last `#` for any number of them. Of the
+   * instances of this service one handles each event, unless `per: "instance"` asks for every one.
+   *
+   * @example service.subscribe("/orders/:id/placed", ({ params, body }) => console.log(params.id, body));
+   * @throws ConfluoError `ALREADY_REGISTERED`, `INVALID_ARGUMENT`.
+   */
+  subscribe<T extends string | AnyEvent>(
+    target: T,
+    handler: EventHandler<T>,
+    options?: SubscribeOptions,
+  ): this;
+}

@@ -1,0 +1,212 @@
+/**
+ * Every error that confluo itself raises has a `code` from one closed table. Errors are recognised by a brand
+ * and that code, never by `instanceof`, so that two copies of the package in one process understand each other.
+ */
+
+/** Code, HTTP-like status and meaning of each error of confluo's own. `docs/errors.md` explains every row. */
+export const errorTable = {
+  NO_SUCH_SERVICE: { status: 503, meaning: "No queue of that service exists: it never ran here or is gone." },
+  NO_SUCH_ROUTE: { status: 404, meaning: "The service is there and has no route for that path." },
+  INVALID_INPUT: { status: 400, meaning: "The input or event body does not satisfy the contract." },
+  INVALID_OUTPUT: {
+    status: 500,
+    meaning: "What the handler returned does not satisfy the contract or is not JSON.",
+  },
+  HANDLER_FAILED: { status: 500, meaning: "The handler threw something that was not meant for the caller." },
+  SERVICE_ERROR: { status: 500, meaning: "The handler refused on purpose, without a code of its own." },
+  TIMEOUT: { status: 504, meaning: "The deadline passed first." },
+  CANCELLED: { status: 499, meaning: "The caller's signal fired." },
+  CONNECTION_LOST: { status: 502, meaning: "The connection broke while waiting: the outcome is unknown." },
+  INSTANCE_LOST: { status: 502, meaning: "The instances that ran the call died on it." },
+  UNAVAILABLE: { status: 503, meaning: "The broker refused the message: the queue is not available now." },
+  NO_SUBSCRIPTION: { status: 404, meaning: "An event arrived that nothing here subscribes to any more." },
+  NOT_CONNECTED: { status: 503, meaning: "The service is not connected." },
+  SHUTTING_DOWN: { status: 503, meaning: "The service stopped before the outcome was known." },
+  OVERLOADED: { status: 503, meaning: "Too much is already waiting." },
+  PAYLOAD_TOO_LARGE: { status: 413, meaning: "The body exceeds what the broker takes." },
+  MALFORMED_MESSAGE: { status: 400, meaning: "The message does not follow the protocol." },
+  TOPOLOGY_CONFLICT: { status: 500, meaning: "A queue or exchange exists with other arguments." },
+  ALREADY_REGISTERED: { status: 409, meaning: "That path has a handler already." },
+  INVALID_ARGUMENT: { status: 400, meaning: "An argument or option is not valid." },
+  BROKER_UNREACHABLE: { status: 503, meaning: "No broker answered at the given address." },
+  ACCESS_REFUSED: { status: 403, meaning: "The broker refused the credentials, the vhost or an operation." },
+  NO_BROKER_ADDRESS: { status: 500, meaning: "No broker address was given and NODE_ENV is production." },
+} as const;
+
+/** The codes of confluo's own errors. */
+export type ErrorCode = keyof typeof errorTable;
+
+const brand: unique symbol = Symbol.for("confluo.error") as never;
+
+/** What an error carries besides its message. */
+export interface ErrorDetails {
+  /** Anything that JSON can carry and that helps to act on the error. */
+  readonly data?: unknown;
+  readonly cause?: unknown;
+}
+
+/** Base of all errors that confluo raises. Recognise them with {@link isConfluoError}. */
+export class ConfluoError<Code extends string = string> extends Error {
+  /** One of {@link ErrorCode}, or the code of a declared error. */
+  readonly code: Code;
+  /** HTTP-like status. */
+  readonly status: number;
+  /** What the error carries, such as the problems of an invalid input. */
+  readonly data: unknown;
+
+  constructor(code: Code, message: string, details: ErrorDetails & { readonly status?: number } = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.status = details.status ?? (isErrorCode(code) ? errorTable[code].status : 500);
+    this.data = details.data;
+    Object.defineProperty(this, brand, { value: "confluo" });
+  }
+
+  // On the prototype, so that a printed error does not repeat it among its fields.
+  override get name(): string {
+    return "ConfluoError";
+  }
+}
+
+/** Options of a {@link ServiceError}. */
+export interface ServiceErrorOptions extends ErrorDetails {
+  /** 400 to 599. Default: 500. */
+  readonly status?: number;
+  /** A code of your own, which the caller sees. Default: `SERVICE_ERROR`. Codes of confluo's own are refused. */
+  readonly code?: string;
+}
+
+/**
+ * Thrown by a handler, it reaches the caller as it is: message, status, code and data.
+ *
+ * @example throw new ServiceError("no such order", { status: 404, code: "NO_SUCH_ORDER", data: { id } });
+ * @throws `INVALID_ARGUMENT` for a status outside 400 to 599 or one of confluo's own codes.
+ */
+export class ServiceError<Code extends string = string> extends ConfluoError<Code> {
+  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code } = {}) {
+    const { status = 500, code = "SERVICE_ERROR" as Code } = options;
+    if (!Number.isInteger(status) || status < 400 || status > 599) {
+      throw invalidArgument("the status of a ServiceError", "a whole number from 400 to 599", status);
+    }
+    if (typeof code !== "string" || code === "" || (isErrorCode(code) && code !== "SERVICE_ERROR")) {
+      throw invalidArgument("the code of a ServiceError", "a code of your own, none of confluo's", code);
+    }
+    super(code, message, { ...options, status });
+  }
+
+  override get name(): string {
+    return "ServiceError";
+  }
+}
+
+/** What a caller's promise rejects with when the other side answered with a status of 400 or more. */
+export class RemoteError<Code extends string = string> extends ConfluoError<Code> {
+  /** The service that answered. */
+  readonly service: string;
+  /** The path that was called. */
+  readonly path: string;
+
+  constructor(code: Code, message: string, origin: RemoteOrigin & ErrorDetails) {
+    super(code, message, origin);
+    this.service = origin.service;
+    this.path = origin.path;
+  }
+
+  override get name(): string {
+    return "RemoteError";
+  }
+}
+
+/** Where a {@link RemoteError} comes from. */
+export interface RemoteOrigin {
+  readonly service: string;
+  readonly path: string;
+  readonly status: number;
+}
+
+/**
+ * Whether a value is an error of confluo's, also one made by another copy of the package; with a code,
+ * whether it is that one.
+ *
+ * @example if (isConfluoError(error, "TIMEOUT")) retryLater();
+ */
+export function isConfluoError<Code extends ErrorCode = never>(
+  error: unknown,
+  code?: Code,
+): error is ConfluoError<[Code] extends [never] ? string : Code> {
+  if (typeof error !== "object" || error === null || (error as { [brand]?: unknown })[brand] !== "confluo")
+    return false;
+  return code === undefined || (error as ConfluoError).code === code;
+}
+
+/** Whether a code is one of confluo's own. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(errorTable, code);
+}
+
+/** An `INVALID_ARGUMENT` that names what is wrong, what was expected and what came. */
+export function invalidArgument(
+  what: string,
+  expected: string,
+  received: unknown,
+): ConfluoError<"INVALID_ARGUMENT"> {
+  return new ConfluoError("INVALID_ARGUMENT", `${what} must be ${expected}, got ${show(received)}.`);
+}
+
+/** A short, safe rendering of any value for an error message. */
+export function show(value: unknown): string {
+  switch (typeof value) {
+    case "string": {
+      const text = JSON.stringify(value);
+      return text.length > 80 ? `${text.slice(0, 77)}…" (${value.length} characters)` : text;
+    }
+    case "function":
+      return "a function";
+    case "object":
+      if (value === null) return "null";
+      return Array.isArray(value) ? `an array of ${value.length}` : `an object of type ${typeName(value)}`;
+    case "bigint":
+      return `${value}n`;
+    default:
+      return String(value);
+  }
+}
+
+function typeName(value: object): string {
+  const made = value as { readonly constructor?: { readonly name?: unknown } };
+  const name = made.constructor?.name;
+  return typeof name === "string" && name !== "" ? name : "Object";
+}
+
+/** An error as the body of an error reply carries it; the code travels with it. Specified in `docs/protocol.md`. */
+export interface WireError {
+  readonly code: string;
+  readonly message: string;
+  readonly data?: unknown;
+}
+
+/**
+ * What a handler threw, as its caller may see it: a {@link ServiceError} as it is; anything else, a
+ * {@link RemoteError} from further down included, as `HANDLER_FAILED` with its message and without its stack.
+ */
+export function thrownToWire(thrown: unknown): { readonly status: number; readonly error: WireError } {
+  if (isConfluoError(thrown) && thrown.name === "ServiceError") return refusalToWire(thrown);
+  const message = thrown instanceof Error ? thrown.message : show(thrown);
+  return { status: errorTable.HANDLER_FAILED.status, error: { code: "HANDLER_FAILED", message } };
+}
+
+/** An error that the receiving side itself answers with, such as `NO_SUCH_ROUTE`. */
+export function refusalToWire(error: ConfluoError): { readonly status: number; readonly error: WireError } {
+  const { code, message, data, status } = error;
+  return { status, error: data === undefined ? { code, message } : { code, message, data } };
+}
+
+/** The caller's error for a reply that carries a {@link WireError}. */
+export function errorFromWire(error: Partial<WireError>, origin: RemoteOrigin): RemoteError {
+  const code = typeof error.code === "string" && error.code !== "" ? error.code : "SERVICE_ERROR";
+  const message =
+    typeof error.message === "string"
+      ? error.message
+      : `${origin.service} answered with status ${origin.status}`;
+  return new RemoteError(code, message, { ...origin, data: error.data });
+}

@@ -1,0 +1,48 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
+export {
+  Broker,
+  type BrokerAddress,
+  type BrokerOptions,
+  type Message,
+  type Properties,
+  type QueueInfo,
+  type TlsOptions,
+  type Wire,
+  type WireDelivery,
+} from "./broker.ts";
+export { type AnyCommand, type CommandContract, command } from "./contract/command.ts";
+export { type AnyEvent, type EventContract, event } from "./contract/event.ts";
+export type { Problem } from "./contract/schema.ts";
+export {
+  type Context,
+  type HandlerReply,
+  type Headers,
+  type Kind,
+  type Middleware,
+  type Query,
+  type Reply,
+  type ReplyOptions,
+  type StateKey,
+  stateKey,
+} from "./core/context.ts";
+export { type Logger, silentLogger } from "./core/logger.ts";
+export type {
+  CallOptions,
+  MessageOptions,
+  PublishOptions,
+  QueryInput,
+  RouteOptions,
+  SendOptions,
+  SubscribeOptions,
+  Waiting,
+} from "./core/options.ts";
+export {
+  ConfluoError,
+  type ErrorCode,
+  isConfluoError,
+  RemoteError,
+  ServiceError,
+  type ServiceErrorOptions,
+} from "./errors.ts";
+export { Service, type ServiceOptions, type ServiceState, type ShutdownOptions } from "./service.ts";

@@ -1,0 +1,145 @@
+/** Paths, routing keys and names: how an address is written by people and how it travels. */
+
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
+
+/** AMQP's bound on a routing key, a queue's name and the `type` property (AMQP 0-9-1, `shortstr`). */
+export const SHORT_STRING_BYTES = 255;
+
+/** A path split from its query. */
+export interface Target {
+  /** With a leading slash. */
+  readonly path: string;
+  /** What followed `?`, without it; empty if nothing did. */
+  readonly query: string;
+}
+
+/** Splits what a caller wrote into path and query and gives the path its leading slash. */
+export function parseTarget(target: string): Target {
+  if (typeof target !== "string" || target === "")
+    throw invalidArgument("A path", "a non-empty string", target);
+  const mark = target.indexOf("?");
+  if (mark === -1) return { path: withSlash(target), query: "" };
+  return { path: withSlash(target.slice(0, mark)), query: target.slice(mark + 1) };
+}
+
+/** A leading slash is optional and means nothing; inside, every path has one. */
+export function withSlash(path: string): string {
+  return path.charCodeAt(0) === 47 ? path : `/${path}`;
+}
+
+/** Checks a command's path against the bound of the `type` property. */
+export function checkCommandPath(path: string): string {
+  checkText(path, "path");
+  return checkLength(path, "path", path);
+}
+
+/** The routing key of a published event. */
+export function eventKey(path: string): string {
+  checkText(path, "path");
+  const bare = withSlash(path).slice(1);
+  if (bare === "") throw invalidArgument("The path of an event", "more than a slash", path);
+  return checkLength(encodeSegments(bare), "path", path);
+}
+
+/**
+ * The binding key of a subscription: `*` stands for one segment, `#` for any number of them, and a `:name` segment
+ * is a `*` with a name.
+ */
+export function bindingKey(pattern: string): string {
+  checkText(pattern, "pattern");
+  const bare = withSlash(pattern).slice(1);
+  if (bare === "") throw invalidArgument("The pattern of a subscription", "more than a slash", pattern);
+  const words = bare.split("/").map((segment) => {
+    if (segment === "*" || segment === "#") return segment;
+    if (isParameter(segment)) return "*";
+    if (segment.includes("*") || segment.includes("#")) {
+      throw new ConfluoError(
+        "INVALID_ARGUMENT",
+        `The pattern ${show(pattern)} has a wildcard inside the segment ${show(segment)}: ` +
+          "* and # stand for whole segments, as in /order/*/placed and /order/#.",
+      );
+    }
+    return encodeSegments(segment);
+  });
+  if (words.filter((word) => word === "#").length > MOST_HASHES) {
+    throw invalidArgument(
+      "A pattern",
+      `one with at most ${MOST_HASHES} #, since RabbitMQ 4.3 refuses more`,
+      pattern,
+    );
+  }
+  return checkLength(words.join("."), "pattern", pattern);
+}
+
+const MOST_HASHES = 2;
+
+/** The path of an event that came with a routing key. The inverse of {@link eventKey}. */
+export function pathOfKey(key: string): string {
+  const path = `/${key.replaceAll(".", "/")}`;
+  return path.includes("%") ? path.replace(/%(2E|2A|23|25)/gi, (_, code: string) => decoded(code)) : path;
+}
+
+/**
+ * Whether a segment of a pattern is a parameter, such as `:id`.
+ *
+ * @throws `INVALID_ARGUMENT` for one that begins like a parameter and is none, such as `:order-id`.
+ */
+export function isParameter(segment: string): boolean {
+  if (segment.charCodeAt(0) !== 58) return false;
+  if (/^:[A-Za-z_][A-Za-z0-9_]*$/.test(segment)) return true;
+  throw invalidArgument(
+    "A parameter in a pattern",
+    "a colon and a name of letters, digits and _, such as :orderId",
+    segment,
+  );
+}
+
+function decoded(code: string): string {
+  return String.fromCharCode(Number.parseInt(code, 16));
+}
+
+// `.` separates words and `*`, `#` are wildcards in a key; `%` escapes them. The rest travels as it is, in UTF-8.
+function encodeSegments(path: string): string {
+  const escaped = /[.*#%]/.test(path)
+    ? path.replace(/[.*#%]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
+    : path;
+  return escaped.replaceAll("/", ".");
+}
+
+function checkText(text: string, what: string): void {
+  if (typeof text !== "string" || text === "") throw invalidArgument(`A ${what}`, "a non-empty string", text);
+  // An unpaired surrogate has no UTF-8 form: it would arrive as another character.
+  if (!text.isWellFormed()) throw invalidArgument(`A ${what}`, "well-formed Unicode", text);
+  if (text.includes("\0")) throw invalidArgument(`A ${what}`, "free of NUL characters", text);
+}
+
+function checkLength(encoded: string, what: string, original: string): string {
+  // A UTF-16 unit takes at most three bytes: short strings need no counting.
+  if (encoded.length * 3 <= SHORT_STRING_BYTES) return encoded;
+  const bytes = Buffer.byteLength(encoded);
+  if (bytes > SHORT_STRING_BYTES) {
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `The ${what} ${show(original)} takes ${bytes} bytes on the wire and AMQP allows ${SHORT_STRING_BYTES}: shorten it.`,
+    );
+  }
+  return encoded;
+}
+
+/** Checks the name of a service or a namespace: it becomes part of queue names. */
+export function checkName(name: string, what: "service" | "namespace"): string {
+  if (typeof name !== "string" || name === "") {
+    throw invalidArgument(`The name of a ${what}`, "a non-empty string", name);
+  }
+  if (!/^[\p{L}\p{M}\p{N}_~+@:-]+$/u.test(name)) {
+    throw invalidArgument(
+      `The name of a ${what}`,
+      "letters, digits and any of - _ ~ + @ : (no dot, space or slash)",
+      name,
+    );
+  }
+  if (what === "namespace" && name === "amq") {
+    throw invalidArgument("A namespace", "another name than amq, which RabbitMQ keeps for itself", name);
+  }
+  return name;
+}

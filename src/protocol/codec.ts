@@ -1,0 +1,216 @@
+/** Bodies, headers and queries: from values to bytes and back. */
+
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
+import type { Message, WireHeaders } from "./message.ts";
+
+export const JSON_TYPE = "application/json";
+export const BYTES_TYPE = "application/octet-stream";
+
+/** Header names of the protocol. Each is left out of a message when it holds its default. */
+export const header = {
+  /** Status of a reply. Default: 200. */
+  status: "confluo-status",
+  /** Present on a reply whose body is an error: its code. */
+  error: "confluo-error",
+  /** Query string of a command or event. Default: none. */
+  query: "confluo-query",
+  /** On a republished message: `send`, `event` or `call`. */
+  kind: "confluo-kind",
+  /** On a republished message: the path of the command or event. */
+  path: "confluo-path",
+  /** On a republished event: the pattern of the one subscription that it is for. */
+  subscription: "confluo-subscription",
+  /** On a republished message: the name of the original sender. */
+  from: "confluo-from",
+  /** Number of the try, from 1. Default: 1. */
+  attempt: "confluo-attempt",
+  /** When the first try failed, ISO 8601. */
+  firstFailedAt: "confluo-first-failed-at",
+  /** When the last try failed, ISO 8601. */
+  failedAt: "confluo-failed-at",
+  /** The dead letter's story: name, code, message and stack of the last error. */
+  errorName: "confluo-error-name",
+  errorMessage: "confluo-error-message",
+  errorStack: "confluo-error-stack",
+  /** The queue that the message came from. */
+  queue: "confluo-queue",
+  /** The instance that gave up. */
+  instance: "confluo-instance",
+} as const;
+
+/** The most that application headers may take, in bytes: AMQP clients cannot encode tables near 64 KiB. */
+export const HEADER_BYTES: number = 32 * 1024;
+
+/** A body with the content type that says how to read it. */
+export interface EncodedBody {
+  readonly bytes: Uint8Array;
+  readonly contentType: string;
+}
+
+const nothing: EncodedBody = { bytes: new Uint8Array(0), contentType: JSON_TYPE };
+
+/**
+ * Any JSON value as JSON, a `Uint8Array` as it is, `undefined` as an empty JSON body.
+ *
+ * @throws `INVALID_ARGUMENT` for what JSON cannot carry, such as a cycle or a bigint.
+ */
+export function encodeBody(value: unknown): EncodedBody {
+  if (value === undefined) return nothing;
+  if (value instanceof Uint8Array) return { bytes: value, contentType: BYTES_TYPE };
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+    throw invalidArgument("A binary body", "a Uint8Array", value);
+  }
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(value);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split("\n", 1)[0] : show(cause);
+    throw new ConfluoError("INVALID_ARGUMENT", `The body cannot be written as JSON: ${reason}.`, { cause });
+  }
+  if (json === undefined) throw invalidArgument("A body", "a JSON value, a Uint8Array or undefined", value);
+  return { bytes: Buffer.from(json), contentType: JSON_TYPE };
+}
+
+/**
+ * The value of a message's body.
+ *
+ * @throws `MALFORMED_MESSAGE` for an unknown content type or encoding, broken JSON or broken UTF-8.
+ */
+export function decodeBody({ body, properties }: Message): unknown {
+  const { contentType, contentEncoding } = properties;
+  if (contentEncoding !== undefined && !/^(|identity|utf-?8)$/i.test(String(contentEncoding))) {
+    throw malformed(`the content encoding ${show(contentEncoding)} is not supported: send the body as it is`);
+  }
+  if (contentType === BYTES_TYPE) return new Uint8Array(body);
+  if (!isJson(contentType)) {
+    throw malformed(
+      `the content type ${show(contentType)} is not supported: use ${JSON_TYPE} or ${BYTES_TYPE}`,
+    );
+  }
+  if (body.length === 0) return undefined;
+  try {
+    return JSON.parse(text(body));
+  } catch (cause) {
+    throw malformed(
+      `its body is not JSON in UTF-8: ${cause instanceof Error ? cause.message : show(cause)}`,
+      cause,
+    );
+  }
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+
+function text(bytes: Uint8Array): string {
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const decoded = buffer.toString("utf8");
+  // The fast decoder replaces what is not UTF-8; only then is the strict one worth its cost.
+  return decoded.includes("\uFFFD") ? strictUtf8.decode(bytes) : decoded;
+}
+
+// Foreign producers often leave the content type out: then it is JSON, too.
+function isJson(contentType: unknown): boolean {
+  if (contentType === JSON_TYPE || contentType === undefined || contentType === "") return true;
+  if (typeof contentType !== "string") return false;
+  const type = contentType.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+  return type === JSON_TYPE || (type.endsWith("+json") && !type.startsWith("application/vnd.confluo."));
+}
+
+/** A `MALFORMED_MESSAGE` with its reason. */
+export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFORMED_MESSAGE"> {
+  return new ConfluoError("MALFORMED_MESSAGE", `The message cannot be read: ${reason}.`, { cause });
+}
+
+/**
+ * Checks application headers that are about to be sent.
+ *
+ * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, or too much of them.
+ */
+export function checkHeaders(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
+    throw invalidArgument("The headers", "an object of strings", headers);
+  }
+  let bytes = 0;
+  for (const [name, value] of Object.entries(headers)) {
+    if (name === "" || isReserved(name)) {
+      throw invalidArgument(
+        "A header's name",
+        "none of CC, BCC, confluo-… and x-…, which are the protocol's",
+        name,
+      );
+    }
+    if (typeof value !== "string") throw invalidArgument(`The header ${show(name)}`, "a string", value);
+    const nameBytes = Buffer.byteLength(name);
+    if (nameBytes > 255) throw invalidArgument("A header's name", "at most 255 bytes long", name);
+    bytes += nameBytes + Buffer.byteLength(value) + 6;
+  }
+  if (bytes > HEADER_BYTES) {
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `The headers take ${bytes} bytes and confluo allows ${HEADER_BYTES}: put what is large into the body.`,
+    );
+  }
+  return headers;
+}
+
+// CC and BCC would send copies elsewhere; x-… belongs to RabbitMQ.
+function isReserved(name: string): boolean {
+  return /^(?:cc|bcc|confluo-.*|x-.*)$/i.test(name);
+}
+
+const none: Readonly<Record<string, string>> = Object.freeze({});
+
+/** The application headers of a received message: numbers and booleans as strings, what else is not a string left out. */
+export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<string, string>> {
+  if (headers === undefined) return none;
+  const kept: [string, string][] = [];
+  for (const name of Object.keys(headers)) {
+    if (isReserved(name)) continue;
+    const value = headers[name];
+    if (typeof value === "string") kept.push([name, value]);
+    else if (typeof value === "number" || typeof value === "boolean") kept.push([name, String(value)]);
+  }
+  return kept.length === 0 ? none : Object.fromEntries(kept);
+}
+
+/** One of the protocol's own headers, if it is there as a string. */
+export function protocolHeader(headers: WireHeaders | undefined, name: string): string | undefined {
+  const value = headers?.[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** The query string of a path and of the `query` option together. */
+export function encodeQuery(inPath: string, query: Readonly<Record<string, unknown>> | undefined): string {
+  if (query === undefined) return inPath;
+  if (typeof query !== "object" || query === null) throw invalidArgument("The query", "an object", query);
+  const parameters = new URLSearchParams(inPath);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (typeof one !== "string" && typeof one !== "number" && typeof one !== "boolean") {
+        throw invalidArgument(
+          `The query parameter ${show(name)}`,
+          "a string, a number, a boolean or a list of them",
+          one,
+        );
+      }
+      parameters.append(name, String(one));
+    }
+  }
+  return parameters.toString();
+}
+
+const emptyQuery: Readonly<Record<string, string | readonly string[]>> = Object.freeze({});
+
+/** Query parameters of a received message. A parameter given more than once is a list. */
+export function decodeQuery(query: string | undefined): Readonly<Record<string, string | readonly string[]>> {
+  if (query === undefined || query === "") return emptyQuery;
+  const found = new Map<string, string | string[]>();
+  for (const [name, value] of new URLSearchParams(query)) {
+    const known = found.get(name);
+    if (known === undefined) found.set(name, value);
+    else if (typeof known === "string") found.set(name, [known, value]);
+    else known.push(value);
+  }
+  return Object.fromEntries(found);
+}

@@ -1,0 +1,85 @@
+/** Replies: an answer or an error, on their way to whoever asked. */
+
+import { show, type WireError } from "../errors.ts";
+import { checkHeaders, decodeBody, encodeBody, header, protocolHeader, userHeaders } from "./codec.ts";
+import type { Message, Properties } from "./message.ts";
+
+/** An answer before it is encoded. */
+export interface ReplyParts {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+/** @throws `INVALID_ARGUMENT` for a body that JSON cannot carry or headers that are not allowed. */
+export function encodeReply(
+  correlationId: string | undefined,
+  { status, headers, body }: ReplyParts,
+): Message {
+  const { bytes, contentType } = encodeBody(body);
+  const names = Object.keys(headers);
+  const properties: Properties = {
+    contentType,
+    ...(correlationId === undefined ? {} : { correlationId }),
+    ...(status === 200 && names.length === 0
+      ? {}
+      : {
+          headers: {
+            ...checkHeaders(headers),
+            ...(status === 200 ? {} : { [header.status]: String(status) }),
+          },
+        }),
+  };
+  return { body: bytes, properties };
+}
+
+/** An error as a reply. What of its data JSON cannot carry is left out rather than the answer. */
+export function encodeErrorReply(
+  correlationId: string | undefined,
+  status: number,
+  error: WireError,
+): Message {
+  let bytes: Uint8Array;
+  try {
+    bytes = encodeBody(error).bytes;
+  } catch (cause) {
+    const message = `${error.message} (its data could not be sent: ${cause instanceof Error ? cause.message : show(cause)})`;
+    bytes = encodeBody({ code: error.code, message }).bytes;
+  }
+  const headers = { [header.status]: String(status), [header.error]: error.code };
+  return {
+    body: bytes,
+    properties: {
+      contentType: "application/json",
+      ...(correlationId === undefined ? {} : { correlationId }),
+      headers,
+    },
+  };
+}
+
+/** A received reply: an answer, or an error if it says so. */
+export type ReceivedReply =
+  | {
+      readonly kind: "answer";
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: unknown;
+    }
+  | { readonly kind: "error"; readonly status: number; readonly error: Partial<WireError> };
+
+/** @throws `MALFORMED_MESSAGE` if the body cannot be read. */
+export function decodeReply(message: Message): ReceivedReply {
+  const { headers } = message.properties;
+  const body = decodeBody(message);
+  const code = protocolHeader(headers, header.error);
+  const status = statusOf(protocolHeader(headers, header.status), code === undefined ? 200 : 500);
+  if (code !== undefined) {
+    const carried = typeof body === "object" && body !== null ? (body as Partial<WireError>) : {};
+    return { kind: "error", status, error: { ...carried, code } };
+  }
+  return { kind: "answer", status, headers: userHeaders(headers), body };
+}
+
+function statusOf(text: string | undefined, otherwise: number): number {
+  return text !== undefined && /^[1-5]\d\d$/.test(text) ? Number(text) : otherwise;
+}

@@ -1,0 +1,157 @@
+/**
+ * What confluo declares at the broker. Every name and argument here is wire protocol, listed in `docs/protocol.md`: a
+ * different value would be refused by the queues of a running fleet, so no option changes any.
+ */
+
+import { ConfluoError, show } from "../errors.ts";
+import { SHORT_STRING_BYTES } from "./address.ts";
+
+/** Arguments of a queue or exchange under RabbitMQ's names. */
+type Arguments = Readonly<Record<string, string | number | boolean>>;
+
+/** A queue, with the keys under which it is bound to an exchange. */
+export interface QueuePlan {
+  readonly name: string;
+  readonly arguments: Arguments;
+  readonly bindings?: readonly { readonly exchange: string; readonly key: string }[];
+}
+
+/** An exchange. */
+export interface ExchangePlan {
+  readonly name: string;
+  readonly type: "direct" | "topic" | "fanout";
+  readonly arguments?: Arguments;
+}
+
+/** How long a calls queue outlives its last consumer, in milliseconds: a restart is bridged, an absent service fails fast. */
+export const CALLS_EXPIRE_MS = 30_000;
+
+/** The waits that a retry is made of, in milliseconds. */
+export const DELAY_LEVELS_MS = [
+  250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 256_000, 1_024_000,
+] as const;
+
+// The broker never decides that a message failed often enough: confluo does, and says why. -1 would mean
+// 'no limit' on RabbitMQ 4 and 'none at all' on 3.10, and leaving it out means 20 on 4.
+const NO_DELIVERY_LIMIT = 1_000_000_000;
+
+const quorum = {
+  "x-queue-type": "quorum",
+  "x-queue-leader-locator": "balanced",
+  "x-delivery-limit": NO_DELIVERY_LIMIT,
+} as const;
+
+// No leader locator: RabbitMQ 3.10 refuses `x-queue-leader-locator` on a classic queue, 4.3 the older
+// `x-queue-master-locator`. The queue lives where its first instance is connected.
+const classic = { "x-queue-type": "classic" } as const;
+
+// At-least-once dead lettering is at-most-once unless the overflow is reject-publish, too.
+function deadLetteringTo(exchange: string): Arguments {
+  return {
+    "x-dead-letter-exchange": exchange,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+  };
+}
+
+/** Names of what all services of a namespace share. */
+export class Namespace {
+  readonly name: string;
+  readonly events: string;
+  readonly back: string;
+  readonly orphans: string;
+
+  constructor(name: string) {
+    this.name = name;
+    this.events = `${name}.events`;
+    this.back = `${name}.back`;
+    this.orphans = `${name}.orphans`;
+  }
+
+  /** The exchange and the queue of a delay level have one name. */
+  delay(ms: number): string {
+    return `${this.name}.delay.${ms}`;
+  }
+
+  calls(service: string): string {
+    return `${this.name}.${service}.calls`;
+  }
+
+  inbox(service: string): string {
+    return `${this.name}.${service}.inbox`;
+  }
+
+  dead(service: string): string {
+    return `${this.name}.${service}.dead`;
+  }
+
+  /** Where what may have killed an instance is tried again, alone. */
+  again(lane: string): string {
+    return `${lane}.again`;
+  }
+
+  /** @throws `INVALID_ARGUMENT` if the service's longest queue name does not fit AMQP's 255 bytes. */
+  checkFits(service: string): void {
+    const bytes = Buffer.byteLength(this.again(this.calls(service)));
+    if (bytes > SHORT_STRING_BYTES) {
+      throw new ConfluoError(
+        "INVALID_ARGUMENT",
+        `The service name ${show(service)} makes a queue name of ${bytes} bytes and AMQP allows ${SHORT_STRING_BYTES}: shorten it.`,
+      );
+    }
+  }
+
+  /** Exchanges of the namespace, in the order to declare them. */
+  exchanges(): readonly ExchangePlan[] {
+    return [
+      { name: this.events, type: "topic" },
+      { name: this.orphans, type: "fanout" },
+      { name: this.back, type: "direct", arguments: { "alternate-exchange": this.orphans } },
+      ...DELAY_LEVELS_MS.map((ms) => ({ name: this.delay(ms), type: "fanout" as const })),
+    ];
+  }
+
+  /** Queues that all services of the namespace share. */
+  sharedQueues(): readonly QueuePlan[] {
+    return [
+      { name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] },
+      ...DELAY_LEVELS_MS.map((ms) => ({
+        name: this.delay(ms),
+        arguments: { ...quorum, ...deadLetteringTo(this.back), "x-message-ttl": ms },
+        bindings: [{ exchange: this.delay(ms), key: "" }],
+      })),
+    ];
+  }
+
+  /** The fast lane of a service: calls, and calls to try again alone. */
+  callQueues(service: string): readonly QueuePlan[] {
+    const calls = this.calls(service);
+    const args = { ...classic, "x-expires": CALLS_EXPIRE_MS };
+    return [
+      { name: calls, arguments: args },
+      { name: this.again(calls), arguments: args },
+    ];
+  }
+
+  /** The durable lane of a service: one-way commands and events, the same to try again alone, and what gave up. */
+  durableQueues(service: string): readonly QueuePlan[] {
+    const inbox = this.inbox(service);
+    const dead = this.dead(service);
+    const args = { ...quorum, ...deadLetteringTo(this.back), "x-dead-letter-routing-key": dead };
+    return [dead, inbox, this.again(inbox)].map((name) => ({
+      name,
+      arguments: name === dead ? quorum : args,
+      bindings: [{ exchange: this.back, key: name }],
+    }));
+  }
+}
+
+/** An instance's own copies of events: bounded, the oldest dropped, and gone with the instance. */
+export const INSTANCE_EVENTS_ARGUMENTS: Arguments = {
+  "x-queue-type": "classic",
+  "x-max-length": 10_000,
+  "x-overflow": "drop-head",
+};
+
+/** Replies to an instance: gone with it. */
+export const REPLIES_ARGUMENTS: Arguments = { "x-queue-type": "classic" };

@@ -1,0 +1,25 @@
+/** The definition of 'a broker that confluo runs on', as tests. */
+
+import { calls } from "./calls.ts";
+import { contracts } from "./contracts.ts";
+import { events } from "./events.ts";
+import { foreign } from "./foreign.ts";
+import { lifecycle } from "./lifecycle.ts";
+import { oneWay } from "./one-way.ts";
+import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
+
+/**
+ * Declares the conformance suite for one broker. The embedded broker and RabbitMQ pass the same tests.
+ *
+ * @example conformance({ describe, it }, { name: "embedded", open: async () => ({ broker: new Broker("memory:"), close: async () => {} }) });
+ */
+export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
+  runTopics(runner, under, {
+    calls,
+    "one-way commands": oneWay,
+    events,
+    contracts,
+    "foreign clients": foreign,
+    lifecycle,
+  });
+}

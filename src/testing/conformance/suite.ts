@@ -1,0 +1,186 @@
+/** The frame of the conformance suite: what it needs of a test runner and of a broker under test. */
+
+import assert from "node:assert/strict";
+import {
+  type Broker,
+  type Message,
+  type Properties,
+  Service,
+  type ServiceOptions,
+  type Wire,
+} from "../../index.ts";
+import { eventually } from "../eventually.ts";
+
+/** The two functions of a test runner that the suite uses; vitest's, node:test's and others fit. */
+export interface TestRunner {
+  describe(name: string, define: () => void): unknown;
+  it(name: string, test: () => Promise<void>): unknown;
+}
+
+/** Opens the broker under test, empty and in a namespace of its own, for one test. */
+export interface BrokerUnderTest {
+  readonly name: string;
+  open(): Promise<OpenBroker>;
+}
+
+/** A broker that is open for one test. */
+export interface OpenBroker {
+  readonly broker: Broker;
+  /** Removes what the test left at the broker. */
+  close(): Promise<void>;
+}
+
+/** A line that was logged. */
+export interface LogLine {
+  readonly level: "debug" | "info" | "warn" | "error";
+  readonly message: string;
+  readonly details: object;
+}
+
+/** What a test of the suite works with. Everything is shut down at its end. */
+export class Bench {
+  readonly broker: Broker;
+  /** Lines that the services logged. */
+  readonly log: LogLine[] = [];
+  readonly #services: Service[] = [];
+  readonly #wires: Wire[] = [];
+
+  constructor(broker: Broker) {
+    this.broker = broker;
+  }
+
+  /** A service that is not connected yet. */
+  create(name: string, options: ServiceOptions = {}): Service {
+    const log = (level: LogLine["level"]) => (details: object, message: string) => {
+      this.log.push({ level, message, details });
+    };
+    const logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
+    const service = new Service(name, { broker: this.broker, logger, ...options });
+    this.#services.push(service);
+    return service;
+  }
+
+  /** A connected service, set up before it connects. */
+  async start(
+    name: string,
+    setUp: (service: Service) => unknown = () => undefined,
+    options?: ServiceOptions,
+  ): Promise<Service> {
+    const service = this.create(name, options);
+    setUp(service);
+    return service.connect();
+  }
+
+  /** A foreign AMQP client. */
+  async foreign(): Promise<Wire> {
+    const wire = await this.broker.open();
+    this.#wires.push(wire);
+    return wire;
+  }
+
+  /** The full name of a service's queue. */
+  queue(service: string, lane: "calls" | "inbox" | "dead"): string {
+    return `${this.broker.namespace}.${service}.${lane}`;
+  }
+
+  /** Publishes as a foreign client does, and waits for the confirm. */
+  async publishForeign(
+    exchange: string,
+    key: string,
+    body: string | Uint8Array,
+    properties: Properties = {},
+  ): Promise<void> {
+    const wire = await this.foreign();
+    const message: Message = {
+      body: typeof body === "string" ? new TextEncoder().encode(body) : body,
+      properties,
+    };
+    await new Promise<void>((resolve, reject) => {
+      wire.publish({ exchange, key }, message, (failure) => {
+        if (failure === undefined) resolve();
+        else reject(new Error(`the foreign message was ${failure}`));
+      });
+    });
+  }
+
+  /** Waits for a message in a service's dead-letter queue and takes it. */
+  async takeDead(service: string): Promise<Message> {
+    const wire = await this.foreign();
+    const queue = this.queue(service, "dead");
+    await eventually(
+      async () => ((await wire.inspectQueue(queue))?.messages ?? 0) > 0,
+      `a dead letter in ${queue}`,
+    );
+    return new Promise((resolve, reject) => {
+      wire
+        .consume({
+          queue,
+          prefetch: 1,
+          onDelivery: (delivery) => {
+            delivery.ack();
+            resolve(delivery.message);
+          },
+          onCancelled: reject,
+        })
+        .catch(reject);
+    });
+  }
+
+  /** Messages in a queue that are ready to be delivered; 0 if there is no such queue. */
+  async depth(service: string, lane: "calls" | "inbox" | "dead"): Promise<number> {
+    return (await this.broker.queue(this.queue(service, lane)))?.messages ?? 0;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#services.map((service) => service.shutdown({ timeoutMs: 2_000 })));
+    await Promise.all(this.#wires.map((wire) => wire.close()));
+  }
+}
+
+/** Declares the tests of one topic. */
+export type Define = (it: (title: string, test: (bench: Bench) => Promise<void>) => void) => void;
+
+/** Runs topics against a broker, each test with a bench of its own. */
+export function runTopics(
+  runner: TestRunner,
+  under: BrokerUnderTest,
+  topics: Readonly<Record<string, Define>>,
+): void {
+  runner.describe(`conformance of ${under.name}`, () => {
+    for (const [topic, define] of Object.entries(topics)) {
+      runner.describe(topic, () => {
+        define((title, test) => {
+          runner.it(title, async () => {
+            const open = await under.open();
+            const bench = new Bench(open.broker);
+            try {
+              await test(bench);
+            } finally {
+              await bench.close();
+              await open.close();
+            }
+          });
+        });
+      });
+    }
+  });
+}
+
+/** A promise and its resolve, for 'the handler was called'. */
+export function signalled<Value = void>(): { readonly promise: Promise<Value>; resolve(value: Value): void } {
+  let resolve: (value: Value) => void = () => undefined;
+  const promise = new Promise<Value>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+
+/** The reason of a promise that must reject. */
+export async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new assert.AssertionError({ message: "the promise resolved and should have rejected" });
+}

@@ -1,0 +1,191 @@
+/** Services of a process at one broker: shares the wire among them, and opens a new one when it breaks. */
+
+import { ConfluoError, isConfluoError } from "../../errors.ts";
+import type { Namespace } from "../../protocol/topology.ts";
+import type { Link, Member, Transport } from "../transport.ts";
+import type { Wire } from "../wire.ts";
+import { declare, type LinkHost, WireLink } from "./link.ts";
+
+/** What a hub is made of. */
+export interface HubParts {
+  readonly description: string;
+  readonly namespace: Namespace;
+  /** Opens a wire: one round of all addresses. Rejects with a `ConfluoError`. */
+  open(signal: AbortSignal): Promise<Wire>;
+  newId(): string;
+  warn(details: object, message: string): void;
+  info(details: object, message: string): void;
+}
+
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 5_000;
+
+/** {@link Transport} over wires. */
+export class Hub implements Transport {
+  readonly #parts: HubParts;
+  readonly #links = new Set<WireLink>();
+  #wire: Wire | undefined;
+  #opening: Promise<Wire> | undefined;
+  #closing: Promise<void> | undefined;
+  #stop = new AbortController();
+  #members = 0;
+
+  constructor(parts: HubParts) {
+    this.#parts = parts;
+  }
+
+  get description(): string {
+    return this.#parts.description;
+  }
+
+  async join(member: Member, signal: AbortSignal): Promise<Link> {
+    this.#members += 1;
+    try {
+      await untilAborted(this.#connected(), signal);
+    } catch (error) {
+      await this.#leave();
+      throw error;
+    }
+    const link = new WireLink(this.#hostOf(), member);
+    this.#links.add(link);
+    return link;
+  }
+
+  #hostOf(): LinkHost {
+    const wire = (): Wire | undefined => this.#wire;
+    return {
+      namespace: this.#parts.namespace,
+      get wire() {
+        return wire();
+      },
+      newId: this.#parts.newId,
+      warn: this.#parts.warn,
+      leave: async (link) => {
+        if (this.#links.delete(link)) await this.#leave();
+      },
+    };
+  }
+
+  // The last one out closes the wire, or ends the attempt to open one.
+  async #leave(): Promise<void> {
+    this.#members -= 1;
+    if (this.#members > 0) return;
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    const wire = this.#wire;
+    this.#wire = undefined;
+    this.#opening = undefined;
+    this.#closing = wire?.close();
+    await this.#closing;
+  }
+
+  async #connected(): Promise<Wire> {
+    await this.#closing;
+    if (this.#wire !== undefined) return this.#wire;
+    this.#opening ??= this.#open(this.#stop.signal);
+    return this.#opening;
+  }
+
+  async #open(stop: AbortSignal): Promise<Wire> {
+    for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
+      try {
+        const wire = await this.#attempt(stop);
+        this.#wire = wire;
+        this.#opening = undefined;
+        void wire.lost.then((reason) => this.#onLost(wire, reason));
+        return wire;
+      } catch (error) {
+        if (stop.aborted || !isConfluoError(error, "BROKER_UNREACHABLE")) {
+          if (!stop.aborted) this.#opening = undefined;
+          throw error;
+        }
+        this.#parts.warn({ error }, `${error.message} Trying again.`);
+        await delay(waitMs * (0.5 + Math.random() / 2), stop);
+      }
+    }
+  }
+
+  async #attempt(stop: AbortSignal): Promise<Wire> {
+    const wire = await this.#parts.open(stop);
+    try {
+      stop.throwIfAborted();
+      await this.#declareShared(wire);
+      stop.throwIfAborted();
+      return wire;
+    } catch (error) {
+      await wire.close();
+      throw error;
+    }
+  }
+
+  async #declareShared(wire: Wire): Promise<void> {
+    const { namespace } = this.#parts;
+    for (const { name, type, arguments: args } of namespace.exchanges()) {
+      await wire.declareExchange(args === undefined ? { name, type } : { name, type, arguments: args });
+    }
+    for (const plan of namespace.sharedQueues()) await declare(wire, plan);
+  }
+
+  #onLost(wire: Wire, reason: ConfluoError | undefined): void {
+    if (this.#wire !== wire) return;
+    this.#wire = undefined;
+    const error =
+      reason ?? new ConfluoError("CONNECTION_LOST", `The connection to ${this.description} was closed.`);
+    this.#parts.warn({ error }, `Lost the connection to ${this.description}; connecting again.`);
+    for (const link of this.#links) {
+      link.forget();
+      link.member.onLost(error);
+    }
+    void this.#recover();
+  }
+
+  async #recover(): Promise<void> {
+    const stop = this.#stop.signal;
+    for (let waitMs = FIRST_RETRY_MS; !stop.aborted; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
+      try {
+        const wire = await this.#connected();
+        await Promise.all([...this.#links].map((link) => link.restore()));
+        if (this.#wire !== wire) return; // lost again meanwhile: the next recovery goes on
+        for (const link of this.#links) link.member.onRestored();
+        this.#parts.info({}, `Connected to ${this.description} again.`);
+        return;
+      } catch (error) {
+        if (stop.aborted) return;
+        this.#parts.warn(
+          { error },
+          `Could not restore the services at ${this.description} yet; trying again.`,
+        );
+        await delay(waitMs, stop).catch(() => undefined);
+      }
+    }
+  }
+}
+
+async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    if (stop !== undefined) signal.removeEventListener("abort", stop);
+    promise.catch(() => undefined);
+  }
+}
+
+function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      if (signal.aborted) reject(signal.reason);
+      else resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end, { once: true });
+  });
+}

@@ -1,0 +1,291 @@
+/** A service's place at the broker: its queues, consumers and publishes, on whatever wire there is at the moment. */
+
+import type { Message } from "../../protocol/message.ts";
+import {
+  INSTANCE_EVENTS_ARGUMENTS,
+  type Namespace,
+  type QueuePlan,
+  REPLIES_ARGUMENTS,
+} from "../../protocol/topology.ts";
+import type { Lane, Link, Member, Settled } from "../transport.ts";
+import type { Consumer, Wire, WireDelivery } from "../wire.ts";
+import { type DeliverySurroundings, LaneDelivery } from "./delivery.ts";
+
+/** What a link needs of the hub that it hangs on. */
+export interface LinkHost {
+  readonly namespace: Namespace;
+  /** The wire at the moment; `undefined` while there is none. */
+  readonly wire: Wire | undefined;
+  newId(): string;
+  /** Reports a failure that nobody waits for. */
+  warn(details: object, message: string): void;
+  leave(link: WireLink): Promise<void>;
+}
+
+type Place = "calls" | "inbox" | "instance" | "replies";
+
+const REATTACH_MS = 250;
+const LAST_REATTACH_MS = 8_000;
+
+/** {@link Link} over a {@link Wire}. What was asked of it is remembered and done again on a new wire. */
+export class WireLink implements Link {
+  readonly member: Member;
+  readonly #host: LinkHost;
+  readonly #queues: { readonly calls: string; readonly inbox: string };
+  readonly #surroundings: DeliverySurroundings;
+  #replyTo = "";
+
+  // What was asked for: declared again, in this order, on every new wire.
+  #serving = false;
+  readonly #serviceKeys = new Set<string>();
+  readonly #instanceKeys = new Set<string>();
+  #replying = false;
+
+  // What there is on the present wire.
+  #declaredOn: Wire | undefined;
+  #instanceQueue = "";
+  readonly #consumers = new Map<Place, Consumer>();
+  readonly #reattaching = new Map<Place, NodeJS.Timeout>();
+  #work: Promise<void> = Promise.resolve();
+  #state: "taking" | "paused" | "closed" = "taking";
+
+  constructor(host: LinkHost, member: Member) {
+    this.#host = host;
+    this.member = member;
+    const { namespace } = host;
+    this.#queues = {
+      calls: namespace.calls(member.service),
+      inbox: namespace.inbox(member.service),
+    };
+    this.#surroundings = this.#surroundingsOf(host);
+  }
+
+  get replyTo(): string {
+    return this.#replyTo;
+  }
+
+  serve(): Promise<void> {
+    if (this.#serving) return this.#settledWork();
+    this.#serving = true;
+    return this.#enqueue((wire) => this.#attachService(wire));
+  }
+
+  bind(key: string, per: "service" | "instance"): Promise<void> {
+    const keys = per === "service" ? this.#serviceKeys : this.#instanceKeys;
+    if (keys.has(key)) return this.#settledWork();
+    keys.add(key);
+    return this.#enqueue(async (wire) => {
+      if (per === "instance" && !this.#consumers.has("instance")) return this.#attachInstance(wire);
+      if (per === "service") await this.#declareService(wire);
+      const queue = per === "service" ? this.#queues.inbox : this.#instanceQueue;
+      await wire.bind(queue, this.#host.namespace.events, key);
+    });
+  }
+
+  unbindInstance(key: string): Promise<void> {
+    if (!this.#instanceKeys.delete(key)) return this.#settledWork();
+    return this.#enqueue(async (wire) => {
+      if (this.#instanceQueue !== "")
+        await wire.unbind(this.#instanceQueue, this.#host.namespace.events, key);
+    });
+  }
+
+  openReplies(): Promise<void> {
+    if (this.#replying) return this.#settledWork();
+    this.#replying = true;
+    return this.#enqueue((wire) => this.#attachReplies(wire));
+  }
+
+  call(service: string, message: Message, settled: Settled): void {
+    this.#publish({ exchange: "", key: this.#host.namespace.calls(service) }, message, settled);
+  }
+
+  send(service: string, message: Message, settled: Settled): void {
+    this.#publish({ exchange: "", key: this.#host.namespace.inbox(service) }, message, settled);
+  }
+
+  publish(key: string, message: Message, settled: Settled): void {
+    this.#publish({ exchange: this.#host.namespace.events, key }, message, settled);
+  }
+
+  reply(to: string, message: Message): void {
+    this.#host.wire?.post(to, message);
+  }
+
+  async pause(): Promise<void> {
+    if (this.#state !== "taking") return;
+    this.#state = "paused";
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    await this.#work.catch(() => undefined);
+    const taking = (["calls", "inbox", "instance"] as const).map((place) =>
+      this.#consumers.get(place)?.cancel(),
+    );
+    await Promise.allSettled(taking);
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    await this.#work.catch(() => undefined);
+    await Promise.allSettled([...this.#consumers.values()].map((consumer) => consumer.close()));
+    this.#consumers.clear();
+    await this.#host.leave(this);
+  }
+
+  /** Does again, on a new wire, all that was asked for. */
+  restore(): Promise<void> {
+    return this.#enqueue(async (wire) => {
+      if (this.#replying) await this.#attachReplies(wire);
+      if (this.#state !== "taking") return;
+      if (this.#serving) await this.#attachService(wire);
+      if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
+    });
+  }
+
+  /** The wire is gone, and all that was attached to it. */
+  forget(): void {
+    this.#consumers.clear();
+    this.#declaredOn = undefined;
+    this.#instanceQueue = "";
+    this.#replyTo = "";
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    this.#reattaching.clear();
+  }
+
+  // One thing at a time, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
+  #enqueue(work: (wire: Wire) => Promise<void>): Promise<void> {
+    const next = this.#work.then(async () => {
+      const { wire } = this.#host;
+      if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
+      await work(wire);
+    });
+    this.#work = next.catch(() => undefined);
+    return next;
+  }
+
+  #settledWork(): Promise<void> {
+    return this.#enqueue(async () => undefined);
+  }
+
+  async #declareService(wire: Wire): Promise<void> {
+    if (this.#declaredOn === wire) return;
+    const { namespace } = this.#host;
+    const { service } = this.member;
+    for (const plan of [...namespace.durableQueues(service), ...namespace.callQueues(service)]) {
+      await declare(wire, plan);
+    }
+    this.#declaredOn = wire;
+  }
+
+  async #attachService(wire: Wire): Promise<void> {
+    await this.#declareService(wire);
+    for (const key of this.#serviceKeys)
+      await wire.bind(this.#queues.inbox, this.#host.namespace.events, key);
+    await this.#consume(wire, "inbox", this.#queues.inbox, this.member.prefetch.inbox);
+    await this.#consume(wire, "calls", this.#queues.calls, this.member.prefetch.calls);
+  }
+
+  async #attachInstance(wire: Wire): Promise<void> {
+    const queue = await wire.declareQueue({
+      name: "",
+      exclusive: true,
+      arguments: INSTANCE_EVENTS_ARGUMENTS,
+    });
+    this.#instanceQueue = queue;
+    for (const key of this.#instanceKeys) await wire.bind(queue, this.#host.namespace.events, key);
+    await this.#consume(wire, "instance", queue, this.member.prefetch.inbox);
+  }
+
+  async #attachReplies(wire: Wire): Promise<void> {
+    const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
+    await this.#consume(wire, "replies", queue, "no-ack");
+    this.#replyTo = queue;
+  }
+
+  async #consume(wire: Wire, place: Place, queue: string, prefetch: number | "no-ack"): Promise<void> {
+    if (this.#consumers.has(place) || (place !== "replies" && this.#state !== "taking")) return;
+    const { member } = this;
+    const consumer = await wire.consume({
+      queue,
+      prefetch,
+      onDelivery:
+        place === "replies"
+          ? (delivery) => member.onReply(delivery.message)
+          : (delivery) => member.onDelivery(this.#deliver(place, delivery)),
+      onCancelled: (reason) => {
+        if (this.#consumers.get(place) !== consumer) return;
+        this.#consumers.delete(place);
+        this.#host.warn(
+          { queue, error: reason },
+          `The consumer of ${queue} was cancelled; attaching it again.`,
+        );
+        this.#reattach(place, REATTACH_MS);
+      },
+    });
+    this.#consumers.set(place, consumer);
+  }
+
+  #deliver(lane: Lane, delivery: WireDelivery): LaneDelivery {
+    return new LaneDelivery(lane, delivery, this.#surroundings);
+  }
+
+  // Getters, since wire and queue change with the connection.
+  #surroundingsOf(host: LinkHost): DeliverySurroundings {
+    const queueOf = (lane: Lane): string => (lane === "instance" ? this.#instanceQueue : this.#queues[lane]);
+    const { namespace, newId, warn } = host;
+    const { service, instance } = this.member;
+    const deadQueue = namespace.dead(service);
+    return {
+      back: namespace.back,
+      instance,
+      deadQueue,
+      get wire() {
+        return host.wire;
+      },
+      queueOf,
+      declareDead: async () => {
+        const plan = namespace.durableQueues(service).find(({ name }) => name === deadQueue);
+        if (host.wire !== undefined && plan !== undefined) await declare(host.wire, plan);
+      },
+      newId,
+      warn,
+    };
+  }
+
+  #reattach(place: Place, afterMs: number): void {
+    if (this.#state === "closed" || (this.#state === "paused" && place !== "replies")) return;
+    const attempt = (): void => {
+      this.#reattaching.delete(place);
+      this.#enqueue((wire) => {
+        if (this.#consumers.has(place)) return Promise.resolve();
+        this.#declaredOn = undefined; // the queue itself may be gone
+        if (place === "replies") return this.#attachReplies(wire);
+        return place === "instance" ? this.#attachInstance(wire) : this.#attachService(wire);
+      }).catch((error: unknown) => {
+        this.#host.warn({ error, place }, `Could not attach the ${place} consumer again yet.`);
+        this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
+      });
+    };
+    this.#reattaching.set(place, setTimeout(attempt, afterMs));
+  }
+
+  #publish(
+    route: { readonly exchange: string; readonly key: string },
+    message: Message,
+    settled: Settled,
+  ): void {
+    const { wire } = this.#host;
+    if (wire === undefined) setImmediate(settled, "lost");
+    else wire.publish(route, message, settled);
+  }
+}
+
+/** Declares a queue and binds it. */
+export async function declare(
+  wire: Wire,
+  { name, arguments: args, bindings = [] }: QueuePlan,
+): Promise<void> {
+  await wire.declareQueue({ name, arguments: args });
+  for (const { exchange, key } of bindings) await wire.bind(name, exchange, key);
+}

@@ -1,0 +1,175 @@
+import type { ConfluoError } from "../../errors.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { ConsumeOptions, Consumer, WireDelivery } from "../wire.ts";
+import { Deque } from "./deque.ts";
+import type { Queue, QueueConsumer, StoredLetter } from "./queue.ts";
+import { withDeliveryCount } from "./received-message.ts";
+import { surface, type TurnLoop, type TurnTask } from "./turn-loop.ts";
+
+/**
+ * `active`: takes letters. `cancelled`: takes none, hands out what it has. `ending`: the queue is gone; hands out
+ * what it has, then says so. `closed`: gave everything back.
+ */
+type State = "active" | "cancelled" | "ending" | "closed";
+
+/** What a consumer belongs to. */
+export interface ConsumerContext {
+  readonly queue: Queue;
+  readonly turns: TurnLoop;
+  /** The consumer has ended and nothing of it is unsettled. */
+  readonly onDone: (consumer: EmbeddedConsumer) => void;
+}
+
+/** Holds the letters that its queue gave it: those still to hand out, and those handed out or not that are unsettled. */
+export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
+  readonly acknowledges: boolean;
+  scheduled = false;
+  readonly #options: ConsumeOptions;
+  readonly #context: ConsumerContext;
+  readonly #prefetch: number;
+  readonly #outbox = new Deque<EmbeddedDelivery>();
+  readonly #unacked = new Set<EmbeddedDelivery>();
+  #state: State = "active";
+  #endReason: ConfluoError | undefined;
+  readonly #drainWaiters: (() => void)[] = [];
+
+  constructor(options: ConsumeOptions, context: ConsumerContext) {
+    const { prefetch } = options;
+    this.acknowledges = prefetch !== "no-ack";
+    this.#options = options;
+    this.#context = context;
+    this.#prefetch = prefetch === "no-ack" || prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch;
+  }
+
+  async cancel(): Promise<void> {
+    if (this.#state === "active") {
+      this.#state = "cancelled";
+      this.#context.queue.remove(this);
+      this.#checkDone();
+    }
+    if (this.#state === "cancelled" && this.#outbox.length > 0) {
+      await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.release();
+  }
+
+  /** Ends at once and gives back what is unsettled, handed out or not. */
+  release(): void {
+    if (this.#state === "closed") return;
+    const letters = Array.from(this.#unacked, (delivery) => delivery.letter);
+    this.#state = "closed";
+    this.#unacked.clear();
+    this.#outbox.clear();
+    const { queue } = this.#context;
+    queue.remove(this);
+    if (letters.length > 0) queue.giveBack(letters);
+    this.#checkDone();
+    this.#wakeWaiters();
+  }
+
+  take(letter: StoredLetter): boolean {
+    const delivery = new EmbeddedDelivery(letter, this, receivedMessage(letter, this.#context.queue));
+    if (this.acknowledges) this.#unacked.add(delivery);
+    this.#outbox.push(delivery);
+    this.#context.turns.schedule(this);
+    return this.#unacked.size < this.#prefetch;
+  }
+
+  end(reason: ConfluoError): void {
+    this.#state = "ending";
+    this.#endReason = reason;
+    this.#unacked.clear();
+    this.#context.turns.schedule(this);
+  }
+
+  run(limit: number): boolean {
+    const { onDelivery } = this.#options;
+    for (let left = limit; left > 0; left -= 1) {
+      const delivery = this.#outbox.shift();
+      if (delivery === undefined) break;
+      try {
+        onDelivery(delivery);
+      } catch (error) {
+        surface(error);
+      }
+    }
+    if (this.#outbox.length > 0) return true;
+    this.#wakeWaiters();
+    this.#sayEnd();
+    this.#checkDone();
+    return false;
+  }
+
+  ack(delivery: EmbeddedDelivery): void {
+    const wasFull = this.#unacked.size === this.#prefetch;
+    if (!this.#unacked.delete(delivery)) return;
+    this.#context.queue.settle();
+    this.#afterSettling(wasFull);
+  }
+
+  requeue(delivery: EmbeddedDelivery): void {
+    const wasFull = this.#unacked.size === this.#prefetch;
+    if (!this.#unacked.delete(delivery)) return;
+    this.#context.queue.giveBack([delivery.letter]);
+    this.#afterSettling(wasFull);
+  }
+
+  #afterSettling(wasFull: boolean): void {
+    if (this.#state !== "active") this.#checkDone();
+    else if (wasFull) this.#context.queue.resume(this);
+  }
+
+  #checkDone(): void {
+    const isDrained = this.#state === "cancelled" && this.#unacked.size === 0 && this.#outbox.length === 0;
+    if (isDrained || this.#state === "closed") this.#context.onDone(this);
+  }
+
+  #wakeWaiters(): void {
+    for (const wake of this.#drainWaiters.splice(0)) wake();
+  }
+
+  #sayEnd(): void {
+    const reason = this.#endReason;
+    if (this.#state !== "ending" || reason === undefined) return;
+    this.#state = "closed";
+    try {
+      this.#options.onCancelled(reason);
+    } catch (error) {
+      surface(error);
+    }
+  }
+}
+
+class EmbeddedDelivery implements WireDelivery {
+  readonly message: Message;
+  readonly exchange: string;
+  readonly key: string;
+  readonly redelivered: boolean;
+  readonly letter: StoredLetter;
+  readonly #consumer: EmbeddedConsumer;
+
+  constructor(letter: StoredLetter, consumer: EmbeddedConsumer, message: Message) {
+    this.message = message;
+    this.exchange = letter.exchange;
+    this.key = letter.key;
+    this.redelivered = letter.redelivered;
+    this.letter = letter;
+    this.#consumer = consumer;
+  }
+
+  ack(): void {
+    this.#consumer.ack(this);
+  }
+
+  requeue(): void {
+    this.#consumer.requeue(this);
+  }
+}
+
+function receivedMessage(letter: StoredLetter, queue: Queue): Message {
+  if (letter.returns === 0 || queue.settings.type === "classic") return letter.message;
+  return withDeliveryCount(letter.message, letter.returns);
+}

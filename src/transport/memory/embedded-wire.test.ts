@@ -1,0 +1,199 @@
+import { setImmediate } from "node:timers";
+import { beforeEach, expect, test, vi } from "vitest";
+import type { Properties } from "../../protocol/message.ts";
+import type { PublishFailure, Wire, WireDelivery } from "../wire.ts";
+import { EmbeddedBroker } from "./embedded-broker.ts";
+
+let broker: EmbeddedBroker;
+let wire: Wire;
+
+beforeEach(async () => {
+  broker = new EmbeddedBroker({ maxMessageBytes: 10 });
+  wire = broker.connect();
+  await wire.declareQueue({ name: "q", arguments: {} });
+});
+
+async function turns(): Promise<void> {
+  for (let i = 0; i < 3; i += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function publish(exchange: string, key: string, options: { bytes?: number; properties?: Properties } = {}) {
+  const message = { body: new Uint8Array(options.bytes ?? 1), properties: options.properties ?? {} };
+  return new Promise<PublishFailure | undefined>((resolve) =>
+    wire.publish({ exchange, key }, message, resolve),
+  );
+}
+
+async function consume(from: Wire, prefetch: number | "no-ack" = 10) {
+  const received: WireDelivery[] = [];
+  const onDelivery = (delivery: WireDelivery): void => void received.push(delivery);
+  const onCancelled = vi.fn();
+  await from.consume({ queue: "q", prefetch, onDelivery, onCancelled });
+  return { received, onCancelled };
+}
+
+test("a publish is settled without a failure once a queue has it", async () => {
+  expect(await publish("", "q")).toBeUndefined();
+  expect(await wire.inspectQueue("q")).toEqual({ messages: 1, consumers: 0 });
+});
+
+test("settled is called once, and never inside publish", async () => {
+  const settled = vi.fn();
+  wire.publish({ exchange: "", key: "q" }, { body: new Uint8Array(), properties: {} }, settled);
+  await Promise.resolve();
+  expect(settled).not.toHaveBeenCalled();
+  await turns();
+  expect(settled.mock.calls).toEqual([[]]);
+});
+
+test("what no queue takes is returned if mandatory, else taken", async () => {
+  await wire.declareExchange({ name: "x", type: "topic" });
+  const properties = { mandatory: true } as const;
+  expect(await publish("", "nobody", { properties })).toBe("returned");
+  expect(await publish("x", "nobody", { properties })).toBe("returned");
+  expect(await publish("", "nobody")).toBeUndefined();
+  expect(await publish("x", "nobody")).toBeUndefined();
+});
+
+test("a publish to an exchange that does not exist is lost", async () => {
+  expect(await publish("missing", "q")).toBe("lost");
+});
+
+test("a body over the limit is too large, also when posted", async () => {
+  expect(await publish("", "q", { bytes: 10 })).toBeUndefined();
+  expect(await publish("", "q", { bytes: 11 })).toBe("too-large");
+  wire.post("q", { body: new Uint8Array(11), properties: {} });
+  expect(broker.queues()[0]?.messages).toBe(1);
+});
+
+test("a body may have 16 MiB unless told otherwise", async () => {
+  const roomy = new EmbeddedBroker().connect();
+  const sizes = [16 * 1024 * 1024, 16 * 1024 * 1024 + 1];
+  const outcomes = sizes.map((bytes) => {
+    const message = { body: new Uint8Array(bytes), properties: {} };
+    return new Promise((resolve) => roomy.publish({ exchange: "", key: "q" }, message, resolve));
+  });
+  expect(await Promise.all(outcomes)).toEqual([undefined, "too-large"]);
+});
+
+test("a delivery says where it was published, and mandatory does not travel", async () => {
+  const { received } = await consume(wire);
+  const properties = { type: "/a", mandatory: true } as const;
+  await publish("", "q", { properties });
+  await turns();
+  expect(received).toMatchObject([{ exchange: "", key: "q", redelivered: false }]);
+  expect(received[0]?.message.properties).toEqual({ type: "/a" });
+});
+
+test("a post to nobody is gone", () => {
+  wire.post("nobody", { body: new Uint8Array(), properties: {} });
+  expect(broker.queues()).toEqual([{ name: "q", messages: 0, unacked: 0, consumers: 0 }]);
+});
+
+test("settled may throw: the process hears of it, and the others are settled", async () => {
+  const thrown = catchUncaught();
+  wire.publish({ exchange: "", key: "q" }, { body: new Uint8Array(), properties: {} }, () => {
+    throw new Error("from settled");
+  });
+  expect(await publish("", "q")).toBeUndefined();
+  await turns();
+  expect(await thrown).toEqual(new Error("from settled"));
+});
+
+test("close settles what was published, then resolves lost with undefined", async () => {
+  const outcomes = Array.from({ length: 1000 }, () => publish("", "q"));
+  const order: string[] = [];
+  void Promise.all(outcomes).then(() => order.push("settled"));
+  await wire.close().then(() => order.push("closed"));
+  await turns();
+  expect(order).toEqual(["settled", "closed"]);
+  expect(new Set(await Promise.all(outcomes))).toEqual(new Set([undefined]));
+  expect(await wire.lost).toBeUndefined();
+});
+
+test("closing twice is closing once", async () => {
+  await Promise.all([wire.close(), wire.close()]);
+  await wire.close();
+  expect(await wire.lost).toBeUndefined();
+});
+
+test("close gives back what is unacknowledged", async () => {
+  const { received } = await consume(wire);
+  await publish("", "q");
+  await turns();
+  expect(received).toHaveLength(1);
+  await wire.close();
+  expect(broker.queues()).toEqual([{ name: "q", messages: 1, unacked: 0, consumers: 0 }]);
+  received[0]?.ack();
+  expect(broker.queues()).toEqual([{ name: "q", messages: 1, unacked: 0, consumers: 0 }]);
+});
+
+test("after close everything fails with CONNECTION_LOST, and publishes are lost", async () => {
+  await wire.close();
+  const attempts = [
+    wire.declareQueue({ name: "r", arguments: {} }),
+    wire.declareExchange({ name: "x", type: "topic" }),
+    wire.bind("q", "x", ""),
+    wire.unbind("q", "x", ""),
+    wire.inspectQueue("q"),
+    consume(wire),
+  ];
+  for (const attempt of attempts) await expect(attempt).rejects.toMatchObject({ code: "CONNECTION_LOST" });
+  expect(await publish("", "q")).toBe("lost");
+  wire.post("q", { body: new Uint8Array(), properties: {} });
+  expect(broker.queues()[0]?.messages).toBe(0);
+});
+
+test("disconnect resolves lost with the reason and loses what was not confirmed yet", async () => {
+  const outcome = publish("", "q");
+  broker.disconnect(wire, "pulled the plug");
+  expect(await outcome).toBe("lost");
+  expect(await wire.lost).toMatchObject({ code: "CONNECTION_LOST", message: "pulled the plug" });
+  await wire.close();
+  expect(await publish("", "q")).toBe("lost");
+});
+
+test("disconnect gives back what is unacknowledged, handed out or not, as redelivered", async () => {
+  const { received, onCancelled } = await consume(wire);
+  await publish("", "q");
+  await turns();
+  wire.post("q", { body: new Uint8Array([2]), properties: {} });
+  broker.disconnect(wire);
+  const second = await consume(broker.connect());
+  await turns();
+  expect(received).toHaveLength(1);
+  expect(onCancelled).not.toHaveBeenCalled();
+  expect(second.received.map(({ redelivered }) => redelivered)).toEqual([true, true]);
+});
+
+test("disconnect takes the wire's exclusive queues and leaves other wires alone", async () => {
+  const other = broker.connect();
+  await wire.declareQueue({ name: "", exclusive: true, arguments: {} });
+  await other.declareQueue({ name: "", exclusive: true, arguments: {} });
+  broker.disconnect(wire);
+  expect(broker.queues()).toHaveLength(2);
+  expect(await other.inspectQueue("q")).toEqual({ messages: 0, consumers: 0 });
+});
+
+test("disconnect refuses a wire that is not the broker's kind", () => {
+  expect(() => broker.disconnect({} as Wire)).toThrow("wire must be a wire of an embedded broker");
+});
+
+test.each([-1, 1.5, 65_536, Number.NaN])("a prefetch of %d is refused", async (prefetch) => {
+  await expect(consume(wire, prefetch)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+});
+
+test.each([0, -1, 1.5, Number.NaN])("a maxMessageBytes of %d is refused", (maxMessageBytes) => {
+  expect(() => new EmbeddedBroker({ maxMessageBytes })).toThrow("maxMessageBytes must be");
+});
+
+function catchUncaught(): Promise<unknown> {
+  const listeners = process.listeners("uncaughtException");
+  process.removeAllListeners("uncaughtException");
+  return new Promise((resolve) => {
+    process.once("uncaughtException", (error) => {
+      for (const listener of listeners) process.on("uncaughtException", listener);
+      resolve(error);
+    });
+  });
+}

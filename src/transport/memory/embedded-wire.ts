@@ -1,0 +1,163 @@
+import { ConfluoError, invalidArgument } from "../../errors.ts";
+import type { Message } from "../../protocol/message.ts";
+import type {
+  ConsumeOptions,
+  Consumer,
+  ExchangeSpec,
+  PublishFailure,
+  QueueInfo,
+  QueueSpec,
+  Route,
+  Wire,
+} from "../wire.ts";
+import { Deque } from "./deque.ts";
+import { EmbeddedConsumer } from "./embedded-consumer.ts";
+import { surface, type TurnLoop, type TurnTask } from "./turn-loop.ts";
+import type { VirtualHost } from "./virtual-host.ts";
+
+/** The largest prefetch that AMQP's field can carry. */
+const largestPrefetch = 65_535;
+
+type Settled = (failure?: PublishFailure) => void;
+
+/** A publish that failed; one that was taken is just its callback. */
+interface FailedPublish {
+  readonly settled: Settled;
+  readonly failure: PublishFailure;
+}
+
+/** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
+export class EmbeddedWire implements Wire, TurnTask {
+  readonly lost: Promise<ConfluoError | undefined>;
+  scheduled = false;
+  readonly #host: VirtualHost;
+  readonly #turns: TurnLoop;
+  readonly #consumers = new Set<EmbeddedConsumer>();
+  readonly #confirms = new Deque<Settled | FailedPublish>();
+  #state: "open" | "closing" | "gone" = "open";
+  #resolveLost: (reason: ConfluoError | undefined) => void = () => {};
+
+  constructor(host: VirtualHost, turns: TurnLoop) {
+    this.#host = host;
+    this.#turns = turns;
+    this.lost = new Promise((resolve) => {
+      this.#resolveLost = resolve;
+    });
+  }
+
+  async declareExchange(spec: ExchangeSpec): Promise<void> {
+    this.#assertOpen();
+    this.#host.declareExchange(spec);
+  }
+
+  async declareQueue(spec: QueueSpec): Promise<string> {
+    this.#assertOpen();
+    return this.#host.declareQueue(spec, this).name;
+  }
+
+  async bind(queue: string, exchange: string, key: string): Promise<void> {
+    this.#assertOpen();
+    this.#host.bind(queue, exchange, key, this);
+  }
+
+  async unbind(queue: string, exchange: string, key: string): Promise<void> {
+    this.#assertOpen();
+    this.#host.unbind(queue, exchange, key, this);
+  }
+
+  async inspectQueue(name: string): Promise<QueueInfo | undefined> {
+    this.#assertOpen();
+    const queue = this.#host.findQueue(name, this);
+    if (queue === undefined) return undefined;
+    // An inspection is a passive declare, and that is use.
+    queue.touch();
+    return { messages: queue.depth, consumers: queue.consumerCount };
+  }
+
+  publish(route: Route, message: Message, settled: Settled): void {
+    const failure = this.#state === "open" ? this.#host.publish(route, message) : "lost";
+    this.#confirms.push(failure === undefined ? settled : { settled, failure });
+    this.#turns.schedule(this);
+  }
+
+  post(queue: string, message: Message): void {
+    if (this.#state === "open") this.#host.publish({ exchange: "", key: queue }, message);
+  }
+
+  async consume(options: ConsumeOptions): Promise<Consumer> {
+    this.#assertOpen();
+    const { prefetch } = options;
+    if (
+      prefetch !== "no-ack" &&
+      !(Number.isInteger(prefetch) && prefetch >= 0 && prefetch <= largestPrefetch)
+    ) {
+      throw invalidArgument(
+        "prefetch",
+        `"no-ack" or a whole number from 0 (no limit) to ${largestPrefetch}`,
+        prefetch,
+      );
+    }
+    const queue = this.#host.requireQueue(options.queue, this);
+    const onDone = (done: EmbeddedConsumer): void => void this.#consumers.delete(done);
+    const consumer = new EmbeddedConsumer(options, { queue, turns: this.#turns, onDone });
+    this.#consumers.add(consumer);
+    queue.add(consumer);
+    return consumer;
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === "open") {
+      this.#state = "closing";
+      this.#release();
+      // The turn that has settled every publish ends the wire.
+      this.#turns.schedule(this);
+    }
+    await this.lost;
+  }
+
+  /** Breaks the wire as a killed connection does: what is not confirmed yet never will be. */
+  disconnect(reason: ConfluoError): void {
+    if (this.#state === "gone") return;
+    if (this.#state === "open") this.#release();
+    for (let left = this.#confirms.length; left > 0; left -= 1) {
+      const confirm = this.#confirms.shift();
+      if (confirm !== undefined) this.#confirms.push({ settled: settledOf(confirm), failure: "lost" });
+    }
+    this.#finish(reason);
+  }
+
+  run(limit: number): boolean {
+    for (let left = limit; left > 0; left -= 1) {
+      const confirm = this.#confirms.shift();
+      if (confirm === undefined) break;
+      try {
+        if (typeof confirm === "function") confirm();
+        else confirm.settled(confirm.failure);
+      } catch (error) {
+        surface(error);
+      }
+    }
+    if (this.#confirms.length > 0) return true;
+    if (this.#state === "closing") this.#finish(undefined);
+    return false;
+  }
+
+  #release(): void {
+    for (const consumer of [...this.#consumers]) consumer.release();
+    this.#host.releaseOwner(this);
+  }
+
+  #finish(reason: ConfluoError | undefined): void {
+    this.#state = "gone";
+    this.#resolveLost(reason);
+  }
+
+  #assertOpen(): void {
+    if (this.#state !== "open")
+      throw new ConfluoError("CONNECTION_LOST", "The connection to the embedded broker is closed.");
+  }
+}
+
+function settledOf(confirm: Settled | FailedPublish): Settled {
+  return typeof confirm === "function" ? confirm : confirm.settled;
+}

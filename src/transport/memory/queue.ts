@@ -1,0 +1,288 @@
+import type { ConfluoError } from "../../errors.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { Arguments, QueueSpec } from "../wire.ts";
+import type { Death, DeathReason } from "./dead-letter.ts";
+import { Deque } from "./deque.ts";
+import { assertEquivalent, type QueueSettings, readQueueSettings } from "./queue-arguments.ts";
+
+const never = Number.POSITIVE_INFINITY;
+/** The longest that a Node.js timer takes. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/** A message and where it was published to. */
+export interface Letter {
+  readonly message: Message;
+  readonly exchange: string;
+  readonly key: string;
+  readonly deaths: readonly Death[];
+}
+
+/** A letter in one queue, or out of it unacknowledged. Only the queue writes it. */
+export interface StoredLetter extends Letter {
+  /** Order of arrival, which a classic queue restores. */
+  readonly position: number;
+  readonly expiresAtMs: number;
+  redelivered: boolean;
+  /** How often it came back unacknowledged. */
+  returns: number;
+}
+
+/** A consumer as its queue sees it. */
+export interface QueueConsumer {
+  /** False for `no-ack`: what it takes has left the queue for good. */
+  readonly acknowledges: boolean;
+  /** Takes one letter. @returns whether it has room for another. */
+  take(letter: StoredLetter): boolean;
+  /** The queue is gone, with all that came from it. */
+  end(reason: ConfluoError): void;
+}
+
+/** What a queue needs of the broker around it. */
+export interface QueueHost {
+  deadLetter(queue: Queue, letter: Letter, reason: DeathReason): void;
+  /** `x-expires` has passed without use. */
+  expireQueue(queue: Queue): void;
+}
+
+/**
+ * One queue. Letters wait in `#ready`, consumers with room wait in `#hungry`; one of the two is always empty, since
+ * whatever arrives is handed over at once. Only the callbacks to users are deferred, by the consumer.
+ */
+export class Queue {
+  readonly name: string;
+  /** The connection that an exclusive queue belongs to. */
+  readonly owner: object | undefined;
+  readonly settings: QueueSettings;
+  /** This queue as the result of a route. */
+  readonly alone: readonly Queue[] = [this];
+  readonly #arguments: Arguments;
+  readonly #host: QueueHost;
+  readonly #ready = new Deque<StoredLetter>();
+  readonly #hungry = new Deque<QueueConsumer>();
+  readonly #consumers = new Set<QueueConsumer>();
+  #unacked = 0;
+  #arrivals = 0;
+  #expiryTimer: NodeJS.Timeout | undefined;
+  #expiryTimerAtMs = never;
+  #unusedTimer: NodeJS.Timeout | undefined;
+  #usedAtMs = 0;
+  /** Then what a cancelled consumer still holds has nowhere to go. */
+  #isDestroyed = false;
+
+  constructor(spec: QueueSpec, owner: object | undefined, host: QueueHost) {
+    this.settings = readQueueSettings(spec);
+    this.name = spec.name;
+    this.owner = owner;
+    this.#arguments = { ...spec.arguments };
+    this.#host = host;
+    this.touch();
+  }
+
+  /** Letters ready to be delivered. */
+  get depth(): number {
+    return this.#ready.length;
+  }
+
+  get unacked(): number {
+    return this.#unacked;
+  }
+
+  get consumerCount(): number {
+    return this.#consumers.size;
+  }
+
+  assertEquivalent(spec: QueueSpec): void {
+    const existing = { ...this.#arguments, exclusive: this.owner !== undefined };
+    const wanted = { ...spec.arguments, exclusive: spec.exclusive === true };
+    assertEquivalent({ entity: "queue", name: this.name, properties: existing }, wanted);
+  }
+
+  /** @returns false if the queue is full and refuses. */
+  publish({ message, exchange, key, deaths }: Letter): boolean {
+    const { maxLength, overflow } = this.settings;
+    if (overflow === "reject-publish" && this.#ready.length >= maxLength) return false;
+    const letter: StoredLetter = {
+      message,
+      exchange,
+      key,
+      deaths,
+      position: this.#arrivals,
+      expiresAtMs: this.#expiryOf(message),
+      redelivered: false,
+      returns: 0,
+    };
+    this.#arrivals += 1;
+    const consumer = this.#hungry.shift();
+    if (consumer === undefined) {
+      this.#ready.push(letter);
+      this.#dropOverflow();
+      this.#watchHead();
+    } else {
+      this.#handOver(letter, consumer);
+    }
+    return true;
+  }
+
+  /** Counts as use: puts `x-expires` off, and removes what has expired at the head. */
+  touch(): void {
+    this.#dropExpired();
+    this.#watchHead();
+    const { unusedExpiryMs } = this.settings;
+    if (unusedExpiryMs === never || this.#consumers.size > 0) return;
+    this.#usedAtMs = Date.now();
+    if (this.#unusedTimer === undefined) this.#watchUse(unusedExpiryMs);
+  }
+
+  add(consumer: QueueConsumer): void {
+    this.#consumers.add(consumer);
+    clearTimeout(this.#unusedTimer);
+    this.#unusedTimer = undefined;
+    this.resume(consumer);
+  }
+
+  /** Gives this consumer no more letters. */
+  remove(consumer: QueueConsumer): void {
+    if (!this.#consumers.delete(consumer)) return;
+    this.#hungry.remove(consumer);
+    this.touch();
+  }
+
+  /** This consumer, which was full, has room again. */
+  resume(consumer: QueueConsumer): void {
+    this.#hungry.push(consumer);
+    this.#pump();
+  }
+
+  /** A delivered letter was acknowledged. */
+  settle(): void {
+    this.#unacked -= 1;
+  }
+
+  /** Delivered letters come back, in their order of delivery. */
+  giveBack(letters: readonly StoredLetter[]): void {
+    if (this.#isDestroyed) return;
+    this.#unacked -= letters.length;
+    // From the last one on, each classic letter lands at the very front: no others to move.
+    const inOrder = this.settings.type === "quorum" ? letters : [...letters].reverse();
+    for (const letter of inOrder) this.#putBack(letter);
+    this.#dropOverflow();
+    this.#pump();
+    this.#watchHead();
+  }
+
+  /** Takes the letter at the head out for good. */
+  take(): StoredLetter | undefined {
+    this.touch();
+    const letter = this.#ready.shift();
+    this.#watchHead();
+    return letter;
+  }
+
+  /** Ends the consumers and forgets all letters; dead-letters none, as in RabbitMQ. */
+  destroy(reason: ConfluoError): void {
+    this.#isDestroyed = true;
+    clearTimeout(this.#expiryTimer);
+    clearTimeout(this.#unusedTimer);
+    this.#ready.clear();
+    this.#hungry.clear();
+    this.#unacked = 0;
+    for (const consumer of this.#consumers) consumer.end(reason);
+    this.#consumers.clear();
+  }
+
+  #handOver(letter: StoredLetter, consumer: QueueConsumer): void {
+    if (consumer.acknowledges) this.#unacked += 1;
+    if (consumer.take(letter)) this.#hungry.push(consumer);
+  }
+
+  #pump(): void {
+    if (this.#ready.length === 0) return;
+    for (;;) {
+      const consumer = this.#hungry.first();
+      if (consumer === undefined) break;
+      const letter = this.#ready.shift();
+      if (letter === undefined) return;
+      if (hasExpired(letter)) {
+        this.#host.deadLetter(this, letter, "expired");
+      } else {
+        this.#hungry.shift();
+        this.#handOver(letter, consumer);
+      }
+    }
+    this.#watchHead();
+  }
+
+  /** Classic queues restore the order of arrival; quorum queues deliver what came back first, in the order it did. */
+  #putBack(letter: StoredLetter): void {
+    const isQuorum = this.settings.type === "quorum";
+    letter.redelivered = true;
+    letter.returns += 1;
+    if (letter.returns > this.settings.deliveryLimit) {
+      this.#host.deadLetter(this, letter, "delivery_limit");
+      return;
+    }
+    const index = this.#ready.search((other) =>
+      isQuorum ? !other.redelivered : other.position > letter.position,
+    );
+    this.#ready.insert(index, letter);
+  }
+
+  #dropOverflow(): void {
+    const { maxLength, overflow } = this.settings;
+    if (overflow === "reject-publish") return;
+    while (this.#ready.length > maxLength) {
+      const oldest = this.#ready.shift();
+      if (oldest !== undefined) this.#host.deadLetter(this, oldest, "maxlen");
+    }
+  }
+
+  #dropExpired(): void {
+    for (let head = this.#ready.first(); head !== undefined && hasExpired(head); head = this.#ready.first()) {
+      this.#ready.shift();
+      this.#host.deadLetter(this, head, "expired");
+    }
+  }
+
+  #expiryOf(message: Message): number {
+    const { expiration } = message.properties;
+    const { messageTtlMs } = this.settings;
+    const ttlMs = expiration === undefined ? messageTtlMs : Math.min(Number(expiration), messageTtlMs);
+    return ttlMs === never ? never : Date.now() + ttlMs;
+  }
+
+  /** Arms the timer for the head, unless it is armed for that time or an earlier one, when it will look again. */
+  #watchHead(): void {
+    const expiresAtMs = this.#ready.first()?.expiresAtMs ?? never;
+    if (expiresAtMs >= this.#expiryTimerAtMs) return;
+    clearTimeout(this.#expiryTimer);
+    this.#expiryTimerAtMs = expiresAtMs;
+    this.#expiryTimer = startTimer(expiresAtMs - Date.now(), () => {
+      this.#expiryTimerAtMs = never;
+      this.#dropExpired();
+      this.#watchHead();
+    });
+  }
+
+  #watchUse(afterMs: number): void {
+    this.#unusedTimer = startTimer(afterMs, () => {
+      this.#unusedTimer = undefined;
+      const leftMs = this.#usedAtMs + this.settings.unusedExpiryMs - Date.now();
+      if (leftMs > 0) this.#watchUse(leftMs);
+      else this.#host.expireQueue(this);
+    });
+  }
+}
+
+/** Whether an `expiration` is one that RabbitMQ takes. */
+export function isExpiration(expiration: string): boolean {
+  return /^\d{1,10}$/.test(expiration) && Number(expiration) < 2 ** 32;
+}
+
+function hasExpired(letter: StoredLetter): boolean {
+  return letter.expiresAtMs !== never && letter.expiresAtMs <= Date.now();
+}
+
+/** An expiry alone does not keep the process alive. */
+function startTimer(afterMs: number, onTime: () => void): NodeJS.Timeout {
+  return setTimeout(onTime, Math.min(Math.max(afterMs, 1), longestTimerMs)).unref();
+}

@@ -1,0 +1,110 @@
+/** A consumer on a channel of its own: its prefetch, its failures and its acknowledgements are nobody else's. */
+
+import type { Channel, ConsumeMessage } from "amqplib";
+import { ConfluoError } from "../../errors.ts";
+import type { Message, Properties } from "../../protocol/message.ts";
+import type { ConsumeOptions, Consumer, WireDelivery } from "../wire.ts";
+import type { Connection } from "./connection.ts";
+import { operationFailure } from "./failure.ts";
+
+/** Starts consuming. */
+export async function startConsumer(connection: Connection, options: ConsumeOptions): Promise<Consumer> {
+  const { queue, prefetch, onDelivery, onCancelled } = options;
+  const what = `consume from ${queue}`;
+  try {
+    const channel = await connection.channel();
+    const consumer = new ChannelConsumer(channel);
+    let failure: unknown;
+    channel.on("error", (error: unknown) => {
+      failure = error;
+    });
+    const cancelled = (cause: unknown): void => {
+      if (!consumer.end()) return;
+      if (connection.open) onCancelled(operationFailure(cause, what));
+    };
+    if (prefetch !== "no-ack") await channel.prefetch(prefetch);
+    const deliver = (message: ConsumeMessage | null): void => {
+      if (message !== null) {
+        onDelivery(new ChannelDelivery(channel, message, prefetch === "no-ack"));
+        return;
+      }
+      cancelled(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
+      channel.close().catch(() => undefined);
+    };
+    const { consumerTag } = await channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
+    consumer.tag = consumerTag;
+    channel.on("close", () => cancelled(failure ?? new Error("the channel was closed")));
+    return consumer;
+  } catch (error) {
+    throw error instanceof ConfluoError ? error : operationFailure(error, what);
+  }
+}
+
+class ChannelConsumer implements Consumer {
+  tag = "";
+  readonly #channel: Channel;
+  #running = true;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  /** @returns whether it was running. */
+  end(): boolean {
+    const running = this.#running;
+    this.#running = false;
+    return running;
+  }
+
+  async cancel(): Promise<void> {
+    if (!this.end()) return;
+    await this.#channel.cancel(this.tag).catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.end();
+    // On a channel that is closed already amqplib throws instead of rejecting.
+    await Promise.resolve()
+      .then(() => this.#channel.close())
+      .catch(() => undefined);
+  }
+}
+
+class ChannelDelivery implements WireDelivery {
+  readonly message: Message;
+  readonly exchange: string;
+  readonly key: string;
+  readonly redelivered: boolean;
+  readonly #channel: Channel;
+  readonly #delivered: ConsumeMessage;
+  #settled: boolean;
+
+  constructor(channel: Channel, delivered: ConsumeMessage, settled: boolean) {
+    const { fields, content, properties } = delivered;
+    this.message = { body: content, properties: properties as Properties };
+    this.exchange = fields.exchange;
+    this.key = fields.routingKey;
+    this.redelivered = fields.redelivered;
+    this.#channel = channel;
+    this.#delivered = delivered;
+    this.#settled = settled;
+  }
+
+  ack(): void {
+    this.#settle(() => this.#channel.ack(this.#delivered));
+  }
+
+  requeue(): void {
+    this.#settle(() => this.#channel.reject(this.#delivered, true));
+  }
+
+  #settle(act: () => void): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    try {
+      act();
+    } catch {
+      // The channel is gone: the broker has given the message to someone else already.
+    }
+  }
+}

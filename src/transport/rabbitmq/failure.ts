@@ -1,0 +1,87 @@
+/** amqplib's and the broker's failures in confluo's words. */
+
+import { ConfluoError } from "../../errors.ts";
+
+interface AmqpError {
+  readonly code?: unknown;
+  readonly message: string;
+}
+
+/** The error for a failed connection attempt. Never repeats a URL, which may hold a password. */
+export function connectFailure(cause: unknown, address: string): ConfluoError {
+  const { code, message } = asAmqpError(cause);
+  // amqplib keeps the broker's words to itself when it refuses to open the vhost.
+  if (message.includes("Expected ConnectionOpenOk; got <ConnectionClose")) {
+    return new ConfluoError(
+      "ACCESS_REFUSED",
+      `The broker at ${address} refused to open the vhost of that address: it does not exist, or the user may not use it.`,
+      { cause },
+    );
+  }
+  if (/ACCESS[_-]REFUSED|NOT[_-]ALLOWED|\b403\b|\b530\b|SASL mechanism/.test(message)) {
+    return new ConfluoError(
+      "ACCESS_REFUSED",
+      `The broker at ${address} refused the connection: ${reasonOf(message)}. Check user, password and vhost.`,
+      { cause },
+    );
+  }
+  return new ConfluoError(
+    "BROKER_UNREACHABLE",
+    `No broker answers at ${address} (${typeof code === "string" ? code : reasonOf(message)}).`,
+    { cause },
+  );
+}
+
+/** The error for a failed operation such as a declare or a consume. */
+export function operationFailure(cause: unknown, what: string): ConfluoError {
+  const { code, message } = asAmqpError(cause);
+  const reason = reasonOf(message);
+  switch (code) {
+    case 406:
+      return new ConfluoError("TOPOLOGY_CONFLICT", conflictMessage(what, reason), { cause });
+    case 403:
+    case 405:
+      return new ConfluoError("ACCESS_REFUSED", `The broker refused ${what}: ${reason}.`, { cause });
+    case 404:
+      return new ConfluoError("UNAVAILABLE", `The broker could not ${what}: ${reason}.`, { cause });
+    default:
+      return new ConfluoError(
+        "CONNECTION_LOST",
+        `The connection broke while waiting to ${what}: ${reason}.`,
+        { cause },
+      );
+  }
+}
+
+// RabbitMQ: inequivalent arg 'x-expires' for queue 'q' in vhost '/': received '1' but current is '2'
+function conflictMessage(what: string, reason: string): string {
+  const found = /inequivalent arg '([^']+)' for (\w+) '([^']+)'.*received (.+) but current is (.+)$/.exec(
+    reason,
+  );
+  if (found === null) return `The broker refused to ${what}: ${reason}.`;
+  const [, argument, kind, name, wanted, present] = found;
+  return (
+    `The ${kind} ${name} exists with ${argument} = ${present}, and confluo declares it with ${wanted}. ` +
+    `Delete the ${kind} once it is empty, or use another namespace.`
+  );
+}
+
+/** The limit that the broker named when it refused a message for its size. */
+export function sizeLimitIn(error: unknown): number | undefined {
+  const found = /message size \d+ is larger than configured max size (\d+)/.exec(asAmqpError(error).message);
+  return found === null ? undefined : Number(found[1]);
+}
+
+/** The reason inside amqplib's message: `… with message "PRECONDITION_FAILED - the reason"`. */
+function reasonOf(message: string): string {
+  const quoted = /with message "(.*)"$/s.exec(message)?.[1] ?? message;
+  return quoted
+    .replace(/^[A-Z_]+ - /, "")
+    .replace(/\s+/g, " ")
+    .replace(/\.$/, "");
+}
+
+function asAmqpError(error: unknown): AmqpError {
+  if (error instanceof AggregateError && error.errors.length > 0) return asAmqpError(error.errors[0]);
+  return error instanceof Error ? error : { message: String(error) };
+}

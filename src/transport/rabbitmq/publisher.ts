@@ -1,0 +1,117 @@
+/** Confirmed publishing on a channel of its own, which is opened anew when the broker closes it. */
+
+import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
+import type { Message } from "../../protocol/message.ts";
+import type { PublishFailure, Route } from "../wire.ts";
+import type { Connection } from "./connection.ts";
+import { sizeLimitIn } from "./failure.ts";
+
+interface Waiting {
+  readonly route: Route;
+  readonly message: Message;
+  readonly settled: (failure?: PublishFailure) => void;
+}
+
+type Closed = { readonly tooLargeOver: number } | "refused" | undefined;
+
+/** Publishes are pipelined and each is settled once. */
+export class Publisher {
+  readonly #connection: Connection;
+  #channel: ConfirmChannel | undefined;
+  /** What waits for the channel to open. */
+  #queue: Waiting[] = [];
+  readonly #returned = new Set<string>();
+  #maxBytes: number;
+
+  constructor(connection: Connection, maxBytes: number) {
+    this.#connection = connection;
+    this.#maxBytes = maxBytes;
+  }
+
+  async open(): Promise<void> {
+    const channel = await this.#connection.confirmChannel();
+    let closedBecause: Closed;
+    channel.on("return", (returned: AmqpMessage) => this.#returned.add(identity(returned.properties)));
+    channel.on("error", (error: unknown) => {
+      const limit = sizeLimitIn(error);
+      closedBecause = limit === undefined ? "refused" : { tooLargeOver: limit };
+    });
+    channel.on("close", () => {
+      if (this.#channel !== channel) return;
+      this.#channel = undefined;
+      this.#returned.clear();
+      if (typeof closedBecause === "object")
+        this.#maxBytes = Math.min(this.#maxBytes, closedBecause.tooLargeOver);
+      if (this.#connection.open) this.open().catch(() => this.#abandon());
+      else this.#abandon();
+    });
+    this.#channel = channel;
+    this.#closedBecause = () => closedBecause;
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const waiting of queue) this.#write(channel, waiting);
+  }
+
+  publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void {
+    const waiting = { route, message, settled };
+    if (message.body.length > this.#maxBytes) return void setImmediate(settled, "too-large");
+    if (this.#channel !== undefined) this.#write(this.#channel, waiting);
+    else if (this.#connection.open) this.#queue.push(waiting);
+    else setImmediate(settled, "lost");
+  }
+
+  // Set by open(): why the present channel was closed, if it was.
+  #closedBecause: () => Closed = () => undefined;
+
+  #write(channel: ConfirmChannel, waiting: Waiting): void {
+    const { route, message, settled } = waiting;
+    const closedBecause = this.#closedBecause;
+    try {
+      channel.publish(
+        route.exchange,
+        route.key,
+        asBuffer(message.body),
+        message.properties as object,
+        (error: unknown) => {
+          if (error === null || error === undefined) {
+            const returned = this.#returned.size > 0 && this.#returned.delete(identity(message.properties));
+            settled(returned ? "returned" : undefined);
+          } else if (isNack(error)) settled("refused");
+          else this.#onChannelClosed(closedBecause(), waiting);
+        },
+      );
+    } catch {
+      // The channel closed in this very turn, or a value cannot be encoded; the former will be told by its 'close'.
+      setImmediate(settled, this.#connection.open ? "refused" : "lost");
+    }
+  }
+
+  // One message closed the channel for all: those that were not at fault are sent again.
+  #onChannelClosed(because: Closed, waiting: Waiting): void {
+    if (typeof because === "object") {
+      if (waiting.message.body.length > because.tooLargeOver) waiting.settled("too-large");
+      else if (this.#connection.open) this.#queue.push(waiting);
+      else waiting.settled("lost");
+    } else waiting.settled(because === "refused" ? "refused" : "lost");
+  }
+
+  #abandon(): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const { settled } of queue) setImmediate(settled, "lost");
+  }
+}
+
+// A return is matched to its confirm by the message's identity: every mandatory message has one.
+function identity(properties: { readonly messageId?: unknown; readonly correlationId?: unknown }): string {
+  return String(properties.messageId ?? properties.correlationId ?? "");
+}
+
+function isNack(error: unknown): boolean {
+  return error instanceof Error && error.message === "message nacked";
+}
+
+/** A view, not a copy: amqplib insists on its own kind of byte array. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

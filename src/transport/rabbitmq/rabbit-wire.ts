@@ -1,0 +1,202 @@
+/** {@link Wire} over RabbitMQ: one connection to publish, one to consume and declare. */
+
+import type { Channel } from "amqplib";
+import { ConfluoError } from "../../errors.ts";
+import type { Message } from "../../protocol/message.ts";
+import type {
+  ConsumeOptions,
+  Consumer,
+  ExchangeSpec,
+  PublishFailure,
+  QueueInfo,
+  QueueSpec,
+  Route,
+  Wire,
+} from "../wire.ts";
+import type { BrokerUrl } from "./broker-url.ts";
+import { type Connection, openConnection, type TlsOptions } from "./connection.ts";
+import { startConsumer } from "./consumer.ts";
+import { operationFailure } from "./failure.ts";
+import { asBuffer, Publisher } from "./publisher.ts";
+
+/** How to reach RabbitMQ. */
+export interface RabbitOptions {
+  /** Tried in this order. */
+  readonly urls: readonly BrokerUrl[];
+  readonly tls: TlsOptions | undefined;
+  readonly maxMessageBytes: number;
+  readonly connectionName: string;
+}
+
+const CONNECT_MS = 5_000;
+
+/**
+ * Connects to the first address that answers.
+ *
+ * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED` for the last address when none takes us.
+ */
+export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal): Promise<Wire> {
+  const failures: ConfluoError[] = [];
+  for (const url of options.urls) {
+    try {
+      return await openAt(url, options, signal);
+    } catch (error) {
+      if (!(error instanceof ConfluoError)) throw error;
+      failures.push(error);
+    }
+    signal.throwIfAborted();
+  }
+  const [only] = failures;
+  if (failures.length === 1 && only !== undefined) throw only;
+  const code = failures.every((failure) => failure.code === "ACCESS_REFUSED")
+    ? "ACCESS_REFUSED"
+    : "BROKER_UNREACHABLE";
+  throw new ConfluoError(code, failures.map((failure) => failure.message).join(" "), {
+    cause: failures.at(-1),
+  });
+}
+
+async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSignal): Promise<Wire> {
+  const { tls, connectionName } = options;
+  const open = (purpose: string): Promise<Connection> =>
+    openConnection({ url, tls, signal, timeoutMs: CONNECT_MS, name: `${connectionName} (${purpose})` });
+  const publishing = await open("publish");
+  try {
+    const consuming = await open("consume");
+    const wire = new RabbitWire(publishing, consuming, url.shown, options.maxMessageBytes);
+    await wire.open();
+    return wire;
+  } catch (error) {
+    await publishing.close();
+    throw error;
+  }
+}
+
+class RabbitWire implements Wire {
+  readonly lost: Promise<ConfluoError | undefined>;
+  readonly #publishing: Connection;
+  readonly #consuming: Connection;
+  // Calls and replies cannot break the channel for events, whose exchange could be missing, nor the other way round.
+  readonly #direct: Publisher;
+  readonly #exchanges: Publisher;
+  #replies: Channel | undefined;
+  #control: Promise<Channel> | undefined;
+  #declaring: Promise<unknown> = Promise.resolve();
+
+  constructor(publishing: Connection, consuming: Connection, shown: string, maxMessageBytes: number) {
+    this.#publishing = publishing;
+    this.#consuming = consuming;
+    this.#direct = new Publisher(publishing, maxMessageBytes);
+    this.#exchanges = new Publisher(publishing, maxMessageBytes);
+    this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
+      // Half a wire is of no use.
+      await Promise.all([publishing.close(), consuming.close()]);
+      if (cause === undefined) return undefined;
+      return new ConfluoError("CONNECTION_LOST", `The connection to ${shown} broke: ${cause.message}.`, {
+        cause,
+      });
+    });
+  }
+
+  async open(): Promise<void> {
+    try {
+      await Promise.all([this.#direct.open(), this.#exchanges.open(), this.#openReplies()]);
+    } catch (error) {
+      await this.close();
+      throw operationFailure(error, "open a channel");
+    }
+  }
+
+  async #openReplies(): Promise<void> {
+    const channel = await this.#publishing.channel();
+    channel.on("close", () => {
+      this.#replies = undefined;
+      if (this.#publishing.open) this.#openReplies().catch(() => undefined);
+    });
+    this.#replies = channel;
+  }
+
+  declareExchange({ name, type, arguments: args }: ExchangeSpec): Promise<void> {
+    return this.#administer(`declare the exchange ${name}`, async (channel) => {
+      await channel.assertExchange(name, type, { durable: true, arguments: args ?? {} });
+    });
+  }
+
+  declareQueue({ name, exclusive, arguments: args }: QueueSpec): Promise<string> {
+    const options = { durable: exclusive !== true, exclusive: exclusive === true, arguments: args };
+    return this.#administer(
+      name === "" ? "declare a queue" : `declare the queue ${name}`,
+      async (channel) => (await channel.assertQueue(name, options)).queue,
+    );
+  }
+
+  bind(queue: string, exchange: string, key: string): Promise<void> {
+    return this.#administer(`bind ${queue} to ${exchange}`, async (channel) => {
+      await channel.bindQueue(queue, exchange, key);
+    });
+  }
+
+  unbind(queue: string, exchange: string, key: string): Promise<void> {
+    return this.#administer(`unbind ${queue} from ${exchange}`, async (channel) => {
+      await channel.unbindQueue(queue, exchange, key);
+    });
+  }
+
+  async inspectQueue(name: string): Promise<QueueInfo | undefined> {
+    try {
+      return await this.#administer(`inspect ${name}`, async (channel) => {
+        const { messageCount, consumerCount } = await channel.checkQueue(name);
+        return { messages: messageCount, consumers: consumerCount };
+      });
+    } catch (error) {
+      if (error instanceof ConfluoError && error.code === "UNAVAILABLE") return undefined;
+      throw error;
+    }
+  }
+
+  publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void {
+    (route.exchange === "" ? this.#direct : this.#exchanges).publish(route, message, settled);
+  }
+
+  post(queue: string, message: Message): void {
+    try {
+      this.#replies?.publish("", queue, asBuffer(message.body), message.properties as object);
+    } catch {
+      // The channel closed in this very turn: whoever waits has lost its connection, or will time out.
+    }
+  }
+
+  consume(options: ConsumeOptions): Promise<Consumer> {
+    return startConsumer(this.#consuming, options);
+  }
+
+  async close(): Promise<void> {
+    // First stop taking, then flush what was published.
+    await this.#consuming.close();
+    await this.#publishing.close();
+  }
+
+  // One at a time: a refusal closes the channel, and would take innocent operations with it.
+  #administer<T>(what: string, act: (channel: Channel) => Promise<T>): Promise<T> {
+    const run = async (): Promise<T> => {
+      try {
+        this.#control ??= this.#openControl();
+        return await act(await this.#control);
+      } catch (error) {
+        this.#control = undefined;
+        throw operationFailure(error, what);
+      }
+    };
+    const result = this.#declaring.then(run);
+    this.#declaring = result.catch(() => undefined);
+    return result;
+  }
+
+  async #openControl(): Promise<Channel> {
+    const channel = await this.#consuming.channel();
+    channel.on("close", () => {
+      this.#control = undefined;
+    });
+    return channel;
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What the core asks of a broker, in confluo's own words: lanes, deliveries, outcomes. No exchange, queue or
+ * acknowledgement is named above this line.
+ */
+
+import type { ConfluoError } from "../errors.ts";
+import type { Message } from "../protocol/message.ts";
+import type { Origin } from "../protocol/origin.ts";
+import type { Outcome } from "../retry/outcome.ts";
+
+/** A broker, shared by the services of a process that were given the same one. */
+export interface Transport {
+  /** For log lines: never with credentials. */
+  readonly description: string;
+  /**
+   * Gives a service its place at the broker. The first to join connects, the last to leave disconnects. Waits until the
+   * broker answers or the signal fires.
+   */
+  join(member: Member, signal: AbortSignal): Promise<Link>;
+}
+
+/** What the transport must know of a service, and whom it tells. Its callbacks must not throw. */
+export interface Member {
+  readonly service: string;
+  readonly instance: string;
+  /** Deliveries handed over and not yet settled, at most, for each lane. */
+  readonly prefetch: { readonly calls: number; readonly inbox: number };
+  onDelivery(delivery: Delivery): void;
+  /** A reply arrived. */
+  onReply(reply: Message): void;
+  /** The connection broke. Replies to earlier calls will not come; earlier deliveries can no longer be settled. */
+  onLost(reason: ConfluoError): void;
+  /** Connected again: all that was declared, bound and consumed is so again. */
+  onRestored(): void;
+}
+
+/**
+ * Where a delivery came from. `calls`: the fast lane. `inbox`: the durable lane, shared by the instances.
+ * `instance`: this instance's own copies of events.
+ */
+export type Lane = "calls" | "inbox" | "instance";
+
+/** One message to handle. */
+export interface Delivery {
+  readonly lane: Lane;
+  readonly message: Message;
+  /** What the message is. */
+  readonly origin: Origin;
+  /** Delivered before, perhaps to an instance that died, whether or not its handler was started. */
+  readonly redelivered: boolean;
+  /**
+   * Ends the delivery; a second time does nothing. A dead letter is confirmed by the broker before the delivery is
+   * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
+   * happens: the broker delivers it again.
+   */
+  settle(outcome: Outcome): void;
+}
+
+/**
+ * What became of a message: nothing means that the broker took responsibility. `returned`: no queue for it. `refused`:
+ * the broker said no. `too-large`: over the broker's limit. `lost`: the connection broke before the broker said.
+ */
+export type Rejection = "returned" | "refused" | "too-large" | "lost";
+
+/** Told once what became of a message. Never called from inside the verb that was given it. */
+export type Settled = (rejection?: Rejection) => void;
+
+/** A service's place at the broker. Nothing here throws but what returns a promise, which then rejects. */
+export interface Link {
+  /** Declares the service's queues and takes commands from them. Later calls wait for the first. */
+  serve(): Promise<void>;
+  /** Has events of a binding key delivered: one copy per service, or one per instance. */
+  bind(key: string, per: "service" | "instance"): Promise<void>;
+  /** Ends this instance's own copies of a key. What a service shares is never unbound by an instance. */
+  unbindInstance(key: string): Promise<void>;
+  /** Makes a place for replies. Later calls wait for the first. */
+  openReplies(): Promise<void>;
+  /** Where replies shall go; changes with the connection. Empty before {@link Link.openReplies}. */
+  readonly replyTo: string;
+
+  /** To any one instance of a service; the message names where its reply shall go. */
+  call(service: string, message: Message, settled: Settled): void;
+  /** To any one instance of a service, durably. */
+  send(service: string, message: Message, settled: Settled): void;
+  /** To every service and instance with a matching binding. */
+  publish(key: string, message: Message, settled: Settled): void;
+  /** To whoever asked. Dropped when nobody is there any more. */
+  reply(to: string, message: Message): void;
+
+  /** Takes no more deliveries. What was delivered can still be settled, replied to and waited for. */
+  pause(): Promise<void>;
+  /** Gives back what is unsettled, flushes what was published and leaves. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,106 @@
+/**
+ * The part of AMQP 0-9-1, as RabbitMQ speaks it, that confluo stands on. The embedded broker and amqplib each
+ * implement it; `lanes/` builds a service's place at the broker on it, once for both.
+ *
+ * Promises reject with a `ConfluoError`: `TOPOLOGY_CONFLICT`, `ACCESS_REFUSED`, `CONNECTION_LOST` and so on.
+ */
+
+import type { ConfluoError } from "../errors.ts";
+import type { Message } from "../protocol/message.ts";
+
+/** Queue and exchange arguments: RabbitMQ's names, such as `x-queue-type`. */
+export type Arguments = Readonly<Record<string, string | number | boolean>>;
+
+/** An exchange to declare. Always durable. */
+export interface ExchangeSpec {
+  readonly name: string;
+  readonly type: "direct" | "topic" | "fanout";
+  readonly arguments?: Arguments;
+}
+
+/** A queue to declare. Shared queues are durable; exclusive ones are named by the broker and die with the wire. */
+export interface QueueSpec {
+  /** Empty for an exclusive queue: the broker names it. */
+  readonly name: string;
+  readonly exclusive?: true;
+  readonly arguments: Arguments;
+}
+
+/** Where a message is published. */
+export interface Route {
+  /** Empty for the default exchange, where the key is a queue's name. */
+  readonly exchange: string;
+  readonly key: string;
+}
+
+/**
+ * What became of a confirmed publish, when it was not taken: `returned`, mandatory and no queue for it; `refused`,
+ * the broker's nack; `too-large`, over the broker's limit; `lost`, the wire or channel broke before the confirm.
+ */
+export type PublishFailure = "returned" | "refused" | "too-large" | "lost";
+
+/** One message received by a consumer. Settling it a second time, or after the wire is gone, does nothing. */
+export interface WireDelivery {
+  readonly message: Message;
+  /** The exchange it was published to; empty for the default exchange and after some dead-letter hops. */
+  readonly exchange: string;
+  readonly key: string;
+  /** Set for whatever was delivered to anyone before, started or not. */
+  readonly redelivered: boolean;
+  ack(): void;
+  /** Back to the queue, with `basic.reject`: it counts as a delivery on every version. */
+  requeue(): void;
+}
+
+/** How to consume. */
+export interface ConsumeOptions {
+  readonly queue: string;
+  /** Unacknowledged deliveries allowed at a time, or `"no-ack"`: settled on delivery, without a bound. */
+  readonly prefetch: number | "no-ack";
+  /** Called once per message, in order. Must not throw. */
+  readonly onDelivery: (delivery: WireDelivery) => void;
+  /** The broker ended this consumer (queue deleted, node gone, channel closed); the wire may still stand. */
+  readonly onCancelled: (reason: ConfluoError) => void;
+}
+
+/** A running consumer. */
+export interface Consumer {
+  /** Ends consuming. Deliveries already made can still be settled. Resolves when no more will come. */
+  cancel(): Promise<void>;
+  /** Ends consuming and gives what is unsettled back to the queue. */
+  close(): Promise<void>;
+}
+
+/** Depth of a queue. */
+export interface QueueInfo {
+  /** Messages ready to be delivered; those delivered and not yet settled are not counted. */
+  readonly messages: number;
+  readonly consumers: number;
+}
+
+/** A link to a broker. Once {@link Wire.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
+export interface Wire {
+  /** Declaring what exists with equal arguments is fine; with others it is `TOPOLOGY_CONFLICT`. */
+  declareExchange(spec: ExchangeSpec): Promise<void>;
+  /** @returns the queue's name, which the broker chose if the spec has none. */
+  declareQueue(spec: QueueSpec): Promise<string>;
+  bind(queue: string, exchange: string, key: string): Promise<void>;
+  unbind(queue: string, exchange: string, key: string): Promise<void>;
+  /** Resolves with `undefined` when there is no such queue. */
+  inspectQueue(name: string): Promise<QueueInfo | undefined>;
+
+  /**
+   * Publishes with a confirm. `settled` is called exactly once: without an argument when the broker has taken
+   * responsibility for the message. Publishes are pipelined; confirms come in any order. Never throws.
+   */
+  publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void;
+  /** Publishes to a queue without a confirm: replies. Gone if nobody is there. Never throws. */
+  post(queue: string, message: Message): void;
+
+  consume(options: ConsumeOptions): Promise<Consumer>;
+
+  /** Flushes what was published, then closes. Safe to call twice. */
+  close(): Promise<void>;
+  /** Resolves once, when the wire is gone: with the reason, or with `undefined` after {@link Wire.close}. */
+  readonly lost: Promise<ConfluoError | undefined>;
+}

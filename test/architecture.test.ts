@@ -1,0 +1,292 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { dirname, join, posix } from "node:path";
+import { describe, expect, test } from "vitest";
+
+/** A part of `src/` and what its files may import besides each other, type imports included. */
+interface Room {
+  /** A folder, with a slash at the end, or one file. */
+  readonly path: string;
+  readonly mayImport: readonly string[];
+  /** Packages it may import. */
+  readonly packages?: readonly string[];
+  /** Node's modules it may import; `all` unless told otherwise. */
+  readonly builtins?: readonly string[];
+  /** Only `import type` and `export type`. */
+  readonly typesOnly?: true;
+}
+
+const face = ["index.ts", "errors.ts", "contract/index.ts"];
+const belowTransport = ["protocol/", "retry/", "errors.ts"];
+
+/** The first room that has a file is its room. */
+const rooms: readonly Room[] = [
+  { path: "errors.ts", mayImport: [], builtins: [] },
+  { path: "protocol/", mayImport: ["errors.ts"], packages: ["qlobber"], builtins: ["node:buffer"] },
+  { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
+  { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
+  { path: "transport/transport.ts", mayImport: belowTransport, typesOnly: true },
+  { path: "transport/wire.ts", mayImport: belowTransport, typesOnly: true },
+  { path: "transport/lanes/", mayImport: ["transport/transport.ts", "transport/wire.ts", ...belowTransport] },
+  {
+    path: "transport/memory/",
+    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts"],
+    packages: ["qlobber"],
+  },
+  {
+    path: "transport/rabbitmq/",
+    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts"],
+    packages: ["amqplib"],
+  },
+  { path: "core/", mayImport: ["errors.ts", "protocol/", "contract/", "retry/", "transport/transport.ts"] },
+  { path: "broker.ts", mayImport: ["core/", "transport/", "protocol/", "errors.ts"] },
+  {
+    path: "service.ts",
+    mayImport: ["core/", "contract/", "broker.ts", "transport/transport.ts", "protocol/", "errors.ts"],
+  },
+  {
+    path: "index.ts",
+    mayImport: ["service.ts", "broker.ts", "errors.ts", "contract/", "core/"],
+    builtins: [],
+  },
+  // The edges use the public face; if one needs more, the face is lacking.
+  { path: "testing/", mayImport: face },
+  { path: "telemetry/", mayImport: face, packages: ["@opentelemetry/api"] },
+  { path: "http/", mayImport: face },
+  { path: "console/", mayImport: face },
+  { path: "cli/", mayImport: face },
+];
+
+const maxLines = 400;
+const emptyNames = /^(utils?|helpers?|common|lib|managers?|types)$/;
+
+interface Import {
+  /** As written. */
+  readonly specifier: string;
+  readonly typeOnly: boolean;
+}
+
+interface SourceFile {
+  /** Relative to `src/`. */
+  readonly path: string;
+  readonly text: string;
+  readonly code: string;
+  readonly imports: readonly Import[];
+}
+
+const sources = readSources(join(import.meta.dirname, "..", "src"));
+const byPath = new Map(sources.map((source) => [source.path, source]));
+
+describe("the scanner of imports", () => {
+  test("finds every form of import and none in comments, strings or templates", () => {
+    const code = `
+      import a, { b } from "./one.ts";
+      import type { C } from "./two.ts";
+      import {
+        d,
+        type E,
+      } from "./three.ts";
+      import "./four.ts";
+      export { f } from "./five.ts";
+      export type { G } from "./six.ts";
+      export * from "./seven.ts";
+      export * as h from "./eight.ts";
+      const i = await import("./nine.ts");
+      type J = import("./ten.ts").J;
+      // import k from "./no.ts";
+      /** import l from "./no.ts"; */
+      const url = "http://example"; /* import m from "./no.ts"; */
+      const text = \`
+        import n from "./no.ts";
+      \`;
+      const important = "import";
+      export const from = "./no.ts";
+      const quoted = "await import('./no.ts')";
+    `.replace(/^ {6}/gm, "");
+    const found = findImports(stripComments(code)).map(
+      ({ specifier, typeOnly }) => specifier + (typeOnly ? " type" : ""),
+    );
+    expect(found).toEqual([
+      "./one.ts",
+      "./two.ts type",
+      "./three.ts",
+      "./four.ts",
+      "./five.ts",
+      "./six.ts type",
+      "./seven.ts",
+      "./eight.ts",
+      "./nine.ts",
+      "./ten.ts type",
+    ]);
+  });
+});
+
+describe("src/", () => {
+  test("has a room for every file", () => {
+    const strays = sources.filter((source) => !isTest(source.path) && findRoom(source.path) === undefined);
+    expect(
+      strays.map(({ path }) => `${path}: belongs to no room; add one to the table in this test`),
+    ).toEqual([]);
+  });
+
+  test("imports downward only", () => {
+    expect(checkEachImport(checkLayer)).toEqual([]);
+  });
+
+  test("imports packages and Node's modules only where they belong", () => {
+    expect(checkEachImport(checkExternal)).toEqual([]);
+  });
+
+  test("imports files that exist, by their full name", () => {
+    const missing = sources.flatMap((source) =>
+      source.imports
+        .filter(({ specifier }) => specifier.startsWith(".") && !byPath.has(resolve(source, specifier)))
+        .map(({ specifier }) => `${source.path} imports ${specifier}: there is no such file in src/`),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  test("has no import cycles, of types neither", () => {
+    expect(findCycles()).toEqual([]);
+  });
+
+  test("exports by name, never everything", () => {
+    const found = sources.filter(({ code }) => /^\s*export\s+(type\s+)?\*/m.test(code));
+    expect(found.map(({ path }) => `${path}: "export *" hides what is public; name the exports`)).toEqual([]);
+  });
+
+  test("has an index that only exports", () => {
+    const statement = /export\s+(type\s+)?\{[^}]*\}\s*from\s*"[^"]+";?/g;
+    const rest = byPath.get("index.ts")?.code.replace(statement, "").trim();
+    expect(rest, "index.ts: has more in it than named exports from other files").toBe("");
+  });
+
+  test("has names that say what is in a file", () => {
+    const found = sources.flatMap(({ path }) =>
+      path
+        .split("/")
+        .map((part) => part.replace(/\..*$/, ""))
+        .filter((part) => emptyNames.test(part))
+        .map((part) => `${path}: "${part}" says nothing; name the file for its one job`),
+    );
+    expect(found).toEqual([]);
+  });
+
+  test(`has no file of more than ${maxLines} lines`, () => {
+    const found = sources
+      .map(({ path, text }) => ({ path, lines: text.trimEnd().split("\n").length }))
+      .filter(({ lines }) => lines > maxLines)
+      .map(
+        ({ path, lines }) => `${path}: has ${lines} lines, the limit is ${maxLines}; it asks to be two files`,
+      );
+    expect(found).toEqual([]);
+  });
+});
+
+type Check = (source: SourceFile, imported: Import, room: Room) => string | undefined;
+
+function checkEachImport(check: Check): string[] {
+  return sources
+    .filter(({ path }) => !isTest(path))
+    .flatMap((source) => {
+      const room = findRoom(source.path);
+      if (room === undefined) return [];
+      return source.imports.flatMap((imported) => {
+        const problem = check(source, imported, room);
+        return problem === undefined ? [] : [`${source.path} imports ${imported.specifier}: ${problem}`];
+      });
+    });
+}
+
+function checkLayer(source: SourceFile, imported: Import, room: Room): string | undefined {
+  if (!imported.specifier.startsWith(".")) return undefined;
+  const target = resolve(source, imported.specifier);
+  if (room.typesOnly === true && !imported.typeOnly) return `${room.path} may import types only`;
+  if (isIn(target, room.path) || room.mayImport.some((path) => isIn(target, path))) return undefined;
+  return `${room.path} may import ${room.mayImport.join(", ") || "nothing"}`;
+}
+
+function checkExternal(_: SourceFile, { specifier }: Import, room: Room): string | undefined {
+  if (specifier.startsWith(".")) return undefined;
+  if (isBuiltin(specifier)) {
+    if (!specifier.startsWith("node:")) return `write node:${specifier}`;
+    if (room.builtins === undefined || room.builtins.includes(specifier)) return undefined;
+    return `${room.path} may import ${room.builtins.join(", ") || "none"} of Node's modules`;
+  }
+  const name = /^(@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
+  if (room.packages?.includes(name)) return undefined;
+  return `${room.path} may import ${room.packages?.join(", ") ?? "no"} packages`;
+}
+
+function findCycles(): string[] {
+  const cycles: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, trail: readonly string[]): void => {
+    const seenAt = trail.indexOf(path);
+    if (seenAt !== -1) {
+      cycles.push([...trail.slice(seenAt), path].join(" -> "));
+      return;
+    }
+    if (done.has(path)) return;
+    const source = byPath.get(path);
+    for (const { specifier } of source?.imports ?? []) {
+      if (source !== undefined && specifier.startsWith("."))
+        visit(resolve(source, specifier), [...trail, path]);
+    }
+    done.add(path);
+  };
+  for (const { path } of sources) visit(path, []);
+  return cycles;
+}
+
+function findRoom(path: string): Room | undefined {
+  return rooms.find((room) => isIn(path, room.path));
+}
+
+function isIn(path: string, place: string): boolean {
+  return place.endsWith("/") ? path.startsWith(place) : path === place;
+}
+
+function isTest(path: string): boolean {
+  return /\.test(-d)?\.ts$/.test(path);
+}
+
+/** @returns a path relative to `src/` */
+function resolve(source: SourceFile, specifier: string): string {
+  return posix.join(dirname(source.path), specifier);
+}
+
+function readSources(folder: string): SourceFile[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => path.replaceAll("\\", "/"))
+    .sort()
+    .map((path) => {
+      const text = readFileSync(join(folder, path), "utf8");
+      const code = stripComments(text);
+      return { path, text, code, imports: findImports(code) };
+    });
+}
+
+/** Blanks comments, templates, and strings that nothing is imported from. */
+function stripComments(text: string): string {
+  const tokens =
+    /\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[\s\S]|[^`\\])*`/g;
+  return text.replace(tokens, (token: string, offset: number) => {
+    if (token.startsWith("/")) return "";
+    const isSpecifier = /\b(from|import|import\()\s*$/.test(text.slice(Math.max(0, offset - 40), offset));
+    return isSpecifier && !token.startsWith("`") ? token : '""';
+  });
+}
+
+function findImports(code: string): Import[] {
+  // Statements start a line, as the formatter has it; an `import()` may be anywhere, as a value or a type.
+  const statement =
+    /^(?:import|export)\s+(?<type>type\s+)?(?:[\w$*\s{},]+?\sfrom\s*)?["'](?<from>[^"'\n]+)["']/;
+  const call = /\bimport\(\s*["'](?<called>[^"'\n]+)["']\s*\)(?<typeName>\.[A-Z])?/;
+  const found = code.matchAll(new RegExp(`${statement.source}|${call.source}`, "gm"));
+  return [...found].map(({ groups = {} }) => ({
+    specifier: groups.from ?? groups.called ?? "",
+    typeOnly: groups.type !== undefined || groups.typeName !== undefined,
+  }));
+}

@@ -1,0 +1,208 @@
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+/** The package as users get it: packed, installed into an empty project, used from there. */
+
+const root = join(import.meta.dirname, "..");
+const folder = mkdtempSync(join(tmpdir(), "confluo-package-"));
+const consumer = join(folder, "consumer");
+
+let tarball: string;
+let packed: readonly string[];
+
+beforeAll(async () => {
+  if (!existsSync(join(root, "dist", "index.js"))) await runNode(root, join(root, "scripts", "build.mjs"));
+  const listing = JSON.parse(await run(root, "npm", ["pack", "--json", "--pack-destination", folder]));
+  tarball = join(folder, listing[0].filename);
+  packed = listing[0].files.map((file: { readonly path: string }) => file.path);
+  mkdirSync(consumer);
+  writeFileSync(
+    join(consumer, "package.json"),
+    JSON.stringify({ name: "consumer", private: true, type: "module" }),
+  );
+  await run(consumer, "npm", [
+    "install",
+    "--prefer-offline",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+    tarball,
+  ]);
+}, 180_000);
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("the tarball", () => {
+  test("holds what users need and nothing else", () => {
+    for (const path of [
+      "package.json",
+      "README.md",
+      "LICENSE",
+      "CHANGELOG.md",
+      "dist/index.js",
+      "dist/index.d.ts",
+    ]) {
+      expect(packed).toContain(path);
+    }
+    const allowed = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/.+(\.js|\.d\.ts))$/;
+    expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
+  });
+
+  test("holds no tests", () => {
+    expect(packed.filter((path) => /\.(test|test-d|spec|bench)\./.test(path))).toEqual([]);
+  });
+
+  test("asks for three packages at most, and none that users must add", () => {
+    const { dependencies = {}, peerDependencies = {}, peerDependenciesMeta = {} } = readManifest();
+    expect(Object.keys(dependencies).length).toBeLessThanOrEqual(3);
+    const required = Object.keys(peerDependencies).filter(
+      (name) => peerDependenciesMeta[name]?.optional !== true,
+    );
+    expect(required).toEqual([]);
+  });
+
+  test("satisfies publint", async () => {
+    await runNode(root, findTool("publint", "src/cli.js"), "run", tarball, "--strict");
+  });
+
+  test("resolves to types in every ESM resolution (are the types wrong?)", async () => {
+    const tool = findTool("@arethetypeswrong/cli", "dist/index.js");
+    await runNode(root, tool, tarball, "--profile", "esm-only", "--no-emoji", "--format", "ascii");
+  }, 60_000);
+
+  test("says in its types which library they need", () => {
+    const types = readFileSync(join(consumer, "node_modules", "confluo", "dist", "index.d.ts"), "utf8");
+    expect(types).toContain('/// <reference lib="esnext.disposable" preserve="true" />');
+  });
+});
+
+describe("an installed package", () => {
+  test("can be imported, each entry of it", async () => {
+    const code = `
+      const main = await import("confluo");
+      const contract = await import("confluo/contract");
+      await import("confluo/testing");
+      console.log([typeof main.Service, contract.command === main.command].join());`;
+    expect(await evaluate("module", code)).toBe("function,true");
+  });
+
+  test("can be required", async () => {
+    const code = `
+      const { Service, command } = require("confluo");
+      console.log([typeof Service, command === require("confluo/contract").command].join());`;
+    expect(await evaluate("commonjs", code)).toBe("function,true");
+  });
+
+  test("loads no AMQP client for its contracts", async () => {
+    // Modules in CommonJS, as amqplib is, are in this cache also when they were imported.
+    const code = `
+      import { createRequire } from "node:module";
+      const require = createRequire(process.cwd() + "/");
+      const isLoaded = () => Object.keys(require.cache).some((file) => file.includes("/node_modules/amqplib/"));
+      await import("confluo/contract");
+      const before = isLoaded();
+      await import("amqplib");
+      console.log([before, isLoaded()].join());`;
+    expect(await evaluate("module", code)).toBe("false,true");
+  });
+
+  test.each([
+    ["7", "typescript"],
+    ["5.9", "typescript-5.9"],
+  ])(
+    "type-checks with TypeScript %s, without Node's types and without skipLibCheck",
+    async (_, compiler) => {
+      const project = join(consumer, compiler);
+      mkdirSync(project);
+      const compilerOptions = {
+        target: "es2023",
+        module: "nodenext",
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noEmit: true,
+        skipLibCheck: false,
+        types: [],
+      };
+      writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["main.ts"] }));
+      writeFileSync(join(project, "main.ts"), consumerCode);
+      expect(existsSync(join(consumer, "node_modules", "@types", "node"))).toBe(false);
+      await runNode(project, findTool(compiler, "bin/tsc"), "-p", project);
+    },
+    60_000,
+  );
+});
+
+/** Touches what the types of each entry are made of; the directives fail where `any` has crept in. */
+const consumerCode = `
+import { Service, isConfluoError, type Reply } from "confluo";
+import { command, event } from "confluo/contract";
+import type {} from "confluo/testing";
+
+await using service = new Service("orders");
+service.route("/orders/:id", ({ params, signal }) => {
+  const id: string = params.id;
+  // @ts-expect-error the path has no such parameter
+  params.other;
+  return { id, aborted: signal.aborted };
+});
+service.subscribe("/order/*/placed", ({ body }) => {
+  // @ts-expect-error a body without a schema is unknown
+  body.total;
+});
+await service.connect("memory:");
+
+const getOrder = command("orders", "/orders/:id");
+const orderPlaced = event("/order/:id/placed");
+const reply: Reply = await service.call(getOrder.at({ id: "7" }), undefined, { timeoutMs: 1_000 });
+const status: number = reply.status;
+await service.publish(orderPlaced.at({ id: 7 }), { total: status });
+try {
+  await service.call("orders", "/orders/7");
+} catch (error) {
+  if (isConfluoError(error, "TIMEOUT")) console.log(error.code);
+}
+`;
+
+interface Manifest {
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly peerDependencies?: Readonly<Record<string, string>>;
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>;
+}
+
+function readManifest(): Manifest {
+  return JSON.parse(readFileSync(join(consumer, "node_modules", "confluo", "package.json"), "utf8"));
+}
+
+function findTool(name: string, file: string): string {
+  return join(root, "node_modules", name, file);
+}
+
+async function evaluate(inputType: "module" | "commonjs", code: string): Promise<string> {
+  const quiet = "--disable-warning=ExperimentalWarning";
+  return (await runNode(consumer, quiet, `--input-type=${inputType}`, "--eval", code)).trim();
+}
+
+function runNode(cwd: string, ...args: readonly string[]): Promise<string> {
+  return run(cwd, process.execPath, args);
+}
+
+/** Resolves with what was printed; rejects with it, if the program fails. */
+async function run(cwd: string, program: string, args: readonly string[]): Promise<string> {
+  // What npm and vitest set for their own children would lead npm to this project instead of the consumer's.
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(npm_|vitest|node_env$|node_options$)/i.test(name)),
+  );
+  try {
+    const { stdout } = await promisify(execFile)(program, args, { cwd, env });
+    return stdout;
+  } catch (error) {
+    const { stdout = "", stderr = "" } = error as { readonly stdout?: string; readonly stderr?: string };
+    throw new Error(`${program} ${args.join(" ")} failed:\n${stdout}${stderr}`);
+  }
+}

@@ -1,0 +1,296 @@
+/** What only a real RabbitMQ can show: connections, addresses, refusals, and what is left in its queues. */
+
+import { createServer, type Server, type Socket, connect as tcp } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ChannelModel, connect } from "amqplib";
+import { afterEach, describe, expect, it } from "vitest";
+import { Broker, isConfluoError, Service, type ServiceOptions, silentLogger } from "../src/index.ts";
+import { Namespace } from "../src/protocol/topology.ts";
+import { eventually } from "../src/testing/index.ts";
+import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
+
+const cleanUp: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+function makeBroker(urls: string | readonly string[] = testBrokerUrl()): Broker {
+  const namespace = freshBroker().namespace;
+  cleanUp.push(() => deleteNamespace(namespace, ["a", "b", "c", "caller"]));
+  return new Broker(urls, { namespace, logger: silentLogger });
+}
+
+function makeService(name: string, broker: Broker, options: ServiceOptions = {}): Service {
+  const service = new Service(name, { broker, logger: silentLogger, ...options });
+  cleanUp.push(() => service.shutdown({ timeoutMs: 1_000 }));
+  return service;
+}
+
+/** A TCP proxy in front of the broker under test, whose connections can be counted and cut. */
+class TcpProxy {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  opened = 0;
+
+  constructor() {
+    const { hostname, port } = new URL(testBrokerUrl());
+    this.#server = createServer((client) => {
+      this.opened += 1;
+      const upstream = tcp(Number(port || 5672), hostname);
+      for (const [from, to] of [
+        [client, upstream],
+        [upstream, client],
+      ] as const) {
+        this.#sockets.add(from);
+        from.on("error", () => undefined);
+        from.on("close", () => {
+          this.#sockets.delete(from);
+          to.destroy();
+        });
+        from.pipe(to);
+      }
+    });
+  }
+
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    const url = new URL(testBrokerUrl());
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("the proxy has no port");
+    url.host = `127.0.0.1:${address.port}`;
+    return url.href;
+  }
+
+  get connections(): number {
+    return this.#sockets.size / 2;
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  close(): Promise<void> {
+    this.cut();
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+}
+
+async function makeProxy(): Promise<{ readonly proxy: TcpProxy; readonly url: string }> {
+  const proxy = new TcpProxy();
+  const url = await proxy.listen();
+  cleanUp.push(() => proxy.close());
+  return { proxy, url };
+}
+
+describe("connections", () => {
+  it("opens two for a service, and the same two for all services of one Broker", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    const a = makeService("a", broker)
+      .route("/", () => 1)
+      .subscribe("/e", () => undefined, { per: "instance" });
+    await a.connect();
+    await a.call("a", "/");
+    expect(proxy.opened).toBe(2);
+    const b = await makeService("b", broker)
+      .route("/", () => 2)
+      .connect();
+    await b.call("a", "/");
+    expect(proxy.opened).toBe(2);
+    await a.shutdown();
+    expect((await b.call("b", "/")).body).toBe(2);
+    await b.shutdown();
+    await eventually(() => proxy.connections === 0, "no connection");
+  });
+
+  it("tries the next address when one fails", async () => {
+    const broker = makeBroker(["amqp://127.0.0.1:1", "amqp://127.0.0.1:2", testBrokerUrl()]);
+    const a = await makeService("a", broker)
+      .route("/", () => "here")
+      .connect();
+    expect((await a.call("a", "/")).body).toBe("here");
+  });
+
+  it("takes the address of connect, of the options and of CONFLUO_BROKER, in this order", async () => {
+    const before = process.env.CONFLUO_BROKER;
+    process.env.CONFLUO_BROKER = "amqp://127.0.0.1:1";
+    try {
+      const service = makeService("a", makeBroker("amqp://127.0.0.1:2"));
+      const lost = await service.connect(undefined, { timeoutMs: 200 }).catch((error: unknown) => error);
+      expect(lost).toMatchObject({ code: "TIMEOUT", message: expect.stringContaining("127.0.0.1:2") });
+      const unset = new Service("a", { logger: silentLogger });
+      const other = await unset.connect(undefined, { timeoutMs: 200 }).catch((error: unknown) => error);
+      expect(other).toMatchObject({ code: "TIMEOUT", message: expect.stringContaining("127.0.0.1:1") });
+      await service.connect(makeBroker());
+      expect(service.state).toBe("running");
+    } finally {
+      if (before === undefined) delete process.env.CONFLUO_BROKER;
+      else process.env.CONFLUO_BROKER = before;
+    }
+  });
+
+  it("says that credentials were refused, at once and without repeating them", async () => {
+    const url = new URL(testBrokerUrl());
+    url.username = "nobody";
+    url.password = "s3cret";
+    const error = await makeService("a", makeBroker(url.href))
+      .connect()
+      .catch((reason: unknown) => reason);
+    expect(isConfluoError(error, "ACCESS_REFUSED")).toBe(true);
+    expect(String(error)).not.toContain("s3cret");
+    expect(JSON.stringify(error)).not.toContain("s3cret");
+  });
+
+  it("uses the vhost of the URL", async () => {
+    const url = new URL(testBrokerUrl());
+    url.pathname = "/no-such-vhost";
+    const error = await makeService("a", makeBroker(url.href))
+      .connect()
+      .catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      code: "ACCESS_REFUSED",
+      message: expect.stringContaining("no-such-vhost"),
+    });
+  });
+
+  it("waits for a broker that is not there yet", async () => {
+    const { proxy, url } = await makeProxy();
+    const port = new URL(url).port;
+    await proxy.close();
+    const connecting = makeService("a", makeBroker(url)).connect();
+    await sleep(250);
+    const late = createServer((client) => {
+      const { hostname, port: real } = new URL(testBrokerUrl());
+      const upstream = tcp(Number(real || 5672), hostname);
+      for (const socket of [client, upstream]) socket.on("error", () => undefined);
+      client.pipe(upstream).pipe(client);
+    });
+    await new Promise<void>((resolve) => late.listen(Number(port), "127.0.0.1", resolve));
+    cleanUp.unshift(() => new Promise((resolve) => late.close(resolve)));
+    expect((await connecting).state).toBe("running");
+  });
+
+  it("rejects calls in flight with CONNECTION_LOST at once when the connection breaks, and comes back", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    const got: unknown[] = [];
+    const a = makeService("a", broker)
+      .route("/never", () => new Promise(() => undefined))
+      .route("/", () => "back")
+      .subscribe("/e", ({ body }) => void got.push(body))
+      .subscribe("/i", ({ body }) => void got.push(body), { per: "instance" });
+    await a.connect();
+    const pending = a.call("a", "/never").catch((error: unknown) => error);
+    await a.call("a", "/");
+    proxy.cut();
+    expect(isConfluoError(await pending, "CONNECTION_LOST")).toBe(true);
+    expect(a.state).toBe("reconnecting");
+    expect(await a.call("a", "/").catch((error: unknown) => error)).toMatchObject({ name: "ConfluoError" });
+    await eventually(() => a.state === "running", "a new connection");
+    expect((await a.call("a", "/")).body).toBe("back");
+    await a.publish("/e", 1);
+    await a.publish("/i", 2);
+    await eventually(() => got.length === 2, "both events");
+  });
+
+  it("shuts down while it reconnects", async () => {
+    const { proxy, url } = await makeProxy();
+    const a = await makeService("a", makeBroker(url))
+      .route("/", () => 1)
+      .connect();
+    await proxy.close();
+    await eventually(() => a.state === "reconnecting", "the loss");
+    await a.shutdown({ timeoutMs: 500 });
+    expect(a.state).toBe("idle");
+  });
+});
+
+describe("topology", () => {
+  async function admin(): Promise<ChannelModel> {
+    const connection = await connect(testBrokerUrl());
+    cleanUp.push(() => connection.close());
+    return connection;
+  }
+
+  it("explains a queue that exists with other arguments, and deletes nothing", async () => {
+    const broker = makeBroker();
+    const queue = `${broker.namespace}.a.calls`;
+    const channel = await (await admin()).createChannel();
+    await channel.assertQueue(queue, { arguments: { "x-queue-type": "classic", "x-expires": 60_000 } });
+    const service = makeService("a", broker).route("/", () => 1);
+    const error = await service.connect().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "TOPOLOGY_CONFLICT" });
+    const { message } = error as Error;
+    for (const part of [queue, "x-expires", "60000", "30000"]) expect(message).toContain(part);
+    expect(service.state).toBe("idle");
+    await channel.deleteQueue(queue);
+    await service.connect();
+    expect((await service.call("a", "/")).body).toBe(1);
+  });
+
+  it("declares a deleted queue again and goes on", async () => {
+    const broker = makeBroker();
+    const a = await makeService("a", broker)
+      .route("/", () => "healed")
+      .connect();
+    const channel = await (await admin()).createChannel();
+    await channel.deleteQueue(`${broker.namespace}.a.calls`);
+    await eventually(async () => {
+      const answer = await a.call("a", "/", undefined, { timeoutMs: 1_000 }).catch(() => undefined);
+      return answer?.body === "healed";
+    }, "an answer");
+  });
+
+  it("declares the whole topology with the arguments of the protocol", async () => {
+    const broker = makeBroker();
+    await makeService("a", broker)
+      .route("/", () => 1)
+      .connect();
+    const channel = await (await admin()).createChannel();
+    const namespace = new Namespace(broker.namespace);
+    // Declared with equal arguments all of these pass; with one that differs, the broker would refuse.
+    for (const { name, arguments: args } of [
+      ...namespace.sharedQueues(),
+      ...namespace.callQueues("a"),
+      ...namespace.durableQueues("a"),
+    ]) {
+      await channel.checkQueue(name);
+      await channel.assertQueue(name, { arguments: args });
+    }
+    for (const { name, type, arguments: args } of namespace.exchanges()) {
+      await channel.checkExchange(name);
+      await channel.assertExchange(name, type, { arguments: args ?? {} });
+    }
+  });
+
+  it("keeps a message confirmed in a row of 5,000 pipelined publishes", async () => {
+    const broker = makeBroker();
+    const got = new Set<unknown>();
+    const a = await makeService("a", broker)
+      .subscribe("/n", ({ body }) => void got.add(body))
+      .connect();
+    await Promise.all(Array.from({ length: 5_000 }, (_, i) => a.publish("/n", i)));
+    await eventually(() => got.size === 5_000, "all events");
+  });
+
+  it("settles the innocent and blames the large when the broker's own limit is below ours", async () => {
+    const broker = new Broker(testBrokerUrl(), {
+      namespace: makeBroker().namespace,
+      maxBodyBytes: 1024 ** 3,
+    });
+    const a = await makeService("a", broker)
+      .route("/", ({ body }) => (body as Uint8Array).length)
+      .connect();
+    const huge = new Uint8Array(135 * 1024 * 1024); // over RabbitMQ 3's 128 MiB and 4's 16 MiB
+    const [large, ...small] = await Promise.all([
+      a.call("a", "/", huge).catch((error: unknown) => error),
+      ...Array.from({ length: 20 }, (_, i) => a.call("a", "/", new Uint8Array(i))),
+    ]);
+    expect(large).toMatchObject({ code: "PAYLOAD_TOO_LARGE" });
+    expect(small.map((reply) => (reply as { body: unknown }).body)).toEqual(
+      Array.from({ length: 20 }, (_, i) => i),
+    );
+    expect((await a.call("a", "/", new Uint8Array(3))).body).toBe(3);
+  });
+});

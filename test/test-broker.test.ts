@@ -1,0 +1,174 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { startTestBroker } from "../scripts/test-broker.mjs";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "confluo-test-broker-"));
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe("startTestBroker", () => {
+  test("uses the broker that CONFLUO_TEST_BROKER names and leaves it running", async () => {
+    await using greeter = await startGreeter();
+    const url = `amqp://user:secret@127.0.0.1:${greeter.port}/tests`;
+    const broker = await startTestBroker({ env: { CONFLUO_TEST_BROKER: url } });
+    expect(broker).toMatchObject({ kind: "given", url, version: "9.8.7" });
+    expect(broker.description).toBe(
+      `RabbitMQ 9.8.7, given by CONFLUO_TEST_BROKER, amqp://127.0.0.1:${greeter.port}/tests`,
+    );
+    await broker.stop();
+    expect(await answers(greeter.port)).toBe(true);
+  });
+
+  test("takes a list of URLs as it is, if one of them answers", async () => {
+    await using greeter = await startGreeter();
+    const urls = `amqp://127.0.0.1:1, amqp://127.0.0.1:${greeter.port}`;
+    const broker = await startTestBroker({ env: { CONFLUO_TEST_BROKER: urls } });
+    expect(broker).toMatchObject({ url: urls, version: "9.8.7" });
+  });
+
+  test("refuses a CONFLUO_TEST_BROKER that is no AMQP URL", async () => {
+    const started = startTestBroker({ env: { CONFLUO_TEST_BROKER: "localhost:5672" } });
+    await expect(started).rejects.toThrow('holds "localhost:5672": expected an amqp:// or amqps:// URL');
+  });
+
+  test("prefers an installed RabbitMQ to Docker, and shows the log of a node that does not start", async () => {
+    addProgram("rabbitmq-env", "");
+    addProgram(
+      "rabbitmq-server",
+      'console.log("no luck as", process.env.RABBITMQ_NODENAME); process.exit(3);',
+    );
+    addProgram("docker", "");
+    const started = startTestBroker({ env: { PATH: folder, RABBITMQ_NODENAME: "rabbit" }, folders: [] });
+    await expect(started).rejects.toThrow(
+      /ended with exit code 3\.[\s\S]*no luck as confluo-[0-9a-f]+@localhost/,
+    );
+  });
+
+  test("starts a container where Docker runs and RabbitMQ is not installed, and removes that one", async () => {
+    addProgram("docker", dockerStandIn);
+    const broker = await startTestBroker({ env: { PATH: folder, STATE: folder }, folders: [] });
+    expect(broker).toMatchObject({ kind: "container", version: "9.8.7" });
+    expect(broker.description).toMatch(
+      /^RabbitMQ 9\.8\.7, Docker container, amqp:\/\/127\.0\.0\.1:\d+, started in/,
+    );
+    const port = Number(new URL(broker.url).port);
+    await broker.stop();
+    expect(await answers(port)).toBe(false);
+    const name = readFileSync(join(folder, "name"), "utf8");
+    expect(readFileSync(join(folder, "removed"), "utf8")).toBe(name);
+    expect(name).toMatch(/^confluo-test-/);
+  });
+
+  test("passes over the wrapper of the system's node and says what to do when there is no way left", async () => {
+    addProgram("rabbitmq-server", "process.exit(1);");
+    const started = startTestBroker({ env: { PATH: folder }, folders: [] });
+    await expect(started).rejects.toThrow(/No RabbitMQ broker to test against/);
+    await expect(started).rejects.toThrow(/CONFLUO_TEST_BROKER=amqp:/);
+    await expect(started).rejects.toThrow(/sudo apt-get install rabbitmq-server/);
+    await expect(started).rejects.toThrow(/start Docker: .*there is no docker command/);
+  });
+
+  test("leaves nothing behind when the process that wanted the broker is killed", async ({ skip }) => {
+    skip(process.env.CONFLUO_TEST_BROKER !== undefined, "told to use a broker, not to start one");
+    const module = JSON.stringify(new URL("../scripts/test-broker.mjs", import.meta.url).href);
+    const program = `
+      import { startTestBroker } from ${module};
+      const { url, kind } = await startTestBroker({ log: () => {} });
+      console.log(JSON.stringify({ url, kind }));
+      setInterval(() => {}, 1000);`;
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+      env: { ...process.env, TMPDIR: folder },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const [line] = await once(createInterface(child.stdout), "line");
+    const port = Number(new URL(JSON.parse(line).url).port);
+    expect(await answers(port)).toBe(true);
+    child.kill("SIGKILL");
+    await vi.waitFor(async () => expect(await answers(port)).toBe(false), { timeout: 15_000, interval: 50 });
+    await vi.waitFor(() => expect(readdirSync(folder)).toEqual([]), { timeout: 15_000, interval: 50 });
+  }, 90_000);
+});
+
+/** A program in `folder`, written in JavaScript. */
+function addProgram(name: string, code: string): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, name), `#!${process.execPath}\n${code}\n`, { mode: 0o755 });
+}
+
+/** `connection.start` as RabbitMQ begins it: class 10, method 10, version 0-9, then the server's properties. */
+function encodeStart(): Buffer {
+  const text = (value: string) => Buffer.concat([uint32(value.length), Buffer.from(value)]);
+  const entry = (name: string, value: string) =>
+    Buffer.concat([Buffer.from([name.length]), Buffer.from(`${name}S`), text(value)]);
+  const table = Buffer.concat([entry("product", "RabbitMQ"), entry("version", "9.8.7")]);
+  const payload = Buffer.concat([
+    Buffer.from([0, 10, 0, 10, 0, 9]),
+    uint32(table.length),
+    table,
+    text("PLAIN"),
+    text("en_US"),
+  ]);
+  return Buffer.concat([Buffer.from([1, 0, 0]), uint32(payload.length), payload, Buffer.from([0xce])]);
+}
+
+function uint32(value: number): Buffer {
+  const buffer = Buffer.alloc(4);
+  buffer.writeUInt32BE(value);
+  return buffer;
+}
+
+/** Answers as a broker does until the client would have to log in. */
+async function startGreeter(): Promise<AsyncDisposable & { readonly port: number }> {
+  const server: Server = createServer((socket) => {
+    socket.once("data", () => socket.end(encodeStart()));
+    socket.on("error", () => undefined);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (typeof address !== "object" || address === null) throw new Error("no port");
+  return {
+    port: address.port,
+    [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())),
+  };
+}
+
+function answers(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      resolve(true);
+      socket.destroy();
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+/** As much of the docker command as the starter uses. */
+const dockerStandIn = `
+  const { readFileSync, writeFileSync } = require("node:fs");
+  const { createServer } = require("node:net");
+  const [command, ...args] = process.argv.slice(2);
+  const file = (name) => process.env.STATE + "/" + name;
+  if (command === "run") {
+    writeFileSync(file("name"), args[args.indexOf("--name") + 1]);
+    const greeting = Buffer.from("${encodeStart().toString("hex")}", "hex");
+    const server = createServer((socket) => socket.once("data", () => socket.end(greeting)));
+    server.listen(0, "127.0.0.1", () => writeFileSync(file("port"), String(server.address().port)));
+  } else if (command === "port") {
+    console.log("127.0.0.1:" + readFileSync(file("port"), "utf8"));
+  } else if (command === "rm") {
+    writeFileSync(file("removed"), args.at(-1));
+  }
+`;

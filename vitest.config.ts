@@ -1,0 +1,48 @@
+import { defineConfig } from "vitest/config";
+
+/**
+ * Three projects, so that each asks for no more than it needs: `npx vitest --project unit` starts no broker, and
+ * neither does naming a unit test's file.
+ */
+export default defineConfig({
+  test: {
+    pool: "forks",
+    testTimeout: 20_000,
+    hookTimeout: 60_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.ts", "test/architecture.test.ts"],
+          typecheck: {
+            enabled: true,
+            include: ["src/**/*.test-d.ts"],
+            checker: "node_modules/typescript/bin/tsc",
+            tsconfig: "tsconfig.json",
+            // Errors elsewhere are the build's and `npm run typecheck`'s business.
+            ignoreSourceErrors: true,
+          },
+        },
+      },
+      {
+        extends: true,
+        test: { name: "tooling", include: ["test/package.test.ts", "test/test-broker.test.ts"] },
+      },
+      {
+        extends: true,
+        test: {
+          name: "broker",
+          include: ["test/**/*.test.ts"],
+          exclude: [
+            "test/types/fixtures/**",
+            "test/architecture.test.ts",
+            "test/package.test.ts",
+            "test/test-broker.test.ts",
+          ],
+          globalSetup: ["test/support/global-setup.ts"],
+        },
+      },
+    ],
+  },
+});
