@@ -1,0 +1,65 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Broker, resolveBroker, sharedEmbeddedBroker } from "./broker.ts";
+import { silentLogger } from "./core/logger.ts";
+
+beforeEach(() => {
+  vi.stubEnv("CONFLUO_BROKER", undefined);
+  vi.stubEnv("NODE_ENV", undefined);
+});
+afterEach(() => void vi.unstubAllEnvs());
+
+describe("the broker of an address", () => {
+  it("is the given one, else that of CONFLUO_BROKER, else the embedded one", () => {
+    const own = new Broker("memory:");
+    expect(resolveBroker(own, silentLogger)).toBe(own);
+    expect(resolveBroker("amqp://user:secret@host:1234/v", silentLogger).description).toBe(
+      "amqp://host:1234/v",
+    );
+    expect(resolveBroker(undefined, silentLogger)).toBe(sharedEmbeddedBroker());
+    vi.stubEnv("CONFLUO_BROKER", "amqp://one, amqps://two:5");
+    expect(resolveBroker(undefined, silentLogger).description).toBe("amqp://one, amqps://two:5");
+    expect(resolveBroker("memory:", silentLogger)).toBe(sharedEmbeddedBroker());
+  });
+
+  it("is refused in production when nothing names one, and given when the embedded one is meant", () => {
+    vi.stubEnv("NODE_ENV", "production");
+    expect(() => resolveBroker(undefined, silentLogger)).toThrow(
+      expect.objectContaining({ code: "NO_BROKER_ADDRESS" }),
+    );
+    expect(resolveBroker("memory:", silentLogger)).toBe(sharedEmbeddedBroker());
+  });
+
+  it("says once that services meet inside the process", () => {
+    delete (globalThis as Record<symbol, unknown>)[Symbol.for("confluo.embedded.announced")];
+    const info = vi.fn();
+    resolveBroker(undefined, { ...silentLogger, info });
+    resolveBroker(undefined, { ...silentLogger, info });
+    expect(info).toHaveBeenCalledTimes(1);
+  });
+
+  it("is refused when it is no URL, without repeating a password", () => {
+    for (const address of ["nonsense", "http://x", "amqp://", [], [""], 7, ["memory:", "amqp://x"]]) {
+      expect(() => new Broker(address as string)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+      );
+    }
+    const attempt = (): Broker => new Broker("amqp://user:p@ss:w#rd@host");
+    expect(attempt).toThrow(/percent-encoded/);
+    expect(attempt).not.toThrow(/p@ss/);
+    vi.stubEnv("CONFLUO_BROKER", "amqp://a,,amqp://b");
+    expect(() => resolveBroker(undefined, silentLogger)).toThrow(/CONFLUO_BROKER/);
+  });
+
+  it("checks its options", () => {
+    for (const options of [
+      { namespace: "a.b" },
+      { namespace: "" },
+      { maxBodyBytes: 0 },
+      { maxBodyBytes: 1.5 },
+    ]) {
+      expect(() => new Broker("memory:", options)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+      );
+    }
+  });
+});

@@ -1,0 +1,83 @@
+import { describe, expect, it } from "vitest";
+import {
+  ConfluoError,
+  errorFromWire,
+  errorTable,
+  isConfluoError,
+  RemoteError,
+  refusalToWire,
+  ServiceError,
+  show,
+  thrownToWire,
+} from "./errors.ts";
+
+describe("errors", () => {
+  it("have the status of their code", () => {
+    for (const [code, { status }] of Object.entries(errorTable))
+      expect(new ConfluoError(code, "x").status).toBe(status);
+  });
+
+  it("are recognised by brand and code, also when another copy of the package made them", () => {
+    const error = new ConfluoError("TIMEOUT", "late");
+    expect(isConfluoError(error)).toBe(true);
+    expect(isConfluoError(error, "TIMEOUT")).toBe(true);
+    expect(isConfluoError(error, "CANCELLED")).toBe(false);
+    const foreign = Object.assign(new Error("late"), {
+      code: "TIMEOUT",
+      [Symbol.for("confluo.error")]: "confluo",
+    });
+    expect(isConfluoError(foreign, "TIMEOUT")).toBe(true);
+    for (const other of [null, undefined, "x", {}, new Error("x"), { code: "TIMEOUT" }])
+      expect(isConfluoError(other)).toBe(false);
+  });
+
+  it("show name and code when they are printed", () => {
+    expect(String(new ServiceError("no", { code: "NO_ORDER" }))).toBe("ServiceError: no");
+    expect(Object.keys(new ConfluoError("TIMEOUT", "late"))).toContain("code");
+  });
+
+  it("of a service refuse statuses below 400 and codes of confluo's own", () => {
+    for (const status of [200, 399, 600, 400.5, Number.NaN]) {
+      expect(() => new ServiceError("x", { status })).toThrow(/400 to 599/);
+    }
+    for (const code of ["TIMEOUT", ""]) expect(() => new ServiceError("x", { code })).toThrow(/code/);
+  });
+
+  it("cross the wire as they are when thrown on purpose, and as HANDLER_FAILED otherwise", () => {
+    const thrown = new ServiceError("no", { status: 404, code: "GONE", data: { id: 1 } });
+    expect(thrownToWire(thrown)).toEqual({
+      status: 404,
+      error: { code: "GONE", message: "no", data: { id: 1 } },
+    });
+    const remote = new RemoteError("GONE", "no", { service: "s", path: "/p", status: 404, data: "secret" });
+    for (const other of [remote, new TypeError("no"), new ConfluoError("INVALID_INPUT", "no")]) {
+      expect(thrownToWire(other)).toEqual({ status: 500, error: { code: "HANDLER_FAILED", message: "no" } });
+    }
+    expect(thrownToWire("text").error.message).toBe('"text"');
+    expect(thrownToWire(undefined).error.message).toBe("undefined");
+    expect(refusalToWire(new ConfluoError("NO_SUCH_ROUTE", "no"))).toEqual({
+      status: 404,
+      error: { code: "NO_SUCH_ROUTE", message: "no" },
+    });
+  });
+
+  it("come from the wire whatever a foreign peer wrote", () => {
+    const origin = { service: "s", path: "/p", status: 418 };
+    expect(errorFromWire({}, origin)).toMatchObject({
+      code: "SERVICE_ERROR",
+      message: "s answered with status 418",
+      status: 418,
+    });
+    expect(errorFromWire({ code: 7, message: [] } as never, origin).code).toBe("SERVICE_ERROR");
+  });
+
+  it("show any value shortly", () => {
+    expect(show("a".repeat(200)).length).toBeLessThan(110);
+    expect(show(null)).toBe("null");
+    expect(show([1, 2])).toBe("an array of 2");
+    expect(show(new Map())).toBe("an object of type Map");
+    expect(show(Object.create(null))).toBe("an object of type Object");
+    expect(show(() => 1)).toBe("a function");
+    expect(show(1n)).toBe("1n");
+  });
+});

@@ -1,0 +1,135 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { checkHeaders, decodeBody, decodeQuery, encodeBody, encodeQuery, userHeaders } from "./codec.ts";
+import type { Properties } from "./message.ts";
+
+function roundTrip(value: unknown): unknown {
+  const { bytes, contentType } = encodeBody(value);
+  return decodeBody({ body: bytes, properties: { contentType } });
+}
+
+function decode(text: string | Uint8Array, properties: Properties = {}): unknown {
+  return decodeBody({ body: typeof text === "string" ? Buffer.from(text) : text, properties });
+}
+
+describe("bodies", () => {
+  it("of JSON come back as they were", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expect(roundTrip(value)).toEqual(JSON.parse(JSON.stringify(value)));
+      }),
+    );
+    expect(roundTrip("\uFFFD kept")).toBe("\uFFFD kept");
+  });
+
+  it("of bytes come back as a copy of their own", () => {
+    const bytes = Uint8Array.of(0, 255, 7);
+    const back = roundTrip(bytes) as Uint8Array;
+    expect(back).toEqual(bytes);
+    expect(back.constructor).toBe(Uint8Array);
+    expect(back.buffer).not.toBe(bytes.buffer);
+    expect(roundTrip(Buffer.from("x"))).toEqual(Uint8Array.of(120));
+  });
+
+  it("of nothing are empty", () => {
+    expect(encodeBody(undefined)).toEqual({ bytes: new Uint8Array(0), contentType: "application/json" });
+    expect(roundTrip(undefined)).toBeUndefined();
+    expect(roundTrip(new Uint8Array(0))).toEqual(new Uint8Array(0));
+  });
+
+  it("that JSON cannot carry are refused with the reason", () => {
+    const cycle: Record<string, unknown> = {};
+    cycle.self = cycle;
+    expect(() => encodeBody(cycle)).toThrow(/circular/);
+    for (const value of [1n, () => 1, Symbol("x"), new Float64Array(1), new ArrayBuffer(1)]) {
+      expect(() => encodeBody(value)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
+    const hostile = {
+      toJSON() {
+        throw "a string";
+      },
+    };
+    expect(() => encodeBody(hostile)).toThrow(/a string/);
+  });
+
+  it("are JSON when a foreign sender says so in its own way, or nothing", () => {
+    for (const contentType of [
+      undefined,
+      "",
+      "application/json; charset=utf-8",
+      "Application/JSON",
+      "application/cloudevents+json",
+    ]) {
+      expect(decode("[1]", contentType === undefined ? {} : { contentType })).toEqual([1]);
+    }
+    expect(decode("1", { contentEncoding: "utf-8" })).toBe(1);
+  });
+
+  it("that cannot be read are MALFORMED_MESSAGE", () => {
+    const cases: [string | Uint8Array, Properties][] = [
+      ["{", {}],
+      ["1", { contentType: "text/plain" }],
+      ["1", { contentType: 7 as never }],
+      ["1", { contentEncoding: "gzip" }],
+      ["[]", { contentType: "application/vnd.confluo.calls+json" }],
+      [Uint8Array.of(0x22, 0xc3, 0x22), {}],
+    ];
+    for (const [body, properties] of cases) {
+      expect(() => decode(body, properties)).toThrow(expect.objectContaining({ code: "MALFORMED_MESSAGE" }));
+    }
+  });
+
+  it("never pollute a prototype", () => {
+    const value = decode('{"__proto__":{"polluted":1}}') as object;
+    expect(Object.hasOwn(value, "__proto__")).toBe(true);
+    expect(({} as { polluted?: number }).polluted).toBeUndefined();
+  });
+});
+
+describe("headers", () => {
+  it("are strings under names that are not the protocol's", () => {
+    expect(checkHeaders({ trace: "t", "Content-X": "" })).toEqual({ trace: "t", "Content-X": "" });
+    for (const name of ["CC", "bcc", "x-death", "confluo-kind", "X-Y", ""]) {
+      expect(() => checkHeaders({ [name]: "v" })).toThrow(/header's name/);
+    }
+    expect(() => checkHeaders({ n: 1 as never })).toThrow(/"n" must be a string/);
+    expect(() => checkHeaders([] as never)).toThrow(/object of strings/);
+  });
+
+  it("have a bound in bytes", () => {
+    expect(() => checkHeaders({ big: "€".repeat(11_000) })).toThrow(/33\d\d\d bytes/);
+    expect(() => checkHeaders({ ["n".repeat(256)]: "v" })).toThrow(/255 bytes/);
+  });
+
+  it("of a foreign sender are read as far as they are text", () => {
+    const hostile = JSON.parse(
+      '{"__proto__":"p","n":1,"b":true,"t":"x","o":{"a":1},"l":[1],"x-own":"r","confluo-kind":"call","z":null}',
+    );
+    const read = userHeaders(hostile);
+    expect(Object.entries(read)).toEqual([
+      ["__proto__", "p"],
+      ["n", "1"],
+      ["b", "true"],
+      ["t", "x"],
+    ]);
+    expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
+  });
+});
+
+describe("queries", () => {
+  it("come back as they were, repeated parameters as a list", () => {
+    const query = encodeQuery("a=1&b=%26", { a: [2, true], ü: "x y" });
+    expect(decodeQuery(query)).toEqual({ a: ["1", "2", "true"], b: "&", ü: "x y" });
+    expect(decodeQuery("")).toEqual({});
+    expect(encodeQuery("as=it&is", undefined)).toBe("as=it&is");
+  });
+
+  it("refuse values that are no text", () => {
+    for (const value of [null, {}, [[1]]])
+      expect(() => encodeQuery("", { v: value })).toThrow(/query parameter "v"/);
+  });
+
+  it("never pollute a prototype", () => {
+    expect(Object.hasOwn(decodeQuery("__proto__=x"), "__proto__")).toBe(true);
+  });
+});
