@@ -1,13 +1,23 @@
 /** What only a real RabbitMQ can show: connections, addresses, refusals, and what is left in its queues. */
 
-import { createServer, type Server, type Socket, connect as tcp } from "node:net";
+import { readFileSync } from "node:fs";
+import { createServer, connect as tcp } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { TlsOptions } from "node:tls";
 import { type ChannelModel, connect } from "amqplib";
 import { afterEach, describe, expect, it } from "vitest";
-import { Broker, isConfluoError, Service, type ServiceOptions, silentLogger } from "../src/index.ts";
+import {
+  Broker,
+  type BrokerOptions,
+  isConfluoError,
+  Service,
+  type ServiceOptions,
+  silentLogger,
+} from "../src/index.ts";
 import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
+import { TcpProxy } from "./support/tcp-proxy.ts";
 
 const cleanUp: (() => Promise<unknown>)[] = [];
 
@@ -27,57 +37,8 @@ function makeService(name: string, broker: Broker, options: ServiceOptions = {})
   return service;
 }
 
-/** A TCP proxy in front of the broker under test, whose connections can be counted and cut. */
-class TcpProxy {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  opened = 0;
-
-  constructor() {
-    const { hostname, port } = new URL(testBrokerUrl());
-    this.#server = createServer((client) => {
-      this.opened += 1;
-      const upstream = tcp(Number(port || 5672), hostname);
-      for (const [from, to] of [
-        [client, upstream],
-        [upstream, client],
-      ] as const) {
-        this.#sockets.add(from);
-        from.on("error", () => undefined);
-        from.on("close", () => {
-          this.#sockets.delete(from);
-          to.destroy();
-        });
-        from.pipe(to);
-      }
-    });
-  }
-
-  async listen(): Promise<string> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    const url = new URL(testBrokerUrl());
-    const address = this.#server.address();
-    if (address === null || typeof address === "string") throw new Error("the proxy has no port");
-    url.host = `127.0.0.1:${address.port}`;
-    return url.href;
-  }
-
-  get connections(): number {
-    return this.#sockets.size / 2;
-  }
-
-  cut(): void {
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  close(): Promise<void> {
-    this.cut();
-    return new Promise((resolve) => this.#server.close(() => resolve()));
-  }
-}
-
-async function makeProxy(): Promise<{ readonly proxy: TcpProxy; readonly url: string }> {
-  const proxy = new TcpProxy();
+async function makeProxy(tls?: TlsOptions): Promise<{ readonly proxy: TcpProxy; readonly url: string }> {
+  const proxy = new TcpProxy(tls);
   const url = await proxy.listen();
   cleanUp.push(() => proxy.close());
   return { proxy, url };
@@ -118,10 +79,16 @@ describe("connections", () => {
     try {
       const service = makeService("a", makeBroker("amqp://127.0.0.1:2"));
       const lost = await service.connect(undefined, { timeoutMs: 200 }).catch((error: unknown) => error);
-      expect(lost).toMatchObject({ code: "TIMEOUT", message: expect.stringContaining("127.0.0.1:2") });
+      expect(lost).toMatchObject({
+        code: "BROKER_UNREACHABLE",
+        message: expect.stringContaining("127.0.0.1:2"),
+      });
       const unset = new Service("a", { logger: silentLogger });
       const other = await unset.connect(undefined, { timeoutMs: 200 }).catch((error: unknown) => error);
-      expect(other).toMatchObject({ code: "TIMEOUT", message: expect.stringContaining("127.0.0.1:1") });
+      expect(other).toMatchObject({
+        code: "BROKER_UNREACHABLE",
+        message: expect.stringContaining("127.0.0.1:1"),
+      });
       await service.connect(makeBroker());
       expect(service.state).toBe("running");
     } finally {
@@ -203,6 +170,36 @@ describe("connections", () => {
     await eventually(() => a.state === "reconnecting", "the loss");
     await a.shutdown({ timeoutMs: 500 });
     expect(a.state).toBe("idle");
+  });
+});
+
+describe("TLS", () => {
+  const pem = (name: string): Buffer => readFileSync(new URL(`./support/tls/${name}`, import.meta.url));
+  const server = { cert: pem("server.pem"), key: pem("server.key") };
+
+  function makeSecure(url: string, tls?: BrokerOptions["tls"]): Service {
+    const namespace = freshBroker().namespace;
+    cleanUp.push(() => deleteNamespace(namespace, ["a"]));
+    const broker = new Broker(url, {
+      namespace,
+      logger: silentLogger,
+      ...(tls === undefined ? {} : { tls }),
+    });
+    return makeService("a", broker).route("/", () => "secret");
+  }
+
+  it("connects to amqps:// with a private CA", async () => {
+    const { url } = await makeProxy(server);
+    const a = await makeSecure(url, { ca: pem("ca.pem") }).connect();
+    expect((await a.call("a", "/")).body).toBe("secret");
+  });
+
+  it("refuses a certificate that no known CA signed, and says so", async () => {
+    const { url } = await makeProxy(server);
+    const error = await makeSecure(url)
+      .connect(undefined, { timeoutMs: 2_000 })
+      .catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: "ACCESS_REFUSED", message: expect.stringMatching(/certificate/) });
   });
 });
 

@@ -1,6 +1,6 @@
 /** A service's life at a broker: connecting, running, draining; and what must happen in between. */
 
-import { ConfluoError } from "../errors.ts";
+import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
 import { waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
@@ -74,11 +74,15 @@ export class Lifecycle {
       await wait;
     } catch (error) {
       // The attempt itself is given up with the wait, so that nothing goes on unseen.
-      if (this.#state === "connecting") {
-        stop.abort(error);
-        await done.catch(() => undefined);
-      }
-      throw error;
+      if (this.#state !== "connecting") throw error;
+      const { lastFailure } = transport;
+      stop.abort(error);
+      await done.catch(() => undefined);
+      throw isConfluoError(error, "TIMEOUT") && lastFailure !== undefined
+        ? new ConfluoError(lastFailure.code, `${lastFailure.message} Gave up after ${limits.ms} ms.`, {
+            cause: lastFailure,
+          })
+        : error;
     }
   }
 

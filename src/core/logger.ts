@@ -1,5 +1,7 @@
 /** Where confluo's own lines go. */
 
+import { isConfluoError } from "../errors.ts";
+
 /** What confluo logs with: pino's shape, so a pino logger fits as it is. */
 export interface Logger {
   debug(details: object, message: string): void;
@@ -20,7 +22,11 @@ export const consoleLogger: Logger = {
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 function write(details: object, message: string): void {
-  const error: unknown = (details as { readonly error?: unknown }).error;
-  const cause = error instanceof Error ? `\n  ${error.stack ?? error.message}` : "";
-  console.error(`confluo: ${message}${message.includes("\n") ? "" : cause}`);
+  console.error(`confluo: ${message}${explained((details as { readonly error?: unknown }).error, message)}`);
+}
+
+// Errors of ours explain themselves; anything else needs its stack.
+function explained(error: unknown, message: string): string {
+  if (isConfluoError(error)) return message.includes(error.message) ? "" : ` ${error.code}: ${error.message}`;
+  return error instanceof Error ? `\n  ${error.stack ?? error.message}` : "";
 }

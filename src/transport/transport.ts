@@ -12,6 +12,8 @@ import type { Outcome } from "../retry/outcome.ts";
 export interface Transport {
   /** For log lines: never with credentials. */
   readonly description: string;
+  /** Why the last attempt to connect failed, while one is under way. */
+  readonly lastFailure: ConfluoError | undefined;
   /**
    * Gives a service its place at the broker. The first to join connects, the last to leave disconnects. Waits until the
    * broker answers or the signal fires.

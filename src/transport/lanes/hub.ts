@@ -29,6 +29,7 @@ export class Hub implements Transport {
   #closing: Promise<void> | undefined;
   #stop = new AbortController();
   #members = 0;
+  #lastFailure: ConfluoError | undefined;
 
   constructor(parts: HubParts) {
     this.#parts = parts;
@@ -36,6 +37,10 @@ export class Hub implements Transport {
 
   get description(): string {
     return this.#parts.description;
+  }
+
+  get lastFailure(): ConfluoError | undefined {
+    return this.#lastFailure;
   }
 
   async join(member: Member, signal: AbortSignal): Promise<Link> {
@@ -92,6 +97,7 @@ export class Hub implements Transport {
         const wire = await this.#attempt(stop);
         this.#wire = wire;
         this.#opening = undefined;
+        this.#lastFailure = undefined;
         void wire.lost.then((reason) => this.#onLost(wire, reason));
         return wire;
       } catch (error) {
@@ -99,6 +105,7 @@ export class Hub implements Transport {
           if (!stop.aborted) this.#opening = undefined;
           throw error;
         }
+        this.#lastFailure = error;
         this.#parts.warn({ error }, `${error.message} Trying again.`);
         await delay(waitMs * (0.5 + Math.random() / 2), stop);
       }

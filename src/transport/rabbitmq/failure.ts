@@ -25,6 +25,13 @@ export function connectFailure(cause: unknown, address: string): ConfluoError {
       { cause },
     );
   }
+  if (typeof code === "string" && /CERT|SIGN|ALTNAME|^ERR_(?:TLS|SSL)_/.test(code)) {
+    return new ConfluoError(
+      "ACCESS_REFUSED",
+      `The certificates of the broker at ${address} and of this side do not fit: ${reasonOf(message)}. See the option tls of Broker.`,
+      { cause },
+    );
+  }
   return new ConfluoError(
     "BROKER_UNREACHABLE",
     `No broker answers at ${address} (${typeof code === "string" ? code : reasonOf(message)}).`,
