@@ -23,7 +23,7 @@ import type {
   SendArguments,
   Verbs,
 } from "./core/verbs.ts";
-import { ConfluoError, invalidArgument } from "./errors.ts";
+import { ConfluoError, invalidArgument, isConfluoError } from "./errors.ts";
 import { checkCommandPath, checkName, withSlash } from "./protocol/address.ts";
 import { Namespace } from "./protocol/topology.ts";
 
@@ -208,6 +208,8 @@ export class Service implements Verbs {
   async connect(broker?: BrokerAddress, options: Waiting = {}): Promise<this> {
     const ms = options.timeoutMs === undefined ? this.#timeoutMs : checkMs("timeoutMs", options.timeoutMs);
     const signal = checkSignal(options.signal);
+    // A connect during a shutdown begins after it.
+    if (this.#lifecycle.stopping !== undefined) await this.#lifecycle.stopping;
     const chosen = this.#choose(broker);
     new Namespace(chosen.namespace).checkFits(this.name);
     await this.#lifecycle.connect(chosen.transport, { ms, signal });
@@ -231,7 +233,9 @@ export class Service implements Verbs {
     const drain =
       options.timeoutMs === undefined ? {} : { timeoutMs: checkMs("timeoutMs", options.timeoutMs) };
     const signals = ["SIGINT", "SIGTERM"] as const;
+    let asked = false;
     const stop = (): void => {
+      asked = true;
       for (const name of signals) process.removeListener(name, stop);
       this.shutdown(drain).catch((error: unknown) =>
         this.#logger.error({ error }, `${this.name} did not shut down.`),
@@ -244,6 +248,9 @@ export class Service implements Verbs {
       await this.connect(broker, options.signal === undefined ? {} : { signal: options.signal });
       options.signal?.addEventListener("abort", stop, { once: true });
       await this.#lifecycle.stopped();
+    } catch (error) {
+      // Told to stop before it was connected: that is what happened, no failure.
+      if (!(asked && isConfluoError(error, "SHUTTING_DOWN"))) throw error;
     } finally {
       clearInterval(hold);
       options.signal?.removeEventListener("abort", stop);
@@ -258,15 +265,14 @@ export class Service implements Verbs {
 
   // --- Inside ---
 
-  // One broker until the service is idle again: a repeated connect() must not resolve another.
+  // One broker until the service is idle again: a repeated connect() must not make another.
   #choose(address: BrokerAddress | undefined): Broker {
-    if (this.state === "idle" || this.#broker === undefined) {
-      this.#broker = resolveBroker(address ?? this.#options.broker, this.#logger);
-    } else if (address !== undefined && address !== this.#broker && address !== this.#options.broker) {
-      const other = resolveBroker(address, this.#logger);
-      if (other.description !== this.#broker.description) return other;
-    }
-    return this.#broker;
+    const present = this.state === "idle" ? undefined : this.#broker;
+    if (present !== undefined && (address === undefined || address === present)) return present;
+    const chosen = resolveBroker(address ?? this.#options.broker, this.#logger);
+    if (present === undefined) this.#broker = chosen;
+    else if (typeof address === "string" && chosen.description === present.description) return present;
+    return chosen;
   }
 
   #requesting(): Requests {
@@ -277,6 +283,7 @@ export class Service implements Verbs {
       validates: (this.#options.validate ?? "both") === "both",
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
+      present: () => this.#lifecycle.present,
       link: () => this.#lifecycle.link(),
     });
     return this.#requests;
@@ -289,7 +296,7 @@ export class Service implements Verbs {
       logger: this.#logger,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       callTimeoutMs: this.#timeoutMs,
-      reply: (to, message) => this.#lifecycle.present?.reply(to, message),
+      reply: (to, message) => this.#lifecycle.answering?.reply(to, message),
     });
     return this.#dispatch;
   }

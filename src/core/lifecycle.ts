@@ -55,7 +55,6 @@ export class Lifecycle {
 
   /** Connects, or waits for what was registered since. */
   async connect(transport: Transport, limits: Limits): Promise<void> {
-    if (this.#stopping !== undefined) await this.#stopping;
     if (this.#transport !== undefined && this.#transport !== transport) {
       throw new ConfluoError(
         "INVALID_ARGUMENT",
@@ -189,7 +188,7 @@ export class Lifecycle {
 
   /** The link to send on: waits while connecting. */
   async link(): Promise<Link> {
-    if (this.#link !== undefined && this.#state !== "connecting") return this.#link;
+    if (this.present !== undefined) return this.present;
     await this.#connecting?.done;
     if (this.#link !== undefined) return this.#link;
     throw new ConfluoError(
@@ -198,9 +197,19 @@ export class Lifecycle {
     );
   }
 
-  /** The link to answer on. */
-  get present(): Link | undefined {
+  /** The link to answer on: there from the first delivery on, before the service counts as running. */
+  get answering(): Link | undefined {
     return this.#link;
+  }
+
+  /** The link, if there is one to send on now. */
+  get present(): Link | undefined {
+    return this.#state === "connecting" ? undefined : this.#link;
+  }
+
+  /** Settles when a shutdown that is under way is over. */
+  get stopping(): Promise<void> | undefined {
+    return this.#stopping;
   }
 
   /** Resolves when the service is idle again. */

@@ -30,6 +30,8 @@ export interface RequestParts {
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;
+  /** The link, if the service is connected now. */
+  present(): Link | undefined;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
   link(): Promise<Link>;
 }
@@ -97,8 +99,8 @@ export class Requests {
   }
 
   async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
-    const link = await this.#parts.link();
-    await link.openReplies();
+    const link = this.#parts.present() ?? (await this.#parts.link());
+    if (link.replyTo === "") await link.openReplies();
     const leftMs = Math.floor(deadline - performance.now());
     if (leftMs < 1 || !this.#pending.has(id)) return; // the wait is over, or will be in this very turn
     if (link.replyTo === "") throw reconnecting(this.#parts.service);
@@ -171,7 +173,7 @@ export class Requests {
       signal: checkSignal(options.signal),
     };
     const start = async (waiter: Waiter<void>): Promise<void> => {
-      const link = await this.#parts.link();
+      const link = this.#parts.present() ?? (await this.#parts.link());
       publish(link, (rejection) => {
         if (rejection === undefined) waiter.resolve();
         else waiter.reject(rejected(rejection, service, path));

@@ -115,6 +115,17 @@ export const lifecycle: Define = (it) => {
     await got.promise;
   });
 
+  it("answers calls that waited while the service was restarted", async (bench) => {
+    const first = await bench.start("restarted", (service) => service.route("/:n", () => "old"));
+    await first.shutdown();
+    const caller = await bench.start("caller");
+    const answers = Array.from({ length: 50 }, (_, n) => caller.call("restarted", `/${n}`));
+    await eventually(async () => (await bench.depth("restarted", "calls")) === 50, "the calls in the queue");
+    await bench.start("restarted", (service) => service.route("/:n", ({ params }) => params.n));
+    const bodies = (await Promise.all(answers)).map(({ body }) => body);
+    assert.deepEqual(bodies, Array.from({ length: 50 }, (_, n) => String(n)));
+  });
+
   it("shuts down while it connects", async (bench) => {
     const service = bench.create("hasty");
     service.route("/", () => 1);

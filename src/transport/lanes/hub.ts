@@ -95,18 +95,25 @@ export class Hub implements Transport {
     for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
       try {
         const wire = await this.#attempt(stop);
+        if (stop.aborted) {
+          await wire.close(); // the last one left in this very turn
+          throw stop.reason;
+        }
         this.#wire = wire;
         this.#opening = undefined;
         this.#lastFailure = undefined;
         void wire.lost.then((reason) => this.#onLost(wire, reason));
         return wire;
       } catch (error) {
-        if (stop.aborted || !isConfluoError(error, "BROKER_UNREACHABLE")) {
+        if (stop.aborted || !isPassing(error)) {
           if (!stop.aborted) this.#opening = undefined;
           throw error;
         }
+        // Once for each reason, not once for each attempt.
+        if (error.message !== this.#lastFailure?.message) {
+          this.#parts.warn({ error }, `${error.message} Trying again.`);
+        }
         this.#lastFailure = error;
-        this.#parts.warn({ error }, `${error.message} Trying again.`);
         await delay(waitMs * (0.5 + Math.random() / 2), stop);
       }
     }
@@ -166,6 +173,11 @@ export class Hub implements Transport {
       }
     }
   }
+}
+
+// What may be over at the next attempt.
+function isPassing(error: unknown): error is ConfluoError {
+  return isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST");
 }
 
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
