@@ -8,12 +8,12 @@ import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
 import { type BrokerUrl, parseBrokerUrl } from "./transport/rabbitmq/broker-url.ts";
-import type { TlsOptions } from "./transport/rabbitmq/connection.ts";
+import type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 import type { Transport } from "./transport/transport.ts";
 import type { QueueInfo, Wire } from "./transport/wire.ts";
 
 export type { Message, Properties } from "./protocol/message.ts";
-export type { TlsOptions } from "./transport/rabbitmq/connection.ts";
+export type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 export type { QueueInfo, Wire, WireDelivery } from "./transport/wire.ts";
 
 /** A broker's address: an `amqp://` or `amqps://` URL, several of one cluster, `"memory:"`, or a shared {@link Broker}. */

@@ -123,7 +123,10 @@ export const lifecycle: Define = (it) => {
     await eventually(async () => (await bench.depth("restarted", "calls")) === 50, "the calls in the queue");
     await bench.start("restarted", (service) => service.route("/:n", ({ params }) => params.n));
     const bodies = (await Promise.all(answers)).map(({ body }) => body);
-    assert.deepEqual(bodies, Array.from({ length: 50 }, (_, n) => String(n)));
+    assert.deepEqual(
+      bodies,
+      Array.from({ length: 50 }, (_, n) => String(n)),
+    );
   });
 
   it("shuts down while it connects", async (bench) => {

@@ -4,19 +4,7 @@ import type { Duplex } from "node:stream";
 import { type Channel, type ChannelModel, type ConfirmChannel, connect, credentials } from "amqplib";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
-
-/** TLS options as Node's `tls.connect` takes them, and whether the client certificate is the identity. */
-export interface TlsOptions {
-  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[];
-  readonly cert?: string | Uint8Array;
-  readonly key?: string | Uint8Array;
-  readonly pfx?: string | Uint8Array;
-  readonly passphrase?: string;
-  readonly servername?: string;
-  readonly rejectUnauthorized?: boolean;
-  /** `"password"`: user and password of the URL. `"certificate"`: SASL EXTERNAL. Default: `"password"`. */
-  readonly authentication?: "password" | "certificate";
-}
+import type { TlsOptions } from "./tls-options.ts";
 
 /** How to open a connection. */
 export interface ConnectionOptions {

@@ -14,10 +14,11 @@ import type {
   Wire,
 } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
-import { type Connection, openConnection, type TlsOptions } from "./connection.ts";
+import { type Connection, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
 import { operationFailure } from "./failure.ts";
 import { asBuffer, Publisher } from "./publisher.ts";
+import type { TlsOptions } from "./tls-options.ts";
 
 /** How to reach RabbitMQ. */
 export interface RabbitOptions {
