@@ -1,30 +1,46 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { connect } from "amqplib";
-import { afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { eventually } from "../src/testing/index.ts";
-import { deleteNamespace, testBrokerUrl } from "./support/rabbitmq.ts";
+import { deleteServices, testBrokerUrl } from "./support/rabbitmq.ts";
 
-// The examples import "confluo" as a user does: the built package.
+/** Every example as a user runs it, on the built package, against its expected output. One file: they share names. */
+
+const root = join(import.meta.dirname, "..");
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+// What npm and vitest set for their own children would lead npm to this project.
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^(npm_|vitest|node_env$|node_options$|confluo_)/i.test(name),
+  ),
+);
+
 beforeAll(() => {
-  execFileSync(process.execPath, ["scripts/build.mjs"], { stdio: "inherit" });
+  execFileSync(process.execPath, [join(root, "scripts", "build.mjs")], { env, stdio: "inherit" });
 });
 
-const running: Example[] = [];
+const running: Program[] = [];
 
 afterEach(async () => {
-  await Promise.all(running.splice(0).map((example) => example.kill()));
+  await Promise.all(running.splice(0).map((program) => program.kill()));
+  const services = ["Service-A", "Service-B", "worker", "manager", "billing", "shop", "greeter"];
+  await deleteServices("confluo", services);
 });
 
-class Example {
+class Program {
   output = "";
   errors = "";
   readonly exit: Promise<number | null>;
   readonly #child: ChildProcess;
 
-  constructor(path: string, broker: string | undefined) {
-    const { CONFLUO_BROKER: _, NODE_ENV: __, ...env } = process.env;
-    this.#child = spawn(process.execPath, ["--import", "tsx", `examples/${path}`], {
+  constructor(file: string, broker?: string) {
+    this.#child = spawn(process.execPath, file.endsWith(".ts") ? ["--import", tsx, file] : [file], {
+      cwd: dirname(file),
       env: broker === undefined ? env : { ...env, CONFLUO_BROKER: broker },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -56,9 +72,53 @@ class Example {
   }
 }
 
+function example(path: string): string {
+  return join(root, "examples", path);
+}
+
 function expected(name: string): string {
   return readFileSync(new URL(`../examples/expected/${name}.txt`, import.meta.url), "utf8");
 }
+
+describe("the first example of the README, copied into an empty project that installed the package", () => {
+  const folder = mkdtempSync(join(tmpdir(), "confluo-first-"));
+
+  beforeAll(() => {
+    const npm = (cwd: string, ...args: readonly string[]): string =>
+      execFileSync("npm", [...args, "--loglevel=error"], {
+        cwd,
+        env,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+    const [{ filename }] = JSON.parse(npm(root, "pack", "--json", "--pack-destination", folder));
+    writeFileSync(join(folder, "package.json"), '{ "name": "hello", "private": true, "type": "module" }');
+    npm(folder, "install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, filename));
+    const text = /<!-- first example -->\n```ts\n(.*?)```/s.exec(
+      readFileSync(join(root, "README.md"), "utf8"),
+    )?.[1];
+    if (text === undefined) throw new Error("the README has no first example");
+    for (const file of ["hello.js", "hello.ts"]) writeFileSync(join(folder, file), text);
+  }, 180_000);
+
+  afterAll(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  for (const file of ["hello.ts", "hello.js"]) {
+    it(`prints its answer as ${file} with nothing else set up, and ends`, async () => {
+      const program = new Program(join(folder, file));
+      expect(await program.exit).toBe(0);
+      expect(program.output).toBe("200 { value: 1 }\n");
+    });
+
+    it(`prints its answer as ${file} on RabbitMQ when CONFLUO_BROKER names one`, async () => {
+      const program = new Program(join(folder, file), testBrokerUrl());
+      await program.says("\n");
+      expect(program.output).toBe("200 { value: 1 }\n");
+    });
+  }
+});
 
 describe("examples on the embedded broker", () => {
   for (const [name, path] of [
@@ -67,23 +127,20 @@ describe("examples on the embedded broker", () => {
     ["contracts", "contracts/main.ts"],
   ] as const) {
     it(`${name} prints what it should and ends by itself`, async () => {
-      const example = new Example(path, undefined);
-      expect(await example.exit).toBe(0);
-      expect(example.output).toBe(expected(name));
-      expect(example.errors).toMatch(/^confluo: No broker address given: .*\n$/);
+      const program = new Program(example(path));
+      expect(await program.exit).toBe(0);
+      expect(program.output).toBe(expected(name));
+      expect(program.errors).toMatch(/^confluo: No broker address given: .*\n$/);
     });
   }
 });
 
 describe("examples on RabbitMQ", () => {
-  const services = ["Service-A", "Service-B", "worker", "manager", "billing", "shop", "greeter"];
-  afterEach(() => deleteNamespace("confluo", services));
-
   it("hello prints what it should and stays connected", async () => {
-    const example = new Example("hello.ts", testBrokerUrl());
-    await example.says("200");
-    expect(example.output).toBe(expected("hello"));
-    expect(example.errors).toBe("");
+    const program = new Program(example("hello.ts"), testBrokerUrl());
+    await program.says("200");
+    expect(program.output).toBe(expected("hello"));
+    expect(program.errors).toBe("");
   });
 
   for (const [name, path] of [
@@ -91,17 +148,17 @@ describe("examples on RabbitMQ", () => {
     ["contracts", "contracts/main.ts"],
   ] as const) {
     it(`${name} prints what it should and ends by itself`, async () => {
-      const example = new Example(path, testBrokerUrl());
-      expect(await example.exit).toBe(0);
-      expect(example.output).toBe(expected(name));
-      expect(example.errors).toBe("");
+      const program = new Program(example(path), testBrokerUrl());
+      expect(await program.exit).toBe(0);
+      expect(program.output).toBe(expected(name));
+      expect(program.errors).toBe("");
     });
   }
 
   it("plain-amqp: a bare AMQP program publishes an event, calls a command and reads its answer", async () => {
-    const service = new Example("plain-amqp/service.ts", testBrokerUrl());
+    const service = new Program(example("plain-amqp/service.ts"), testBrokerUrl());
     await isBound("confluo.greeter.calls");
-    const client = new Example("plain-amqp/client.ts", testBrokerUrl());
+    const client = new Program(example("plain-amqp/client.ts"), testBrokerUrl());
     expect(await client.exit).toBe(0);
     expect(client.output).toBe('client: "Hello, Ada!"\n');
     await service.says("service: /visitor/7/arrived { name: 'Ada' }\n");
@@ -109,10 +166,10 @@ describe("examples on RabbitMQ", () => {
   });
 
   it("processes: the services of hello as processes of their own, which stop on SIGTERM with exit code 0", async () => {
-    const a = new Example("processes/service-a.ts", testBrokerUrl());
-    const b = new Example("processes/service-b.ts", testBrokerUrl());
+    const a = new Program(example("processes/service-a.ts"), testBrokerUrl());
+    const b = new Program(example("processes/service-b.ts"), testBrokerUrl());
     await Promise.all([isBound("confluo.Service-A.calls"), isBound("confluo.Service-B.calls")]);
-    const client = new Example("processes/publish.ts", testBrokerUrl());
+    const client = new Program(example("processes/publish.ts"), testBrokerUrl());
     expect(await client.exit).toBe(0);
     expect(client.output).toBe("published\n");
     await b.says("200 { value: 1 }");

@@ -1,7 +1,7 @@
 /** The RabbitMQ that the tests run on, and namespaces of their own on it. */
 
 import { randomBytes } from "node:crypto";
-import { connect } from "amqplib";
+import { type Channel, connect } from "amqplib";
 import { Broker, type BrokerOptions } from "../../src/index.ts";
 import { Namespace } from "../../src/protocol/topology.ts";
 
@@ -21,18 +21,32 @@ export function freshBroker(options: BrokerOptions = {}): Broker {
   return new Broker(testBrokerUrl(), { namespace: `t${randomBytes(6).toString("hex")}`, ...options });
 }
 
+/** Deletes the queues of services, and nothing that others in their namespace may share. */
+export async function deleteServices(name: string, services: Iterable<string>): Promise<void> {
+  const namespace = new Namespace(name);
+  await administer(async (channel) => {
+    for (const service of services) {
+      for (const queue of [...namespace.callQueues(service), ...namespace.durableQueues(service)]) {
+        await channel.deleteQueue(queue.name);
+      }
+    }
+  });
+}
+
 /** Deletes whatever a namespace holds: its own exchanges and queues, and those of the services named. */
 export async function deleteNamespace(name: string, services: Iterable<string>): Promise<void> {
   const namespace = new Namespace(name);
+  await deleteServices(name, services);
+  await administer(async (channel) => {
+    for (const queue of namespace.sharedQueues()) await channel.deleteQueue(queue.name);
+    for (const exchange of namespace.exchanges()) await channel.deleteExchange(exchange.name);
+  });
+}
+
+async function administer(work: (channel: Channel) => Promise<void>): Promise<void> {
   const connection = await connect(testBrokerUrl());
   try {
-    const channel = await connection.createChannel();
-    const queues = [...services].flatMap((service) => [
-      ...namespace.callQueues(service),
-      ...namespace.durableQueues(service),
-    ]);
-    for (const queue of [...queues, ...namespace.sharedQueues()]) await channel.deleteQueue(queue.name);
-    for (const exchange of namespace.exchanges()) await channel.deleteExchange(exchange.name);
+    await work(await connection.createChannel());
   } finally {
     await connection.close();
   }
