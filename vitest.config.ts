@@ -14,7 +14,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "test/architecture.test.ts"],
+          include: [
+            "src/**/*.test.ts",
+            "test/architecture.test.ts",
+            "test/docs.test.ts",
+            "test/types/*.test.ts",
+          ],
           typecheck: {
             enabled: true,
             include: ["src/**/*.test-d.ts"],
@@ -36,7 +41,9 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [
             "test/types/fixtures/**",
+            "test/types/**",
             "test/architecture.test.ts",
+            "test/docs.test.ts",
             "test/package.test.ts",
             "test/test-broker.test.ts",
           ],

@@ -27,7 +27,7 @@ export async function installRabbitMQ(env) {
   } finally {
     if (forbidden) rmSync(policyFile, { force: true });
   }
-  await retireSystemNode(env);
+  await retireSystemNode(env, !forbidden);
 }
 
 /**
@@ -53,16 +53,12 @@ function forbidServices() {
 }
 
 /**
- * The package has just come with these tests, so nobody else uses its node yet: it shall neither start at the next
- * boot nor run because a policy of the system's own allowed it.
+ * The package has just come with these tests, so nobody uses its node yet: it shall neither start at the next boot
+ * nor go on running where a policy of the system's own let it start.
  * @param {NodeJS.ProcessEnv} env
+ * @param {boolean} mayRun
  */
-async function retireSystemNode(env) {
-  const commands = [
-    ["systemctl", "disable", "--now", "rabbitmq-server.service"],
-    ["service", "rabbitmq-server", "stop"],
-  ];
-  for (const [program = "", ...args] of commands) {
-    if (findProgram(program, env) !== undefined) await run(program, args, { quiet: true, env });
-  }
+async function retireSystemNode(env, mayRun) {
+  await run("update-rc.d", ["rabbitmq-server", "disable"], { quiet: true, env });
+  if (mayRun) await run("service", ["rabbitmq-server", "stop"], { quiet: true, env });
 }

@@ -57,23 +57,27 @@ function isExecutable(file) {
  * whoever awaits this can still clean up.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, quiet?: boolean }} [options] `quiet`: keep the output to oneself.
+ * @param {object} [options]
+ * @param {NodeJS.ProcessEnv} [options.env] Default: this process's.
+ * @param {boolean} [options.quiet] Keep the output to oneself.
+ * @param {(message: unknown) => void} [options.onMessage] For a Node program that uses `process.send`. It also
+ *   sees `disconnect` when this process is killed.
  * @returns {Promise<{ code: number, output: string }>} `code` is 128 + n after signal n, as in a shell; `output`
  *   is empty unless quiet.
  */
-export function run(command, args, { env = process.env, quiet = false } = {}) {
+export function run(command, args, { env = process.env, quiet = false, onMessage } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      cwd: root,
-      env,
-      stdio: quiet ? ["ignore", "pipe", "pipe"] : "inherit",
-    });
+    /** @type {import("node:child_process").StdioOptions} */
+    const stdio = quiet ? ["ignore", "pipe", "pipe"] : ["inherit", "inherit", "inherit"];
+    if (onMessage !== undefined) stdio.push("ipc");
+    const child = spawn(command, args, { cwd: root, env, stdio });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text) => {
         output += text;
       });
     }
+    if (onMessage !== undefined) child.on("message", onMessage);
     /** @param {NodeJS.Signals} signal */
     const handOn = (signal) => child.kill(signal);
     process.on("SIGINT", handOn).on("SIGTERM", handOn);

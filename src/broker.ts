@@ -30,7 +30,7 @@ export interface BrokerOptions {
    * says otherwise.
    */
   readonly maxBodyBytes?: number;
-  /** Where lines about the connection go. Default: warnings and errors on standard error. */
+  /** Where lines about the connection go. Default: standard error, without `debug`. */
   readonly logger?: Logger;
 }
 

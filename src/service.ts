@@ -43,8 +43,9 @@ export interface ServiceOptions {
     readonly inbox?: number;
   };
   /**
-   * Which sides check bodies against contracts. `"both"`: a mistake is found before it is sent. `"receiver"`: the
-   * sending side does not spend the time. Default: `"both"`.
+   * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
+   * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side. What a handler gets and
+   * answers is checked in either case. Default: `"both"`.
    */
   readonly validate?: "both" | "receiver";
   /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */

@@ -153,7 +153,9 @@ describe("connections", () => {
     proxy.cut();
     expect(isConfluoError(await pending, "CONNECTION_LOST")).toBe(true);
     expect(a.state).toBe("reconnecting");
-    expect(await a.call("a", "/").catch((error: unknown) => error)).toMatchObject({ name: "ConfluoError" });
+    for (const attempt of [() => a.call("a", "/"), () => a.send("a", "/"), () => a.publish("/e")]) {
+      expect(await attempt().catch((error: unknown) => error)).toMatchObject({ code: "NOT_CONNECTED" });
+    }
     await eventually(() => a.state === "running", "a new connection");
     expect((await a.call("a", "/")).body).toBe("back");
     await a.publish("/e", 1);

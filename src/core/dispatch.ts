@@ -205,7 +205,7 @@ export class Dispatch {
   async #command(delivery: Delivery): Promise<readonly Failure[]> {
     try {
       const [entry, context] = await this.#route(delivery);
-      await this.#runs.run(entry, context, entry.timeoutMs);
+      accepted(await this.#runs.run(entry, context, entry.timeoutMs));
       return [];
     } catch (error) {
       return [{ error: this.#explained(error, delivery) }];
@@ -220,7 +220,7 @@ export class Dispatch {
         const { path } = delivery.origin;
         const body = await this.#receive(delivery, entry.contract?.body, `The body of ${path}`);
         const context = new HandlerContext(delivery, eventParams(pattern, path), body);
-        await this.#runs.run(entry, context, entry.timeoutMs);
+        accepted(await this.#runs.run(entry, context, entry.timeoutMs));
         return undefined;
       } catch (error) {
         return { error: this.#explained(error, delivery), subscription: pattern };
@@ -275,6 +275,12 @@ export class Dispatch {
   async #receive(delivery: Delivery, schema: AnySchema | undefined, what: string): Promise<unknown> {
     return validated(schema, decodeBody(delivery.message), "INVALID_INPUT", what);
   }
+}
+
+// Nobody gets an answer here, so one that says 'failed' has to count as a failure.
+function accepted({ status }: Reply): void {
+  if (status < 400) return;
+  throw new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
 }
 
 function refusal(id: string | undefined, refused: ConfluoError): Message {

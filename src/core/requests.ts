@@ -103,7 +103,7 @@ export class Requests {
     if (link.replyTo === "") await link.openReplies();
     const leftMs = Math.floor(deadline - performance.now());
     if (leftMs < 1 || !this.#pending.has(id)) return; // the wait is over, or will be in this very turn
-    if (link.replyTo === "") throw reconnecting(this.#parts.service);
+    if (!link.connected || link.replyTo === "") throw reconnecting(this.#parts.service);
     const { path, headers, body } = outgoing;
     const properties: Properties = {
       contentType: body.contentType,
@@ -174,6 +174,7 @@ export class Requests {
     };
     const start = async (waiter: Waiter<void>): Promise<void> => {
       const link = this.#parts.present() ?? (await this.#parts.link());
+      if (!link.connected) throw reconnecting(this.#parts.service);
       publish(link, (rejection) => {
         if (rejection === undefined) waiter.resolve();
         else waiter.reject(rejected(rejection, service, path));

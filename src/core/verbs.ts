@@ -95,8 +95,8 @@ export interface Verbs {
    *
    * @example const { body } = await service.call(charge, { amount: 5 }, { timeoutMs: 1_000 });
    * @throws RemoteError for an answer with a status of 400 or more, among them the command's declared errors.
-   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT`, `CANCELLED`, `CONNECTION_LOST`, `INSTANCE_LOST`,
-   * `UNAVAILABLE`, `INVALID_INPUT` for a body that the command's schema refuses, `INVALID_OUTPUT` for such an
+   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT`, `CANCELLED`, `CONNECTION_LOST`, `NOT_CONNECTED`,
+   * `SHUTTING_DOWN`, `UNAVAILABLE`, `PAYLOAD_TOO_LARGE`, `INVALID_INPUT` for a body that the command's schema refuses, `INVALID_OUTPUT` for such an
    * answer, `INVALID_ARGUMENT` for a path that is none.
    */
   call<T extends string | AnyCommand>(
@@ -106,12 +106,12 @@ export interface Verbs {
 
   /**
    * Leaves a one-way command with a service: `send(service, path, body?, options?)` or
-   * `send(command, body?, options?)`. It resolves when the broker has confirmed; the handler runs later, is
-   * retried if it throws, and what it returns is dropped.
+   * `send(command, body?, options?)`. It resolves when the broker has confirmed; the handler runs later, what it
+   * returns is dropped, and if it throws the command goes to the service's dead-letter queue.
    *
    * @example await service.send("mail", "/welcome", { to: "ada@example.com" });
    * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`,
-   * `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   * `NOT_CONNECTED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
    */
   send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void>;
 
@@ -120,8 +120,8 @@ export interface Verbs {
    * when the broker has confirmed, also if nobody listens.
    *
    * @example await service.publish(orderPlaced.at({ id: 7 }), { total: 12 });
-   * @throws ConfluoError `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`, `UNAVAILABLE`,
-   * `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   * @throws ConfluoError `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`, `NOT_CONNECTED`,
+   * `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
    */
   publish<T extends string | AnyEvent>(target: T & Bound<T>, ...rest: PublishArguments<T>): Promise<void>;
 
@@ -135,7 +135,7 @@ export interface Verbs {
   route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this;
 
   /**
-   * Handles the events of a path, in which `*` stands for one segment and a last `#` for any number of them. Of the
+   * Handles the events of a path, in which `*` stands for one segment and `#` for any number of them. Of the
    * instances of this service one handles each event, unless `per: "instance"` asks for every one.
    *
    * @example service.subscribe("/orders/:id/placed", ({ params, body }) => console.log(params.id, body));

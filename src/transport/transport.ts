@@ -77,6 +77,8 @@ export interface Link {
   unbindInstance(key: string): Promise<void>;
   /** Makes a place for replies. Later calls wait for the first. */
   openReplies(): Promise<void>;
+  /** Whether there is a connection at the moment. */
+  readonly connected: boolean;
   /** Where replies shall go; changes with the connection. Empty before {@link Link.openReplies}. */
   readonly replyTo: string;
 

@@ -61,6 +61,16 @@ export const oneWay: Define = (it) => {
     await eventually(async () => (await bench.depth("worker", "inbox")) === 0, "an empty inbox");
   });
 
+  it("counts a reply with a status of 400 or more as failed", async (bench) => {
+    await bench.start("worker", (service) =>
+      service.route("/job", ({ reply }) => reply("no", { status: 503 })),
+    );
+    await (await bench.start("manager")).send("worker", "/job");
+    const { properties } = await bench.takeDead("worker");
+    assert.equal(properties.headers?.["confluo-error"], "SERVICE_ERROR");
+    assert.match(String(properties.headers?.["confluo-error-message"]), /503/);
+  });
+
   it("counts a one-way command past its time limit as failed", async (bench) => {
     const fired = signalled();
     await bench.start("worker", (service) => {

@@ -60,6 +60,10 @@ export class WireLink implements Link {
     this.#surroundings = this.#surroundingsOf(host);
   }
 
+  get connected(): boolean {
+    return this.#host.wire !== undefined;
+  }
+
   get replyTo(): string {
     return this.#replyTo;
   }
