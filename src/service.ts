@@ -4,6 +4,7 @@ import { type Broker, type BrokerAddress, resolveBroker } from "./broker.ts";
 import { type AnyCommand, checkCommand } from "./contract/command.ts";
 import { type AnyEvent, checkEvent } from "./contract/event.ts";
 import { boundPath } from "./contract/path.ts";
+import { onAbort } from "./core/abort.ts";
 import type { Context, Middleware, Reply } from "./core/context.ts";
 import { checkMs, checkSignal } from "./core/deadline.ts";
 import { Dispatch } from "./core/dispatch.ts";
@@ -125,7 +126,7 @@ export class Service implements Verbs {
     if (signal?.aborted) return this;
     const entry = { handler: handler as unknown as (context: Context) => unknown, contract, timeoutMs };
     this.#registry.routes.add(pattern, entry);
-    signal?.addEventListener("abort", () => this.#registry.routes.remove(pattern), { once: true });
+    if (signal !== undefined) onAbort(signal, () => this.#registry.routes.remove(pattern));
     this.#lifecycle.serve();
     return this;
   }
@@ -144,14 +145,12 @@ export class Service implements Verbs {
     if (signal?.aborted) return this;
     const entry = { handler: handler as unknown as (context: Context) => unknown, contract, timeoutMs };
     const subscription = this.#registry.subscriptions.add(pattern, per, entry);
-    signal?.addEventListener(
-      "abort",
-      () => {
+    if (signal !== undefined) {
+      onAbort(signal, () => {
         this.#registry.subscriptions.remove(subscription);
         this.#lifecycle.unsubscribe(subscription.key, per);
-      },
-      { once: true },
-    );
+      });
+    }
     this.#lifecycle.subscribe(subscription.key, per);
     return this;
   }

@@ -2,6 +2,7 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ConfluoError, invalidArgument } from "../errors.ts";
+import { onAbort } from "./abort.ts";
 
 /** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
 export const LONGEST_MS = 2_147_483_647;
@@ -82,7 +83,7 @@ export function waitFor<Value>(
       if (over) return false;
       over = true;
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
+      stopListening?.();
       ended?.();
       return true;
     };
@@ -95,8 +96,7 @@ export function waitFor<Value>(
       },
     };
     const timer = setTimeout(() => waiter.reject(timedOut(limits)), ms);
-    const abort = (): void => waiter.reject(cancelled(what, signal as AbortSignal));
-    signal?.addEventListener("abort", abort, { once: true });
+    const stopListening = signal && onAbort(signal, () => waiter.reject(cancelled(what, signal)));
     start(waiter);
   });
 }
