@@ -190,9 +190,40 @@ export interface WireError {
  * {@link RemoteError} from further down included, as `HANDLER_FAILED` with its message and without its stack.
  */
 export function thrownToWire(thrown: unknown): { readonly status: number; readonly error: WireError } {
-  if (isConfluoError(thrown) && thrown.name === "ServiceError") return refusalToWire(thrown);
-  const message = thrown instanceof Error ? thrown.message : show(thrown);
+  const { name, message, ours } = describeThrown(thrown);
+  if (ours !== undefined && name === "ServiceError") return refusalToWire(ours);
   return { status: errorTable.HANDLER_FAILED.status, error: { code: "HANDLER_FAILED", message } };
+}
+
+/** What can be said of anything that was thrown. */
+export interface Thrown {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string;
+  /** The error itself, if it is one of confluo's. */
+  readonly ours: ConfluoError | undefined;
+}
+
+/** Describes what was thrown. Never throws itself: a getter may, and so may any look at a proxy. */
+export function describeThrown(thrown: unknown): Thrown {
+  try {
+    if (!(thrown instanceof Error))
+      return { name: "Error", message: show(thrown), stack: "", ours: undefined };
+    const { name, message, stack } = thrown;
+    return {
+      name: typeof name === "string" ? name : "Error",
+      message: typeof message === "string" ? message : show(message),
+      stack: typeof stack === "string" ? stack : "",
+      ours: isConfluoError(thrown) ? thrown : undefined,
+    };
+  } catch {
+    return {
+      name: "Error",
+      message: "something that cannot be described was thrown",
+      stack: "",
+      ours: undefined,
+    };
+  }
 }
 
 /** An error that the receiving side itself answers with, such as `NO_SUCH_ROUTE`. */

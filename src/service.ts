@@ -26,7 +26,6 @@ import type {
 } from "./core/verbs.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "./errors.ts";
 import { checkCommandPath, checkName, withSlash } from "./protocol/address.ts";
-import { Namespace } from "./protocol/topology.ts";
 
 export type { ServiceState } from "./core/lifecycle.ts";
 
@@ -91,7 +90,6 @@ export class Service implements Verbs {
 
   constructor(name: string, options: ServiceOptions = {}) {
     this.name = checkName(name, "service");
-    new Namespace("confluo").checkFits(name);
     this.#options = checkOptions(options);
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
     this.#logger = options.logger ?? consoleLogger;
@@ -211,7 +209,6 @@ export class Service implements Verbs {
     // A connect during a shutdown begins after it.
     if (this.#lifecycle.stopping !== undefined) await this.#lifecycle.stopping;
     const chosen = this.#choose(broker);
-    new Namespace(chosen.namespace).checkFits(this.name);
     await this.#lifecycle.connect(chosen.transport, { ms, signal });
     return this;
   }

@@ -1,10 +1,11 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
 import type { AnySchema } from "../contract/schema.ts";
-import { ConfluoError, isConfluoError, refusalToWire, show, thrownToWire } from "../errors.ts";
+import { ConfluoError, describeThrown, refusalToWire, show, thrownToWire } from "../errors.ts";
 import { eventKey } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
+import { fitsShortString } from "../protocol/origin.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { decide, done, type Failure } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
@@ -78,16 +79,22 @@ export class Dispatch {
   async #call(delivery: Delivery): Promise<void> {
     const { replyTo, correlationId } = delivery.message.properties;
     if (typeof replyTo !== "string" || replyTo === "") {
-      this.#giveUp(delivery, [
+      await this.#giveUp(delivery, [
         { error: malformed("it came as a call without reply_to, so nobody can be answered") },
       ]);
       return;
     }
     const id = typeof correlationId === "string" ? correlationId : undefined;
+    if (!fitsShortString(replyTo) || (id !== undefined && !fitsShortString(id))) {
+      await this.#giveUp(delivery, [
+        { error: malformed("its reply_to or correlation_id is not UTF-8, so it cannot be answered") },
+      ]);
+      return;
+    }
     const answer = await this.#answer(delivery, id);
     if (answer === undefined) return;
     this.#parts.reply(replyTo, answer);
-    delivery.settle(done);
+    void delivery.settle(done);
   }
 
   // Undefined when nobody waits for an answer any more.
@@ -129,7 +136,7 @@ export class Dispatch {
         { path, messageId, from },
         `The handler of ${path} took longer than its caller's ${limitMs} ms.`,
       );
-      delivery.settle(done);
+      void delivery.settle(done);
       return undefined;
     }
     const { status, error: wired } = thrownToWire(error);
@@ -154,7 +161,7 @@ export class Dispatch {
     try {
       message = encodeReply(id, reply);
     } catch (cause) {
-      const reason = isConfluoError(cause) ? cause.message : show(cause);
+      const reason = describeThrown(cause).message;
       throw new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
     }
     const { length } = message.body;
@@ -179,7 +186,7 @@ export class Dispatch {
     const failures = isEvent ? await this.#event(delivery) : await this.#command(delivery);
     if (failures.some(({ error }) => error === abandoned)) return;
     if (delivery.lane !== "instance") {
-      this.#giveUp(delivery, failures);
+      await this.#giveUp(delivery, failures);
       return;
     }
     for (const { error, subscription } of failures) {
@@ -188,10 +195,10 @@ export class Dispatch {
         `The per-instance subscription to ${subscription} failed.`,
       );
     }
-    delivery.settle(done);
+    void delivery.settle(done);
   }
 
-  #giveUp(delivery: Delivery, failures: readonly Failure[]): void {
+  async #giveUp(delivery: Delivery, failures: readonly Failure[]): Promise<void> {
     const { path, messageId, from } = delivery.origin;
     for (const { error, subscription } of failures) {
       const what =
@@ -199,7 +206,7 @@ export class Dispatch {
       const message = `${this.#parts.service} did not handle ${what}; it goes to the dead-letter queue.`;
       this.#parts.logger.error({ error, path, messageId, from, subscription }, message);
     }
-    delivery.settle(decide(failures));
+    await delivery.settle(decide(failures));
   }
 
   async #command(delivery: Delivery): Promise<readonly Failure[]> {

@@ -2,6 +2,7 @@
 
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
+import { onAbort } from "./abort.ts";
 import { waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
@@ -24,6 +25,19 @@ export interface LifecycleParts {
   readonly logger: Logger;
   readonly dispatch: () => Dispatch;
   readonly requests: () => Requests;
+}
+
+async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = onAbort(signal, () => reject(signal.reason));
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    stop?.();
+    work.catch(() => undefined);
+  }
 }
 
 /** Bounds of a wait. */
@@ -105,15 +119,21 @@ export class Lifecycle {
     this.#link = link;
     try {
       // Bound before it takes anything: an instance that is served is subscribed, too.
-      for (const { key, per } of this.#parts.registry.subscriptions.list()) await link.bind(key, per);
-      if (this.#serves) await link.serve();
+      await untilAborted(this.#attach(link), signal);
       signal.throwIfAborted();
       this.#state = "running";
     } catch (error) {
       this.#link = undefined;
-      await link.close();
+      // On its own: a broker that does not answer must not hold whoever waits for connect().
+      link.close().catch(() => undefined);
       throw error;
     }
+  }
+
+  // Does what is not done yet: again is fine.
+  async #attach(link: Link): Promise<void> {
+    for (const { key, per } of this.#parts.registry.subscriptions.list()) await link.bind(key, per);
+    if (this.#serves) await link.serve();
   }
 
   #member(): Member {
@@ -176,14 +196,11 @@ export class Lifecycle {
     });
   }
 
-  // A failed declaration is reported once, and must not fail every connect() from then on.
+  // A declaration that failed is tried again by the next connect(), which says how that went.
   async #declared(): Promise<void> {
-    const declaring = this.#declaring;
-    try {
-      await declaring;
-    } finally {
-      if (this.#declaring === declaring) this.#declaring = Promise.resolve();
-    }
+    await this.#declaring.catch(() => undefined);
+    this.#declaring = Promise.resolve();
+    if (this.#link !== undefined && this.#state === "running") await this.#attach(this.#link);
   }
 
   /** The link to send on: waits while connecting. */

@@ -1,6 +1,6 @@
 /** Where confluo's own lines go. */
 
-import { isConfluoError } from "../errors.ts";
+import { describeThrown } from "../errors.ts";
 
 /** What confluo logs with: pino's shape, so a pino logger fits as it is. */
 export interface Logger {
@@ -27,6 +27,9 @@ function write(details: object, message: string): void {
 
 // Errors of ours explain themselves; anything else needs its stack.
 function explained(error: unknown, message: string): string {
-  if (isConfluoError(error)) return message.includes(error.message) ? "" : ` ${error.code}: ${error.message}`;
-  return error instanceof Error ? `\n  ${error.stack ?? error.message}` : "";
+  const { ours } = describeThrown(error);
+  if (ours !== undefined) return message.includes(ours.message) ? "" : ` ${ours.code}: ${ours.message}`;
+  if (error === undefined) return "";
+  const { stack, message: said } = describeThrown(error);
+  return `\n  ${stack === "" ? said : stack}`;
 }

@@ -49,6 +49,8 @@ export interface EventTarget {
   readonly schema: AnySchema | undefined;
 }
 
+const QUERY_BYTES = 8 * 1024;
+
 interface PendingCall {
   readonly waiter: Waiter<Reply>;
   readonly service: string;
@@ -209,6 +211,13 @@ export class Requests {
   ): Promise<Outgoing> {
     const query = encodeQuery(queryInPath, options.query);
     const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
+    if (Buffer.byteLength(query) > QUERY_BYTES) {
+      throw invalidArgument(
+        "The query",
+        `at most ${QUERY_BYTES} bytes long; put what is large into the body`,
+        query,
+      );
+    }
     const headers = query === "" ? own : { ...own, [header.query]: query };
     if (this.#parts.validates) await validated(schema, body, "INVALID_INPUT", `The body for ${path}`);
     const encoded = encodeBody(body);

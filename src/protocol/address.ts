@@ -126,6 +126,10 @@ function checkLength(encoded: string, what: string, original: string): string {
   return encoded;
 }
 
+// Together with the longest suffix, `.calls.again`, and two dots they fit into 255 bytes.
+const SERVICE_BYTES = 180;
+const NAMESPACE_BYTES = 60;
+
 /** Checks the name of a service or a namespace: it becomes part of queue names. */
 export function checkName(name: string, what: "service" | "namespace"): string {
   if (typeof name !== "string" || name === "") {
@@ -135,6 +139,14 @@ export function checkName(name: string, what: "service" | "namespace"): string {
     throw invalidArgument(
       `The name of a ${what}`,
       "letters, digits and any of - _ ~ + @ : (no dot, space or slash)",
+      name,
+    );
+  }
+  const most = what === "service" ? SERVICE_BYTES : NAMESPACE_BYTES;
+  if (Buffer.byteLength(name) > most) {
+    throw invalidArgument(
+      `The name of a ${what}`,
+      `at most ${most} bytes long, so that queue names fit AMQP's 255`,
       name,
     );
   }

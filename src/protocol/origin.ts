@@ -1,6 +1,6 @@
 /** What a received message is: read from the exchange, the routing key, the properties and the headers. */
 
-import { pathOfKey, withSlash } from "./address.ts";
+import { pathOfKey, SHORT_STRING_BYTES, withSlash } from "./address.ts";
 import { header, protocolHeader } from "./codec.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
@@ -35,7 +35,7 @@ export function originOf(message: Message, { lane, eventKey, newId }: Arrival): 
   return {
     ...kindAndPath(lane, eventKey, type, headers),
     from: protocolHeader(headers, header.from) ?? text(appId),
-    messageId: text(messageId) || text(correlationId) || newId(),
+    messageId: identity(messageId) || identity(correlationId) || newId(),
     attempt: attemptOf(protocolHeader(headers, header.attempt)),
     query: protocolHeader(headers, header.query) ?? "",
     subscription: protocolHeader(headers, header.subscription),
@@ -58,6 +58,17 @@ function kindAndPath(
 function attemptOf(value: string | undefined): number {
   if (value === undefined || !/^[1-9]\d{0,8}$/.test(value)) return 1;
   return Number(value);
+}
+
+// Bytes that are no UTF-8 grow when they are read as text: such an id could not be written again.
+function identity(value: unknown): string {
+  const id = text(value);
+  return fitsShortString(id) ? id : "";
+}
+
+/** Whether a text fits AMQP's short string, which names, ids and content types are. */
+export function fitsShortString(value: string): boolean {
+  return value.length * 3 <= SHORT_STRING_BYTES || Buffer.byteLength(value) <= SHORT_STRING_BYTES;
 }
 
 // AMQP clients can put anything into a property; only text means something here.

@@ -1,6 +1,6 @@
 /** Replies: an answer or an error, on their way to whoever asked. */
 
-import { show, type WireError } from "../errors.ts";
+import { describeThrown, type WireError } from "../errors.ts";
 import { checkHeaders, decodeBody, encodeBody, header, protocolHeader, userHeaders } from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
 
@@ -33,20 +33,23 @@ export function encodeReply(
   return { body: bytes, properties };
 }
 
-/** An error as a reply. What of its data JSON cannot carry is left out rather than the answer. */
+const ERROR_BYTES = 1024 * 1024;
+const MESSAGE_LENGTH = 2_000;
+const CODE_LENGTH = 200;
+
+/**
+ * An error as a reply: at most 1 MiB. Data beyond it, or that JSON cannot carry, is left out rather than the answer; a
+ * long message is cut.
+ */
 export function encodeErrorReply(
   correlationId: string | undefined,
   status: number,
   error: WireError,
 ): Message {
-  let bytes: Uint8Array;
-  try {
-    bytes = encodeBody(error).bytes;
-  } catch (cause) {
-    const message = `${error.message} (its data could not be sent: ${cause instanceof Error ? cause.message : show(cause)})`;
-    bytes = encodeBody({ code: error.code, message }).bytes;
-  }
-  const headers = { [header.status]: String(status), [header.error]: error.code };
+  const code = clip(error.code, CODE_LENGTH);
+  const message = clip(error.message, MESSAGE_LENGTH);
+  const bytes = encodeError({ ...error, code, message });
+  const headers = { [header.status]: String(status), [header.error]: code };
   return {
     body: bytes,
     properties: {
@@ -82,4 +85,21 @@ export function decodeReply(message: Message): ReceivedReply {
 
 function statusOf(text: string | undefined, otherwise: number): number {
   return text !== undefined && /^[1-5]\d\d$/.test(text) ? Number(text) : otherwise;
+}
+
+function encodeError(error: WireError): Uint8Array {
+  let reason: string;
+  try {
+    const { bytes } = encodeBody(error);
+    if (bytes.length <= ERROR_BYTES) return bytes;
+    reason = `${bytes.length} bytes are too many`;
+  } catch (cause) {
+    reason = clip(describeThrown(cause).message, MESSAGE_LENGTH);
+  }
+  return encodeBody({ code: error.code, message: `${error.message} (its data could not be sent: ${reason})` })
+    .bytes;
+}
+
+function clip(text: string, length: number): string {
+  return (text.length > length ? `${text.slice(0, length - 1)}…` : text).toWellFormed();
 }

@@ -2,7 +2,7 @@
 
 import { header, userHeaders } from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
-import type { Origin } from "./origin.ts";
+import { fitsShortString, type Origin } from "./origin.ts";
 
 /**
  * A durable copy. Goes by an allowlist: body, content type, message id and application headers. Everything else that a
@@ -15,22 +15,37 @@ export function republished(
   origin: Origin,
   added: Readonly<Record<string, string>>,
 ): Message {
-  const headers: Record<string, string> = {
-    ...userHeaders(message.properties.headers),
-    [header.kind]: origin.kind,
-    [header.path]: origin.path,
-    [header.attempt]: String(origin.attempt),
-    ...added,
-  };
-  if (origin.from !== "") headers[header.from] = origin.from;
-  if (origin.query !== "") headers[header.query] = origin.query;
+  const own: [string, string][] = [
+    [header.kind, origin.kind],
+    [header.path, origin.path],
+    [header.attempt, String(origin.attempt)],
+    ...Object.entries(added),
+    ...(origin.from === "" ? [] : [[header.from, origin.from] satisfies [string, string]]),
+    ...(origin.query === "" ? [] : [[header.query, origin.query] satisfies [string, string]]),
+  ];
+  const headers = fitting([...own, ...Object.entries(userHeaders(message.properties.headers))]);
   const { contentType } = message.properties;
   const properties: Properties = {
-    ...(typeof contentType === "string" ? { contentType } : {}),
+    ...(typeof contentType === "string" && fitsShortString(contentType) ? { contentType } : {}),
     messageId: origin.messageId,
     deliveryMode: 2,
     mandatory: true,
     headers,
   };
   return { body: message.body, properties };
+}
+
+// AMQP clients encode all properties into 64 KiB. What a foreign sender wrote may leave no room for the story: then it is
+// the sender's headers that go, from the last one on, and never the message.
+const TABLE_BYTES = 48 * 1024;
+
+function fitting(entries: readonly (readonly [string, string])[]): Record<string, string> {
+  let left = TABLE_BYTES;
+  const kept = entries.filter(([name, value]) => {
+    const bytes = Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
+    if (!fitsShortString(name) || bytes > left) return false;
+    left -= bytes;
+    return true;
+  });
+  return Object.fromEntries(kept);
 }

@@ -3,9 +3,6 @@
  * different value would be refused by the queues of a running fleet, so no option changes any.
  */
 
-import { ConfluoError, show } from "../errors.ts";
-import { SHORT_STRING_BYTES } from "./address.ts";
-
 /** Arguments of a queue or exchange under RabbitMQ's names. */
 type Arguments = Readonly<Record<string, string | number | boolean>>;
 
@@ -88,17 +85,6 @@ export class Namespace {
   /** Where what may have killed an instance is tried again, alone. */
   again(lane: string): string {
     return `${lane}.again`;
-  }
-
-  /** @throws `INVALID_ARGUMENT` if the service's longest queue name does not fit AMQP's 255 bytes. */
-  checkFits(service: string): void {
-    const bytes = Buffer.byteLength(this.again(this.calls(service)));
-    if (bytes > SHORT_STRING_BYTES) {
-      throw new ConfluoError(
-        "INVALID_ARGUMENT",
-        `The service name ${show(service)} makes a queue name of ${bytes} bytes and AMQP allows ${SHORT_STRING_BYTES}: shorten it.`,
-      );
-    }
   }
 
   /** Exchanges of the namespace, in the order to declare them. */

@@ -1,6 +1,6 @@
 /** What becomes of a delivery. Pure: failure in, decision out. */
 
-import { isConfluoError, show } from "../errors.ts";
+import { describeThrown } from "../errors.ts";
 
 /** Why a handler's work failed, told to whoever opens the dead letter. */
 export interface Failure {
@@ -36,18 +36,17 @@ export interface Story {
 }
 
 // Headers have a bound; the beginning of a stack is the part that says where.
+const NAME_LENGTH = 200;
 const MESSAGE_LENGTH = 2_000;
 const STACK_LENGTH = 6_000;
 
 export function storyOf(error: unknown): Story {
-  if (!(error instanceof Error)) {
-    return { name: "Error", code: "HANDLER_FAILED", message: clip(show(error), MESSAGE_LENGTH), stack: "" };
-  }
+  const { name, message, stack, ours } = describeThrown(error);
   return {
-    name: error.name,
-    code: isConfluoError(error) && error.name !== "RemoteError" ? error.code : "HANDLER_FAILED",
-    message: clip(error.message, MESSAGE_LENGTH),
-    stack: clip(error.stack ?? "", STACK_LENGTH),
+    name: clip(name, NAME_LENGTH),
+    code: ours !== undefined && name !== "RemoteError" ? clip(ours.code, NAME_LENGTH) : "HANDLER_FAILED",
+    message: clip(message, MESSAGE_LENGTH),
+    stack: clip(stack, STACK_LENGTH),
   };
 }
 

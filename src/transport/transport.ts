@@ -53,9 +53,9 @@ export interface Delivery {
   /**
    * Ends the delivery; a second time does nothing. A dead letter is confirmed by the broker before the delivery is
    * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
-   * happens: the broker delivers it again.
+   * happens: the broker delivers it again. Resolves when that is done, or will not be; never rejects.
    */
-  settle(outcome: Outcome): void;
+  settle(outcome: Outcome): Promise<void>;
 }
 
 /**

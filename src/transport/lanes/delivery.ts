@@ -47,7 +47,7 @@ export class LaneDelivery implements Delivery {
     return this.#wired.redelivered;
   }
 
-  settle(outcome: Outcome): void {
+  async settle(outcome: Outcome): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
     switch (outcome.kind) {
@@ -60,7 +60,7 @@ export class LaneDelivery implements Delivery {
       case "dead-letter": {
         // The queue's name is taken now: a later connection may have another.
         const queue = this.#link.queueOf(this.lane);
-        void this.#bury(outcome.failures.map((failure) => this.#letter(failure, queue)));
+        await this.#bury(outcome.failures, queue);
         return;
       }
       default:
@@ -68,9 +68,9 @@ export class LaneDelivery implements Delivery {
     }
   }
 
-  async #bury(letters: readonly Message[]): Promise<void> {
+  async #bury(failures: readonly Failure[], queue: string): Promise<void> {
     try {
-      await Promise.all(letters.map((letter) => this.#post(letter)));
+      await Promise.all(failures.map((failure) => this.#post(this.#letter(failure, queue))));
       this.#wired.ack();
     } catch (error) {
       const { deadQueue } = this.#link;

@@ -24,6 +24,7 @@ export interface LinkHost {
 
 type Place = "calls" | "inbox" | "instance" | "replies";
 
+const CLOSE_MS = 1_000;
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
@@ -43,6 +44,7 @@ export class WireLink implements Link {
 
   // What there is on the present wire.
   #declaredOn: Wire | undefined;
+  readonly #bound = new Set<string>();
   #instanceQueue = "";
   readonly #consumers = new Map<Place, Consumer>();
   readonly #reattaching = new Map<Place, NodeJS.Timeout>();
@@ -69,33 +71,30 @@ export class WireLink implements Link {
   }
 
   serve(): Promise<void> {
-    if (this.#serving) return this.#settledWork();
     this.#serving = true;
     return this.#enqueue((wire) => this.#attachService(wire));
   }
 
   bind(key: string, per: "service" | "instance"): Promise<void> {
     const keys = per === "service" ? this.#serviceKeys : this.#instanceKeys;
-    if (keys.has(key)) return this.#settledWork();
     keys.add(key);
     return this.#enqueue(async (wire) => {
-      if (per === "instance" && !this.#consumers.has("instance")) return this.#attachInstance(wire);
-      if (per === "service") await this.#declareService(wire);
-      const queue = per === "service" ? this.#queues.inbox : this.#instanceQueue;
-      await wire.bind(queue, this.#host.namespace.events, key);
+      if (per === "instance") return this.#attachInstance(wire);
+      await this.#declareService(wire);
+      await this.#bindAll(wire, this.#queues.inbox, [key]);
     });
   }
 
   unbindInstance(key: string): Promise<void> {
-    if (!this.#instanceKeys.delete(key)) return this.#settledWork();
+    this.#instanceKeys.delete(key);
     return this.#enqueue(async (wire) => {
+      this.#bound.delete(`${this.#instanceQueue} ${key}`);
       if (this.#instanceQueue !== "")
         await wire.unbind(this.#instanceQueue, this.#host.namespace.events, key);
     });
   }
 
   openReplies(): Promise<void> {
-    if (this.#replying) return this.#settledWork();
     this.#replying = true;
     return this.#enqueue((wire) => this.#attachReplies(wire));
   }
@@ -131,8 +130,9 @@ export class WireLink implements Link {
     if (this.#state === "closed") return;
     this.#state = "closed";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
-    await this.#work.catch(() => undefined);
-    await Promise.allSettled([...this.#consumers.values()].map((consumer) => consumer.close()));
+    // A broker that does not answer must not hold a shutdown.
+    const consumers = [...this.#consumers.values()].map((consumer) => consumer.close());
+    await withinMs(CLOSE_MS, Promise.allSettled([this.#work, ...consumers]));
     this.#consumers.clear();
     await this.#host.leave(this);
   }
@@ -151,6 +151,7 @@ export class WireLink implements Link {
   forget(): void {
     this.#consumers.clear();
     this.#declaredOn = undefined;
+    this.#bound.clear();
     this.#instanceQueue = "";
     this.#replyTo = "";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
@@ -168,10 +169,6 @@ export class WireLink implements Link {
     return next;
   }
 
-  #settledWork(): Promise<void> {
-    return this.#enqueue(async () => undefined);
-  }
-
   async #declareService(wire: Wire): Promise<void> {
     if (this.#declaredOn === wire) return;
     const { namespace } = this.#host;
@@ -184,24 +181,32 @@ export class WireLink implements Link {
 
   async #attachService(wire: Wire): Promise<void> {
     await this.#declareService(wire);
-    for (const key of this.#serviceKeys)
-      await wire.bind(this.#queues.inbox, this.#host.namespace.events, key);
+    await this.#bindAll(wire, this.#queues.inbox, this.#serviceKeys);
     await this.#consume(wire, "inbox", this.#queues.inbox, this.member.prefetch.inbox);
     await this.#consume(wire, "calls", this.#queues.calls, this.member.prefetch.calls);
   }
 
   async #attachInstance(wire: Wire): Promise<void> {
-    const queue = await wire.declareQueue({
-      name: "",
-      exclusive: true,
-      arguments: INSTANCE_EVENTS_ARGUMENTS,
-    });
-    this.#instanceQueue = queue;
-    for (const key of this.#instanceKeys) await wire.bind(queue, this.#host.namespace.events, key);
-    await this.#consume(wire, "instance", queue, this.member.prefetch.inbox);
+    if (!this.#consumers.has("instance")) {
+      const spec = { name: "", exclusive: true, arguments: INSTANCE_EVENTS_ARGUMENTS } as const;
+      this.#instanceQueue = await wire.declareQueue(spec);
+    }
+    await this.#bindAll(wire, this.#instanceQueue, this.#instanceKeys);
+    await this.#consume(wire, "instance", this.#instanceQueue, this.member.prefetch.inbox);
+  }
+
+  // Each once on a wire: what failed before is done when it is asked for again.
+  async #bindAll(wire: Wire, queue: string, keys: Iterable<string>): Promise<void> {
+    for (const key of keys) {
+      const binding = `${queue} ${key}`;
+      if (this.#bound.has(binding)) continue;
+      await wire.bind(queue, this.#host.namespace.events, key);
+      this.#bound.add(binding);
+    }
   }
 
   async #attachReplies(wire: Wire): Promise<void> {
+    if (this.#consumers.has("replies")) return;
     const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
     await this.#consume(wire, "replies", queue, "no-ack");
     this.#replyTo = queue;
@@ -263,7 +268,8 @@ export class WireLink implements Link {
       this.#reattaching.delete(place);
       this.#enqueue((wire) => {
         if (this.#consumers.has(place)) return Promise.resolve();
-        this.#declaredOn = undefined; // the queue itself may be gone
+        this.#declaredOn = undefined; // the queue itself may be gone, and its bindings with it
+        this.#bound.clear();
         if (place === "replies") return this.#attachReplies(wire);
         return place === "instance" ? this.#attachInstance(wire) : this.#attachService(wire);
       }).catch((error: unknown) => {
@@ -283,6 +289,15 @@ export class WireLink implements Link {
     if (wire === undefined) setImmediate(settled, "lost");
     else wire.publish(route, message, settled);
   }
+}
+
+async function withinMs(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const bound = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, bound]);
+  clearTimeout(timer);
 }
 
 /** Declares a queue and binds it. */

@@ -100,6 +100,11 @@ export class Connection {
     return quiet(await this.#model.createConfirmChannel());
   }
 
+  /** Gives the connection up without a farewell. */
+  abandon(reason: Error): void {
+    this.#stream?.destroy(reason);
+  }
+
   /** What was written before goes out first. A broker that does not answer is left after two seconds. */
   async close(): Promise<void> {
     if (this.#closing) return void (await this.lost);

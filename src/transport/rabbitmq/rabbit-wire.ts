@@ -30,6 +30,7 @@ export interface RabbitOptions {
 }
 
 const CONNECT_MS = 5_000;
+const ANSWER_MS = 10_000;
 
 /**
  * Connects to the first address that answers.
@@ -172,9 +173,7 @@ class RabbitWire implements Wire {
   }
 
   async close(): Promise<void> {
-    // First stop taking, then flush what was published.
-    await this.#consuming.close();
-    await this.#publishing.close();
+    await Promise.all([this.#consuming.close(), this.#publishing.close()]);
   }
 
   // One at a time: a refusal closes the channel, and would take innocent operations with it.
@@ -182,7 +181,7 @@ class RabbitWire implements Wire {
     const run = async (): Promise<T> => {
       try {
         this.#control ??= this.#openControl();
-        return await act(await this.#control);
+        return await this.#answered(what, this.#control.then(act));
       } catch (error) {
         this.#control = undefined;
         throw operationFailure(error, what);
@@ -191,6 +190,23 @@ class RabbitWire implements Wire {
     const result = this.#declaring.then(run);
     this.#declaring = result.catch(() => undefined);
     return result;
+  }
+
+  // A broker that takes a connection and then says nothing is as good as gone: the wire is given up for it.
+  async #answered<T>(what: string, work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`no answer within ${ANSWER_MS} ms`));
+        this.#consuming.abandon(new Error(`the broker did not ${what} within ${ANSWER_MS} ms`));
+      }, ANSWER_MS);
+    });
+    try {
+      return await Promise.race([work, silence]);
+    } finally {
+      clearTimeout(timer);
+      work.catch(() => undefined);
+    }
   }
 
   async #openControl(): Promise<Channel> {
