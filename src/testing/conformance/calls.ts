@@ -145,6 +145,28 @@ export const calls: Define = (it) => {
     assert.equal(error.data, undefined);
   });
 
+  it("answers at once whatever is thrown, be it hostile", async (bench) => {
+    const trap = (): never => {
+      throw new Error("trap");
+    };
+    const hostile: unknown[] = [undefined, null, 7n, Symbol("s"), Object.freeze({}), "x".repeat(3_000_000)];
+    hostile.push(Object.defineProperty(new Error("m"), "message", { get: trap }));
+    hostile.push(new Proxy(new Error("p"), { get: trap, getPrototypeOf: trap, has: trap }));
+    hostile.push(Object.assign(new Error("n"), { message: {}, stack: [], name: 3 }));
+    await bench.start("thrower", (service) => {
+      service.route("/:n", ({ params }) => {
+        throw hostile[Number(params.n)];
+      });
+    });
+    const caller = await bench.start("caller");
+    for (const n of hostile.keys()) {
+      const error = await rejection(caller.call("thrower", `/${n}`));
+      assert.ok(isConfluoError(error, "HANDLER_FAILED"), `${n}: ${error}`);
+      await caller.send("thrower", `/${n}`);
+      assert.equal((await bench.takeDead("thrower")).properties.headers?.["confluo-error"], "HANDLER_FAILED");
+    }
+  });
+
   it("makes the error of a nested call a 500 of the service in between", async (bench) => {
     await bench.start("inner", (service) => {
       service.route("/", () => {

@@ -150,6 +150,20 @@ export const foreign: Define = (it) => {
     });
   });
 
+  it("dead-letters what a foreign sender filled to the brim, its headers giving way to the story", async (bench) => {
+    await bench.start("worker", (service) => service.route("/other", () => 1));
+    const headers = { small: "kept", huge: "x".repeat(60_000) };
+    await bench.publishForeign("", bench.queue("worker", "inbox"), "1", {
+      type: "/job",
+      headers,
+      messageId: "m",
+    });
+    const { properties } = await bench.takeDead("worker");
+    assert.equal(properties.headers?.["confluo-error"], "NO_SUCH_ROUTE");
+    assert.equal(properties.headers?.small, "kept");
+    assert.equal(properties.headers?.huge, undefined);
+  });
+
   it("leaves the sender's CC, BCC and x-… headers behind in a dead letter", async (bench) => {
     await bench.start("worker", (service) => {
       service.route("/job", () => {

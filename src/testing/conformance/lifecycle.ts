@@ -61,6 +61,26 @@ export const lifecycle: Define = (it) => {
     assert.equal(answerer.state, "idle");
   });
 
+  it("has every dead letter confirmed and its delivery acknowledged before it shuts down", async (bench) => {
+    let runs = 0;
+    const free = signalled();
+    const worker = await bench.start("worker", (service) => {
+      service.route("/", async () => {
+        runs += 1;
+        await free.promise;
+        throw new Error("no");
+      });
+    });
+    const manager = await bench.start("manager");
+    await Promise.all(Array.from({ length: 50 }, () => manager.send("worker", "/")));
+    await eventually(() => runs === 50, "all handlers");
+    const down = worker.shutdown();
+    free.resolve();
+    await down;
+    await eventually(async () => (await bench.depth("worker", "dead")) === 50, "50 dead letters");
+    assert.equal(await bench.depth("worker", "inbox"), 0);
+  });
+
   it("lets a handler that is being drained call, send and publish", async (bench) => {
     const begun = signalled();
     const free = signalled();

@@ -8,6 +8,7 @@ import {
   Service,
   type ServiceOptions,
   type Wire,
+  type WireDelivery,
 } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 
@@ -111,19 +112,13 @@ export class Bench {
       async () => ((await wire.inspectQueue(queue))?.messages ?? 0) > 0,
       `a dead letter in ${queue}`,
     );
-    return new Promise((resolve, reject) => {
-      wire
-        .consume({
-          queue,
-          prefetch: 1,
-          onDelivery: (delivery) => {
-            delivery.ack();
-            resolve(delivery.message);
-          },
-          onCancelled: reject,
-        })
-        .catch(reject);
-    });
+    const taken = signalled<WireDelivery>();
+    const onDelivery = taken.resolve;
+    const consumer = await wire.consume({ queue, prefetch: 1, onDelivery, onCancelled: () => undefined });
+    const delivery = await taken.promise;
+    await consumer.cancel(); // before the acknowledgement, or it would take the next one, too
+    delivery.ack();
+    return delivery.message;
   }
 
   /** Messages in a queue that are ready to be delivered; 0 if there is no such queue. */

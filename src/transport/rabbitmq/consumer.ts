@@ -20,7 +20,10 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     });
     const cancelled = (cause: unknown): void => {
       if (!consumer.end()) return;
-      if (connection.open) onCancelled(operationFailure(cause, what));
+      // A connection that breaks closes its channels first: then it is the wire that is lost, not this consumer.
+      setImmediate(() => {
+        if (connection.open) onCancelled(operationFailure(cause, what));
+      });
     };
     if (prefetch !== "no-ack") await channel.prefetch(prefetch);
     const deliver = (message: ConsumeMessage | null): void => {
