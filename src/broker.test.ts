@@ -46,7 +46,8 @@ describe("the broker of an address", () => {
     const attempt = (): Broker => new Broker("amqp://user:p@ss:w#rd@host");
     expect(attempt).toThrow(/percent-encoded/);
     expect(attempt).not.toThrow(/p@ss/);
-    vi.stubEnv("CONFLUO_BROKER", "amqp://a,,amqp://b");
+    vi.stubEnv("CONFLUO_BROKER", "amqp://user:s3cret@a,");
+    expect(() => resolveBroker(undefined, silentLogger)).not.toThrow(/s3cret/);
     expect(() => resolveBroker(undefined, silentLogger)).toThrow(/CONFLUO_BROKER/);
   });
 

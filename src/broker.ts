@@ -2,7 +2,7 @@
 
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { consoleLogger, type Logger } from "./core/logger.ts";
-import { ConfluoError, invalidArgument, show } from "./errors.ts";
+import { ConfluoError, invalidArgument } from "./errors.ts";
 import { checkName } from "./protocol/address.ts";
 import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
@@ -181,8 +181,13 @@ function fromEnvironment(): string | readonly string[] | undefined {
   const value = process.env.CONFLUO_BROKER?.trim();
   if (value === undefined || value === "") return undefined;
   const urls = value.split(",").map((url) => url.trim());
-  if (urls.some((url) => url === ""))
-    throw invalidArgument("CONFLUO_BROKER", "a URL or URLs with commas between", show(value));
+  if (urls.some((url) => url === "")) {
+    // The value itself is not repeated: it may hold a password.
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `CONFLUO_BROKER must be a URL or URLs with commas between; one of its ${urls.length} entries is empty.`,
+    );
+  }
   return urls.length === 1 ? (urls[0] as string) : urls;
 }
 

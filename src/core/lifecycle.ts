@@ -186,7 +186,7 @@ export class Lifecycle {
   #declare(work: (link: Link) => Promise<void>): void {
     const connecting = this.#connecting;
     if (connecting === undefined) return;
-    const next = Promise.all([this.#declaring, connecting.done]).then(async () => {
+    const next = Promise.all([this.#declaring.catch(() => undefined), connecting.done]).then(async () => {
       if (this.#link !== undefined) await work(this.#link);
     });
     this.#declaring = next;

@@ -232,6 +232,11 @@ export class WireLink implements Link {
         this.#reattach(place, REATTACH_MS);
       },
     });
+    // Closed, or the wire replaced, while the broker was asked: nobody else would end this consumer.
+    if (this.#state === "closed" || this.#host.wire !== wire) {
+      await consumer.close();
+      return;
+    }
     this.#consumers.set(place, consumer);
   }
 
