@@ -172,6 +172,11 @@ export function show(value: unknown): string {
   }
 }
 
+/** A text cut to a number of characters, fit to travel as UTF-8. */
+export function clip(text: string, length: number): string {
+  return (text.length > length ? `${text.slice(0, length - 1)}…` : text).toWellFormed();
+}
+
 function typeName(value: object): string {
   const made = value as { readonly constructor?: { readonly name?: unknown } };
   const name = made.constructor?.name;

@@ -280,7 +280,6 @@ export class Service implements Verbs {
       validates: (this.#options.validate ?? "both") === "both",
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
-      present: () => this.#lifecycle.present,
       link: () => this.#lifecycle.link(),
     });
     return this.#requests;

@@ -2,10 +2,9 @@
 
 import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, describeThrown, refusalToWire, show, thrownToWire } from "../errors.ts";
-import { eventKey } from "../protocol/address.ts";
+import { eventKey, fitsShortString } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
-import { fitsShortString } from "../protocol/origin.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { decide, done, type Failure } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";

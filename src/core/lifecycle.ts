@@ -205,7 +205,7 @@ export class Lifecycle {
 
   /** The link to send on: waits while connecting. */
   async link(): Promise<Link> {
-    if (this.present !== undefined) return this.present;
+    if (this.#link !== undefined && this.#state !== "connecting") return this.#link;
     await this.#connecting?.done;
     if (this.#link !== undefined) return this.#link;
     throw new ConfluoError(
@@ -217,11 +217,6 @@ export class Lifecycle {
   /** The link to answer on: there from the first delivery on, before the service counts as running. */
   get answering(): Link | undefined {
     return this.#link;
-  }
-
-  /** The link, if there is one to send on now. */
-  get present(): Link | undefined {
-    return this.#state === "connecting" ? undefined : this.#link;
   }
 
   /** Settles when a shutdown that is under way is over. */

@@ -27,9 +27,8 @@ function write(details: object, message: string): void {
 
 // Errors of ours explain themselves; anything else needs its stack.
 function explained(error: unknown, message: string): string {
-  const { ours } = describeThrown(error);
-  if (ours !== undefined) return message.includes(ours.message) ? "" : ` ${ours.code}: ${ours.message}`;
   if (error === undefined) return "";
-  const { stack, message: said } = describeThrown(error);
+  const { ours, stack, message: said } = describeThrown(error);
+  if (ours !== undefined) return message.includes(ours.message) ? "" : ` ${ours.code}: ${ours.message}`;
   return `\n  ${stack === "" ? said : stack}`;
 }

@@ -8,6 +8,7 @@ import {
   checkCommandPath,
   checkName,
   eventKey,
+  fitsShortString,
   parseTarget,
   SHORT_STRING_BYTES,
 } from "../protocol/address.ts";
@@ -30,8 +31,6 @@ export interface RequestParts {
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;
-  /** The link, if the service is connected now. */
-  present(): Link | undefined;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
   link(): Promise<Link>;
 }
@@ -48,8 +47,6 @@ export interface EventTarget {
   readonly target: string;
   readonly schema: AnySchema | undefined;
 }
-
-const QUERY_BYTES = 8 * 1024;
 
 interface PendingCall {
   readonly waiter: Waiter<Reply>;
@@ -101,7 +98,7 @@ export class Requests {
   }
 
   async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
-    const link = this.#parts.present() ?? (await this.#parts.link());
+    const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
     const leftMs = Math.floor(deadline - performance.now());
     if (leftMs < 1 || !this.#pending.has(id)) return; // the wait is over, or will be in this very turn
@@ -175,7 +172,7 @@ export class Requests {
       signal: checkSignal(options.signal),
     };
     const start = async (waiter: Waiter<void>): Promise<void> => {
-      const link = this.#parts.present() ?? (await this.#parts.link());
+      const link = await this.#parts.link();
       if (!link.connected) throw reconnecting(this.#parts.service);
       publish(link, (rejection) => {
         if (rejection === undefined) waiter.resolve();
@@ -211,13 +208,6 @@ export class Requests {
   ): Promise<Outgoing> {
     const query = encodeQuery(queryInPath, options.query);
     const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
-    if (Buffer.byteLength(query) > QUERY_BYTES) {
-      throw invalidArgument(
-        "The query",
-        `at most ${QUERY_BYTES} bytes long; put what is large into the body`,
-        query,
-      );
-    }
     const headers = query === "" ? own : { ...own, [header.query]: query };
     if (this.#parts.validates) await validated(schema, body, "INVALID_INPUT", `The body for ${path}`);
     const encoded = encodeBody(body);
@@ -322,11 +312,7 @@ function reconnecting(service: string): ConfluoError {
 }
 
 function checkMessageId(messageId: string): void {
-  if (
-    typeof messageId !== "string" ||
-    messageId === "" ||
-    Buffer.byteLength(messageId) > SHORT_STRING_BYTES
-  ) {
+  if (typeof messageId !== "string" || messageId === "" || !fitsShortString(messageId)) {
     throw invalidArgument("messageId", `a string of 1 to ${SHORT_STRING_BYTES} bytes`, messageId);
   }
 }

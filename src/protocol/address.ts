@@ -5,6 +5,12 @@ import { ConfluoError, invalidArgument, show } from "../errors.ts";
 /** AMQP's bound on a routing key, a queue's name and the `type` property (AMQP 0-9-1, `shortstr`). */
 export const SHORT_STRING_BYTES = 255;
 
+/** Whether a text fits AMQP's short string. */
+export function fitsShortString(text: string): boolean {
+  // A UTF-16 unit takes at most three bytes: short texts need no counting.
+  return text.length * 3 <= SHORT_STRING_BYTES || Buffer.byteLength(text) <= SHORT_STRING_BYTES;
+}
+
 /** A path split from its query. */
 export interface Target {
   /** With a leading slash. */
@@ -114,16 +120,12 @@ function checkText(text: string, what: string): void {
 }
 
 function checkLength(encoded: string, what: string, original: string): string {
-  // A UTF-16 unit takes at most three bytes: short strings need no counting.
-  if (encoded.length * 3 <= SHORT_STRING_BYTES) return encoded;
+  if (fitsShortString(encoded)) return encoded;
   const bytes = Buffer.byteLength(encoded);
-  if (bytes > SHORT_STRING_BYTES) {
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      `The ${what} ${show(original)} takes ${bytes} bytes on the wire and AMQP allows ${SHORT_STRING_BYTES}: shorten it.`,
-    );
-  }
-  return encoded;
+  throw new ConfluoError(
+    "INVALID_ARGUMENT",
+    `The ${what} ${show(original)} takes ${bytes} bytes on the wire and AMQP allows ${SHORT_STRING_BYTES}: shorten it.`,
+  );
 }
 
 // Together with the longest suffix, `.calls.again`, and two dots they fit into 255 bytes.

@@ -1,6 +1,7 @@
 /** Bodies, headers and queries: from values to bytes and back. */
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
+import { fitsShortString } from "./address.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";
@@ -141,9 +142,8 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): Readonl
       );
     }
     if (typeof value !== "string") throw invalidArgument(`The header ${show(name)}`, "a string", value);
-    const nameBytes = Buffer.byteLength(name);
-    if (nameBytes > 255) throw invalidArgument("A header's name", "at most 255 bytes long", name);
-    bytes += nameBytes + Buffer.byteLength(value) + 6;
+    if (!fitsShortString(name)) throw invalidArgument("A header's name", "at most 255 bytes long", name);
+    bytes += headerBytes(name, value);
   }
   if (bytes > HEADER_BYTES) {
     throw new ConfluoError(
@@ -152,6 +152,11 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): Readonl
     );
   }
   return headers;
+}
+
+/** What a header takes in an AMQP table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
+export function headerBytes(name: string, value: string): number {
+  return Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
 }
 
 // CC and BCC would send copies elsewhere; x-… belongs to RabbitMQ.
@@ -180,9 +185,21 @@ export function protocolHeader(headers: WireHeaders | undefined, name: string): 
   return typeof value === "string" ? value : undefined;
 }
 
-/** The query string of a path and of the `query` option together. */
+const QUERY_BYTES = 8 * 1024;
+
+/**
+ * The query string of a path and of the `query` option together.
+ *
+ * @throws `INVALID_ARGUMENT` for values that are no text, or more than 8 KiB of it.
+ */
 export function encodeQuery(inPath: string, query: Readonly<Record<string, unknown>> | undefined): string {
-  if (query === undefined) return inPath;
+  const encoded = query === undefined ? inPath : withParameters(inPath, query);
+  if (Buffer.byteLength(encoded) <= QUERY_BYTES) return encoded;
+  const bound = `at most ${QUERY_BYTES} bytes long; put what is large into the body`;
+  throw invalidArgument("The query", bound, encoded);
+}
+
+function withParameters(inPath: string, query: Readonly<Record<string, unknown>>): string {
   if (typeof query !== "object" || query === null) throw invalidArgument("The query", "an object", query);
   const parameters = new URLSearchParams(inPath);
   for (const [name, value] of Object.entries(query)) {

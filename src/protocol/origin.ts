@@ -1,6 +1,6 @@
 /** What a received message is: read from the exchange, the routing key, the properties and the headers. */
 
-import { pathOfKey, SHORT_STRING_BYTES, withSlash } from "./address.ts";
+import { fitsShortString, pathOfKey, withSlash } from "./address.ts";
 import { header, protocolHeader } from "./codec.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
@@ -64,11 +64,6 @@ function attemptOf(value: string | undefined): number {
 function identity(value: unknown): string {
   const id = text(value);
   return fitsShortString(id) ? id : "";
-}
-
-/** Whether a text fits AMQP's short string, which names, ids and content types are. */
-export function fitsShortString(value: string): boolean {
-  return value.length * 3 <= SHORT_STRING_BYTES || Buffer.byteLength(value) <= SHORT_STRING_BYTES;
 }
 
 // AMQP clients can put anything into a property; only text means something here.

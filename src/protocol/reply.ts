@@ -1,6 +1,6 @@
 /** Replies: an answer or an error, on their way to whoever asked. */
 
-import { describeThrown, type WireError } from "../errors.ts";
+import { clip, describeThrown, type WireError } from "../errors.ts";
 import { checkHeaders, decodeBody, encodeBody, header, protocolHeader, userHeaders } from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
 
@@ -98,8 +98,4 @@ function encodeError(error: WireError): Uint8Array {
   }
   return encodeBody({ code: error.code, message: `${error.message} (its data could not be sent: ${reason})` })
     .bytes;
-}
-
-function clip(text: string, length: number): string {
-  return (text.length > length ? `${text.slice(0, length - 1)}…` : text).toWellFormed();
 }

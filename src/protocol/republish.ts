@@ -1,8 +1,9 @@
 /** How a message is published again: into the dead-letter queue, later round a delay level or back from the dead. */
 
-import { header, userHeaders } from "./codec.ts";
+import { fitsShortString } from "./address.ts";
+import { header, headerBytes, userHeaders } from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
-import { fitsShortString, type Origin } from "./origin.ts";
+import type { Origin } from "./origin.ts";
 
 /**
  * A durable copy. Goes by an allowlist: body, content type, message id and application headers. Everything else that a
@@ -15,15 +16,18 @@ export function republished(
   origin: Origin,
   added: Readonly<Record<string, string>>,
 ): Message {
-  const own: [string, string][] = [
+  const optional: readonly (readonly [string, string])[] = [
+    [header.from, origin.from],
+    [header.query, origin.query],
+  ];
+  const headers = fitting([
     [header.kind, origin.kind],
     [header.path, origin.path],
     [header.attempt, String(origin.attempt)],
     ...Object.entries(added),
-    ...(origin.from === "" ? [] : [[header.from, origin.from] satisfies [string, string]]),
-    ...(origin.query === "" ? [] : [[header.query, origin.query] satisfies [string, string]]),
-  ];
-  const headers = fitting([...own, ...Object.entries(userHeaders(message.properties.headers))]);
+    ...optional.filter(([, value]) => value !== ""),
+    ...Object.entries(userHeaders(message.properties.headers)),
+  ]);
   const { contentType } = message.properties;
   const properties: Properties = {
     ...(typeof contentType === "string" && fitsShortString(contentType) ? { contentType } : {}),
@@ -42,7 +46,7 @@ const TABLE_BYTES = 48 * 1024;
 function fitting(entries: readonly (readonly [string, string])[]): Record<string, string> {
   let left = TABLE_BYTES;
   const kept = entries.filter(([name, value]) => {
-    const bytes = Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
+    const bytes = headerBytes(name, value);
     if (!fitsShortString(name) || bytes > left) return false;
     left -= bytes;
     return true;

@@ -1,6 +1,6 @@
 /** What becomes of a delivery. Pure: failure in, decision out. */
 
-import { describeThrown } from "../errors.ts";
+import { clip, describeThrown } from "../errors.ts";
 
 /** Why a handler's work failed, told to whoever opens the dead letter. */
 export interface Failure {
@@ -48,8 +48,4 @@ export function storyOf(error: unknown): Story {
     message: clip(message, MESSAGE_LENGTH),
     stack: clip(stack, STACK_LENGTH),
   };
-}
-
-function clip(text: string, length: number): string {
-  return (text.length > length ? `${text.slice(0, length - 1)}…` : text).toWellFormed();
 }
