@@ -17,7 +17,7 @@ describe("the broker of an address", () => {
     );
     expect(resolveBroker(undefined, silentLogger)).toBe(sharedEmbeddedBroker());
     vi.stubEnv("CONFLUO_BROKER", "amqp://one, amqps://two:5");
-    expect(resolveBroker(undefined, silentLogger).description).toBe("amqp://one, amqps://two:5");
+    expect(resolveBroker(undefined, silentLogger).description).toBe("amqp://one:5672, amqps://two:5");
     expect(resolveBroker("memory:", silentLogger)).toBe(sharedEmbeddedBroker());
   });
 

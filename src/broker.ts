@@ -1,7 +1,8 @@
 /** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
 
 import { messageIds, newInstanceId } from "./core/identity.ts";
-import { consoleLogger, type Logger } from "./core/logger.ts";
+import { guardedLogger, type Logger } from "./core/logger.ts";
+import { type Known, knownOptions } from "./core/options.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { checkName } from "./protocol/address.ts";
 import { Namespace } from "./protocol/topology.ts";
@@ -34,6 +35,8 @@ export interface BrokerOptions {
   readonly logger?: Logger;
 }
 
+const brokerOptions: Known<BrokerOptions> = { namespace: true, tls: true, maxBodyBytes: true, logger: true };
+
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -53,29 +56,26 @@ export class Broker {
   readonly #hub: Hub;
   readonly #open: (signal: AbortSignal) => Promise<Wire>;
 
-  constructor(address: string | readonly string[], options: BrokerOptions = {}) {
-    const { namespace = "confluo", maxBodyBytes = MAX_BODY_BYTES, tls, logger = consoleLogger } = options;
+  constructor(address: string | readonly string[], options?: BrokerOptions) {
+    const known = knownOptions("Broker", options, brokerOptions);
+    const { namespace = "confluo", maxBodyBytes = MAX_BODY_BYTES, tls } = known;
+    const { warn, info } = guardedLogger(known.logger);
     this.namespace = checkName(namespace, "namespace");
     if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 1) {
       throw invalidArgument("maxBodyBytes", "a whole number of bytes, 1 or more", maxBodyBytes);
     }
     this.maxBodyBytes = maxBodyBytes;
-    const urls = typeof address === "string" ? [address] : address;
-    if (!Array.isArray(urls) || urls.length === 0 || urls.some((url) => typeof url !== "string")) {
-      throw invalidArgument("A broker address", "a URL or a list of URLs", address);
-    }
-    if (urls.some(isMemory)) {
-      if (urls.length > 1)
-        throw invalidArgument("A list of addresses", "amqp: and amqps: URLs only", "memory:");
+    if (tls !== undefined && (typeof tls !== "object" || tls === null))
+      throw invalidArgument("tls", "an object of TLS options", tls);
+    const nodes = readAddress(address);
+    if (nodes === "memory") {
       this.description = "memory:";
       const embedded = new EmbeddedBroker({ maxMessageBytes: maxBodyBytes });
       this.#open = () => Promise.resolve(embedded.connect());
     } else {
-      const nodes = urls.map(parseBrokerUrl);
       this.description = nodes.map(({ shown }) => shown).join(", ");
       this.#open = (signal) => openRabbit(nodes, tls, maxBodyBytes, signal);
     }
-    const { warn, info } = { warn: logger.warn.bind(logger), info: logger.info.bind(logger) };
     this.#hub = new Hub({
       description: this.description,
       namespace: new Namespace(namespace),
@@ -117,6 +117,25 @@ export class Broker {
   }
 }
 
+function readAddress(address: unknown): readonly BrokerUrl[] | "memory" {
+  const urls: readonly unknown[] = Array.isArray(address) ? address : [address];
+  if (urls.length === 0 || !urls.every((url) => typeof url === "string"))
+    throw invalidArgument("A broker address", "a URL, a list of URLs or a Broker", address);
+  if (!urls.some(isMemory)) return urls.map(parseBrokerUrl);
+  if (urls.length === 1) return "memory";
+  throw invalidArgument("A list of addresses", "amqp: and amqps: URLs only", "memory:");
+}
+
+/**
+ * Checks an address without connecting to it.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
+export function checkBrokerAddress(address: BrokerAddress | undefined): BrokerAddress | undefined {
+  if (address !== undefined && !isBroker(address)) readAddress(address);
+  return address;
+}
+
 function isMemory(url: string): boolean {
   return url === "memory:" || url.startsWith("memory://");
 }
@@ -154,6 +173,22 @@ export function isBroker(value: unknown): value is Broker {
   return typeof value === "object" && value !== null && "transport" in value && "maxBodyBytes" in value;
 }
 
+// Those made for an address, with it: the same one means the same broker.
+const madeFor = new WeakMap<Broker, string>();
+
+/** Whether an address, given again, means a broker that a service has already. */
+export function isSameBroker(present: Broker, address: BrokerAddress): boolean {
+  if (isBroker(address)) return address === present;
+  if (typeof address === "string" && isMemory(address)) return present === sharedEmbeddedBroker();
+  const made = madeFor.get(present);
+  return made !== undefined && made === keyOf(address);
+}
+
+// In any order: the nodes of a cluster are tried in a random one.
+function keyOf(address: unknown): string {
+  return JSON.stringify(Array.isArray(address) ? [...address].sort() : [address]);
+}
+
 /**
  * The broker for an address: given, else from `CONFLUO_BROKER`, else embedded.
  *
@@ -164,7 +199,9 @@ export function resolveBroker(address: BrokerAddress | undefined, logger: Logger
   const from = address ?? fromEnvironment();
   if (from !== undefined) {
     if (typeof from === "string" && isMemory(from)) return sharedEmbeddedBroker();
-    return new Broker(from, { logger });
+    const broker = new Broker(from, { logger });
+    madeFor.set(broker, keyOf(from));
+    return broker;
   }
   if (process.env.NODE_ENV === "production") {
     throw new ConfluoError(
@@ -197,8 +234,9 @@ function announceEmbedded(logger: Logger): void {
   const holder = globalThis as { [announced]?: true };
   if (holder[announced]) return;
   holder[announced] = true;
+  // It concerns the process, not the service that happens to be the first.
   logger.info(
-    {},
+    { service: undefined, instance: undefined },
     "No broker address given: services meet on the embedded broker inside this process (set CONFLUO_BROKER to use RabbitMQ).",
   );
 }

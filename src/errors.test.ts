@@ -1,6 +1,9 @@
+import { inspect } from "node:util";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import {
   ConfluoError,
+  describeThrown,
   errorFromWire,
   errorTable,
   isConfluoError,
@@ -59,6 +62,26 @@ describe("errors", () => {
       status: 404,
       error: { code: "NO_SUCH_ROUTE", message: "no" },
     });
+  });
+
+  it("of another realm are errors, too", () => {
+    const foreign = runInNewContext(`
+      const error = new Error("no such order");
+      Object.defineProperty(error, Symbol.for("confluo.error"), { value: "confluo" });
+      Object.assign(error, { name: "ServiceError", code: "NO_SUCH_ORDER", status: 404 });
+    `) as unknown;
+    expect(foreign instanceof Error).toBe(false);
+    const error = { code: "NO_SUCH_ORDER", message: "no such order" };
+    expect(thrownToWire(foreign)).toEqual({ status: 404, error });
+    expect(describeThrown(runInNewContext('new TypeError("x")'))).toMatchObject({
+      name: "TypeError",
+      message: "x",
+    });
+  });
+
+  it("that carry no data do not say so when they are printed", () => {
+    expect(inspect(new ConfluoError("TIMEOUT", "late"))).not.toContain("data");
+    expect(new ConfluoError("TIMEOUT", "late").data).toBeUndefined();
   });
 
   it("come from the wire whatever a foreign peer wrote", () => {

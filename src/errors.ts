@@ -52,13 +52,14 @@ export class ConfluoError<Code extends string = string> extends Error {
   /** HTTP-like status. */
   readonly status: number;
   /** What the error carries, such as the problems of an invalid input. */
-  readonly data: unknown;
+  declare readonly data: unknown;
 
   constructor(code: Code, message: string, details: ErrorDetails & { readonly status?: number } = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     this.status = details.status ?? (isErrorCode(code) ? errorTable[code].status : 500);
-    this.data = details.data;
+    // Left out when there is none, or every printed error would say so.
+    if (details.data !== undefined) this.data = details.data;
     Object.defineProperty(this, brand, { value: "confluo" });
   }
 
@@ -196,8 +197,28 @@ export interface WireError {
  */
 export function thrownToWire(thrown: unknown): { readonly status: number; readonly error: WireError } {
   const { name, message, ours } = describeThrown(thrown);
-  if (ours !== undefined && name === "ServiceError") return refusalToWire(ours);
+  if (ours !== undefined && name === "ServiceError") return wired(message, ours);
   return { status: errorTable.HANDLER_FAILED.status, error: { code: "HANDLER_FAILED", message } };
+}
+
+/** An error that the receiving side itself answers with, such as `NO_SUCH_ROUTE`. */
+export function refusalToWire(refusal: unknown): { readonly status: number; readonly error: WireError } {
+  const { message, ours } = describeThrown(refusal);
+  return ours === undefined ? thrownToWire(refusal) : wired(message, ours);
+}
+
+function wired(
+  message: string,
+  { code, status, data }: OurFields,
+): { readonly status: number; readonly error: WireError } {
+  return { status, error: data === undefined ? { code, message } : { code, message, data } };
+}
+
+/** What an error of confluo's has besides a name, a message and a stack. */
+export interface OurFields {
+  readonly code: string;
+  readonly status: number;
+  readonly data: unknown;
 }
 
 /** What can be said of anything that was thrown. */
@@ -205,36 +226,55 @@ export interface Thrown {
   readonly name: string;
   readonly message: string;
   readonly stack: string;
-  /** The error itself, if it is one of confluo's. */
-  readonly ours: ConfluoError | undefined;
+  /** Present if it is one of confluo's. */
+  readonly ours: OurFields | undefined;
 }
 
-/** Describes what was thrown. Never throws itself: a getter may, and so may any look at a proxy. */
+/**
+ * Describes what was thrown. Never throws itself: a getter may, and so may any look at a proxy. Fields may have been
+ * written over: what is of the wrong type counts as missing.
+ */
 export function describeThrown(thrown: unknown): Thrown {
   try {
-    if (!(thrown instanceof Error))
-      return { name: "Error", message: show(thrown), stack: "", ours: undefined };
+    if (!isError(thrown)) return { name: "Error", message: show(thrown), stack: "", ours: undefined };
     const { name, message, stack } = thrown;
     return {
       name: typeof name === "string" ? name : "Error",
       message: typeof message === "string" ? message : show(message),
       stack: typeof stack === "string" ? stack : "",
-      ours: isConfluoError(thrown) ? thrown : undefined,
+      ours: isConfluoError(thrown) ? ourFields(thrown) : undefined,
     };
   } catch {
-    return {
-      name: "Error",
-      message: "something that cannot be described was thrown",
-      stack: "",
-      ours: undefined,
-    };
+    const message = "something that cannot be described was thrown";
+    return { name: "Error", message, stack: "", ours: undefined };
   }
 }
 
-/** An error that the receiving side itself answers with, such as `NO_SUCH_ROUTE`. */
-export function refusalToWire(error: ConfluoError): { readonly status: number; readonly error: WireError } {
-  const { code, message, data, status } = error;
-  return { status, error: data === undefined ? { code, message } : { code, message, data } };
+// One of another realm, such as a worker's or a test runner's, is no instance of this one's Error.
+function isError(thrown: unknown): thrown is Error {
+  return (
+    thrown instanceof Error ||
+    isConfluoError(thrown) ||
+    Object.prototype.toString.call(thrown) === "[object Error]"
+  );
+}
+
+function ourFields(error: ConfluoError): OurFields {
+  const { code, status } = error as { readonly code?: unknown; readonly status?: unknown };
+  const isStatus = typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599;
+  return {
+    code: typeof code === "string" && code !== "" ? code : "SERVICE_ERROR",
+    status: isStatus ? status : 500,
+    data: dataOf(error),
+  };
+}
+
+function dataOf(error: ConfluoError): unknown {
+  try {
+    return error.data;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The caller's error for a reply that carries a {@link WireError}. */

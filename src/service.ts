@@ -1,16 +1,14 @@
 /** The face: a service with its four verbs. */
 
-import { type Broker, type BrokerAddress, resolveBroker } from "./broker.ts";
+import { type Broker, type BrokerAddress, isSameBroker, resolveBroker } from "./broker.ts";
 import { type AnyCommand, checkCommand } from "./contract/command.ts";
 import { type AnyEvent, checkEvent } from "./contract/event.ts";
 import { boundPath } from "./contract/path.ts";
-import { onAbort } from "./core/abort.ts";
 import type { Context, Middleware, Reply } from "./core/context.ts";
-import { checkMs, checkSignal } from "./core/deadline.ts";
 import { Dispatch } from "./core/dispatch.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { Lifecycle, type ServiceState } from "./core/lifecycle.ts";
-import { consoleLogger, type Logger } from "./core/logger.ts";
+import { guardedLogger, type Logger } from "./core/logger.ts";
 import type { RouteOptions, SubscribeOptions, Waiting } from "./core/options.ts";
 import { Registry } from "./core/registry.ts";
 import { type CommandTarget, Requests } from "./core/requests.ts";
@@ -26,44 +24,20 @@ import type {
 } from "./core/verbs.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "./errors.ts";
 import { checkCommandPath, checkName, withSlash } from "./protocol/address.ts";
+import {
+  DRAIN_MS,
+  routeSettings,
+  type ServiceOptions,
+  type ServiceSettings,
+  type ShutdownOptions,
+  serviceSettings,
+  subscribeSettings,
+  waitSettings,
+} from "./service-options.ts";
+import { onAbort } from "./waiting/abort.ts";
 
 export type { ServiceState } from "./core/lifecycle.ts";
-
-/** Options of a {@link Service}. */
-export interface ServiceOptions {
-  /** Default: what `connect` is given, else `CONFLUO_BROKER`, else the embedded broker. */
-  readonly broker?: BrokerAddress;
-  /** Default for everything that waits, in milliseconds. Default: 20,000. */
-  readonly timeoutMs?: number;
-  /** How many messages this instance handles at a time. */
-  readonly concurrency?: {
-    /** Calls. Default: 128. */
-    readonly calls?: number;
-    /** One-way commands and events. Default: 128. */
-    readonly inbox?: number;
-  };
-  /**
-   * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
-   * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side. What a handler gets and
-   * answers is checked in either case. Default: `"both"`.
-   */
-  readonly validate?: "both" | "receiver";
-  /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */
-  readonly logger?: Logger;
-}
-
-/** Options of `shutdown`. */
-export interface ShutdownOptions extends Waiting {
-  /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 8,000. */
-  readonly timeoutMs?: number;
-}
-
-const TIMEOUT_MS = 20_000;
-const DRAIN_MS = 8_000;
-const HANDLER_MS = 600_000;
-const CONCURRENCY = 128;
-// Quorum queues take no more.
-const MOST_CONCURRENCY = 2_000;
+export type { ServiceOptions, ShutdownOptions } from "./service-options.ts";
 
 /**
  * A component that handles commands and events and calls others. Instances of one name share the work; a service that
@@ -79,8 +53,7 @@ export class Service implements Verbs {
   readonly name: string;
   /** Identity of this instance, new for every `new Service`. */
   readonly instance: string = newInstanceId();
-  readonly #options: ServiceOptions;
-  readonly #timeoutMs: number;
+  readonly #settings: ServiceSettings;
   readonly #logger: Logger;
   readonly #registry = new Registry();
   readonly #lifecycle: Lifecycle;
@@ -88,18 +61,15 @@ export class Service implements Verbs {
   #dispatch: Dispatch | undefined;
   #requests: Requests | undefined;
 
-  constructor(name: string, options: ServiceOptions = {}) {
+  constructor(name: string, options?: ServiceOptions) {
     this.name = checkName(name, "service");
-    this.#options = checkOptions(options);
-    this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    this.#logger = options.logger ?? consoleLogger;
+    this.#settings = serviceSettings(options);
+    const { prefetch, logger } = this.#settings;
+    this.#logger = guardedLogger(logger, { service: name, instance: this.instance });
     this.#lifecycle = new Lifecycle({
       service: name,
       instance: this.instance,
-      prefetch: {
-        calls: options.concurrency?.calls ?? CONCURRENCY,
-        inbox: options.concurrency?.inbox ?? CONCURRENCY,
-      },
+      prefetch,
       registry: this.#registry,
       logger: this.#logger,
       dispatch: () => this.#dispatching(),
@@ -114,13 +84,9 @@ export class Service implements Verbs {
 
   // --- Handling ---
 
-  route<T extends string | AnyCommand>(
-    target: T,
-    handler: CommandHandler<T>,
-    options: RouteOptions = {},
-  ): this {
+  route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this {
     const { pattern, contract } = this.#ownCommand(target);
-    const { signal, timeoutMs = HANDLER_MS } = checkRegistration(handler, options);
+    const { signal, timeoutMs } = routeSettings(handler, options);
     if (signal?.aborted) return this;
     const entry = { handler: handler as unknown as (context: Context) => unknown, contract, timeoutMs };
     this.#registry.routes.add(pattern, entry);
@@ -132,12 +98,10 @@ export class Service implements Verbs {
   subscribe<T extends string | AnyEvent>(
     target: T,
     handler: EventHandler<T>,
-    options: SubscribeOptions = {},
+    options?: SubscribeOptions,
   ): this {
     const { pattern, contract } = eventTarget(target);
-    const { signal, timeoutMs = HANDLER_MS } = checkRegistration(handler, options);
-    const { per = "service" } = options;
-    if (per !== "service" && per !== "instance") throw invalidArgument("per", '"service" or "instance"', per);
+    const { signal, timeoutMs, per } = subscribeSettings(handler, options);
     if (pattern.includes("?"))
       throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
     if (signal?.aborted) return this;
@@ -203,38 +167,36 @@ export class Service implements Verbs {
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TOPOLOGY_CONFLICT`, `NO_BROKER_ADDRESS`, `TIMEOUT`, `CANCELLED`,
    * `INVALID_ARGUMENT`.
    */
-  async connect(broker?: BrokerAddress, options: Waiting = {}): Promise<this> {
-    const ms = options.timeoutMs === undefined ? this.#timeoutMs : checkMs("timeoutMs", options.timeoutMs);
-    const signal = checkSignal(options.signal);
-    // A connect during a shutdown begins after it.
-    if (this.#lifecycle.stopping !== undefined) await this.#lifecycle.stopping;
-    const chosen = this.#choose(broker);
-    await this.#lifecycle.connect(chosen.transport, { ms, signal });
-    return this;
+  async connect(broker?: BrokerAddress, options?: Waiting): Promise<this> {
+    const limits = waitSettings("connect", options, this.#settings.timeoutMs);
+    return this.#attempt(async () => {
+      await this.#lifecycle.connect(() => this.#choose(broker).transport, limits);
+      return this;
+    });
   }
 
   /**
    * Takes no more work, lets what runs finish and answers it, then leaves. What still runs after `timeoutMs` is told by
-   * its signal and goes back to the queue. Twice is fine; `connect` works again afterwards.
+   * its signal and goes back to the queue. Twice is fine, and the shorter wait counts; `connect` works again afterwards.
+   *
+   * @throws `INVALID_ARGUMENT` for an option that is not valid, and nothing else.
    */
-  async shutdown(options: ShutdownOptions = {}): Promise<void> {
-    const ms = options.timeoutMs === undefined ? DRAIN_MS : checkMs("timeoutMs", options.timeoutMs);
-    await this.#lifecycle.shutdown({ ms, signal: checkSignal(options.signal) });
+  async shutdown(options?: ShutdownOptions): Promise<void> {
+    await this.#lifecycle.shutdown(waitSettings("shutdown", options, DRAIN_MS));
   }
 
   /**
    * Connects, then stays until SIGINT or SIGTERM has shut the service down, or `shutdown` was called. Does not end the
    * process; a second signal does, as it would without confluo.
    */
-  async run(broker?: BrokerAddress, options: ShutdownOptions = {}): Promise<void> {
-    const drain =
-      options.timeoutMs === undefined ? {} : { timeoutMs: checkMs("timeoutMs", options.timeoutMs) };
+  async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
+    const { ms: timeoutMs, signal } = waitSettings("run", options, DRAIN_MS);
     const signals = ["SIGINT", "SIGTERM"] as const;
     let asked = false;
     const stop = (): void => {
       asked = true;
       for (const name of signals) process.removeListener(name, stop);
-      this.shutdown(drain).catch((error: unknown) =>
+      this.shutdown({ timeoutMs }).catch((error: unknown) =>
         this.#logger.error({ error }, `${this.name} did not shut down.`),
       );
     };
@@ -242,15 +204,17 @@ export class Service implements Verbs {
     // Nothing else holds a process whose broker is embedded.
     const hold = setInterval(() => undefined, 2_147_483_647);
     try {
-      await this.connect(broker, options.signal === undefined ? {} : { signal: options.signal });
-      options.signal?.addEventListener("abort", stop, { once: true });
+      await this.connect(broker, signal === undefined ? {} : { signal });
+      signal?.addEventListener("abort", stop, { once: true });
+      const at = this.#broker?.description ?? "";
+      this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
       await this.#lifecycle.stopped();
     } catch (error) {
       // Told to stop before it was connected: that is what happened, no failure.
       if (!(asked && isConfluoError(error, "SHUTTING_DOWN"))) throw error;
     } finally {
       clearInterval(hold);
-      options.signal?.removeEventListener("abort", stop);
+      signal?.removeEventListener("abort", stop);
       for (const name of signals) process.removeListener(name, stop);
     }
   }
@@ -265,10 +229,9 @@ export class Service implements Verbs {
   // One broker until the service is idle again: a repeated connect() must not make another.
   #choose(address: BrokerAddress | undefined): Broker {
     const present = this.state === "idle" ? undefined : this.#broker;
-    if (present !== undefined && (address === undefined || address === present)) return present;
-    const chosen = resolveBroker(address ?? this.#options.broker, this.#logger);
+    if (present !== undefined && (address === undefined || isSameBroker(present, address))) return present;
+    const chosen = resolveBroker(address ?? this.#settings.broker, this.#logger);
     if (present === undefined) this.#broker = chosen;
-    else if (typeof address === "string" && chosen.description === present.description) return present;
     return chosen;
   }
 
@@ -276,8 +239,8 @@ export class Service implements Verbs {
     this.#requests ??= new Requests({
       service: this.name,
       logger: this.#logger,
-      timeoutMs: this.#timeoutMs,
-      validates: (this.#options.validate ?? "both") === "both",
+      timeoutMs: this.#settings.timeoutMs,
+      validates: this.#settings.validates,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
       link: () => this.#lifecycle.link(),
@@ -291,7 +254,7 @@ export class Service implements Verbs {
       registry: this.#registry,
       logger: this.#logger,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
-      callTimeoutMs: this.#timeoutMs,
+      callTimeoutMs: this.#settings.timeoutMs,
       reply: (to, message) => this.#lifecycle.answering?.reply(to, message),
     });
     return this.#dispatch;
@@ -313,7 +276,13 @@ export class Service implements Verbs {
 
   // What the caller did wrong rejects the promise, too: a verb never throws.
   async #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
-    return work();
+    try {
+      return await work();
+    } catch (error) {
+      // Errors of ours are made in timers and callbacks of the connection; from here on the stack leads to the caller.
+      if (isConfluoError(error)) Error.captureStackTrace?.(error);
+      throw error;
+    }
   }
 }
 
@@ -345,37 +314,4 @@ function commandArguments(
   if (target?.kind !== "command") checkCommand(target);
   const [body, options] = rest as [unknown, object | undefined];
   return { command: { service: target.service, target: boundPath(target), contract: target }, body, options };
-}
-
-function checkRegistration<Options extends RouteOptions | SubscribeOptions>(
-  handler: unknown,
-  options: Options,
-): Options {
-  if (typeof handler !== "function") throw invalidArgument("A handler", "a function", handler);
-  if (options.timeoutMs !== undefined) checkMs("timeoutMs", options.timeoutMs);
-  checkSignal(options.signal);
-  return options;
-}
-
-function checkOptions(options: ServiceOptions): ServiceOptions {
-  const { timeoutMs, concurrency = {}, validate, logger } = options;
-  if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
-  for (const lane of ["calls", "inbox"] as const) {
-    const limit = concurrency[lane];
-    if (limit === undefined) continue;
-    if (!Number.isInteger(limit) || limit < 1 || limit > MOST_CONCURRENCY) {
-      throw invalidArgument(`concurrency.${lane}`, `a whole number from 1 to ${MOST_CONCURRENCY}`, limit);
-    }
-  }
-  if (validate !== undefined && validate !== "both" && validate !== "receiver") {
-    throw invalidArgument("validate", '"both" or "receiver"', validate);
-  }
-  if (logger !== undefined && (typeof logger !== "object" || typeof logger.warn !== "function")) {
-    throw invalidArgument(
-      "logger",
-      "an object with debug, info, warn and error, such as a pino logger",
-      logger,
-    );
-  }
-  return options;
 }

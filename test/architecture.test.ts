@@ -17,13 +17,14 @@ interface Room {
 }
 
 const face = ["index.ts", "errors.ts", "contract/index.ts"];
-const belowTransport = ["protocol/", "retry/", "errors.ts"];
+const belowTransport = ["protocol/", "retry/", "errors.ts", "waiting/"];
 
 /** The first room that has a file is its room. */
 const rooms: readonly Room[] = [
   { path: "errors.ts", mayImport: [], builtins: [] },
   { path: "protocol/", mayImport: ["errors.ts"], packages: ["qlobber"], builtins: ["node:buffer"] },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
+  { path: "waiting/", mayImport: [], builtins: [] },
   { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
   { path: "transport/transport.ts", mayImport: belowTransport, typesOnly: true },
   { path: "transport/wire.ts", mayImport: belowTransport, typesOnly: true },
@@ -35,14 +36,27 @@ const rooms: readonly Room[] = [
   },
   {
     path: "transport/rabbitmq/",
-    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts"],
+    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts", "waiting/"],
     packages: ["amqplib"],
   },
-  { path: "core/", mayImport: ["errors.ts", "protocol/", "contract/", "retry/", "transport/transport.ts"] },
+  {
+    path: "core/",
+    mayImport: ["errors.ts", "waiting/", "protocol/", "contract/", "retry/", "transport/transport.ts"],
+  },
   { path: "broker.ts", mayImport: ["core/", "transport/", "protocol/", "errors.ts"] },
+  { path: "service-options.ts", mayImport: ["core/", "broker.ts", "errors.ts"], builtins: [] },
   {
     path: "service.ts",
-    mayImport: ["core/", "contract/", "broker.ts", "transport/transport.ts", "protocol/", "errors.ts"],
+    mayImport: [
+      "service-options.ts",
+      "core/",
+      "contract/",
+      "broker.ts",
+      "transport/transport.ts",
+      "protocol/",
+      "waiting/",
+      "errors.ts",
+    ],
   },
   {
     path: "index.ts",

@@ -163,6 +163,104 @@ describe("connections", () => {
     await eventually(() => got.length === 2, "both events");
   });
 
+  it("sends user and password as UTF-8, whatever characters they have", async () => {
+    const { proxy, url } = await makeProxy();
+    const sent: Buffer[] = [];
+    proxy.onRequest = (bytes) => void sent.push(bytes);
+    const address = new URL(url);
+    address.username = encodeURIComponent("us@r-ü");
+    address.password = encodeURIComponent("p:ss/wörd€%");
+    const connecting = makeService("a", makeBroker(address.href)).connect();
+    await expect(connecting).rejects.toMatchObject({ code: "ACCESS_REFUSED" });
+    expect(Buffer.concat(sent).includes("\0us@r-ü\0p:ss/wörd€%")).toBe(true);
+  });
+
+  it("connects though the connection breaks while it declares", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    let cuts = 0;
+    proxy.onRequest = (bytes) => {
+      if (cuts >= 2 || !bytes.includes(`${broker.namespace}.a.inbox`)) return;
+      cuts += 1;
+      proxy.cut();
+    };
+    const a = await makeService("a", broker)
+      .route("/", () => 1)
+      .connect();
+    expect(cuts).toBe(2);
+    expect((await a.call("a", "/")).body).toBe(1);
+  });
+
+  it("waits in connect() for a connection that is being made again, and for what was registered meanwhile", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    const direct = new Broker(testBrokerUrl(), { namespace: broker.namespace, logger: silentLogger });
+    const caller = await makeService("caller", direct).connect();
+    const a = await makeService("a", broker)
+      .route("/", () => 1)
+      .connect();
+    proxy.refusing = true;
+    proxy.cut();
+    await eventually(() => a.state === "reconnecting", "the loss to be seen");
+    const heard: unknown[] = [];
+    a.subscribe("/late", ({ body }) => heard.push(body));
+    const early = a.connect(undefined, { timeoutMs: 300 });
+    await expect(early).rejects.toMatchObject({ code: "BROKER_UNREACHABLE" });
+    expect(a.state).toBe("reconnecting");
+    const connecting = a.connect();
+    proxy.refusing = false;
+    await connecting;
+    expect(a.state).toBe("running");
+    await caller.publish("/late");
+    await eventually(() => heard.length === 1, "the event");
+  });
+
+  it("gives an attempt to connect up with the last who waits for it", async () => {
+    const { proxy, url } = await makeProxy();
+    proxy.refusing = true;
+    const a = makeService("a", makeBroker(url)).route("/", () => 1);
+    const patient = a.connect();
+    const hasty = a.connect(undefined, { timeoutMs: 200 });
+    await expect(hasty).rejects.toMatchObject({ code: "BROKER_UNREACHABLE" });
+    expect(a.state).toBe("connecting");
+    proxy.refusing = false;
+    await patient;
+    expect((await a.call("a", "/")).body).toBe(1);
+  });
+
+  it("shuts down within its bound and two seconds though the broker says nothing any more", async () => {
+    const { proxy, url } = await makeProxy();
+    const a = await makeService("a", makeBroker(url))
+      .route("/", () => 1)
+      .subscribe("/e", () => undefined, { per: "instance" })
+      .connect();
+    await a.call("a", "/");
+    proxy.muted = true;
+    const began = performance.now();
+    await a.shutdown({ timeoutMs: 300 });
+    expect(performance.now() - began).toBeLessThan(2_300);
+    expect(a.state).toBe("idle");
+  });
+
+  it("declares later registrations though one was refused", async () => {
+    const broker = makeBroker();
+    const a = await makeService("a", broker)
+      .route("/", () => 1)
+      .connect();
+    const connection = await connect(testBrokerUrl());
+    cleanUp.push(() => connection.close());
+    const channel = await connection.createChannel();
+    // A binding to an exchange that is gone is refused.
+    await channel.deleteExchange(`${broker.namespace}.events`);
+    a.subscribe("/refused", () => undefined);
+    await expect(a.connect()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await channel.assertExchange(`${broker.namespace}.events`, "topic");
+    const got = new Promise((resolve) => a.subscribe("/fine", resolve));
+    await a.connect();
+    await a.publish("/fine");
+    await got;
+  });
+
   it("shuts down while it reconnects", async () => {
     const { proxy, url } = await makeProxy();
     const a = await makeService("a", makeBroker(url))

@@ -1,7 +1,7 @@
 /** Schemas: any validator that follows Standard Schema (https://standardschema.dev), and how one is run. */
 
 import type { StandardSchemaV1 } from "@standard-schema/spec";
-import { invalidArgument, show } from "../errors.ts";
+import { describeThrown, invalidArgument, show } from "../errors.ts";
 
 /** Any Standard Schema validator: a schema of zod, valibot, arktype and others. */
 export type AnySchema = StandardSchemaV1<unknown, unknown>;
@@ -74,12 +74,15 @@ function isThenable<Value>(value: Value | Promise<Value>): value is Promise<Valu
 
 function toValidated(outcome: StandardSchemaV1.Result<unknown>): Validated {
   if (!outcome.issues) return { value: outcome.value };
-  const issues = outcome.issues.map(({ path, message }) => ({ path: renderPath(path ?? []), message }));
+  const issues = outcome.issues.map(({ path, message }) => ({
+    path: renderPath(path ?? []),
+    message: typeof message === "string" ? message : show(message),
+  }));
   return { issues: issues.length === 0 ? [{ path: "", message: "refused without a reason" }] : issues };
 }
 
 function schemaThrew(thrown: unknown): Validated {
-  const reason = thrown instanceof Error ? thrown.message : show(thrown);
+  const reason = describeThrown(thrown).message;
   return { issues: [{ path: "", message: `the schema threw: ${reason}` }] };
 }
 

@@ -82,6 +82,11 @@ export function isHandlerReply(value: unknown): value is HandlerReply {
   return typeof value === "object" && value !== null && handlerReply in value;
 }
 
+/** Whether an answer may have a status: 200 to 599. */
+export function isReplyStatus(status: unknown): status is number {
+  return typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599;
+}
+
 /** Builds what a context's `reply` returns. */
 export function handlerReplyOf<Body>(status: number, headers: Headers, body: Body): HandlerReply<Body> {
   return { status, headers, body, [handlerReply]: true };

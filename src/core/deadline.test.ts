@@ -49,14 +49,20 @@ describe("a wait", () => {
 });
 
 describe("a deadline", () => {
-  it("is inherited by what runs within it", () => {
+  it("is inherited by what runs within it, and by nothing that goes on afterwards", async () => {
     expect(remainingMs(500)).toBe(500);
-    runWithin(200, () => {
+    let later = 0;
+    await runWithin(200, async () => {
+      setTimeout(() => {
+        later = remainingMs(500);
+      }, 400);
       expect(remainingMs(500)).toBeLessThanOrEqual(200);
       expect(remainingMs(50)).toBe(50);
       vi.advanceTimersByTime(300);
       expect(remainingMs(500)).toBeLessThanOrEqual(0);
     });
+    vi.advanceTimersByTime(400);
+    expect(later).toBe(500);
   });
 
   it("is a number of milliseconds that a timer can take", () => {

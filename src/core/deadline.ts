@@ -2,7 +2,7 @@
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ConfluoError, invalidArgument } from "../errors.ts";
-import { onAbort } from "./abort.ts";
+import { onAbort } from "../waiting/abort.ts";
 
 /** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
 export const LONGEST_MS = 2_147_483_647;
@@ -24,18 +24,31 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   return signal;
 }
 
-// When the handler that is running must have answered, on the monotonic clock.
-const running = new AsyncLocalStorage<number>();
+interface Running {
+  /** On the monotonic clock. */
+  readonly deadline: number;
+  /** What a handler left running when it ended is nobody's handler any more. */
+  ended: boolean;
+}
+
+const running = new AsyncLocalStorage<Running>();
 
 /** Runs a handler whose deadline is a number of milliseconds from now. */
-export function runWithin<Result>(ms: number, handler: () => Result): Result {
-  return running.run(performance.now() + ms, handler);
+export function runWithin<Result>(ms: number, handler: () => Promise<Result>): Promise<Result> {
+  const own: Running = { deadline: performance.now() + ms, ended: false };
+  const end = (): void => {
+    own.ended = true;
+  };
+  const work = running.run(own, handler);
+  work.then(end, end);
+  return work;
 }
 
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
 export function remainingMs(ownMs: number): number {
-  const deadline = running.getStore();
-  return deadline === undefined ? ownMs : Math.min(ownMs, Math.floor(deadline - performance.now()));
+  const handler = running.getStore();
+  if (handler === undefined || handler.ended) return ownMs;
+  return Math.min(ownMs, Math.floor(handler.deadline - performance.now()));
 }
 
 /** Bounds of a wait. */
@@ -58,6 +71,7 @@ export function cancelled(what: string, signal: AbortSignal): ConfluoError<"CANC
 
 /** How a wait is ended from within. After its end, by whatever cause, nothing more happens. */
 export interface Waiter<Value> {
+  readonly over: boolean;
   resolve(value: Value): void;
   reject(error: unknown): void;
 }
@@ -88,6 +102,9 @@ export function waitFor<Value>(
       return true;
     };
     const waiter: Waiter<Value> = {
+      get over() {
+        return over;
+      },
       resolve: (value) => {
         if (end()) resolve(value);
       },

@@ -8,12 +8,14 @@ import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { decide, done, type Failure } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import type { Reply } from "./context.ts";
+import { isHandlerReply, type Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
 import { HandlerContext } from "./handler-context.ts";
-import { abandoned, HandlerRuns, overdue } from "./handler-runs.ts";
+import { abandoned, HandlerRuns, overdue, type Run } from "./handler-runs.ts";
 import type { Logger } from "./logger.ts";
-import type { CommandEntry, EventEntry, Registry } from "./registry.ts";
+import { runThrough } from "./middleware.ts";
+import type { CommandEntry, EventEntry, Registered, Registry } from "./registry.ts";
+import type { Found } from "./router.ts";
 import { eventParams, type Subscription } from "./subscriptions.ts";
 import { validated } from "./validation.ts";
 
@@ -32,13 +34,12 @@ export interface DispatchParts {
 /** Runs handlers for deliveries; settles each delivery once. */
 export class Dispatch {
   readonly #parts: DispatchParts;
-  readonly #runs: HandlerRuns;
+  readonly #runs = new HandlerRuns();
   #inHand = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatchParts) {
     this.#parts = parts;
-    this.#runs = new HandlerRuns(parts.registry.middleware);
   }
 
   /** Takes a delivery; never throws. */
@@ -77,75 +78,64 @@ export class Dispatch {
 
   async #call(delivery: Delivery): Promise<void> {
     const { replyTo, correlationId } = delivery.message.properties;
-    if (typeof replyTo !== "string" || replyTo === "") {
-      await this.#giveUp(delivery, [
-        { error: malformed("it came as a call without reply_to, so nobody can be answered") },
-      ]);
-      return;
-    }
     const id = typeof correlationId === "string" ? correlationId : undefined;
-    if (!fitsShortString(replyTo) || (id !== undefined && !fitsShortString(id))) {
-      await this.#giveUp(delivery, [
-        { error: malformed("its reply_to or correlation_id is not UTF-8, so it cannot be answered") },
-      ]);
-      return;
+    const unanswerable = whyUnanswerable(replyTo, id);
+    if (unanswerable !== undefined) return this.#giveUp(delivery, [{ error: malformed(unanswerable) }]);
+    const limitMs = this.#deadlineOf(delivery);
+    const { path, messageId, from } = delivery.origin;
+    try {
+      const answer = await this.#runs.run(limitMs, `the handler of ${path}`, (run) =>
+        this.#answer(delivery, id, run),
+      );
+      this.#parts.reply(replyTo as string, answer);
+    } catch (error) {
+      if (error === abandoned) return; // unsettled: it goes back to the queue
+      if (error !== overdue) throw error;
+      const message = `The handler of ${path} took longer than its caller's ${limitMs} ms.`;
+      this.#parts.logger.warn({ path, messageId, from }, message);
     }
-    const answer = await this.#answer(delivery, id);
-    if (answer === undefined) return;
-    this.#parts.reply(replyTo, answer);
     void delivery.settle(done);
   }
 
-  // Undefined when nobody waits for an answer any more.
-  async #answer(delivery: Delivery, id: string | undefined): Promise<Message | undefined> {
-    const { path } = delivery.origin;
-    const limitMs = this.#deadlineOf(delivery);
+  // Whatever happens is an answer.
+  async #answer(delivery: Delivery, id: string | undefined, run: Run): Promise<Message> {
     let entry: CommandEntry;
     let context: HandlerContext;
     try {
-      [entry, context] = await this.#route(delivery);
+      const found = this.#route(delivery);
+      entry = found.route;
+      context = await this.#prepare(delivery, found, run);
     } catch (error) {
-      return refusal(id, error as ConfluoError);
+      return this.#refusal(id, error);
     }
     let reply: Reply;
     try {
-      reply = await this.#runs.run(entry, context, limitMs);
+      reply = await this.#handle(entry, context);
     } catch (error) {
-      return this.#afterThrow(error, delivery, id, limitMs);
+      return this.#thrown(error, delivery, id, run);
     }
+    const { path } = delivery.origin;
     try {
       return await this.#encode(reply, entry.contract?.output, path, id);
     } catch (error) {
-      this.#parts.logger.error({ error, path }, `The answer of ${path} could not be sent.`);
-      return refusal(id, error as ConfluoError);
+      if (!run.stopped) this.#parts.logger.error({ error, path }, `The answer of ${path} could not be sent.`);
+      return this.#refusal(id, error);
     }
   }
 
-  #afterThrow(
-    error: unknown,
-    delivery: Delivery,
-    id: string | undefined,
-    limitMs: number,
-  ): Message | undefined {
-    const { logger } = this.#parts;
-    const { path, messageId, from } = delivery.origin;
-    if (error === abandoned) return undefined;
-    if (error === overdue) {
-      logger.warn(
-        { path, messageId, from },
-        `The handler of ${path} took longer than its caller's ${limitMs} ms.`,
-      );
-      void delivery.settle(done);
-      return undefined;
-    }
+  #thrown(error: unknown, { origin }: Delivery, id: string | undefined, run: Run): Message {
+    const { path, messageId, from } = origin;
     const { status, error: wired } = thrownToWire(error);
-    if (wired.code === "HANDLER_FAILED") {
-      logger.error(
-        { error, path, messageId, from },
-        `The handler of ${path} failed; its caller was told so.`,
-      );
+    if (wired.code === "HANDLER_FAILED" && !run.stopped) {
+      const message = `The handler of ${path} failed; its caller was told so.`;
+      this.#parts.logger.error({ error, path, messageId, from }, message);
     }
-    return encodeErrorReply(id, status, wired);
+    return encodeErrorReply(id, status, wired, this.#parts.maxBodyBytes());
+  }
+
+  #refusal(id: string | undefined, refused: unknown): Message {
+    const { status, error } = refusalToWire(refused);
+    return encodeErrorReply(id, status, error, this.#parts.maxBodyBytes());
   }
 
   async #encode(
@@ -209,30 +199,49 @@ export class Dispatch {
   }
 
   async #command(delivery: Delivery): Promise<readonly Failure[]> {
+    let found: Found<CommandEntry>;
     try {
-      const [entry, context] = await this.#route(delivery);
-      accepted(await this.#runs.run(entry, context, entry.timeoutMs));
-      return [];
+      found = this.#route(delivery);
     } catch (error) {
-      return [{ error: this.#explained(error, delivery) }];
+      return [{ error }];
     }
+    const entry = found.route;
+    const failure = await this.#attempt(delivery, entry.timeoutMs, async (run) => {
+      accepted(await this.#handle(entry, await this.#prepare(delivery, found, run)));
+    });
+    return failure === undefined ? [] : [failure];
   }
 
   async #event(delivery: Delivery): Promise<readonly Failure[]> {
     const matching = this.#subscribed(delivery);
     if (matching.length === 0) return this.#unsubscribed(delivery);
-    const runs = matching.map(async ({ pattern, handler: entry }): Promise<Failure | undefined> => {
-      try {
-        const { path } = delivery.origin;
+    const { path } = delivery.origin;
+    const runs = matching.map(({ pattern, handler: entry }) => {
+      const work = async (run: Run): Promise<void> => {
         const body = await this.#receive(delivery, entry.contract?.body, `The body of ${path}`);
         const context = new HandlerContext(delivery, eventParams(pattern, path), body);
-        accepted(await this.#runs.run(entry, context, entry.timeoutMs));
-        return undefined;
-      } catch (error) {
-        return { error: this.#explained(error, delivery), subscription: pattern };
-      }
+        run.enter(context);
+        accepted(await this.#handle(entry, context));
+      };
+      return this.#attempt(delivery, entry.timeoutMs, work, pattern);
     });
     return (await Promise.all(runs)).filter((failure) => failure !== undefined);
+  }
+
+  async #attempt(
+    { origin, lane }: Delivery,
+    limitMs: number,
+    work: (run: Run) => Promise<void>,
+    subscription?: string,
+  ): Promise<Failure | undefined> {
+    try {
+      await this.#runs.run(limitMs, `the handler of ${origin.path}`, work);
+      return undefined;
+    } catch (thrown) {
+      const message = `The handler of ${origin.path} ran longer than its limit of ${limitMs} ms on the ${lane} lane.`;
+      const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
+      return subscription === undefined ? { error } : { error, subscription };
+    }
   }
 
   #subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
@@ -255,43 +264,54 @@ export class Dispatch {
     return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription }];
   }
 
-  #explained(error: unknown, { origin, lane }: Delivery): unknown {
-    if (error !== overdue) return error;
-    return new ConfluoError(
-      "TIMEOUT",
-      `The handler of ${origin.path} ran longer than the limit of its ${lane} lane.`,
-    );
-  }
-
   // --- Both ---
 
-  async #route(delivery: Delivery): Promise<[CommandEntry, HandlerContext]> {
+  #route(delivery: Delivery): Found<CommandEntry> {
     const { path } = delivery.origin;
     if (path === "")
       throw malformed("it is a command without its path, which belongs into the property type");
     const found = this.#parts.registry.routes.find(path);
-    if (found === undefined) {
-      throw new ConfluoError("NO_SUCH_ROUTE", `${this.#parts.service} has no route for ${show(path)}.`);
-    }
+    if (found !== undefined) return found;
+    throw new ConfluoError("NO_SUCH_ROUTE", `${this.#parts.service} has no route for ${show(path)}.`);
+  }
+
+  async #prepare(delivery: Delivery, found: Found<CommandEntry>, run: Run): Promise<HandlerContext> {
     const { route: entry, params } = found;
-    const body = await this.#receive(delivery, entry.contract?.input, `The input of ${path}`);
-    return [entry, new HandlerContext(delivery, params, body)];
+    const what = `The input of ${delivery.origin.path}`;
+    const body = await this.#receive(delivery, entry.contract?.input, what);
+    const context = new HandlerContext(delivery, params, body);
+    run.enter(context);
+    return context;
   }
 
   async #receive(delivery: Delivery, schema: AnySchema | undefined, what: string): Promise<unknown> {
     return validated(schema, decodeBody(delivery.message), "INVALID_INPUT", what);
   }
+
+  #handle(entry: Registered<unknown>, context: HandlerContext): Promise<Reply> {
+    const { middleware } = this.#parts.registry;
+    const handler = async (): Promise<Reply> => {
+      const result = await entry.handler(context);
+      return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
+    };
+    return middleware.length === 0 ? handler() : runThrough(middleware, context, handler);
+  }
+}
+
+const noHeaders = Object.freeze({});
+
+function whyUnanswerable(replyTo: unknown, id: string | undefined): string | undefined {
+  if (typeof replyTo !== "string" || replyTo === "")
+    return "it came as a call without reply_to, so nobody can be answered";
+  if (!fitsShortString(replyTo) || (id !== undefined && !fitsShortString(id)))
+    return "its reply_to or correlation_id is not UTF-8, so it cannot be answered";
+  return undefined;
 }
 
 // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
 function accepted({ status }: Reply): void {
   if (status < 400) return;
   throw new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
-}
-
-function refusal(id: string | undefined, refused: ConfluoError): Message {
-  const { status, error } = refusalToWire(refused);
-  return encodeErrorReply(id, status, error);
 }
 
 // Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.

@@ -8,6 +8,7 @@ import {
   type HandlerReply,
   type Headers,
   handlerReplyOf,
+  isReplyStatus,
   type Kind,
   type Query,
   type ReplyOptions,
@@ -103,8 +104,7 @@ const noHeaders: Headers = Object.freeze({});
 
 function makeReply(body: unknown, options: ReplyOptions = {}): HandlerReply {
   const { status = 200, headers = noHeaders } = options;
-  if (!Number.isInteger(status) || status < 200 || status > 599) {
+  if (!isReplyStatus(status))
     throw invalidArgument("The status of a reply", "a whole number from 200 to 599", status);
-  }
   return handlerReplyOf(status, checkHeaders(headers), body);
 }

@@ -1,59 +1,65 @@
-/** Handlers that are running: each within its limit, all of them abandoned when a shutdown waits no longer. */
+/** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
 
-import { isHandlerReply, type Middleware, type Reply } from "./context.ts";
 import { runWithin, timedOut } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
-import { runThrough } from "./middleware.ts";
-import type { Registered } from "./registry.ts";
 
 /** What a run rejects with when its limit passed first. */
 export const overdue: unique symbol = Symbol("overdue");
 /** What a run rejects with when the shutdown stopped waiting for it. */
 export const abandoned: unique symbol = Symbol("abandoned");
 
-const noHeaders = Object.freeze({});
-
-/** The handlers of one service that are running. */
-export class HandlerRuns {
-  readonly #middleware: readonly Middleware[];
-  readonly #active = new Map<HandlerContext, (reason: typeof abandoned) => void>();
+/** One run, as the work inside sees it. */
+export class Run {
+  #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
 
-  constructor(middleware: readonly Middleware[]) {
-    this.#middleware = middleware;
+  /** Whether nobody waits for it any more. */
+  get stopped(): boolean {
+    return this.#stopped !== undefined;
   }
 
+  /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
+  enter(context: HandlerContext): void {
+    this.#context = context;
+    if (this.#stopped !== undefined) context.abort(this.#stopped.reason);
+  }
+
+  /** Fires the context's signal. */
+  stop(reason: unknown): void {
+    this.#stopped = { reason };
+    this.#context?.abort(reason);
+  }
+}
+
+/** What one service is running. */
+export class HandlerRuns {
+  readonly #abandon = new Set<(reason: unknown) => void>();
+  #closed = false;
+
   /**
-   * Runs a handler inside the middleware. Rejects with what it throws, with {@link overdue} or with {@link abandoned};
-   * after the latter two the handler may go on, told by its signal, and nobody listens to it any more.
+   * Runs work, validation and handler alike, within a limit. Rejects with what it throws, with {@link overdue} or with
+   * {@link abandoned}; after the latter two it may go on, told by its signal, and nobody listens to it any more.
    */
-  run(entry: Registered<unknown>, context: HandlerContext, limitMs: number): Promise<Reply> {
-    if (this.#stopped !== undefined) return Promise.reject(abandoned);
-    const handler = async (): Promise<Reply> => {
-      const result = await entry.handler(context);
-      return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
-    };
+  run<Result>(limitMs: number, what: string, work: (run: Run) => Promise<Result>): Promise<Result> {
+    if (this.#closed) return Promise.reject(abandoned);
     return new Promise((resolve, reject) => {
+      const run = new Run();
       const end = (): void => {
         clearTimeout(timer);
-        this.#active.delete(context);
+        this.#abandon.delete(abandon);
       };
-      const timer = setTimeout(() => {
+      const stop = (why: typeof overdue | typeof abandoned, reason: unknown): void => {
         end();
-        reject(overdue);
-        context.abort(timedOut({ ms: limitMs, what: `the handler of ${context.path}` }));
-      }, limitMs);
-      this.#active.set(context, (reason) => {
-        end();
-        reject(reason);
-      });
-      const work = runWithin(limitMs, () =>
-        this.#middleware.length === 0 ? handler() : runThrough(this.#middleware, context, handler),
-      );
-      work.then(
-        (reply) => {
+        reject(why);
+        run.stop(reason);
+      };
+      const abandon = (reason: unknown): void => stop(abandoned, reason);
+      const timer = setTimeout(() => stop(overdue, timedOut({ ms: limitMs, what })), limitMs);
+      this.#abandon.add(abandon);
+      runWithin(limitMs, () => work(run)).then(
+        (result) => {
           end();
-          resolve(reply);
+          resolve(result);
         },
         (error: unknown) => {
           end();
@@ -65,15 +71,12 @@ export class HandlerRuns {
 
   /** Stops waiting for what runs, and fires its signals with the reason. */
   abandon(reason: unknown): void {
-    this.#stopped = { reason };
-    for (const [context, stop] of [...this.#active]) {
-      stop(abandoned);
-      context.abort(reason);
-    }
+    this.#closed = true;
+    for (const abandon of [...this.#abandon]) abandon(reason);
   }
 
   /** Takes work again after {@link abandon}. */
   resume(): void {
-    this.#stopped = undefined;
+    this.#closed = false;
   }
 }

@@ -2,8 +2,8 @@
 
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
-import { onAbort } from "./abort.ts";
-import { waitFor } from "./deadline.ts";
+import { delay, onAbort, untilAborted } from "../waiting/abort.ts";
+import { cancelled, timedOut, waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import type { Registry } from "./registry.ts";
@@ -27,23 +27,27 @@ export interface LifecycleParts {
   readonly requests: () => Requests;
 }
 
-async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = onAbort(signal, () => reject(signal.reason));
-  });
-  try {
-    await Promise.race([work, aborted]);
-  } finally {
-    stop?.();
-    work.catch(() => undefined);
-  }
-}
+const REATTACH_MS = 100;
 
 /** Bounds of a wait. */
 export interface Limits {
   readonly ms: number;
   readonly signal: AbortSignal | undefined;
+}
+
+interface Connecting {
+  /** Settles when everything is attached, or when that failed. */
+  readonly done: Promise<void>;
+  /** Ends the attempt, and later on whoever waits for something on this connection. */
+  readonly stop: AbortController;
+  /** How many wait for it: it is given up with the last. */
+  waiting: number;
+}
+
+interface Stopping {
+  readonly done: Promise<void>;
+  /** Ends the wait for what still runs. */
+  readonly hurry: AbortController;
 }
 
 /** The states of a service and the ways between them. */
@@ -52,8 +56,12 @@ export class Lifecycle {
   #state: ServiceState = "idle";
   #link: Link | undefined;
   #transport: Transport | undefined;
-  #connecting: { readonly done: Promise<void>; readonly stop: AbortController } | undefined;
-  #stopping: Promise<void> | undefined;
+  #connecting: Connecting | undefined;
+  #stopping: Stopping | undefined;
+  // For those whose connect() waits for a shutdown to end: the next shutdown() is meant for them, too.
+  #queued = new AbortController();
+  // While the connection is lost: ends when it is restored.
+  #broken: PromiseWithResolve | undefined;
   // Declarations made after connect(), so that the next connect() can wait for them.
   #declaring: Promise<void> = Promise.resolve();
   #serves = false;
@@ -67,8 +75,11 @@ export class Lifecycle {
     return this.#state;
   }
 
-  /** Connects, or waits for what was registered since. */
-  async connect(transport: Transport, limits: Limits): Promise<void> {
+  /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */
+  async connect(choose: () => Transport, limits: Limits): Promise<void> {
+    const deadline = performance.now() + limits.ms;
+    if (this.#stopping !== undefined) await this.#afterShutdown(this.#stopping, limits);
+    const transport = choose();
     if (this.#transport !== undefined && this.#transport !== transport) {
       throw new ConfluoError(
         "INVALID_ARGUMENT",
@@ -76,33 +87,49 @@ export class Lifecycle {
       );
     }
     this.#connecting ??= this.#start(transport);
-    const { done, stop } = this.#connecting;
-    const wait = waitFor<void>(
-      { ...limits, what: `the connection to ${transport.description}` },
-      (waiter) => {
-        done.then(() => this.#declared()).then(waiter.resolve, waiter.reject);
-      },
-    );
+    const connecting = this.#connecting;
+    const ms = Math.max(1, Math.ceil(deadline - performance.now()));
+    const what = `the connection to ${transport.description}`;
+    const over = new AbortController();
+    const stopListening = onAbort(connecting.stop.signal, () => over.abort(connecting.stop.signal.reason));
+    connecting.waiting += 1;
     try {
-      await wait;
+      await waitFor<void>({ ms, signal: limits.signal, what }, (waiter) => {
+        connecting.done.then(() => this.#declared(over.signal)).then(waiter.resolve, waiter.reject);
+      });
+      connecting.waiting -= 1;
     } catch (error) {
-      // The attempt itself is given up with the wait, so that nothing goes on unseen.
-      if (this.#state !== "connecting") throw error;
-      const { lastFailure } = transport;
-      stop.abort(error);
-      await done.catch(() => undefined);
-      throw isConfluoError(error, "TIMEOUT") && lastFailure !== undefined
-        ? new ConfluoError(lastFailure.code, `${lastFailure.message} Gave up after ${limits.ms} ms.`, {
-            cause: lastFailure,
-          })
-        : error;
+      connecting.waiting -= 1;
+      const why = explained(error, transport, limits.ms);
+      await this.#giveUp(connecting, why);
+      throw why;
+    } finally {
+      stopListening();
+      over.abort();
     }
   }
 
-  #start(transport: Transport): { readonly done: Promise<void>; readonly stop: AbortController } {
+  async #afterShutdown({ done }: Stopping, limits: Limits): Promise<void> {
+    const { signal } = this.#queued;
+    const what = `${this.#parts.service} to shut down before it connects again`;
+    await waitFor<void>({ ...limits, what }, (waiter) => {
+      untilAborted(done, signal).then(waiter.resolve, waiter.reject);
+    });
+    signal.throwIfAborted();
+  }
+
+  // An attempt that nobody waits for any more ends, so that nothing goes on unseen.
+  async #giveUp(connecting: Connecting, why: unknown): Promise<void> {
+    if (connecting.waiting > 0 || this.#connecting !== connecting || this.#state !== "connecting") return;
+    connecting.stop.abort(why);
+    await connecting.done.catch(() => undefined);
+  }
+
+  #start(transport: Transport): Connecting {
     const stop = new AbortController();
     this.#state = "connecting";
     this.#transport = transport;
+    this.#broken = undefined;
     this.#parts.dispatch().resume();
     const done = this.#open(transport, stop.signal).catch((error: unknown) => {
       this.#connecting = undefined;
@@ -111,16 +138,14 @@ export class Lifecycle {
       throw error;
     });
     done.catch(() => undefined);
-    return { done, stop };
+    return { done, stop, waiting: 0 };
   }
 
   async #open(transport: Transport, signal: AbortSignal): Promise<void> {
     const link = await transport.join(this.#member(), signal);
     this.#link = link;
     try {
-      // Bound before it takes anything: an instance that is served is subscribed, too.
-      await untilAborted(this.#attach(link), signal);
-      signal.throwIfAborted();
+      await this.#attached(link, signal);
       this.#state = "running";
     } catch (error) {
       this.#link = undefined;
@@ -130,8 +155,23 @@ export class Lifecycle {
     }
   }
 
+  // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
+  async #attached(link: Link, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      if (this.#broken !== undefined) await untilAborted(this.#broken.promise, signal);
+      try {
+        await untilAborted(this.#attach(link), signal);
+        if (this.#broken === undefined) return;
+      } catch (error) {
+        if (signal.aborted || !isConfluoError(error, "CONNECTION_LOST")) throw error;
+        await delay(REATTACH_MS, signal);
+      }
+    }
+  }
+
   // Does what is not done yet: again is fine.
   async #attach(link: Link): Promise<void> {
+    // Bound before it takes anything: an instance that is served is subscribed, too.
     for (const { key, per } of this.#parts.registry.subscriptions.list()) await link.bind(key, per);
     if (this.#serves) await link.serve();
   }
@@ -146,6 +186,7 @@ export class Lifecycle {
       onReply: (reply) => requests().receive(reply),
       onLost: (reason) => {
         if (this.#state === "running") this.#state = "reconnecting";
+        this.#broken ??= promiseWithResolve();
         logger.debug({ service, error: reason }, `${service} rejects its calls in flight.`);
         requests().rejectAll(
           (called, path) =>
@@ -158,6 +199,8 @@ export class Lifecycle {
       },
       onRestored: () => {
         if (this.#state === "reconnecting") this.#state = "running";
+        this.#broken?.resolve();
+        this.#broken = undefined;
       },
     };
   }
@@ -196,11 +239,15 @@ export class Lifecycle {
     });
   }
 
-  // A declaration that failed is tried again by the next connect(), which says how that went.
-  async #declared(): Promise<void> {
-    await this.#declaring.catch(() => undefined);
+  // A declaration that failed, or that a broken connection undid, is tried again, and connect() says how that went.
+  async #declared(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await untilAborted(
+      this.#declaring.catch(() => undefined),
+      signal,
+    );
     this.#declaring = Promise.resolve();
-    if (this.#link !== undefined && this.#state === "running") await this.#attach(this.#link);
+    if (this.#link !== undefined) await this.#attached(this.#link, signal);
   }
 
   /** The link to send on: waits while connecting. */
@@ -219,39 +266,53 @@ export class Lifecycle {
     return this.#link;
   }
 
-  /** Settles when a shutdown that is under way is over. */
-  get stopping(): Promise<void> | undefined {
-    return this.#stopping;
-  }
-
   /** Resolves when the service is idle again. */
   stopped(): Promise<void> {
     if (this.#state === "idle") return Promise.resolve();
     return new Promise((resolve) => this.#stopped.push(resolve));
   }
 
-  /** Stops taking work, waits for what runs, answers it, leaves. Again is fine. */
-  shutdown(limits: Limits): Promise<void> {
-    if (this.#state === "idle") return Promise.resolve();
-    this.#stopping ??= this.#stop(limits).finally(() => {
+  /** Stops taking work, waits for what runs, answers it, leaves. Again is fine: the shortest wait counts. */
+  async shutdown({ ms, signal }: Limits): Promise<void> {
+    const { service } = this.#parts;
+    this.#queued.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
+    this.#queued = new AbortController();
+    if (this.#state === "idle") return;
+    this.#stopping ??= this.#startStopping();
+    const { done, hurry } = this.#stopping;
+    const what = "what still runs";
+    const timer = setTimeout(() => hurry.abort(timedOut({ ms, what })), ms);
+    const cancel = (): void => hurry.abort(signal && cancelled(what, signal));
+    const stopListening = signal && onAbort(signal, cancel);
+    if (signal?.aborted) cancel();
+    try {
+      await done;
+    } finally {
+      clearTimeout(timer);
+      stopListening?.();
+    }
+  }
+
+  #startStopping(): Stopping {
+    const hurry = new AbortController();
+    const done = this.#stop(hurry.signal).finally(() => {
       this.#stopping = undefined;
       this.#state = "idle";
       for (const resolve of this.#stopped.splice(0)) resolve();
     });
-    return this.#stopping;
+    return { done, hurry };
   }
 
-  async #stop(limits: Limits): Promise<void> {
+  async #stop(hurry: AbortSignal): Promise<void> {
     const { service, logger } = this.#parts;
     const reason = new ConfluoError("SHUTTING_DOWN", `${service} was shut down.`);
-    if (this.#state === "connecting") {
-      this.#connecting?.stop.abort(reason);
-      await this.#connecting?.done.catch(() => undefined);
-    }
+    const connecting = this.#connecting;
+    connecting?.stop.abort(reason);
+    if (this.#state === "connecting") await connecting?.done.catch(() => undefined);
     const link = this.#link;
     if (link === undefined) return;
     this.#state = "draining";
-    await this.#drain(link, limits).catch((error: unknown) => {
+    await untilAborted(this.#drain(link), hurry).catch((error: unknown) => {
       logger.warn(
         { service, error },
         `${service} stopped waiting for what still runs; it goes back to the queue.`,
@@ -273,14 +334,30 @@ export class Lifecycle {
     await link.close();
   }
 
-  #drain(link: Link, limits: Limits): Promise<void> {
-    const work = async (): Promise<void> => {
-      await link.pause();
-      await this.#parts.dispatch().idle();
-      await this.#parts.requests().idle();
-    };
-    return waitFor<void>({ ...limits, what: "what still runs" }, (waiter) => {
-      work().then(waiter.resolve, waiter.reject);
-    });
+  async #drain(link: Link): Promise<void> {
+    await link.pause();
+    await this.#parts.dispatch().idle();
+    await this.#parts.requests().idle();
   }
+}
+
+// A deadline that passed while no broker was reached says why none was.
+function explained(error: unknown, { lastFailure }: Transport, ms: number): unknown {
+  if (!isConfluoError(error, "TIMEOUT") || lastFailure === undefined) return error;
+  return new ConfluoError(lastFailure.code, `${lastFailure.message} Gave up after ${ms} ms.`, {
+    cause: lastFailure,
+  });
+}
+
+interface PromiseWithResolve {
+  readonly promise: Promise<void>;
+  resolve(): void;
+}
+
+function promiseWithResolve(): PromiseWithResolve {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
 }

@@ -1,7 +1,7 @@
 /** Middleware around handlers, first registered outermost. */
 
 import { ConfluoError } from "../errors.ts";
-import type { Context, Middleware, Reply } from "./context.ts";
+import { type Context, isReplyStatus, type Middleware, type Reply } from "./context.ts";
 
 /** Runs a handler inside middleware. A middleware that calls `next` twice gets an error instead of a second run. */
 export function runThrough(
@@ -13,17 +13,18 @@ export function runThrough(
     const current = middleware[at];
     if (current === undefined) return handler();
     let called = false;
-    const reply = await current(context, async () => {
-      if (called) {
-        throw new ConfluoError("INVALID_ARGUMENT", "A middleware called next() twice: a handler runs once.");
-      }
+    const next = (): Promise<Reply> => {
+      const inner = called ? Promise.reject(nextTwice()) : run(at + 1);
       called = true;
-      return run(at + 1);
-    });
+      // A middleware that does not wait for it must not end the process when it rejects.
+      inner.catch(() => undefined);
+      return inner;
+    };
+    const reply = await current(context, next);
     if (!isReply(reply)) {
       throw new ConfluoError(
         "INVALID_ARGUMENT",
-        "A middleware returned no reply: return what next() resolves with, or { status, headers, body }.",
+        "A middleware returned no reply: return what next() resolves with, or { status, headers, body } with a status from 200 to 599.",
       );
     }
     return reply;
@@ -31,6 +32,12 @@ export function runThrough(
   return run(0);
 }
 
+function nextTwice(): ConfluoError {
+  return new ConfluoError("INVALID_ARGUMENT", "A middleware called next() twice: a handler runs once.");
+}
+
 function isReply(value: unknown): value is Reply {
-  return typeof value === "object" && value !== null && Number.isInteger((value as Partial<Reply>).status);
+  if (typeof value !== "object" || value === null) return false;
+  const { status, headers } = value as Partial<Reply>;
+  return isReplyStatus(status) && typeof headers === "object" && headers !== null;
 }

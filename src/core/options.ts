@@ -1,4 +1,6 @@
-/** Options that the verbs share. */
+/** Options that the verbs share, and the check that they are options. */
+
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
 /** Options of everything that waits. */
 export interface Waiting {
@@ -57,4 +59,29 @@ export interface SubscribeOptions {
   readonly timeoutMs?: number;
   /** Who gets a copy: one instance of the service, durably, or every instance that is up. Default: `"service"`. */
   readonly per?: "service" | "instance";
+}
+
+/** Names of options: all of them, or it does not compile. */
+export type Known<Options> = Readonly<Record<keyof Options & string, true>>;
+
+/**
+ * Options that were given, or none. What TypeScript finds at compile time, such as a misspelt name, is found here for
+ * everyone else.
+ *
+ * @throws `INVALID_ARGUMENT` for what is no object, or has a name that is none of the known.
+ */
+export function knownOptions<Options extends object>(
+  of: string,
+  given: Options | undefined,
+  known: Known<Options>,
+): Partial<Options> {
+  if (given === undefined) return {};
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw invalidArgument(`The options of ${of}`, "an object", given);
+  for (const name of Object.keys(given)) {
+    if (Object.hasOwn(known, name)) continue;
+    const names = Object.keys(known).join(", ");
+    throw new ConfluoError("INVALID_ARGUMENT", `${of} has no option ${show(name)}, only ${names}.`);
+  }
+  return given;
 }

@@ -14,12 +14,18 @@ import {
 } from "../protocol/address.ts";
 import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
 import type { Message, Properties } from "../protocol/message.ts";
-import { decodeReply } from "../protocol/reply.ts";
+import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
 import type { Reply } from "./context.ts";
 import { checkMs, checkSignal, remainingMs, timedOut, type Waiter, waitFor } from "./deadline.ts";
 import type { Logger } from "./logger.ts";
-import type { CallOptions, MessageOptions, SendOptions } from "./options.ts";
+import {
+  type CallOptions,
+  type Known,
+  knownOptions,
+  type MessageOptions,
+  type SendOptions,
+} from "./options.ts";
 import { validated } from "./validation.ts";
 
 /** What requests need of their surroundings. */
@@ -50,16 +56,22 @@ export interface EventTarget {
 
 interface PendingCall {
   readonly waiter: Waiter<Reply>;
-  readonly service: string;
+  readonly command: CommandTarget;
   readonly path: string;
 }
 
-/** A message on its way, before it is known to whom. */
+/** A message before it goes out. */
 interface Outgoing {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
+  /** Rejects with `INVALID_INPUT`. Runs the schema, which may take its time or never end. */
+  validate(): Promise<unknown>;
 }
+
+const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
+const callOptions: Known<CallOptions> = messageOptions;
+const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
 
 /** The requesting side of a service. */
 export class Requests {
@@ -72,8 +84,9 @@ export class Requests {
     this.#parts = parts;
   }
 
-  async call(command: CommandTarget, body: unknown, options: CallOptions = {}): Promise<Reply> {
-    const outgoing = await this.#command(command, body, options);
+  async call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
+    const options = knownOptions("call", given, callOptions);
+    const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
     const what = `${command.service} to answer ${path}`;
     const ms = remainingMs(this.#waitMs(options));
@@ -82,22 +95,18 @@ export class Requests {
     const id = this.#parts.newId();
     const start = (waiter: Waiter<Reply>): void => {
       // Registered before it is published: the reply must not come first.
-      this.#pending.set(id, { waiter, service: command.service, path });
+      this.#pending.set(id, { waiter, command, path });
       this.#ask(id, command.service, outgoing, performance.now() + ms).catch(waiter.reject);
     };
     const ended = (): void => {
       this.#pending.delete(id);
       this.#released();
     };
-    try {
-      const reply = await waitFor(limits, start, ended);
-      return await this.#accepted(reply, command, path);
-    } catch (error) {
-      throw await this.#declared(error, command);
-    }
+    return waitFor(limits, start, ended);
   }
 
   async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
+    await outgoing.validate();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
     const leftMs = Math.floor(deadline - performance.now());
@@ -119,60 +128,42 @@ export class Requests {
     });
   }
 
-  // An answer of 400 and above is an error; any other is what the contract says.
-  async #accepted(reply: Reply, { service, contract }: CommandTarget, path: string): Promise<Reply> {
-    const { status, headers, body } = reply;
-    if (status >= 400) {
-      const message = `${service} answered ${path} with status ${status}.`;
-      throw new RemoteError("SERVICE_ERROR", message, { service, path, status, data: body });
-    }
-    if (contract?.output === undefined) return { status, headers, body };
-    return {
-      status,
-      headers,
-      body: await validated(contract.output, body, "INVALID_OUTPUT", `The answer of ${path}`),
-    };
-  }
-
-  // The data of a declared error is transformed by its schema, like an answer.
-  async #declared(error: unknown, { contract, service }: CommandTarget): Promise<unknown> {
-    if (contract?.errors === undefined || !(error instanceof RemoteError)) return error;
-    const { code, message, path, status, data } = error;
-    const parsed = await parseErrorData(contract, code, data);
-    return parsed === data ? error : new RemoteError(code, message, { service, path, status, data: parsed });
-  }
-
-  async send(command: CommandTarget, body: unknown, options: SendOptions = {}): Promise<void> {
-    const outgoing = await this.#command(command, body, options);
+  async send(command: CommandTarget, body: unknown, given?: SendOptions): Promise<void> {
+    const options = knownOptions("send", given, sendOptions);
+    const outgoing = this.#command(command, body, options);
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
     const message: Message = { body: outgoing.body.bytes, properties };
     const { service } = command;
-    return this.#confirmed(options, service, outgoing.path, (link, settled) =>
+    return this.#confirmed(options, service, outgoing, (link, settled) =>
       link.send(service, message, settled),
     );
   }
 
-  async publish({ target, schema }: EventTarget, body: unknown, options: SendOptions = {}): Promise<void> {
+  async publish({ target, schema }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
+    const options = knownOptions("publish", given, sendOptions);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
-    const outgoing = await this.#outgoing(path, query, schema, body, options);
+    const outgoing = this.#outgoing(path, query, schema, body, options);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
-    return this.#confirmed(options, "", path, (link, settled) => link.publish(key, message, settled));
+    return this.#confirmed(options, "", outgoing, (link, settled) => link.publish(key, message, settled));
   }
 
   #confirmed(
     options: SendOptions,
     service: string,
-    path: string,
+    outgoing: Outgoing,
     publish: (link: Link, settled: (rejection?: Rejection) => void) => void,
   ): Promise<void> {
+    const { path } = outgoing;
     const limits = {
       ms: this.#waitMs(options),
       what: `the broker to confirm ${path}${service === "" ? "" : ` for ${service}`}`,
       signal: checkSignal(options.signal),
     };
     const start = async (waiter: Waiter<void>): Promise<void> => {
+      await outgoing.validate();
       const link = await this.#parts.link();
+      if (waiter.over) return; // what its sender gave up on does not go out
       if (!link.connected) throw reconnecting(this.#parts.service);
       publish(link, (rejection) => {
         if (rejection === undefined) waiter.resolve();
@@ -192,28 +183,30 @@ export class Requests {
     );
   }
 
-  #command(command: CommandTarget, body: unknown, options: MessageOptions): Promise<Outgoing> {
+  #command(command: CommandTarget, body: unknown, options: MessageOptions): Outgoing {
     checkName(command.service, "service");
     const { path, query } = parseTarget(command.target);
     checkCommandPath(path);
     return this.#outgoing(path, query, command.contract?.input, body, options);
   }
 
-  async #outgoing(
+  // Encoded at once: the sender may go on to change what it passed.
+  #outgoing(
     path: string,
     queryInPath: string,
     schema: AnySchema | undefined,
     body: unknown,
     options: MessageOptions,
-  ): Promise<Outgoing> {
+  ): Outgoing {
     const query = encodeQuery(queryInPath, options.query);
     const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
     const headers = query === "" ? own : { ...own, [header.query]: query };
-    if (this.#parts.validates) await validated(schema, body, "INVALID_INPUT", `The body for ${path}`);
     const encoded = encodeBody(body);
     const maxBodyBytes = this.#parts.maxBodyBytes();
     if (encoded.bytes.length > maxBodyBytes) throw tooLarge(path, encoded.bytes.length, maxBodyBytes);
-    return { path, headers, body: encoded };
+    const validate = async (): Promise<unknown> =>
+      this.#parts.validates ? validated(schema, body, "INVALID_INPUT", `The body for ${path}`) : undefined;
+    return { path, headers, body: encoded, validate };
   }
 
   #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {
@@ -240,11 +233,12 @@ export class Requests {
       this.#parts.logger.debug({ correlationId }, "A reply came that nobody waits for; it is dropped.");
       return;
     }
-    const { waiter, service, path } = pending;
+    const { waiter } = pending;
     try {
       const reply = decodeReply(message);
-      if (reply.kind === "answer") waiter.resolve(reply);
-      else waiter.reject(errorFromWire(reply.error, { service, path, status: reply.status }));
+      // A schema may take its time: the call goes on waiting, within its limits.
+      if (reply.kind === "answer") accepted(reply, pending).then(waiter.resolve, waiter.reject);
+      else refused(reply, pending).then(waiter.reject, waiter.reject);
     } catch (error) {
       waiter.reject(error);
     }
@@ -252,7 +246,8 @@ export class Requests {
 
   /** Rejects all calls in flight. */
   rejectAll(error: (service: string, path: string) => ConfluoError): void {
-    for (const { waiter, service, path } of [...this.#pending.values()]) waiter.reject(error(service, path));
+    for (const { waiter, command, path } of [...this.#pending.values()])
+      waiter.reject(error(command.service, path));
   }
 
   /** Resolves when no call waits for its reply and no publish for its confirm. */
@@ -271,6 +266,32 @@ export class Requests {
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+// An answer of 400 and above is an error; any other is what the contract says.
+async function accepted({ status, headers, body }: Reply, { command, path }: PendingCall): Promise<Reply> {
+  const { service, contract } = command;
+  if (status >= 400) {
+    const message = `${service} answered ${path} with status ${status}.`;
+    throw new RemoteError("SERVICE_ERROR", message, { service, path, status, data: body });
+  }
+  const output = contract?.output;
+  if (output === undefined) return { status, headers, body };
+  const parsed = await validated(output, body, "INVALID_OUTPUT", `The answer of ${path}`);
+  return { status, headers, body: parsed };
+}
+
+// The data of a declared error is transformed by its schema, like an answer.
+async function refused(
+  { error, status }: ReceivedReply & { readonly kind: "error" },
+  { command, path }: PendingCall,
+): Promise<RemoteError> {
+  const { service, contract } = command;
+  const received = errorFromWire(error, { service, path, status });
+  if (contract?.errors === undefined) return received;
+  const { code, message, data } = received;
+  const parsed = await parseErrorData(contract, code, data);
+  return parsed === data ? received : new RemoteError(code, message, { service, path, status, data: parsed });
 }
 
 function rejected(rejection: Rejection, service: string, path: string): ConfluoError {

@@ -29,6 +29,12 @@ describe("subscriptions", () => {
 });
 
 describe("parameters of an event's path", () => {
+  it("are refused between two #, where nobody could say which segment is meant", () => {
+    const subscriptions = new Subscriptions<string>();
+    expect(() => subscriptions.add("/#/:id/#", "service", "lost")).toThrow(/between two #/);
+    subscriptions.add("/:a/#/b/#/:c", "service", "fine");
+  });
+
   it("are read from before and behind a #", () => {
     expect(eventParams("/order/:id/placed", "/order/7/placed")).toEqual({ id: "7" });
     expect(eventParams("/:a/#/:b", "/x/1/2/3/y")).toEqual({ a: "x", b: "y" });

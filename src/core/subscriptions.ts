@@ -1,6 +1,6 @@
 /** Which subscriptions an event is for. */
 
-import { ConfluoError, show } from "../errors.ts";
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { bindingKey, isParameter, withSlash } from "../protocol/address.ts";
 import { TopicMatcher } from "../protocol/topic-matcher.ts";
 
@@ -26,6 +26,7 @@ export class Subscriptions<Handler> {
 
   /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
   add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
+    checkParameters(pattern);
     const subscription = { pattern: withSlash(pattern), key: bindingKey(pattern), per, handler };
     const id = `${per} ${subscription.key}`;
     if (this.#all.has(id)) {
@@ -56,6 +57,14 @@ export class Subscriptions<Handler> {
   list(): readonly Subscription<Handler>[] {
     return [...this.#all.values()];
   }
+}
+
+// Between two of them, no one could say which segment a parameter is.
+function checkParameters(pattern: string): void {
+  const segments = pattern.split("/");
+  const between = segments.slice(segments.indexOf("#"), segments.lastIndexOf("#"));
+  if (between.some((segment) => segment.startsWith(":")))
+    throw invalidArgument("A pattern", "one without parameters between two #", pattern);
 }
 
 /** Values of a pattern's `:name` segments in a path that matches it; both with a leading slash. */

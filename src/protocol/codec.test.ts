@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checkHeaders, decodeBody, decodeQuery, encodeBody, encodeQuery, userHeaders } from "./codec.ts";
-import type { Properties } from "./message.ts";
+import {
+  checkHeaders,
+  decodeBody,
+  decodeQuery,
+  encodeBody,
+  encodeQuery,
+  header,
+  protocolHeader,
+  userHeaders,
+} from "./codec.ts";
+import type { Properties, WireHeaders } from "./message.ts";
 
 function roundTrip(value: unknown): unknown {
   const { bytes, contentType } = encodeBody(value);
@@ -35,6 +44,12 @@ describe("bodies", () => {
     expect(encodeBody(undefined)).toEqual({ bytes: new Uint8Array(0), contentType: "application/json" });
     expect(roundTrip(undefined)).toBeUndefined();
     expect(roundTrip(new Uint8Array(0))).toEqual(new Uint8Array(0));
+  });
+
+  it("that JSON would silently empty are refused", () => {
+    for (const body of [new Map([[1, 2]]), new Set([1]), Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(() => encodeBody(body)).toThrow(/A body must be a JSON value/);
+    }
   });
 
   it("that JSON cannot carry are refused with the reason", () => {
@@ -114,6 +129,13 @@ describe("headers", () => {
     ]);
     expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
   });
+});
+
+it("the protocol's headers are read from the table alone, not from what a header named __proto__ brought", () => {
+  const table: Record<string, unknown> = { own: "1" };
+  Object.setPrototypeOf(table, { [header.query]: "a=1" });
+  expect(protocolHeader(table as WireHeaders, header.query)).toBeUndefined();
+  expect(protocolHeader(table as WireHeaders, "own")).toBe("1");
 });
 
 describe("queries", () => {

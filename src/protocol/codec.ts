@@ -1,6 +1,6 @@
 /** Bodies, headers and queries: from values to bytes and back. */
 
-import { ConfluoError, invalidArgument, show } from "../errors.ts";
+import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
@@ -57,15 +57,21 @@ const nothing: EncodedBody = { bytes: new Uint8Array(0), contentType: JSON_TYPE 
  */
 export function encodeBody(value: unknown): EncodedBody {
   if (value === undefined) return nothing;
-  if (value instanceof Uint8Array) return { bytes: value, contentType: BYTES_TYPE };
+  // A copy: it is written to the socket later, and the caller may go on to use its own.
+  if (value instanceof Uint8Array) return { bytes: new Uint8Array(value), contentType: BYTES_TYPE };
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
     throw invalidArgument("A binary body", "a Uint8Array", value);
   }
+  // JSON would make {} and null of them, unseen.
+  if (value instanceof Map || value instanceof Set)
+    throw invalidArgument("A body", "a JSON value; make an object or an array of it", value);
+  if (typeof value === "number" && !Number.isFinite(value))
+    throw invalidArgument("A body", "a JSON value, which no such number is", value);
   let json: string | undefined;
   try {
     json = JSON.stringify(value);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split("\n", 1)[0] : show(cause);
+    const reason = describeThrown(cause).message.replace(/\s*\n\s*/g, " ");
     throw new ConfluoError("INVALID_ARGUMENT", `The body cannot be written as JSON: ${reason}.`, { cause });
   }
   if (json === undefined) throw invalidArgument("A body", "a JSON value, a Uint8Array or undefined", value);
@@ -124,7 +130,7 @@ export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFOR
 }
 
 /**
- * Checks application headers that are about to be sent.
+ * Checks application headers that are about to be sent, and copies them.
  *
  * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, or too much of them.
  */
@@ -137,7 +143,7 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): Readonl
     if (name === "" || isReserved(name)) {
       throw invalidArgument(
         "A header's name",
-        "none of CC, BCC, confluo-… and x-…, which are the protocol's",
+        "none of CC, BCC, confluo-… (the protocol's) and x-… (RabbitMQ's); leave the x- of an HTTP header out",
         name,
       );
     }
@@ -151,7 +157,7 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): Readonl
       `The headers take ${bytes} bytes and confluo allows ${HEADER_BYTES}: put what is large into the body.`,
     );
   }
-  return headers;
+  return { ...headers };
 }
 
 /** What a header takes in an AMQP table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
@@ -181,7 +187,9 @@ export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<s
 
 /** One of the protocol's own headers, if it is there as a string. */
 export function protocolHeader(headers: WireHeaders | undefined, name: string): string | undefined {
-  const value = headers?.[name];
+  // Own ones only: a header named `__proto__` may have made others the table's prototype.
+  if (headers === undefined || !Object.hasOwn(headers, name)) return undefined;
+  const value = headers[name];
   return typeof value === "string" ? value : undefined;
 }
 

@@ -36,19 +36,21 @@ export function encodeReply(
 const ERROR_BYTES = 1024 * 1024;
 const MESSAGE_LENGTH = 2_000;
 const CODE_LENGTH = 200;
+const SHORT_MESSAGE_LENGTH = 40;
 
 /**
- * An error as a reply: at most 1 MiB. Data beyond it, or that JSON cannot carry, is left out rather than the answer; a
- * long message is cut.
+ * An error as a reply: at most 1 MiB, less if bodies are limited to less. Data beyond it, or that JSON cannot carry, is
+ * left out rather than the answer; a long message is cut.
  */
 export function encodeErrorReply(
   correlationId: string | undefined,
   status: number,
   error: WireError,
+  maxBytes: number = ERROR_BYTES,
 ): Message {
   const code = clip(error.code, CODE_LENGTH);
   const message = clip(error.message, MESSAGE_LENGTH);
-  const bytes = encodeError({ ...error, code, message });
+  const bytes = encodeError({ ...error, code, message }, Math.min(maxBytes, ERROR_BYTES));
   const headers = { [header.status]: String(status), [header.error]: code };
   return {
     body: bytes,
@@ -87,15 +89,24 @@ function statusOf(text: string | undefined, otherwise: number): number {
   return text !== undefined && /^[1-5]\d\d$/.test(text) ? Number(text) : otherwise;
 }
 
-function encodeError(error: WireError): Uint8Array {
+function encodeError(error: WireError, maxBytes: number): Uint8Array {
+  const { code, message } = error;
   let reason: string;
   try {
     const { bytes } = encodeBody(error);
-    if (bytes.length <= ERROR_BYTES) return bytes;
+    if (bytes.length <= maxBytes) return bytes;
     reason = `${bytes.length} bytes are too many`;
   } catch (cause) {
     reason = clip(describeThrown(cause).message, MESSAGE_LENGTH);
   }
-  return encodeBody({ code: error.code, message: `${error.message} (its data could not be sent: ${reason})` })
-    .bytes;
+  const smaller = [
+    { code, message: `${message} (its data could not be sent: ${reason})` },
+    { code, message },
+    { message: clip(message, SHORT_MESSAGE_LENGTH) },
+  ];
+  for (const part of smaller) {
+    const { bytes } = encodeBody(part);
+    if (bytes.length <= maxBytes) return bytes;
+  }
+  return new Uint8Array(0); // the code is in a header
 }

@@ -1,4 +1,4 @@
-/** A TCP proxy in front of the broker under test, whose connections can be counted and cut. */
+/** A TCP proxy in front of the broker under test, whose connections can be counted, listened to, muted, refused and cut. */
 
 import { createServer, type Server, type Socket, connect as tcp } from "node:net";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
@@ -11,6 +11,12 @@ export class TcpProxy {
   readonly #protocol: "amqp:" | "amqps:";
   /** Connections taken so far. */
   opened = 0;
+  /** Told what clients send, before the broker gets it. */
+  onRequest: ((bytes: Buffer) => void) | undefined;
+  /** The broker takes everything and nothing that it says arrives. */
+  muted = false;
+  /** New connections are closed at once. */
+  refusing = false;
 
   constructor(tls?: TlsOptions) {
     this.#protocol = tls === undefined ? "amqp:" : "amqps:";
@@ -20,6 +26,10 @@ export class TcpProxy {
 
   #take(client: Socket): void {
     this.opened += 1;
+    if (this.refusing) {
+      client.destroy();
+      return;
+    }
     const { hostname, port } = new URL(testBrokerUrl());
     const upstream = tcp(Number(port || 5672), hostname);
     for (const [from, to] of [
@@ -32,8 +42,14 @@ export class TcpProxy {
         this.#sockets.delete(from);
         to.destroy();
       });
-      from.pipe(to);
     }
+    client.on("data", (bytes) => {
+      this.onRequest?.(bytes);
+      upstream.write(bytes);
+    });
+    upstream.on("data", (bytes) => {
+      if (!this.muted) client.write(bytes);
+    });
   }
 
   /** Resolves with the broker's URL through the proxy. */

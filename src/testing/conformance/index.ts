@@ -5,6 +5,7 @@ import { contracts } from "./contracts.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
 import { lifecycle } from "./lifecycle.ts";
+import { mistakes } from "./mistakes.ts";
 import { oneWay } from "./one-way.ts";
 import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
 
@@ -21,5 +22,6 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     contracts,
     "foreign clients": foreign,
     lifecycle,
+    mistakes,
   });
 }

@@ -244,7 +244,85 @@ export const lifecycle: Define = (it) => {
     assert.equal((await service.call("large", "/", million)).body, 1_000_000);
   });
 
-  it("says why no broker was reached by its deadline, and is idle again", async (bench) => {
+  it("ends with the last shutdown of shutdown, connect and shutdown in a row", async (bench) => {
+    const service = await bench.start("undecided", (undecided) => undecided.route("/", () => 1));
+    const first = service.shutdown();
+    const connecting = rejection(service.connect());
+    const second = service.shutdown();
+    assert.ok(isConfluoError(await connecting, "SHUTTING_DOWN"), String(await connecting));
+    await Promise.all([first, second]);
+    assert.equal(service.state, "idle");
+    await service.connect();
+    assert.equal(service.state, "running");
+  });
+
+  it("connects after a shutdown that is under way, within its own limits", async (bench) => {
+    const begun = signalled();
+    const service = await bench.start("slow", (slow) => {
+      slow.subscribe("/e", () => {
+        begun.resolve();
+        return new Promise(() => undefined);
+      });
+      slow.route("/", () => "again");
+    });
+    await service.publish("/e");
+    await begun.promise;
+    const down = service.shutdown({ timeoutMs: 1_000 });
+    const error = await rejection(service.connect(undefined, { timeoutMs: 50 }));
+    assert.ok(isConfluoError(error, "TIMEOUT"), String(error));
+    const cancel = new AbortController();
+    const cancelled = rejection(service.connect(undefined, { signal: cancel.signal }));
+    cancel.abort();
+    assert.ok(isConfluoError(await cancelled, "CANCELLED"));
+    assert.equal(service.state, "draining");
+    await service.connect();
+    await down;
+    assert.equal((await service.call("slow", "/")).body, "again");
+  });
+
+  it("waits as long as the shortest of its shutdowns, or until a signal fires", async (bench) => {
+    for (const hurry of [
+      (service: Service) => service.shutdown({ timeoutMs: 50 }),
+      (service: Service) => service.shutdown({ signal: AbortSignal.timeout(50) }),
+      (service: Service) => service.shutdown({ signal: AbortSignal.abort() }),
+    ]) {
+      const begun = signalled();
+      const service = await bench.start("stuck", (stuck) => {
+        stuck.route("/", () => {
+          begun.resolve();
+          return new Promise(() => undefined);
+        });
+      });
+      const asked = rejection(service.call("stuck", "/"));
+      await begun.promise;
+      const began = performance.now();
+      const patient = service.shutdown({ timeoutMs: 60_000 });
+      await hurry(service);
+      await patient;
+      assert.ok(performance.now() - began < 10_000);
+      assert.ok(isConfluoError(await asked, "SHUTTING_DOWN"), String(await asked));
+    }
+  });
+
+  it("stays with its broker, and says when it is asked to connect elsewhere", async (bench) => {
+    const addresses = ["amqp://127.0.0.1:1", "amqp://127.0.0.1:2"];
+    const service = bench.create("listed");
+    const both = [
+      service.connect(addresses, { timeoutMs: 200 }),
+      service.connect([...addresses].reverse(), { timeoutMs: 400 }),
+    ];
+    const [first, second] = await Promise.all(both.map((attempt) => rejection(attempt)));
+    for (const error of [first, second])
+      assert.ok(isConfluoError(error, "BROKER_UNREACHABLE"), String(error));
+    const connected = await bench.start("connected");
+    await connected.connect(bench.broker);
+    for (const elsewhere of ["memory:", addresses]) {
+      const error = await rejection(connected.connect(elsewhere));
+      assert.ok(isConfluoError(error, "INVALID_ARGUMENT"), String(error));
+    }
+  });
+
+  it("says why no broker by its deadline, and is idle again", async (bench) => {
     const service = bench.create("patient", { broker: "amqp://127.0.0.1:1" });
     const error = await rejection(service.connect(undefined, { timeoutMs: 300 }));
     assert.ok(

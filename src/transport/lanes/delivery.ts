@@ -1,6 +1,6 @@
 /** One delivery of a lane, settled once. */
 
-import { header } from "../../protocol/codec.ts";
+import { header, protocolHeader } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
 import { republished } from "../../protocol/republish.ts";
@@ -100,14 +100,14 @@ export class LaneDelivery implements Delivery {
   #letter({ error, subscription }: Failure, queue: string): Message {
     const { name, code, message, stack } = storyOf(error);
     const now = new Date().toISOString();
-    const first = this.message.properties.headers?.[header.firstFailedAt];
+    const first = protocolHeader(this.message.properties.headers, header.firstFailedAt);
     return republished(this.message, this.origin, {
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
       [header.error]: code,
       [header.errorName]: name,
       [header.errorMessage]: message,
       [header.errorStack]: stack,
-      [header.firstFailedAt]: typeof first === "string" ? first : now,
+      [header.firstFailedAt]: first ?? now,
       [header.failedAt]: now,
       [header.queue]: queue,
       [header.instance]: this.#link.instance,

@@ -2,6 +2,7 @@
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
+import { delay, untilAborted } from "../../waiting/abort.ts";
 import type { Link, Member, Transport } from "../transport.ts";
 import type { Wire } from "../wire.ts";
 import { declare, type LinkHost, WireLink } from "./link.ts";
@@ -92,6 +93,7 @@ export class Hub implements Transport {
   }
 
   async #open(stop: AbortSignal): Promise<Wire> {
+    this.#lastFailure = undefined;
     for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
       try {
         const wire = await this.#attempt(stop);
@@ -178,33 +180,4 @@ export class Hub implements Transport {
 // What may be over at the next attempt.
 function isPassing(error: unknown): error is ConfluoError {
   return isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST");
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (stop !== undefined) signal.removeEventListener("abort", stop);
-    promise.catch(() => undefined);
-  }
-}
-
-function delay(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      if (signal.aborted) reject(signal.reason);
-      else resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }

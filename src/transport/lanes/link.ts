@@ -7,6 +7,7 @@ import {
   type QueuePlan,
   REPLIES_ARGUMENTS,
 } from "../../protocol/topology.ts";
+import { withinMs } from "../../waiting/abort.ts";
 import type { Lane, Link, Member, Settled } from "../transport.ts";
 import type { Consumer, Wire, WireDelivery } from "../wire.ts";
 import { type DeliverySurroundings, LaneDelivery } from "./delivery.ts";
@@ -24,7 +25,7 @@ export interface LinkHost {
 
 type Place = "calls" | "inbox" | "instance" | "replies";
 
-const CLOSE_MS = 1_000;
+const CLOSE_MS = 400;
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
@@ -46,6 +47,7 @@ export class WireLink implements Link {
   #declaredOn: Wire | undefined;
   readonly #bound = new Set<string>();
   #instanceQueue = "";
+  #replyQueue = "";
   readonly #consumers = new Map<Place, Consumer>();
   readonly #reattaching = new Map<Place, NodeJS.Timeout>();
   #work: Promise<void> = Promise.resolve();
@@ -118,7 +120,8 @@ export class WireLink implements Link {
   async pause(): Promise<void> {
     if (this.#state !== "taking") return;
     this.#state = "paused";
-    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    // Not that of the replies: what runs may still call.
+    for (const place of ["calls", "inbox", "instance"] as const) clearTimeout(this.#reattaching.get(place));
     await this.#work.catch(() => undefined);
     const taking = (["calls", "inbox", "instance"] as const).map((place) =>
       this.#consumers.get(place)?.cancel(),
@@ -132,7 +135,9 @@ export class WireLink implements Link {
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     // A broker that does not answer must not hold a shutdown.
     const consumers = [...this.#consumers.values()].map((consumer) => consumer.close());
-    await withinMs(CLOSE_MS, Promise.allSettled([this.#work, ...consumers]));
+    await withinMs(CLOSE_MS, Promise.allSettled([this.#work, ...consumers]), () => undefined).catch(
+      () => undefined,
+    );
     this.#consumers.clear();
     await this.#host.leave(this);
   }
@@ -153,6 +158,7 @@ export class WireLink implements Link {
     this.#declaredOn = undefined;
     this.#bound.clear();
     this.#instanceQueue = "";
+    this.#replyQueue = "";
     this.#replyTo = "";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
@@ -187,7 +193,7 @@ export class WireLink implements Link {
   }
 
   async #attachInstance(wire: Wire): Promise<void> {
-    if (!this.#consumers.has("instance")) {
+    if (this.#instanceQueue === "") {
       const spec = { name: "", exclusive: true, arguments: INSTANCE_EVENTS_ARGUMENTS } as const;
       this.#instanceQueue = await wire.declareQueue(spec);
     }
@@ -207,9 +213,12 @@ export class WireLink implements Link {
 
   async #attachReplies(wire: Wire): Promise<void> {
     if (this.#consumers.has("replies")) return;
-    const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
-    await this.#consume(wire, "replies", queue, "no-ack");
-    this.#replyTo = queue;
+    if (this.#replyQueue === "") {
+      const spec = { name: "", exclusive: true, arguments: REPLIES_ARGUMENTS } as const;
+      this.#replyQueue = await wire.declareQueue(spec);
+    }
+    await this.#consume(wire, "replies", this.#replyQueue, "no-ack");
+    this.#replyTo = this.#replyQueue;
   }
 
   async #consume(wire: Wire, place: Place, queue: string, prefetch: number | "no-ack"): Promise<void> {
@@ -225,6 +234,12 @@ export class WireLink implements Link {
       onCancelled: (reason) => {
         if (this.#consumers.get(place) !== consumer) return;
         this.#consumers.delete(place);
+        // Those of this instance alone are gone with their consumer, or as good as gone.
+        if (place === "instance") this.#instanceQueue = "";
+        if (place === "replies") {
+          this.#replyQueue = "";
+          this.#replyTo = "";
+        }
         this.#host.warn(
           { queue, error: reason },
           `The consumer of ${queue} was cancelled; attaching it again.`,
@@ -294,15 +309,6 @@ export class WireLink implements Link {
     if (wire === undefined) setImmediate(settled, "lost");
     else wire.publish(route, message, settled);
   }
-}
-
-async function withinMs(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const bound = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, bound]);
-  clearTimeout(timer);
 }
 
 /** Declares a queue and binds it. */

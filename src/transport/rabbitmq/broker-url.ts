@@ -8,6 +8,8 @@ export interface BrokerUrl {
   readonly href: string;
   /** Without credentials: for people. */
   readonly shown: string;
+  readonly user: string;
+  readonly password: string;
 }
 
 const HEARTBEAT_SECONDS = 10;
@@ -18,21 +20,51 @@ const HEARTBEAT_SECONDS = 10;
  * @throws `INVALID_ARGUMENT` without repeating the URL, since it may hold a password.
  */
 export function parseBrokerUrl(text: string): BrokerUrl {
+  if (!/^\w+:\/\//.test(text)) {
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `A broker address must be a URL: amqp:// or amqps:// ${EXAMPLE}`,
+    );
+  }
   let url: URL;
   try {
     url = new URL(text);
   } catch {
+    throw new ConfluoError("INVALID_ARGUMENT", `A broker address is no valid URL ${EXAMPLE}`);
+  }
+  const { protocol, hostname, host, port, pathname } = url;
+  if (protocol !== "amqp:" && protocol !== "amqps:") {
+    throw invalidArgument("The protocol of a broker address", "amqp:, amqps: or memory:", protocol);
+  }
+  if (hostname === "") throw invalidArgument("A broker address", "a URL that names a host", `${protocol}//`);
+  if (!url.searchParams.has("heartbeat")) url.searchParams.set("heartbeat", String(HEARTBEAT_SECONDS));
+  const isAnonymous = url.username === "" && url.password === "";
+  const user = isAnonymous ? DEFAULT_USER : decoded(url.username);
+  const password = isAnonymous ? DEFAULT_USER : decoded(url.password);
+  decoded(pathname);
+  const place = port === "" ? `${host}:${protocol === "amqps:" ? 5671 : 5672}` : host;
+  return {
+    href: url.href,
+    shown: `${protocol}//${place}${pathname === "/" ? "" : pathname}`,
+    user,
+    password,
+  };
+}
+
+const EXAMPLE =
+  "such as amqp://user:password@host:5672/vhost, with characters like @ : / # in a user or password percent-encoded; " +
+  '"memory:" is the embedded broker.';
+
+// RabbitMQ's own default, for connections from its own host.
+const DEFAULT_USER = "guest";
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      "A broker address must be a URL such as amqp://user:password@host:5672/vhost; " +
-        "characters like @ : / # in a user or password must be percent-encoded.",
+      "The user, password or vhost of a broker address is not percent-encoded UTF-8: write % as %25.",
     );
   }
-  if (url.protocol !== "amqp:" && url.protocol !== "amqps:") {
-    throw invalidArgument("The protocol of a broker address", "amqp:, amqps: or memory:", url.protocol);
-  }
-  if (url.hostname === "")
-    throw invalidArgument("A broker address", "a URL that names a host", `${url.protocol}//`);
-  if (!url.searchParams.has("heartbeat")) url.searchParams.set("heartbeat", String(HEARTBEAT_SECONDS));
-  return { href: url.href, shown: `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}` };
 }

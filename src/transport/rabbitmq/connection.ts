@@ -1,7 +1,10 @@
 /** One AMQP connection: opened within a time limit, with Nagle off and its writes gathered once per event-loop turn. */
 
 import type { Duplex } from "node:stream";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { type Channel, type ChannelModel, type ConfirmChannel, connect, credentials } from "amqplib";
+import { ConfluoError, show } from "../../errors.ts";
+import { untilAborted, withinMs } from "../../waiting/abort.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
 import type { TlsOptions } from "./tls-options.ts";
@@ -16,22 +19,29 @@ export interface ConnectionOptions {
   readonly signal: AbortSignal;
 }
 
-const CLOSE_MS = 2_000;
+const ANSWER_MS = 10_000;
+const CLOSE_MS = 1_200;
 
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { url, tls, name, timeoutMs, signal } = options;
   const { authentication, ...tlsOptions } = tls ?? {};
+  if (Object.keys(tlsOptions).length > 0) checkTls(tlsOptions);
   const attempt = connect(url.href, {
     ...(tlsOptions as object),
-    ...(authentication === "certificate" ? { credentials: credentials.external() } : {}),
+    // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
+    credentials:
+      authentication === "certificate" ? credentials.external() : credentials.plain(url.user, url.password),
     noDelay: true,
     keepAlive: true,
     timeout: timeoutMs,
     clientProperties: { connection_name: name },
   });
   try {
-    const model = await withDeadline(attempt, timeoutMs, signal);
+    const model = await untilAborted(
+      withinMs(timeoutMs, attempt, () => new Error(`no answer within ${timeoutMs} ms`)),
+      signal,
+    );
     return new Connection(model);
   } catch (error) {
     // It may still open after nobody waits for it.
@@ -42,22 +52,17 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
 
 function ignore(): void {}
 
-async function withDeadline<T>(promise: Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let end: (() => void) | undefined;
+// What OpenSSL cannot read now, it cannot read at any later attempt either.
+function checkTls(options: Omit<TlsOptions, "authentication">): void {
   try {
-    return await new Promise<T>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-      const abort = (): void => reject(signal.reason);
-      signal.addEventListener("abort", abort, { once: true });
-      end = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", abort);
-      };
-      promise.then(resolve, reject);
-    });
-  } finally {
-    end?.();
+    createSecureContext(options as SecureContextOptions);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : show(cause);
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `The option tls of Broker cannot be used: ${reason}. ca, cert and key are PEM texts, not file names.`,
+      { cause },
+    );
   }
 }
 
@@ -93,19 +98,26 @@ export class Connection {
   }
 
   async channel(): Promise<Channel> {
-    return quiet(await this.#model.createChannel());
+    return quiet(await this.answered("open a channel", this.#model.createChannel()));
   }
 
   async confirmChannel(): Promise<ConfirmChannel> {
-    return quiet(await this.#model.createConfirmChannel());
+    return quiet(await this.answered("open a channel", this.#model.createConfirmChannel()));
   }
 
-  /** Gives the connection up without a farewell. */
-  abandon(reason: Error): void {
-    this.#stream?.destroy(reason);
+  /**
+   * The broker's answer to a request. One that takes a connection and then says nothing is as good as gone: then the
+   * connection is given up for it, without a farewell.
+   */
+  answered<Value>(what: string, request: Promise<Value>): Promise<Value> {
+    return withinMs(ANSWER_MS, request, () => {
+      const silent = new Error(`the broker did not ${what} within ${ANSWER_MS} ms`);
+      this.#stream?.destroy(silent);
+      return silent;
+    });
   }
 
-  /** What was written before goes out first. A broker that does not answer is left after two seconds. */
+  /** What was written before goes out first. A broker that does not answer is left after a moment. */
   async close(): Promise<void> {
     if (this.#closing) return void (await this.lost);
     this.#closing = true;

@@ -25,7 +25,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
         if (connection.open) onCancelled(operationFailure(cause, what));
       });
     };
-    if (prefetch !== "no-ack") await channel.prefetch(prefetch);
+    if (prefetch !== "no-ack") await connection.answered(what, channel.prefetch(prefetch));
     const deliver = (message: ConsumeMessage | null): void => {
       if (message !== null) {
         onDelivery(new ChannelDelivery(channel, message, prefetch === "no-ack"));
@@ -34,7 +34,8 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
       cancelled(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
       channel.close().catch(() => undefined);
     };
-    const { consumerTag } = await channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
+    const consuming = channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
+    const { consumerTag } = await connection.answered(what, consuming);
     consumer.tag = consumerTag;
     channel.on("close", () => cancelled(failure ?? new Error("the channel was closed")));
     return consumer;

@@ -1,6 +1,6 @@
 /** amqplib's and the broker's failures in confluo's words. */
 
-import { ConfluoError } from "../../errors.ts";
+import { ConfluoError, isConfluoError } from "../../errors.ts";
 
 interface AmqpError {
   readonly code?: unknown;
@@ -9,6 +9,7 @@ interface AmqpError {
 
 /** The error for a failed connection attempt. Never repeats a URL, which may hold a password. */
 export function connectFailure(cause: unknown, address: string): ConfluoError {
+  if (isConfluoError(cause)) return cause;
   const { code, message } = asAmqpError(cause);
   // amqplib keeps the broker's words to itself when it refuses to open the vhost.
   if (message.includes("Expected ConnectionOpenOk; got <ConnectionClose")) {
@@ -25,6 +26,13 @@ export function connectFailure(cause: unknown, address: string): ConfluoError {
       { cause },
     );
   }
+  if (typeof code === "string" && /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST/.test(code)) {
+    return new ConfluoError(
+      "BROKER_UNREACHABLE",
+      `What answers at ${address} does not speak TLS: use amqp://, or the port for TLS, which is 5671 by default.`,
+      { cause },
+    );
+  }
   if (typeof code === "string" && /CERT|SIGN|ALTNAME|^ERR_(?:TLS|SSL)_/.test(code)) {
     return new ConfluoError(
       "ACCESS_REFUSED",
@@ -34,7 +42,7 @@ export function connectFailure(cause: unknown, address: string): ConfluoError {
   }
   return new ConfluoError(
     "BROKER_UNREACHABLE",
-    `No broker answers at ${address} (${typeof code === "string" ? code : reasonOf(message)}).`,
+    `No broker answers at ${address} (${typeof code === "string" ? code : reasonOf(message)}): is RabbitMQ running there?`,
     { cause },
   );
 }
@@ -48,7 +56,7 @@ export function operationFailure(cause: unknown, what: string): ConfluoError {
       return new ConfluoError("TOPOLOGY_CONFLICT", conflictMessage(what, reason), { cause });
     case 403:
     case 405:
-      return new ConfluoError("ACCESS_REFUSED", `The broker refused ${what}: ${reason}.`, { cause });
+      return new ConfluoError("ACCESS_REFUSED", `The broker refused to ${what}: ${reason}.`, { cause });
     case 404:
       return new ConfluoError("UNAVAILABLE", `The broker could not ${what}: ${reason}.`, { cause });
     default:

@@ -20,7 +20,7 @@ export class Publisher {
   #channel: ConfirmChannel | undefined;
   /** What waits for the channel to open. */
   #queue: Waiting[] = [];
-  readonly #returned = new Set<string>();
+  readonly #returned = new Map<string, number>();
   #maxBytes: number;
 
   constructor(connection: Connection, maxBytes: number) {
@@ -31,7 +31,10 @@ export class Publisher {
   async open(): Promise<void> {
     const channel = await this.#connection.confirmChannel();
     let closedBecause: Closed;
-    channel.on("return", (returned: AmqpMessage) => this.#returned.add(identity(returned.properties)));
+    channel.on("return", ({ fields, properties }: AmqpMessage) => {
+      const id = identity(fields.routingKey, properties);
+      this.#returned.set(id, (this.#returned.get(id) ?? 0) + 1);
+    });
     channel.on("error", (error: unknown) => {
       const limit = sizeLimitIn(error);
       closedBecause = limit === undefined ? "refused" : { tooLargeOver: limit };
@@ -74,8 +77,7 @@ export class Publisher {
         message.properties as object,
         (error: unknown) => {
           if (error === null || error === undefined) {
-            const returned = this.#returned.size > 0 && this.#returned.delete(identity(message.properties));
-            settled(returned ? "returned" : undefined);
+            settled(this.#takeReturn(route, message) ? "returned" : undefined);
           } else if (isNack(error)) settled("refused");
           else this.#onChannelClosed(closedBecause(), waiting);
         },
@@ -84,6 +86,15 @@ export class Publisher {
       // The channel closed in this very turn, or a value cannot be encoded; the former will be told by its 'close'.
       setImmediate(settled, this.#connection.open ? "refused" : "lost");
     }
+  }
+
+  #takeReturn({ key }: Route, { properties }: Message): boolean {
+    if (this.#returned.size === 0) return false;
+    const id = identity(key, properties);
+    const returns = this.#returned.get(id) ?? 0;
+    if (returns > 1) this.#returned.set(id, returns - 1);
+    else this.#returned.delete(id);
+    return returns > 0;
   }
 
   // One message closed the channel for all: those that were not at fault are sent again.
@@ -102,9 +113,13 @@ export class Publisher {
   }
 }
 
-// A return is matched to its confirm by the message's identity: every mandatory message has one.
-function identity(properties: { readonly messageId?: unknown; readonly correlationId?: unknown }): string {
-  return String(properties.messageId ?? properties.correlationId ?? "");
+// A return is matched to its confirm by the message's identity and where it went: every mandatory message has one, though
+// two may have the same.
+function identity(
+  key: string,
+  properties: { readonly messageId?: unknown; readonly correlationId?: unknown },
+): string {
+  return `${key} ${properties.messageId ?? properties.correlationId ?? ""}`;
 }
 
 function isNack(error: unknown): boolean {

@@ -1,7 +1,7 @@
 /** {@link Wire} over RabbitMQ: one connection to publish, one to consume and declare. */
 
 import type { Channel } from "amqplib";
-import { ConfluoError } from "../../errors.ts";
+import { ConfluoError, isConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
 import type {
   ConsumeOptions,
@@ -30,7 +30,6 @@ export interface RabbitOptions {
 }
 
 const CONNECT_MS = 5_000;
-const ANSWER_MS = 10_000;
 
 /**
  * Connects to the first address that answers.
@@ -43,7 +42,7 @@ export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal
     try {
       return await openAt(url, options, signal);
     } catch (error) {
-      if (!(error instanceof ConfluoError)) throw error;
+      if (!isConfluoError(error) || isConfluoError(error, "INVALID_ARGUMENT")) throw error;
       failures.push(error);
     }
     signal.throwIfAborted();
@@ -82,6 +81,7 @@ class RabbitWire implements Wire {
   readonly #direct: Publisher;
   readonly #exchanges: Publisher;
   #replies: Channel | undefined;
+  readonly #unposted: (readonly [queue: string, message: Message])[] = [];
   #control: Promise<Channel> | undefined;
   #declaring: Promise<unknown> = Promise.resolve();
 
@@ -116,6 +116,7 @@ class RabbitWire implements Wire {
       if (this.#publishing.open) this.#openReplies().catch(() => undefined);
     });
     this.#replies = channel;
+    for (const [queue, message] of this.#unposted.splice(0)) this.post(queue, message);
   }
 
   declareExchange({ name, type, arguments: args }: ExchangeSpec): Promise<void> {
@@ -161,10 +162,17 @@ class RabbitWire implements Wire {
   }
 
   post(queue: string, message: Message): void {
+    if (this.#replies === undefined) {
+      // Opened anew at the moment, unless the connection is gone: then nobody waits for this any more.
+      if (this.#publishing.open) this.#unposted.push([queue, message]);
+      return;
+    }
     try {
-      this.#replies?.publish("", queue, asBuffer(message.body), message.properties as object);
+      this.#replies.publish("", queue, asBuffer(message.body), message.properties as object);
     } catch {
-      // The channel closed in this very turn: whoever waits has lost its connection, or will time out.
+      // The channel closed in this very turn.
+      this.#replies = undefined;
+      this.post(queue, message);
     }
   }
 
@@ -181,7 +189,7 @@ class RabbitWire implements Wire {
     const run = async (): Promise<T> => {
       try {
         this.#control ??= this.#openControl();
-        return await this.#answered(what, this.#control.then(act));
+        return await this.#consuming.answered(what, this.#control.then(act));
       } catch (error) {
         this.#control = undefined;
         throw operationFailure(error, what);
@@ -190,23 +198,6 @@ class RabbitWire implements Wire {
     const result = this.#declaring.then(run);
     this.#declaring = result.catch(() => undefined);
     return result;
-  }
-
-  // A broker that takes a connection and then says nothing is as good as gone: the wire is given up for it.
-  async #answered<T>(what: string, work: Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const silence = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        reject(new Error(`no answer within ${ANSWER_MS} ms`));
-        this.#consuming.abandon(new Error(`the broker did not ${what} within ${ANSWER_MS} ms`));
-      }, ANSWER_MS);
-    });
-    try {
-      return await Promise.race([work, silence]);
-    } finally {
-      clearTimeout(timer);
-      work.catch(() => undefined);
-    }
   }
 
   async #openControl(): Promise<Channel> {

@@ -1,0 +1,135 @@
+/** Options of a service and of what is registered with it, and their defaults. */
+
+import { type BrokerAddress, checkBrokerAddress } from "./broker.ts";
+import { checkMs, checkSignal } from "./core/deadline.ts";
+import type { Logger } from "./core/logger.ts";
+import {
+  type Known,
+  knownOptions,
+  type RouteOptions,
+  type SubscribeOptions,
+  type Waiting,
+} from "./core/options.ts";
+import { invalidArgument } from "./errors.ts";
+
+/** Options of a {@link Service}. */
+export interface ServiceOptions {
+  /** Default: what `connect` is given, else `CONFLUO_BROKER`, else the embedded broker. */
+  readonly broker?: BrokerAddress;
+  /** Default for everything that waits, in milliseconds. Default: 20,000. */
+  readonly timeoutMs?: number;
+  /** How many messages this instance handles at a time. */
+  readonly concurrency?: {
+    /** Calls. Default: 128. */
+    readonly calls?: number;
+    /** One-way commands and events. Default: 128. */
+    readonly inbox?: number;
+  };
+  /**
+   * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
+   * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side. What a handler gets and
+   * answers is checked in either case. Default: `"both"`.
+   */
+  readonly validate?: "both" | "receiver";
+  /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */
+  readonly logger?: Logger;
+}
+
+/** Options of `shutdown`. */
+export interface ShutdownOptions {
+  /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 8,000. */
+  readonly timeoutMs?: number;
+  /** Ends that wait when it fires; the shutdown goes on. */
+  readonly signal?: AbortSignal;
+}
+
+const serviceOptions: Known<ServiceOptions> = {
+  broker: true,
+  timeoutMs: true,
+  concurrency: true,
+  validate: true,
+  logger: true,
+};
+const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = { calls: true, inbox: true };
+const waitingOptions: Known<Waiting> & Known<ShutdownOptions> = { timeoutMs: true, signal: true };
+const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true };
+const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, per: true };
+
+const TIMEOUT_MS = 20_000;
+/** How long a shutdown waits for what runs: with what follows, less than the 10 s after which Docker kills. */
+export const DRAIN_MS = 8_000;
+const HANDLER_MS = 600_000;
+const CONCURRENCY = 128;
+// Quorum queues take no more.
+const MOST_CONCURRENCY = 2_000;
+
+/** Options of a service, checked, with their defaults. */
+export interface ServiceSettings {
+  readonly broker: BrokerAddress | undefined;
+  readonly timeoutMs: number;
+  readonly prefetch: { readonly calls: number; readonly inbox: number };
+  readonly validates: boolean;
+  readonly logger: Logger | undefined;
+}
+
+/** @throws `INVALID_ARGUMENT`. */
+export function serviceSettings(given: ServiceOptions | undefined): ServiceSettings {
+  const options = knownOptions("Service", given, serviceOptions);
+  const { broker, timeoutMs = TIMEOUT_MS, validate = "both", logger } = options;
+  const { calls, inbox } = knownOptions("concurrency", options.concurrency, concurrencyOptions);
+  if (validate !== "both" && validate !== "receiver")
+    throw invalidArgument("validate", '"both" or "receiver"', validate);
+  return {
+    broker: checkBrokerAddress(broker),
+    timeoutMs: checkMs("timeoutMs", timeoutMs),
+    prefetch: { calls: checkConcurrency("calls", calls), inbox: checkConcurrency("inbox", inbox) },
+    validates: validate === "both",
+    logger,
+  };
+}
+
+function checkConcurrency(lane: string, limit: number = CONCURRENCY): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MOST_CONCURRENCY) return limit;
+  throw invalidArgument(`concurrency.${lane}`, `a whole number from 1 to ${MOST_CONCURRENCY}`, limit);
+}
+
+/** What is registered together with its options, checked. */
+export interface Registration {
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMs: number;
+}
+
+/** @throws `INVALID_ARGUMENT`. */
+export function routeSettings(handler: unknown, given: RouteOptions | undefined): Registration {
+  return registration(handler, knownOptions("route", given, routeOptions));
+}
+
+/** @throws `INVALID_ARGUMENT`. */
+export function subscribeSettings(
+  handler: unknown,
+  given: SubscribeOptions | undefined,
+): Registration & { readonly per: "service" | "instance" } {
+  const options = knownOptions("subscribe", given, subscribeOptions);
+  const { per = "service" } = options;
+  if (per !== "service" && per !== "instance") throw invalidArgument("per", '"service" or "instance"', per);
+  return { ...registration(handler, options), per };
+}
+
+function registration(handler: unknown, { signal, timeoutMs = HANDLER_MS }: RouteOptions): Registration {
+  if (typeof handler !== "function") throw invalidArgument("A handler", "a function", handler);
+  return { signal: checkSignal(signal), timeoutMs: checkMs("timeoutMs", timeoutMs) };
+}
+
+/**
+ * Bounds of `connect`, `shutdown` and `run`.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
+export function waitSettings(
+  of: string,
+  given: Waiting | undefined,
+  defaultMs: number,
+): { readonly ms: number; readonly signal: AbortSignal | undefined } {
+  const { timeoutMs = defaultMs, signal } = knownOptions(of, given, waitingOptions);
+  return { ms: checkMs("timeoutMs", timeoutMs), signal: checkSignal(signal) };
+}

@@ -1,0 +1,87 @@
+/** Waits that a signal ends. */
+
+interface Waiting {
+  readonly callbacks: Set<() => void>;
+  readonly listener: () => void;
+}
+
+// For each signal that anyone here waits on, one listener. Entries go with their last callback.
+const waitingOn = new WeakMap<AbortSignal, Waiting>();
+
+/**
+ * Calls back once when the signal fires. However many wait on a signal, it gets one listener: a program may pass one to
+ * a thousand calls, and Node warns from the eleventh on.
+ *
+ * @returns a function that ends this; calling it again does nothing.
+ */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  let waiting = waitingOn.get(signal);
+  if (waiting === undefined) {
+    const callbacks = new Set<() => void>();
+    const listener = (): void => {
+      waitingOn.delete(signal);
+      for (const each of callbacks) each();
+    };
+    waiting = { callbacks, listener };
+    waitingOn.set(signal, waiting);
+    signal.addEventListener("abort", listener, { once: true });
+  }
+  const { callbacks, listener } = waiting;
+  const own = (): void => callback();
+  callbacks.add(own);
+  return () => {
+    if (!callbacks.delete(own) || callbacks.size > 0 || waitingOn.get(signal)?.callbacks !== callbacks)
+      return;
+    waitingOn.delete(signal);
+    signal.removeEventListener("abort", listener);
+  };
+}
+
+/**
+ * A promise's outcome, or the signal's reason if that fires first, also before. The promise may then still reject: nobody
+ * hears of it.
+ */
+export async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  work.catch(() => undefined);
+  signal.throwIfAborted();
+  let stopListening: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stopListening = onAbort(signal, () => reject(signal.reason));
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    stopListening?.();
+  }
+}
+
+/** Resolves after a time; rejects with the signal's reason if that fires first. */
+export async function delay(ms: number, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const elapsed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  try {
+    await untilAborted(elapsed, signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A promise's outcome, or a rejection with the error made for it if that takes longer. */
+export async function withinMs<Value>(
+  ms: number,
+  work: Promise<Value>,
+  overdue: () => unknown,
+): Promise<Value> {
+  work.catch(() => undefined);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(overdue()), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
