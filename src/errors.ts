@@ -77,6 +77,12 @@ export interface ServiceErrorOptions extends ErrorDetails {
   readonly code?: string;
 }
 
+/** A compile error for a code of confluo's own, in the code's place. */
+export type OwnCode<Code extends string> =
+  Code extends Exclude<ErrorCode, "SERVICE_ERROR">
+    ? `${Code} is a code of confluo's own: choose another`
+    : unknown;
+
 /**
  * Thrown by a handler, it reaches the caller as it is: message, status, code and data.
  *
@@ -84,7 +90,7 @@ export interface ServiceErrorOptions extends ErrorDetails {
  * @throws `INVALID_ARGUMENT` for a status outside 400 to 599 or one of confluo's own codes.
  */
 export class ServiceError<Code extends string = string> extends ConfluoError<Code> {
-  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code } = {}) {
+  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code & OwnCode<Code> } = {}) {
     const { status = 500, code = "SERVICE_ERROR" as Code } = options;
     if (!Number.isInteger(status) || status < 400 || status > 599) {
       throw invalidArgument("the status of a ServiceError", "a whole number from 400 to 599", status);

@@ -106,7 +106,12 @@ export function errorMethods<Errors extends DeclaredErrors>(
       if (declared === undefined) {
         throw invalidArgument("the code of a declared error", `one that ${origin} declares`, code);
       }
-      return new ServiceError(message, { code, data, status: statusOf(declared) });
+      // None of confluo's own: that was checked when it was declared.
+      return new ServiceError<typeof code>(message, {
+        code: code as never,
+        data,
+        status: statusOf(declared),
+      });
     },
     isError: (error): error is DeclaredErrorOf<Errors> =>
       isConfluoError(error) && Object.hasOwn(errors, error.code),

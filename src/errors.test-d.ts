@@ -1,0 +1,15 @@
+import { describe, expectTypeOf, it } from "vitest";
+import { ServiceError } from "./errors.ts";
+
+describe("a service's error", () => {
+  it("has the code that it was given", () => {
+    expectTypeOf(new ServiceError("x", { code: "GONE" }).code).toEqualTypeOf<"GONE">();
+    expectTypeOf(new ServiceError("x", { code: String(1) }).code).toEqualTypeOf<string>();
+    expectTypeOf(new ServiceError("x", { code: "SERVICE_ERROR" }).code).toEqualTypeOf<"SERVICE_ERROR">();
+  });
+
+  it("takes no code of confluo's own", () => {
+    // @ts-expect-error TIMEOUT is a code of confluo's own: choose another
+    new ServiceError("x", { code: "TIMEOUT" });
+  });
+});
