@@ -75,7 +75,16 @@ export interface ServiceErrorOptions extends ErrorDetails {
   readonly status?: number;
   /** A code of your own, which the caller sees. Default: `SERVICE_ERROR`. Codes of confluo's own are refused. */
   readonly code?: string;
+  /**
+   * For one-way commands and events. `"never"`: trying again would not help, so the message goes to the dead letters at
+   * once. `{ afterMs }`: it is tried again after that many milliseconds, if any tries are left. Default: as the route or
+   * subscription says.
+   */
+  readonly retry?: RetryAdvice;
 }
+
+/** What an error says about trying again. */
+export type RetryAdvice = "never" | { readonly afterMs: number };
 
 /** A compile error for a code of confluo's own, in the code's place. */
 export type OwnCode<Code extends string> =
@@ -87,9 +96,12 @@ export type OwnCode<Code extends string> =
  * Thrown by a handler, it reaches the caller as it is: message, status, code and data.
  *
  * @example throw new ServiceError("no such order", { status: 404, code: "NO_SUCH_ORDER", data: { id } });
- * @throws `INVALID_ARGUMENT` for a status outside 400 to 599 or one of confluo's own codes.
+ * @throws `INVALID_ARGUMENT` for a status outside 400 to 599, one of confluo's own codes, or a `retry` that is none.
  */
 export class ServiceError<Code extends string = string> extends ConfluoError<Code> {
+  /** What it says about trying again; for one-way commands and events. */
+  declare readonly retry?: RetryAdvice;
+
   constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code & OwnCode<Code> } = {}) {
     const { status = 500, code = "SERVICE_ERROR" as Code } = options;
     if (!Number.isInteger(status) || status < 400 || status > 599) {
@@ -99,6 +111,12 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
       throw invalidArgument("the code of a ServiceError", "a code of your own, none of confluo's", code);
     }
     super(code, message, { ...options, status });
+    if (options.retry === undefined) return;
+    if (adviceOf(options.retry) === undefined) {
+      const expected = '"never" or { afterMs }, a number of milliseconds above 0';
+      throw invalidArgument("the option retry of a ServiceError", expected, options.retry);
+    }
+    this.retry = options.retry;
   }
 
   override get name(): string {
@@ -225,6 +243,7 @@ export interface OurFields {
   readonly code: string;
   readonly status: number;
   readonly data: unknown;
+  readonly retry: RetryAdvice | undefined;
 }
 
 /** What can be said of anything that was thrown. */
@@ -266,13 +285,21 @@ function isError(thrown: unknown): thrown is Error {
 }
 
 function ourFields(error: ConfluoError): OurFields {
-  const { code, status } = error as { readonly code?: unknown; readonly status?: unknown };
+  const { code, status, retry } = error as Partial<Record<"code" | "status" | "retry", unknown>>;
   const isStatus = typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599;
   return {
     code: typeof code === "string" && code !== "" ? code : "SERVICE_ERROR",
     status: isStatus ? status : 500,
     data: dataOf(error),
+    retry: adviceOf(retry),
   };
+}
+
+function adviceOf(retry: unknown): RetryAdvice | undefined {
+  if (retry === "never") return retry;
+  if (typeof retry !== "object" || retry === null) return undefined;
+  const { afterMs } = retry as { readonly afterMs?: unknown };
+  return typeof afterMs === "number" && afterMs > 0 && Number.isFinite(afterMs) ? { afterMs } : undefined;
 }
 
 function dataOf(error: ConfluoError): unknown {

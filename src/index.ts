@@ -42,7 +42,9 @@ export {
   type ErrorCode,
   isConfluoError,
   RemoteError,
+  type RetryAdvice,
   ServiceError,
   type ServiceErrorOptions,
 } from "./errors.ts";
+export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export { Service, type ServiceOptions, type ServiceState, type ShutdownOptions } from "./service.ts";

@@ -11,6 +11,7 @@ import {
   type Waiting,
 } from "./core/options.ts";
 import { invalidArgument } from "./errors.ts";
+import { defaultRetry, type RetryOptions, type RetryPolicy, retryPolicy } from "./retry/policy.ts";
 
 /** Options of a {@link Service}. */
 export interface ServiceOptions {
@@ -31,6 +32,14 @@ export interface ServiceOptions {
    * answers is checked in either case. Default: `"both"`.
    */
   readonly validate?: "both" | "receiver";
+  /** When one-way commands and events that failed are tried again, unless their route or subscription says otherwise. */
+  readonly retry?: RetryOptions;
+  /**
+   * How long an event or one-way command that has no handler in this instance goes round, in milliseconds, for an
+   * instance that has one; then it goes to the dead letters. In a rolling deploy, old instances get what only new ones
+   * handle. 0: at once. Default: 600,000 (10 minutes).
+   */
+  readonly graceMs?: number;
   /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */
   readonly logger?: Logger;
 }
@@ -48,17 +57,20 @@ const serviceOptions: Known<ServiceOptions> = {
   timeoutMs: true,
   concurrency: true,
   validate: true,
+  retry: true,
+  graceMs: true,
   logger: true,
 };
 const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = { calls: true, inbox: true };
 const waitingOptions: Known<Waiting> & Known<ShutdownOptions> = { timeoutMs: true, signal: true };
-const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true };
-const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, per: true };
+const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true, retry: true };
+const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, retry: true, per: true };
 
 const TIMEOUT_MS = 20_000;
 /** How long a shutdown waits for what runs: with what follows, less than the 10 s after which Docker kills. */
 export const DRAIN_MS = 8_000;
 const HANDLER_MS = 600_000;
+const GRACE_MS = 600_000;
 const CONCURRENCY = 128;
 // Quorum queues take no more.
 const MOST_CONCURRENCY = 2_000;
@@ -69,13 +81,15 @@ export interface ServiceSettings {
   readonly timeoutMs: number;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   readonly validates: boolean;
+  readonly retry: RetryPolicy;
+  readonly graceMs: number;
   readonly logger: Logger | undefined;
 }
 
 /** @throws `INVALID_ARGUMENT`. */
 export function serviceSettings(given: ServiceOptions | undefined): ServiceSettings {
   const options = knownOptions("Service", given, serviceOptions);
-  const { broker, timeoutMs = TIMEOUT_MS, validate = "both", logger } = options;
+  const { broker, timeoutMs = TIMEOUT_MS, validate = "both", graceMs = GRACE_MS, logger } = options;
   const { calls, inbox } = knownOptions("concurrency", options.concurrency, concurrencyOptions);
   if (validate !== "both" && validate !== "receiver")
     throw invalidArgument("validate", '"both" or "receiver"', validate);
@@ -84,6 +98,8 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
     timeoutMs: checkMs("timeoutMs", timeoutMs),
     prefetch: { calls: checkConcurrency("calls", calls), inbox: checkConcurrency("inbox", inbox) },
     validates: validate === "both",
+    retry: retryPolicy(options.retry, defaultRetry),
+    graceMs: graceMs === 0 ? 0 : checkMs("graceMs", graceMs),
     logger,
   };
 }
@@ -97,27 +113,41 @@ function checkConcurrency(lane: string, limit: number = CONCURRENCY): number {
 export interface Registration {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;
+  readonly retry: RetryPolicy;
 }
 
 /** @throws `INVALID_ARGUMENT`. */
-export function routeSettings(handler: unknown, given: RouteOptions | undefined): Registration {
-  return registration(handler, knownOptions("route", given, routeOptions));
+export function routeSettings(
+  handler: unknown,
+  given: RouteOptions | undefined,
+  service: ServiceSettings,
+): Registration {
+  return registration(handler, knownOptions("route", given, routeOptions), service);
 }
 
 /** @throws `INVALID_ARGUMENT`. */
 export function subscribeSettings(
   handler: unknown,
   given: SubscribeOptions | undefined,
+  service: ServiceSettings,
 ): Registration & { readonly per: "service" | "instance" } {
   const options = knownOptions("subscribe", given, subscribeOptions);
   const { per = "service" } = options;
   if (per !== "service" && per !== "instance") throw invalidArgument("per", '"service" or "instance"', per);
-  return { ...registration(handler, options), per };
+  return { ...registration(handler, options, service), per };
 }
 
-function registration(handler: unknown, { signal, timeoutMs = HANDLER_MS }: RouteOptions): Registration {
+function registration(
+  handler: unknown,
+  { signal, timeoutMs = HANDLER_MS, retry }: RouteOptions,
+  service: ServiceSettings,
+): Registration {
   if (typeof handler !== "function") throw invalidArgument("A handler", "a function", handler);
-  return { signal: checkSignal(signal), timeoutMs: checkMs("timeoutMs", timeoutMs) };
+  return {
+    signal: checkSignal(signal),
+    timeoutMs: checkMs("timeoutMs", timeoutMs),
+    retry: retryPolicy(retry, service.retry),
+  };
 }
 
 /**

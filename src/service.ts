@@ -86,9 +86,14 @@ export class Service implements Verbs {
 
   route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this {
     const { pattern, contract } = this.#ownCommand(target);
-    const { signal, timeoutMs } = routeSettings(handler, options);
+    const { signal, timeoutMs, retry } = routeSettings(handler, options, this.#settings);
     if (signal?.aborted) return this;
-    const entry = { handler: handler as unknown as (context: Context) => unknown, contract, timeoutMs };
+    const entry = {
+      handler: handler as unknown as (context: Context) => unknown,
+      contract,
+      timeoutMs,
+      retry,
+    };
     this.#registry.routes.add(pattern, entry);
     if (signal !== undefined) onAbort(signal, () => this.#registry.routes.remove(pattern));
     this.#lifecycle.serve();
@@ -101,11 +106,16 @@ export class Service implements Verbs {
     options?: SubscribeOptions,
   ): this {
     const { pattern, contract } = eventTarget(target);
-    const { signal, timeoutMs, per } = subscribeSettings(handler, options);
+    const { signal, timeoutMs, retry, per } = subscribeSettings(handler, options, this.#settings);
     if (pattern.includes("?"))
       throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
     if (signal?.aborted) return this;
-    const entry = { handler: handler as unknown as (context: Context) => unknown, contract, timeoutMs };
+    const entry = {
+      handler: handler as unknown as (context: Context) => unknown,
+      contract,
+      timeoutMs,
+      retry,
+    };
     const subscription = this.#registry.subscriptions.add(pattern, per, entry);
     if (signal !== undefined) {
       onAbort(signal, () => {
@@ -255,6 +265,7 @@ export class Service implements Verbs {
       logger: this.#logger,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       callTimeoutMs: this.#settings.timeoutMs,
+      graceMs: this.#settings.graceMs,
       reply: (to, message) => this.#lifecycle.answering?.reply(to, message),
     });
     return this.#dispatch;

@@ -1,12 +1,19 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
 import type { AnySchema } from "../contract/schema.ts";
-import { ConfluoError, describeThrown, refusalToWire, show, thrownToWire } from "../errors.ts";
+import {
+  ConfluoError,
+  describeThrown,
+  isConfluoError,
+  refusalToWire,
+  show,
+  thrownToWire,
+} from "../errors.ts";
 import { eventKey, fitsShortString } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
-import { decide, done, type Failure } from "../retry/outcome.ts";
+import { decide, done, type Failure, type Move } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { isHandlerReply, type Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
@@ -28,6 +35,8 @@ export interface DispatchParts {
   readonly maxBodyBytes: () => number;
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
+  /** How long an event or one-way command without a handler goes round, in milliseconds. */
+  readonly graceMs: number;
   reply(to: string, message: Message): void;
 }
 
@@ -47,7 +56,9 @@ export class Dispatch {
     this.#inHand += 1;
     const work = delivery.lane === "calls" ? this.#call(delivery) : this.#durable(delivery);
     // Nothing above rejects; if it ever did, the message must not be lost for it.
-    work.catch((error: unknown) => this.#giveUp(delivery, [{ error }])).finally(() => this.#released());
+    work
+      .catch((error: unknown) => this.#move(delivery, [{ error, retry: "final" }], 0))
+      .finally(() => this.#released());
   }
 
   /** Resolves when nothing is in hand. */
@@ -80,7 +91,8 @@ export class Dispatch {
     const { replyTo, correlationId } = delivery.message.properties;
     const id = typeof correlationId === "string" ? correlationId : undefined;
     const unanswerable = whyUnanswerable(replyTo, id);
-    if (unanswerable !== undefined) return this.#giveUp(delivery, [{ error: malformed(unanswerable) }]);
+    if (unanswerable !== undefined)
+      return this.#move(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0);
     const limitMs = this.#deadlineOf(delivery);
     const { path, messageId, from } = delivery.origin;
     try {
@@ -171,11 +183,12 @@ export class Dispatch {
   // --- One-way commands and events: handled, or a dead letter ---
 
   async #durable(delivery: Delivery): Promise<void> {
+    const began = performance.now();
     const isEvent = delivery.origin.kind === "event";
     const failures = isEvent ? await this.#event(delivery) : await this.#command(delivery);
     if (failures.some(({ error }) => error === abandoned)) return;
     if (delivery.lane !== "instance") {
-      await this.#giveUp(delivery, failures);
+      await this.#move(delivery, failures, performance.now() - began);
       return;
     }
     for (const { error, subscription } of failures) {
@@ -187,15 +200,34 @@ export class Dispatch {
     void delivery.settle(done);
   }
 
-  async #giveUp(delivery: Delivery, failures: readonly Failure[]): Promise<void> {
-    const { path, messageId, from } = delivery.origin;
-    for (const { error, subscription } of failures) {
-      const what =
-        subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
-      const message = `${this.#parts.service} did not handle ${what}; it goes to the dead-letter queue.`;
-      this.#parts.logger.error({ error, path, messageId, from, subscription }, message);
+  // Done if nothing failed; else round a delay queue, or to the dead letters.
+  async #move(delivery: Delivery, failures: readonly Failure[], heldMs: number): Promise<void> {
+    const { origin } = delivery;
+    const { graceMs } = this.#parts;
+    const outcome = decide(failures, { origin, heldMs, graceMs, random: Math.random });
+    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    await delivery.settle(outcome);
+  }
+
+  #tell(move: Move, { origin }: Delivery): void {
+    const { service, logger } = this.#parts;
+    const { path, messageId, from, attempt } = origin;
+    const { error, subscription, retry } = move.failure;
+    const what =
+      subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
+    const details = { error, path, messageId, from, subscription, attempt };
+    if (move.kind === "dead-letter") {
+      logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
+      return;
     }
-    await delivery.settle(decide(failures));
+    const seconds = (move.hop.levelMs + move.hop.restMs) / 1_000;
+    if (move.kind === "retry") {
+      const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
+      logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
+    } else if (origin.unclaimedMs === 0) {
+      const grace = `${this.#parts.graceMs / 1_000} s`;
+      logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
+    }
   }
 
   async #command(delivery: Delivery): Promise<readonly Failure[]> {
@@ -203,10 +235,10 @@ export class Dispatch {
     try {
       found = this.#route(delivery);
     } catch (error) {
-      return [{ error }];
+      return [{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }];
     }
     const entry = found.route;
-    const failure = await this.#attempt(delivery, entry.timeoutMs, async (run) => {
+    const failure = await this.#attempt(delivery, entry, async (run) => {
       accepted(await this.#handle(entry, await this.#prepare(delivery, found, run)));
     });
     return failure === undefined ? [] : [failure];
@@ -223,24 +255,31 @@ export class Dispatch {
         run.enter(context);
         accepted(await this.#handle(entry, context));
       };
-      return this.#attempt(delivery, entry.timeoutMs, work, pattern);
+      return this.#attempt(delivery, entry, work, pattern);
     });
     return (await Promise.all(runs)).filter((failure) => failure !== undefined);
   }
 
   async #attempt(
     { origin, lane }: Delivery,
-    limitMs: number,
+    { timeoutMs, retry }: Registered<unknown>,
     work: (run: Run) => Promise<void>,
     subscription?: string,
   ): Promise<Failure | undefined> {
+    let entered = false;
     try {
-      await this.#runs.run(limitMs, `the handler of ${origin.path}`, work);
+      await this.#runs.run(timeoutMs, `the handler of ${origin.path}`, (run) =>
+        work(run).finally(() => {
+          entered = run.entered;
+        }),
+      );
       return undefined;
     } catch (thrown) {
-      const message = `The handler of ${origin.path} ran longer than its limit of ${limitMs} ms on the ${lane} lane.`;
+      const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
       const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
-      return subscription === undefined ? { error } : { error, subscription };
+      // What did not come as far as the handler will be no better for waiting.
+      const failure = { error, retry: entered || thrown === overdue ? retry : "final" } as const;
+      return subscription === undefined ? failure : { ...failure, subscription };
     }
   }
 
@@ -256,12 +295,11 @@ export class Dispatch {
     const { service } = this.#parts;
     const { path, subscription } = origin;
     if (subscription === undefined) {
-      return [
-        { error: new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`) },
-      ];
+      const error = new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`);
+      return [{ error, retry: "unclaimed" }];
     }
     const message = `${service} does not subscribe to ${show(subscription)} any more.`;
-    return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription }];
+    return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription, retry: "unclaimed" }];
   }
 
   // --- Both ---

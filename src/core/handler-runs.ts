@@ -18,6 +18,11 @@ export class Run {
     return this.#stopped !== undefined;
   }
 
+  /** Whether it came as far as the handler. */
+  get entered(): boolean {
+    return this.#context !== undefined;
+  }
+
   /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
   enter(context: HandlerContext): void {
     this.#context = context;

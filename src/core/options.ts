@@ -1,6 +1,7 @@
 /** Options that the verbs share, and the check that they are options. */
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
+import type { RetryOptions } from "../retry/policy.ts";
 
 /** Options of everything that waits. */
 export interface Waiting {
@@ -49,6 +50,8 @@ export interface RouteOptions {
    * caller's deadline. Default: 600,000 (10 minutes).
    */
   readonly timeoutMs?: number;
+  /** When a one-way command that failed is tried again. Default: as the service says. A call is not retried. */
+  readonly retry?: RetryOptions;
 }
 
 /** Options of `subscribe`. */
@@ -57,6 +60,11 @@ export interface SubscribeOptions {
   readonly signal?: AbortSignal;
   /** The longest an event may be handled, in milliseconds; then it counts as failed. Default: 600,000 (10 minutes). */
   readonly timeoutMs?: number;
+  /**
+   * When an event that failed is tried again, for this subscription alone. Default: as the service says. Copies of
+   * `per: "instance"` are not retried.
+   */
+  readonly retry?: RetryOptions;
   /** Who gets a copy: one instance of the service, durably, or every instance that is up. Default: `"service"`. */
   readonly per?: "service" | "instance";
 }

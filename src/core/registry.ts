@@ -2,6 +2,7 @@
 
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
+import type { RetryPolicy } from "../retry/policy.ts";
 import type { Context, Middleware } from "./context.ts";
 import { Router } from "./router.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -12,6 +13,8 @@ export interface Registered<Contract> {
   readonly contract: Contract | undefined;
   /** The longest run on the durable lane, in milliseconds. */
   readonly timeoutMs: number;
+  /** When it is tried again on the durable lane. */
+  readonly retry: RetryPolicy;
 }
 
 export type CommandEntry = Registered<AnyCommand>;

@@ -107,7 +107,7 @@ export interface Verbs {
   /**
    * Leaves a one-way command with a service: `send(service, path, body?, options?)` or
    * `send(command, body?, options?)`. It resolves when the broker has confirmed; the handler runs later, what it
-   * returns is dropped, and if it throws the command goes to the service's dead-letter queue.
+   * returns is dropped, and if it throws it is tried again, in the end to become a dead letter of the service.
    *
    * @example await service.send("mail", "/welcome", { to: "ada@example.com" });
    * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`,

@@ -25,6 +25,12 @@ export const header = {
   from: "confluo-from",
   /** Number of the try, from 1. Default: 1. */
   attempt: "confluo-attempt",
+  /** On a message in a delay queue: what is left to wait after that queue, in milliseconds. Default: 0. */
+  wait: "confluo-wait",
+  /** How long a message went round for want of a handler, in milliseconds. Default: 0. */
+  unclaimed: "confluo-unclaimed",
+  /** What was left of the message's `expiration` when it was published again, in milliseconds. Default: no bound. */
+  expires: "confluo-expires",
   /** When the first try failed, ISO 8601. */
   firstFailedAt: "confluo-first-failed-at",
   /** When the last try failed, ISO 8601. */

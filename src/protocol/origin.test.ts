@@ -16,6 +16,9 @@ describe("the origin of a message", () => {
       from: "caller",
       messageId: "c",
       attempt: 1,
+      waitMs: 0,
+      unclaimedMs: 0,
+      expiresMs: undefined,
       query: "",
       subscription: undefined,
     });
@@ -43,6 +46,9 @@ describe("the origin of a message", () => {
       from: "shop",
       messageId: "new",
       attempt: 3,
+      waitMs: 0,
+      unclaimedMs: 0,
+      expiresMs: undefined,
       query: "",
       subscription: "/a/*",
     });

@@ -14,6 +14,12 @@ export interface Origin {
   readonly messageId: string;
   /** Number of this try, from 1. */
   readonly attempt: number;
+  /** What is left to wait before it may be handled, in milliseconds. */
+  readonly waitMs: number;
+  /** How long it went round for want of a handler, in milliseconds. */
+  readonly unclaimedMs: number;
+  /** How long it may live from now on, in milliseconds; `undefined` for ever. */
+  readonly expiresMs: number | undefined;
   /** Query string; empty if none. */
   readonly query: string;
   /** The pattern of the one subscription that a republished event is for. */
@@ -31,12 +37,15 @@ export interface Arrival {
 
 /** Tells what a message is. Never throws, whatever a foreign sender wrote. */
 export function originOf(message: Message, { lane, eventKey, newId }: Arrival): Origin {
-  const { type, messageId, correlationId, appId, headers } = message.properties;
+  const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
   return {
     ...kindAndPath(lane, eventKey, type, headers),
     from: protocolHeader(headers, header.from) ?? text(appId),
     messageId: identity(messageId) || identity(correlationId) || newId(),
-    attempt: attemptOf(protocolHeader(headers, header.attempt)),
+    attempt: wholeNumber(protocolHeader(headers, header.attempt)) || 1,
+    waitMs: wholeNumber(protocolHeader(headers, header.wait)) ?? 0,
+    unclaimedMs: wholeNumber(protocolHeader(headers, header.unclaimed)) ?? 0,
+    expiresMs: wholeNumber(protocolHeader(headers, header.expires) ?? text(expiration)),
     query: protocolHeader(headers, header.query) ?? "",
     subscription: protocolHeader(headers, header.subscription),
   };
@@ -55,9 +64,9 @@ function kindAndPath(
   return { kind, path: path === "" ? "" : withSlash(path) };
 }
 
-function attemptOf(value: string | undefined): number {
-  if (value === undefined || !/^[1-9]\d{0,8}$/.test(value)) return 1;
-  return Number(value);
+// Of at most ten digits: as milliseconds, 115 days.
+function wholeNumber(value: string | undefined): number | undefined {
+  return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
 }
 
 // Bytes that are no UTF-8 grow when they are read as text: such an id could not be written again.

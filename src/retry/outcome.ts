@@ -1,29 +1,100 @@
 /** What becomes of a delivery. Pure: failure in, decision out. */
 
 import { clip, describeThrown } from "../errors.ts";
+import type { Origin } from "../protocol/origin.ts";
+import { firstHop, type Hop, hopNear } from "./delay-levels.ts";
+import { backoffMs, type RetryPolicy } from "./policy.ts";
 
-/** Why a handler's work failed, told to whoever opens the dead letter. */
+/** Why a message was not handled, told to whoever opens the dead letter. */
 export interface Failure {
   readonly error: unknown;
   /** The pattern of the subscription that failed; absent for a command. */
   readonly subscription?: string;
+  /**
+   * A policy: the handler failed and may be tried again. `unclaimed`: there is no handler here, perhaps not yet.
+   * `final`: trying again would not help.
+   */
+  readonly retry: RetryPolicy | "unclaimed" | "final";
 }
+
+/** What becomes of a message for one failure. */
+export type Move = { readonly failure: Failure } & (
+  | { readonly kind: "dead-letter" }
+  /** The handler is tried again after a wait. */
+  | { readonly kind: "retry"; readonly hop: Hop; readonly expiresMs: number | undefined }
+  /** Looked at again after a wait, by whichever instance gets it then; that is no try. */
+  | {
+      readonly kind: "go-round";
+      readonly hop: Hop;
+      readonly expiresMs: number | undefined;
+      readonly unclaimedMs: number;
+    }
+);
 
 /** How a delivery ends. Exactly one of these, once. */
 export type Outcome =
   /** Handled, or answered: the broker forgets it. */
   | { readonly kind: "done" }
-  /** Given up: a copy with its story goes to the dead-letter queue for each failure, then the broker forgets it. */
-  | { readonly kind: "dead-letter"; readonly failures: readonly Failure[] }
+  /** Goes elsewhere, once for each failure: a copy is confirmed there, then the broker forgets this one. */
+  | { readonly kind: "move"; readonly moves: readonly Move[] }
   /** Not done with: back to the queue, for another instance. */
   | { readonly kind: "give-back" };
 
 export const done: Outcome = { kind: "done" };
 export const giveBack: Outcome = { kind: "give-back" };
 
+/** What a decision depends on besides the failure. */
+export interface Circumstances {
+  readonly origin: Origin;
+  /** How long the message was held here, in milliseconds. */
+  readonly heldMs: number;
+  /** How long one without a handler goes round, in milliseconds. */
+  readonly graceMs: number;
+  /** Numbers from 0 to 1. */
+  readonly random: () => number;
+}
+
 /** Decides after every handler of a delivery has ended. */
-export function decide(failures: readonly Failure[]): Outcome {
-  return failures.length === 0 ? done : { kind: "dead-letter", failures };
+export function decide(failures: readonly Failure[], circumstances: Circumstances): Outcome {
+  if (failures.length === 0) return done;
+  return { kind: "move", moves: failures.map((failure) => moveFor(failure, circumstances)) };
+}
+
+function moveFor(failure: Failure, { origin, heldMs, graceMs, random }: Circumstances): Move {
+  const dead: Move = { kind: "dead-letter", failure };
+  const { retry, error } = failure;
+  if (retry === "final") return dead;
+  // What it may still wait after this. A wait that outlasts it would only be for the dead letters.
+  const leftMs = origin.expiresMs === undefined ? undefined : origin.expiresMs - heldMs;
+  const after = (hop: Hop): { readonly hop: Hop; readonly expiresMs: number | undefined } | undefined => {
+    if (leftMs === undefined) return { hop, expiresMs: undefined };
+    const expiresMs = Math.floor(leftMs - hop.levelMs - hop.restMs);
+    return expiresMs < 1 ? undefined : { hop, expiresMs };
+  };
+  if (retry === "unclaimed") {
+    if (origin.unclaimedMs >= graceMs) return dead;
+    const hop = firstHop(Math.min(roundMs(origin.unclaimedMs), LONGEST_ROUND_MS));
+    const wait = after(hop);
+    return wait === undefined
+      ? dead
+      : { kind: "go-round", failure, ...wait, unclaimedMs: origin.unclaimedMs + hop.levelMs };
+  }
+  if (origin.attempt >= retry.attempts) return dead;
+  const asked = describeThrown(error).ours?.retry;
+  if (asked === "never") return dead;
+  const hop =
+    asked === undefined
+      ? hopNear(backoffMs(origin.attempt, retry.backoff, random()), random())
+      : firstHop(asked.afterMs);
+  const wait = after(hop);
+  return wait === undefined ? dead : { kind: "retry", failure, ...wait };
+}
+
+// Soon at first, since another instance may know it already; then ever more patiently.
+const LONGEST_ROUND_MS = 64_000;
+
+function roundMs(unclaimedMs: number): number {
+  return Math.max(250, unclaimedMs);
 }
 
 /** The story of an error, as text. */

@@ -7,6 +7,7 @@ import { foreign } from "./foreign.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { mistakes } from "./mistakes.ts";
 import { oneWay } from "./one-way.ts";
+import { retry } from "./retry.ts";
 import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
 
 /**
@@ -23,5 +24,6 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     "foreign clients": foreign,
     lifecycle,
     mistakes,
+    retry,
   });
 }

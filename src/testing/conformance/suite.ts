@@ -56,7 +56,9 @@ export class Bench {
       this.log.push({ level, message, details });
     };
     const logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
-    const service = new Service(name, { broker: this.broker, logger, ...options });
+    // At once to the dead letters, unless a test is about the way there.
+    const given: ServiceOptions = { retry: { attempts: 1 }, graceMs: 0, ...options };
+    const service = new Service(name, { broker: this.broker, logger, ...given });
     this.#services.push(service);
     return service;
   }

@@ -1,10 +1,12 @@
 /** One delivery of a lane, settled once. */
 
 import { header, protocolHeader } from "../../protocol/codec.ts";
-import type { Message } from "../../protocol/message.ts";
+import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
 import { republished } from "../../protocol/republish.ts";
-import { type Failure, type Outcome, storyOf } from "../../retry/outcome.ts";
+import type { Namespace } from "../../protocol/topology.ts";
+import { firstHop } from "../../retry/delay-levels.ts";
+import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, Lane } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 
@@ -12,14 +14,13 @@ const GIVE_BACK_MS = 1_000;
 
 /** What a delivery needs of the link that it came over. */
 export interface DeliverySurroundings {
-  /** Name of the exchange that delayed messages come back through. */
-  readonly back: string;
   readonly instance: string;
-  readonly deadQueue: string;
+  readonly namespace: Namespace;
+  readonly queues: { readonly inbox: string; readonly dead: string };
   readonly wire: Wire | undefined;
   queueOf(lane: Lane): string;
-  /** Declares the dead-letter queue, which someone may have deleted. */
-  declareDead(): Promise<void>;
+  /** Declares anew where moved messages go, which someone may have deleted. */
+  declareMoves(): Promise<void>;
   newId(): string;
   warn(details: object, message: string): void;
 }
@@ -39,7 +40,8 @@ export class LaneDelivery implements Delivery {
     this.#wired = wired;
     this.#link = link;
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
-    const eventKey = wired.exchange === "" || wired.exchange === link.back ? undefined : wired.key;
+    const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
+    const eventKey = isReturn ? undefined : wired.key;
     this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
   }
 
@@ -57,10 +59,10 @@ export class LaneDelivery implements Delivery {
       case "give-back":
         this.#wired.requeue();
         return;
-      case "dead-letter": {
+      case "move": {
         // The queue's name is taken now: a later connection may have another.
         const queue = this.#link.queueOf(this.lane);
-        await this.#bury(outcome.failures, queue);
+        await this.#move(outcome.moves.map((move) => this.#moved(move, queue)));
         return;
       }
       default:
@@ -68,49 +70,112 @@ export class LaneDelivery implements Delivery {
     }
   }
 
-  async #bury(failures: readonly Failure[], queue: string): Promise<void> {
+  /** Sends a message that has not waited long enough on to its next delay queue. */
+  async waitOn(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    const { levelMs, restMs } = firstHop(this.origin.waitMs);
+    const { subscription, unclaimedMs, expiresMs } = this.origin;
+    const story = storyHeaders.map((name) => [name, protocolHeader(this.#headers, name)] as const);
+    const added = {
+      ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+      ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
+      ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
+      ...waiting(restMs),
+      ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
+    };
+    await this.#move([
+      {
+        exchange: this.#link.namespace.delay(levelMs),
+        key: this.#link.queues.inbox,
+        message: republished(this.message, this.origin, added),
+      },
+    ]);
+  }
+
+  get #headers(): WireHeaders | undefined {
+    return this.message.properties.headers;
+  }
+
+  async #move(moved: readonly Moved[]): Promise<void> {
     try {
-      await Promise.all(failures.map((failure) => this.#post(this.#letter(failure, queue))));
+      await Promise.all(moved.map((each) => this.#post(each)));
       this.#wired.ack();
     } catch (error) {
-      const { deadQueue } = this.#link;
-      this.#link.warn(
-        { error, queue: deadQueue },
-        `A dead letter did not reach ${deadQueue}; the message is kept and tried again.`,
-      );
+      const where = moved.map(({ exchange, key }) => exchange || key).join(", ");
+      this.#link.warn({ error }, `A message did not reach ${where}; it is kept and tried again.`);
       setTimeout(() => this.#wired.requeue(), GIVE_BACK_MS).unref();
     }
   }
 
-  async #post(letter: Message): Promise<void> {
-    if ((await this.#publish(letter)) === undefined) return;
-    await this.#link.declareDead();
-    const rejection = await this.#publish(letter);
-    if (rejection !== undefined) throw new Error(`the dead letter was ${rejection}`);
+  async #post(moved: Moved): Promise<void> {
+    if ((await this.#publish(moved)) === undefined) return;
+    await this.#link.declareMoves();
+    const rejection = await this.#publish(moved);
+    if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
   }
 
-  #publish(letter: Message): Promise<string | undefined> {
-    const { wire, deadQueue } = this.#link;
+  #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
+    const { wire } = this.#link;
     return new Promise((resolve) => {
       if (wire === undefined) resolve("lost");
-      else wire.publish({ exchange: "", key: deadQueue }, letter, resolve);
+      else wire.publish({ exchange, key }, message, resolve);
     });
   }
 
-  #letter({ error, subscription }: Failure, queue: string): Message {
-    const { name, code, message, stack } = storyOf(error);
-    const now = new Date().toISOString();
-    const first = protocolHeader(this.message.properties.headers, header.firstFailedAt);
-    return republished(this.message, this.origin, {
-      ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
-      [header.error]: code,
-      [header.errorName]: name,
-      [header.errorMessage]: message,
-      [header.errorStack]: stack,
-      [header.firstFailedAt]: first ?? now,
-      [header.failedAt]: now,
-      [header.queue]: queue,
-      [header.instance]: this.#link.instance,
+  #moved(move: Move, queue: string): Moved {
+    const { namespace, queues } = this.#link;
+    if (move.kind === "dead-letter")
+      return { exchange: "", key: queues.dead, message: this.#copy(move, queue, this.origin.attempt, {}) };
+    const attempt = this.origin.attempt + (move.kind === "retry" ? 1 : 0);
+    const message = this.#copy(move, queue, attempt, {
+      ...waiting(move.hop.restMs),
+      ...(move.kind === "go-round" ? { [header.unclaimed]: String(move.unclaimedMs) } : {}),
+      ...(move.expiresMs === undefined ? {} : { [header.expires]: String(move.expiresMs) }),
     });
+    return { exchange: namespace.delay(move.hop.levelMs), key: queues.inbox, message };
   }
+
+  #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
+    const { name, code, message, stack } = storyOf(failure.error);
+    const now = new Date().toISOString();
+    return republished(
+      this.message,
+      { ...this.origin, attempt },
+      {
+        ...added,
+        ...(failure.subscription === undefined ? {} : { [header.subscription]: failure.subscription }),
+        [header.error]: code,
+        [header.errorName]: name,
+        [header.errorMessage]: message,
+        [header.errorStack]: stack,
+        [header.firstFailedAt]: protocolHeader(this.#headers, header.firstFailedAt) ?? now,
+        [header.failedAt]: now,
+        [header.queue]: queue,
+        [header.instance]: this.#link.instance,
+      },
+    );
+  }
+}
+
+/** A copy of a message, and where it goes. */
+interface Moved {
+  readonly exchange: string;
+  readonly key: string;
+  readonly message: Message;
+}
+
+const storyHeaders = [
+  header.error,
+  header.errorName,
+  header.errorMessage,
+  header.errorStack,
+  header.firstFailedAt,
+  header.failedAt,
+  header.queue,
+  header.instance,
+];
+
+function waiting(restMs: number): Readonly<Record<string, string>> {
+  return restMs === 0 ? {} : { [header.wait]: String(restMs) };
 }

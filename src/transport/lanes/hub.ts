@@ -64,6 +64,7 @@ export class Hub implements Transport {
       get wire() {
         return wire();
       },
+      declareShared: (on) => this.#declareShared(on),
       newId: this.#parts.newId,
       warn: this.#parts.warn,
       leave: async (link) => {

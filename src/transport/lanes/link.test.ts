@@ -26,6 +26,7 @@ it("ends a consumer that the broker granted only after the link was closed", asy
   const host: LinkHost = {
     namespace: new Namespace("confluo"),
     wire,
+    declareShared: async () => undefined,
     newId: () => "id",
     warn: () => undefined,
     leave: async () => undefined,

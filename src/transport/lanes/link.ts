@@ -17,6 +17,8 @@ export interface LinkHost {
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
   readonly wire: Wire | undefined;
+  /** Declares what all services of the namespace share. */
+  declareShared(wire: Wire): Promise<void>;
   newId(): string;
   /** Reports a failure that nobody waits for. */
   warn(details: object, message: string): void;
@@ -230,7 +232,7 @@ export class WireLink implements Link {
       onDelivery:
         place === "replies"
           ? (delivery) => member.onReply(delivery.message)
-          : (delivery) => member.onDelivery(this.#deliver(place, delivery)),
+          : (delivery) => this.#deliver(place, delivery),
       onCancelled: (reason) => {
         if (this.#consumers.get(place) !== consumer) return;
         this.#consumers.delete(place);
@@ -255,8 +257,10 @@ export class WireLink implements Link {
     this.#consumers.set(place, consumer);
   }
 
-  #deliver(lane: Lane, delivery: WireDelivery): LaneDelivery {
-    return new LaneDelivery(lane, delivery, this.#surroundings);
+  #deliver(lane: Lane, wired: WireDelivery): void {
+    const delivery = new LaneDelivery(lane, wired, this.#surroundings);
+    if (lane === "inbox" && delivery.origin.waitMs > 0) void delivery.waitOn();
+    else this.member.onDelivery(delivery);
   }
 
   // Getters, since wire and queue change with the connection.
@@ -264,18 +268,20 @@ export class WireLink implements Link {
     const queueOf = (lane: Lane): string => (lane === "instance" ? this.#instanceQueue : this.#queues[lane]);
     const { namespace, newId, warn } = host;
     const { service, instance } = this.member;
-    const deadQueue = namespace.dead(service);
+    const queues = { inbox: this.#queues.inbox, dead: namespace.dead(service) };
     return {
-      back: namespace.back,
       instance,
-      deadQueue,
+      namespace,
+      queues,
       get wire() {
         return host.wire;
       },
       queueOf,
-      declareDead: async () => {
-        const plan = namespace.durableQueues(service).find(({ name }) => name === deadQueue);
-        if (host.wire !== undefined && plan !== undefined) await declare(host.wire, plan);
+      declareMoves: async () => {
+        const { wire } = host;
+        if (wire === undefined) return;
+        await host.declareShared(wire);
+        for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
       },
       newId,
       warn,

@@ -1,0 +1,102 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ServiceError } from "../errors.ts";
+import type { Origin } from "../protocol/origin.ts";
+import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
+import { firstHop, hopNear } from "./delay-levels.ts";
+import { decide, type Failure, type Move } from "./outcome.ts";
+import { backoffMs, defaultRetry } from "./policy.ts";
+
+const origin: Origin = {
+  kind: "send",
+  path: "/",
+  from: "",
+  messageId: "m",
+  attempt: 1,
+  waitMs: 0,
+  unclaimedMs: 0,
+  expiresMs: undefined,
+  query: "",
+  subscription: undefined,
+};
+
+function moveFor(failure: Failure, changed: Partial<Origin> = {}, heldMs = 0): Move {
+  const circumstances = { origin: { ...origin, ...changed }, heldMs, graceMs: 600_000, random: () => 0.5 };
+  const outcome = decide([failure], circumstances);
+  if (outcome.kind !== "move" || outcome.moves[0] === undefined) throw new Error(outcome.kind);
+  return outcome.moves[0];
+}
+
+describe("a wait", () => {
+  it("of any length is made up of delay levels, to within the shortest", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 10_000_000 }), (waitMs) => {
+        let waited = 0;
+        let hops = 0;
+        for (let rest = waitMs; rest > 0; hops += 1) {
+          const hop = firstHop(rest);
+          expect(DELAY_LEVELS_MS).toContain(hop.levelMs);
+          expect(hop.restMs).toBeLessThan(rest);
+          waited += hop.levelMs;
+          rest = hop.restMs;
+        }
+        expect(Math.abs(waited - waitMs)).toBeLessThanOrEqual(250);
+        expect(hops).toBeLessThan(25);
+      }),
+    );
+  });
+
+  it("with jitter is one of the two levels around it, right on average", () => {
+    const levels = Array.from({ length: 1_000 }, (_, n) => hopNear(3_000, n / 1_000).levelMs);
+    expect(new Set(levels)).toEqual(new Set([2_000, 4_000]));
+    expect(levels.reduce((sum, level) => sum + level, 0) / levels.length).toBeCloseTo(3_000, -1);
+    expect(hopNear(0, 0.5)).toEqual({ levelMs: 250, restMs: 0 });
+    expect(hopNear(2_000_000, 0.5)).toEqual({ levelMs: 1_024_000, restMs: 976_000 });
+  });
+
+  it("grows up to its bound, and jitter is full", () => {
+    const bounds = [1, 2, 3, 20].map((failed) => backoffMs(failed, defaultRetry.backoff, 1));
+    expect(bounds).toEqual([1_000, 2_000, 4_000, 256_000]);
+    expect(backoffMs(5, defaultRetry.backoff, 0)).toBe(0);
+  });
+});
+
+describe("what failed", () => {
+  const failure: Failure = { error: new Error("no"), retry: defaultRetry };
+
+  it("is tried again, and after the last try dead", () => {
+    expect(moveFor(failure)).toMatchObject({ kind: "retry", expiresMs: undefined });
+    expect(moveFor(failure, { attempt: 9 }).kind).toBe("retry");
+    expect(moveFor(failure, { attempt: 10 }).kind).toBe("dead-letter");
+  });
+
+  it("is dead at once when it says so, and waits as long as it asks", () => {
+    const never = new ServiceError("x", { retry: "never" });
+    expect(moveFor({ ...failure, error: never }).kind).toBe("dead-letter");
+    const later = new ServiceError("x", { retry: { afterMs: 30_000 } });
+    expect(moveFor({ ...failure, error: later })).toMatchObject({ hop: { levelMs: 16_000, restMs: 14_000 } });
+    expect(moveFor({ ...failure, error: later }, { attempt: 10 }).kind).toBe("dead-letter");
+    expect(moveFor({ ...failure, retry: "final" }).kind).toBe("dead-letter");
+  });
+
+  it("does not outlive its expiry, of which waiting and running take their share", () => {
+    const later = { ...failure, error: new ServiceError("x", { retry: { afterMs: 1_000 } }) };
+    expect(moveFor(later, { expiresMs: 5_000 }, 500)).toMatchObject({ kind: "retry", expiresMs: 3_500 });
+    expect(moveFor(later, { expiresMs: 1_400 }, 500).kind).toBe("dead-letter");
+  });
+
+  it("goes round without a handler until its grace is over, ever more patiently", () => {
+    const levels: number[] = [];
+    let unclaimedMs = 0;
+    for (;;) {
+      const move = moveFor({ error: new Error("nobody"), retry: "unclaimed" }, { unclaimedMs });
+      if (move.kind !== "go-round") break;
+      levels.push(move.hop.levelMs);
+      unclaimedMs = move.unclaimedMs;
+    }
+    expect(levels.slice(0, 4)).toEqual([250, 250, 250, 250]);
+    expect(Math.max(...levels)).toBe(64_000);
+    expect(unclaimedMs).toBeGreaterThanOrEqual(600_000);
+    expect(levels.length).toBeLessThan(30);
+  });
+});
