@@ -83,7 +83,7 @@ export class Lifecycle {
     if (this.#transport !== undefined && this.#transport !== transport) {
       throw new ConfluoError(
         "INVALID_ARGUMENT",
-        `${this.#parts.service} is connected to ${this.#transport.description}: shut it down before connecting it elsewhere.`,
+        `${this.#parts.service} has a broker already (${this.#transport.description}): shut it down before connecting it to another.`,
       );
     }
     this.#connecting ??= this.#start(transport);

@@ -23,14 +23,14 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   if (!/^\w+:\/\//.test(text)) {
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      `A broker address must be a URL: amqp:// or amqps:// ${EXAMPLE}`,
+      `A broker address must be a URL. ${EXAMPLE}`,
     );
   }
   let url: URL;
   try {
     url = new URL(text);
   } catch {
-    throw new ConfluoError("INVALID_ARGUMENT", `A broker address is no valid URL ${EXAMPLE}`);
+    throw new ConfluoError("INVALID_ARGUMENT", `A broker address is not a valid URL. ${EXAMPLE}`);
   }
   const { protocol, hostname, host, port, pathname } = url;
   if (protocol !== "amqp:" && protocol !== "amqps:") {
@@ -52,8 +52,8 @@ export function parseBrokerUrl(text: string): BrokerUrl {
 }
 
 const EXAMPLE =
-  "such as amqp://user:password@host:5672/vhost, with characters like @ : / # in a user or password percent-encoded; " +
-  '"memory:" is the embedded broker.';
+  "Write it like amqp://user:password@host:5672/vhost or amqps://…, with characters like @ : / # in a user or password " +
+  'percent-encoded; "memory:" is the embedded broker.';
 
 // RabbitMQ's own default, for connections from its own host.
 const DEFAULT_USER = "guest";
