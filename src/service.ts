@@ -254,6 +254,7 @@ export class Service implements Verbs {
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
       link: () => this.#lifecycle.link(),
+      steadyLink: () => this.#lifecycle.steadyLink(),
     });
     return this.#requests;
   }

@@ -153,9 +153,8 @@ describe("connections", () => {
     proxy.cut();
     expect(isConfluoError(await pending, "CONNECTION_LOST")).toBe(true);
     expect(a.state).toBe("reconnecting");
-    for (const attempt of [() => a.call("a", "/"), () => a.send("a", "/"), () => a.publish("/e")]) {
-      expect(await attempt().catch((error: unknown) => error)).toMatchObject({ code: "NOT_CONNECTED" });
-    }
+    const early = await a.call("a", "/").catch((error: unknown) => error);
+    expect(early).toMatchObject({ code: "NOT_CONNECTED" });
     await eventually(() => a.state === "running", "a new connection");
     expect((await a.call("a", "/")).body).toBe("back");
     await a.publish("/e", 1);
@@ -213,6 +212,63 @@ describe("connections", () => {
     expect(a.state).toBe("running");
     await caller.publish("/late");
     await eventually(() => heard.length === 1, "the event");
+  });
+
+  it("keeps what is sent and published while it connects again, in order, up to the deadline", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    const heard: unknown[] = [];
+    const a = await makeService("a", broker)
+      .route("/task", ({ body }) => heard.push(body))
+      .subscribe("/told", ({ body }) => heard.push(body))
+      .connect();
+    proxy.refusing = true;
+    proxy.cut();
+    await eventually(() => a.state === "reconnecting", "the loss to be seen");
+    await expect(a.publish("/told", "late", { timeoutMs: 100 })).rejects.toMatchObject({ code: "TIMEOUT" });
+    await expect(a.call("a", "/task")).rejects.toMatchObject({ code: "NOT_CONNECTED" });
+    const kept = [1, 2, 3].map((n) => a.publish("/told", n)).concat(a.send("a", "/task", 4));
+    proxy.refusing = false;
+    await Promise.all(kept);
+    await eventually(() => heard.length >= 4, "all four");
+    expect(heard).toEqual([1, 2, 3, 4]);
+  });
+
+  it("sends again, as the same message, what was not confirmed when the connection broke", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    const direct = new Broker(testBrokerUrl(), { namespace: broker.namespace, logger: silentLogger });
+    const ids = new Map<unknown, Set<string>>();
+    await makeService("b", direct)
+      .subscribe("/told", ({ body, messageId }) => {
+        ids.set(body, (ids.get(body) ?? new Set()).add(messageId));
+      })
+      .connect();
+    const a = await makeService("a", broker).connect();
+    let seen = 0;
+    proxy.onRequest = (bytes) => {
+      seen += bytes.length;
+      if (seen < 20_000) return;
+      seen = Number.NEGATIVE_INFINITY;
+      proxy.cut();
+    };
+    await Promise.all(Array.from({ length: 500 }, (_, n) => a.publish("/told", n)));
+    expect(seen).toBeLessThan(0);
+    await eventually(() => ids.size === 500, "all of them");
+    expect([...ids.values()].every((of) => of.size === 1)).toBe(true);
+  });
+
+  it("takes no more than it can hold while there is no connection, and rejects all of it at a shutdown", async () => {
+    const { proxy, url } = await makeProxy();
+    const a = await makeService("a", makeBroker(url)).connect();
+    proxy.refusing = true;
+    proxy.cut();
+    await eventually(() => a.state === "reconnecting", "the loss to be seen");
+    const body = new Uint8Array(15 * 1024 * 1024);
+    const held = Array.from({ length: 4 }, () => a.publish("/big", body).catch((error: unknown) => error));
+    await expect(a.publish("/big", body)).rejects.toMatchObject({ code: "OVERLOADED" });
+    await a.shutdown({ timeoutMs: 100 });
+    for (const error of await Promise.all(held)) expect(error).toMatchObject({ code: "SHUTTING_DOWN" });
   });
 
   it("gives an attempt to connect up with the last who waits for it", async () => {

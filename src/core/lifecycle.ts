@@ -188,7 +188,7 @@ export class Lifecycle {
         if (this.#state === "running") this.#state = "reconnecting";
         this.#broken ??= promiseWithResolve();
         logger.debug({ service, error: reason }, `${service} rejects its calls in flight.`);
-        requests().rejectAll(
+        requests().rejectCalls(
           (called, path) =>
             new ConfluoError(
               "CONNECTION_LOST",
@@ -261,6 +261,15 @@ export class Lifecycle {
     );
   }
 
+  /** The same, and waits while the connection is being made again. A shutdown rejects whoever waits by other means. */
+  async steadyLink(): Promise<Link> {
+    for (;;) {
+      const link = await this.link();
+      if (this.#broken === undefined) return link;
+      await this.#broken.promise;
+    }
+  }
+
   /** The link to answer on: there from the first delivery on, before the service counts as running. */
   get answering(): Link | undefined {
     return this.#link;
@@ -319,15 +328,13 @@ export class Lifecycle {
       );
     });
     this.#parts.dispatch().abandon(reason);
-    this.#parts
-      .requests()
-      .rejectAll(
-        (called, path) =>
-          new ConfluoError(
-            "SHUTTING_DOWN",
-            `${service} was shut down while ${called} was to answer ${path}.`,
-          ),
-      );
+    const requests = this.#parts.requests();
+    const shutDown = (what: string): ConfluoError =>
+      new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`);
+    requests.rejectCalls((called, path) => shutDown(`${called} was to answer ${path}`));
+    requests.rejectUnconfirmed((path) =>
+      shutDown(`the broker was to confirm ${path}: it may or may not have arrived`),
+    );
     this.#link = undefined;
     this.#transport = undefined;
     this.#connecting = undefined;

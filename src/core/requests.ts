@@ -39,6 +39,8 @@ export interface RequestParts {
   newId(): string;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
   link(): Promise<Link>;
+  /** The same, and waits for a connection that is being made again. */
+  steadyLink(): Promise<Link>;
 }
 
 /** A command to call or send, whether it came as names or as a contract. */
@@ -69,6 +71,11 @@ interface Outgoing {
   validate(): Promise<unknown>;
 }
 
+// Beyond either, memory would grow with a broker that is slow, blocked or gone.
+const MOST_UNCONFIRMED = 65_536;
+const MOST_UNCONFIRMED_BYTES = 64 * 1024 * 1024;
+const RESEND_MS = 50;
+
 const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
 const callOptions: Known<CallOptions> = messageOptions;
 const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
@@ -77,7 +84,8 @@ const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, ex
 export class Requests {
   readonly #parts: RequestParts;
   readonly #pending = new Map<string, PendingCall>();
-  #unconfirmed = 0;
+  readonly #unconfirmed = new Map<Waiter<void>, string>();
+  #unconfirmedBytes = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: RequestParts) {
@@ -148,7 +156,7 @@ export class Requests {
     return this.#confirmed(options, "", outgoing, (link, settled) => link.publish(key, message, settled));
   }
 
-  #confirmed(
+  async #confirmed(
     options: SendOptions,
     service: string,
     outgoing: Outgoing,
@@ -160,26 +168,39 @@ export class Requests {
       what: `the broker to confirm ${path}${service === "" ? "" : ` for ${service}`}`,
       signal: checkSignal(options.signal),
     };
+    const { length } = outgoing.body.bytes;
+    if (this.#unconfirmed.size > 0 && !this.#hasRoom(length)) throw overloaded(path, this.#unconfirmed.size);
     const start = async (waiter: Waiter<void>): Promise<void> => {
+      this.#unconfirmed.set(waiter, path);
+      this.#unconfirmedBytes += length;
+      own = waiter;
       await outgoing.validate();
-      const link = await this.#parts.link();
-      if (waiter.over) return; // what its sender gave up on does not go out
-      if (!link.connected) throw reconnecting(this.#parts.service);
-      publish(link, (rejection) => {
-        if (rejection === undefined) waiter.resolve();
-        else waiter.reject(rejected(rejection, service, path));
-      });
+      for (;;) {
+        const link = await this.#parts.steadyLink();
+        if (waiter.over) return; // what its sender gave up on does not go out
+        const rejection = await new Promise<Rejection | undefined>((settled) => publish(link, settled));
+        if (rejection === undefined) return waiter.resolve();
+        if (rejection !== "lost") throw rejected(rejection, service, path);
+        // It may have arrived: it goes out again as the same message.
+        await new Promise((resolve) => setTimeout(resolve, RESEND_MS));
+      }
     };
-    this.#unconfirmed += 1;
+    let own: Waiter<void> | undefined;
     return waitFor<void>(
       limits,
       (waiter) => {
         start(waiter).catch(waiter.reject);
       },
       () => {
-        this.#unconfirmed -= 1;
+        if (own !== undefined && this.#unconfirmed.delete(own)) this.#unconfirmedBytes -= length;
         this.#released();
       },
+    );
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return (
+      this.#unconfirmed.size < MOST_UNCONFIRMED && this.#unconfirmedBytes + bytes <= MOST_UNCONFIRMED_BYTES
     );
   }
 
@@ -244,10 +265,15 @@ export class Requests {
     }
   }
 
-  /** Rejects all calls in flight. */
-  rejectAll(error: (service: string, path: string) => ConfluoError): void {
+  /** Rejects the calls in flight: their replies will not come. */
+  rejectCalls(error: (service: string, path: string) => ConfluoError): void {
     for (const { waiter, command, path } of [...this.#pending.values()])
       waiter.reject(error(command.service, path));
+  }
+
+  /** Rejects what waits for the broker to confirm it. */
+  rejectUnconfirmed(error: (path: string) => ConfluoError): void {
+    for (const [waiter, path] of [...this.#unconfirmed]) waiter.reject(error(path));
   }
 
   /** Resolves when no call waits for its reply and no publish for its confirm. */
@@ -257,7 +283,7 @@ export class Requests {
   }
 
   #isIdle(): boolean {
-    return this.#pending.size === 0 && this.#unconfirmed === 0;
+    return this.#pending.size === 0 && this.#unconfirmed.size === 0;
   }
 
   #released(): void {
@@ -325,6 +351,14 @@ function tooLarge(path: string, bytes: number, limit: number): ConfluoError {
   return new ConfluoError(
     "PAYLOAD_TOO_LARGE",
     `The body for ${path} takes ${bytes} bytes and the limit is ${limit}: send a reference to it instead.`,
+  );
+}
+
+function overloaded(path: string, waiting: number): ConfluoError {
+  return new ConfluoError(
+    "OVERLOADED",
+    `${path} was not sent: ${waiting} messages wait for the broker to confirm them, and more than ${MOST_UNCONFIRMED} of them ` +
+      `or ${MOST_UNCONFIRMED_BYTES} bytes would be too many. Await the promises of send and publish.`,
   );
 }
 

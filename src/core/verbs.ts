@@ -110,8 +110,8 @@ export interface Verbs {
    * returns is dropped, and if it throws it is tried again, in the end to become a dead letter of the service.
    *
    * @example await service.send("mail", "/welcome", { to: "ada@example.com" });
-   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`,
-   * `NOT_CONNECTED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `OVERLOADED`,
+   * `SHUTTING_DOWN`, `NOT_CONNECTED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
    */
   send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void>;
 
@@ -120,7 +120,7 @@ export interface Verbs {
    * when the broker has confirmed, also if nobody listens.
    *
    * @example await service.publish(orderPlaced.at({ id: 7 }), { total: 12 });
-   * @throws ConfluoError `TIMEOUT` (no confirm in time), `CANCELLED`, `CONNECTION_LOST`, `NOT_CONNECTED`,
+   * @throws ConfluoError `TIMEOUT` (no confirm in time), `CANCELLED`, `OVERLOADED`, `SHUTTING_DOWN`, `NOT_CONNECTED`,
    * `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
    */
   publish<T extends string | AnyEvent>(target: T & Bound<T>, ...rest: PublishArguments<T>): Promise<void>;

@@ -21,10 +21,7 @@ const HEARTBEAT_SECONDS = 10;
  */
 export function parseBrokerUrl(text: string): BrokerUrl {
   if (!/^\w+:\/\//.test(text)) {
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      `A broker address must be a URL. ${EXAMPLE}`,
-    );
+    throw new ConfluoError("INVALID_ARGUMENT", `A broker address must be a URL. ${EXAMPLE}`);
   }
   let url: URL;
   try {
