@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { createServer } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
-import { basename, delimiter, dirname, join } from "node:path";
+import { basename, delimiter, dirname, join, relative } from "node:path";
 import { waitForBroker } from "./amqp-greeting.mjs";
 import { startGuarded } from "./broker-guard.mjs";
 
@@ -48,13 +48,25 @@ export function findRabbitMQ(env, folders = usualFolders) {
 
 /**
  * @param {string} script as found by `findRabbitMQ`
+ * @returns {string | undefined} its RabbitMQ's version, told by what lies beside it rather than by starting it
+ */
+export function readVersion(script) {
+  const plugins = join(dirname(script), "..", "plugins");
+  if (!existsSync(plugins)) return undefined;
+  const versions = readdirSync(plugins).map((name) => /^rabbit-(\d.*?)(?:\.ez)?$/.exec(name)?.[1]);
+  return versions.find((version) => version !== undefined);
+}
+
+/**
+ * @param {string} script as found by `findRabbitMQ`
  * @param {NodeJS.ProcessEnv} env
+ * @param {string} [root] A root folder in which the script lies and the node runs.
  * @returns {Promise<import("./broker-guard.mjs").StartedBroker>}
  */
-export async function startPrivateNode(script, env) {
+export async function startPrivateNode(script, env, root = "/") {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startOnce(script, env);
+      return await startOnce(script, env, root);
     } catch (error) {
       // A port that was free a moment ago can be taken by now.
       const portTaken = /eaddrinuse|address already in use|port \d+ .*in use/i.test(String(error));
@@ -66,15 +78,16 @@ export async function startPrivateNode(script, env) {
 /**
  * @param {string} script
  * @param {NodeJS.ProcessEnv} env
+ * @param {string} root
  */
-async function startOnce(script, env) {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), "confluo-broker-")));
+async function startOnce(script, env, root) {
+  const temporary = root === "/" ? tmpdir() : join(root, "tmp");
+  const folder = realpathSync(mkdtempSync(join(temporary, "confluo-broker-")));
   const [port = 0, distributionPort = 0, epmdPort = 0] = await findFreePorts(3);
   const guard = startGuarded({
-    command: script,
-    args: [],
+    ...(root === "/" ? { command: script, args: [] } : { command: "/usr/sbin/chroot", args: [root, script] }),
     folder,
-    env: prepare(folder, env, { port, distributionPort, epmdPort }),
+    env: prepare({ folder, root }, env, { port, distributionPort, epmdPort }),
     outputFile: join(folder, "log", "output.log"),
     epmdPort,
   });
@@ -94,12 +107,12 @@ async function startOnce(script, env) {
 
 /**
  * Lays out the node's folder.
- * @param {string} folder
+ * @param {{ folder: string, root: string }} place
  * @param {NodeJS.ProcessEnv} env
  * @param {{ port: number, distributionPort: number, epmdPort: number }} ports
  * @returns {Record<string, string>} the node's environment, all of it: nothing of a user's settings leaks in
  */
-function prepare(folder, env, { port, distributionPort, epmdPort }) {
+function prepare({ folder, root }, env, { port, distributionPort, epmdPort }) {
   for (const name of ["home", "log", "mnesia", "conf.d"]) mkdirSync(join(folder, name));
   writeFileSync(join(folder, "home", ".erlang.cookie"), randomBytes(16).toString("hex"), { mode: 0o400 });
   writeFileSync(join(folder, "enabled_plugins"), "[].\n");
@@ -110,12 +123,14 @@ function prepare(folder, env, { port, distributionPort, epmdPort }) {
       "num_acceptors.tcp = 2",
       "vm_memory_high_watermark.absolute = 1GiB",
       "disk_free_limit.absolute = 50MB",
+      "vm_memory_calculation_strategy = allocated", // asks Erlang: a root folder holds no /proc to ask
       "",
     ].join("\n"),
   );
   const schedulers = Math.min(2, availableParallelism());
+  const seen = join("/", relative(root, folder)); // what the node calls its folder
   return {
-    HOME: join(folder, "home"),
+    HOME: join(seen, "home"),
     // Homebrew's RabbitMQ looks for `erl` there.
     PATH: [env.PATH, "/usr/bin", "/bin", "/opt/homebrew/bin", "/usr/local/bin"]
       .filter(Boolean)
@@ -123,14 +138,14 @@ function prepare(folder, env, { port, distributionPort, epmdPort }) {
     LANG: "C.UTF-8",
     LC_ALL: "C.UTF-8",
     RABBITMQ_NODENAME: `confluo-${randomBytes(4).toString("hex")}@localhost`,
-    RABBITMQ_CONF_ENV_FILE: join(folder, "rabbitmq-env.conf"),
-    RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
-    RABBITMQ_CONFIG_FILES: join(folder, "conf.d"),
-    RABBITMQ_ADVANCED_CONFIG_FILE: join(folder, "advanced.config"),
-    RABBITMQ_GENERATED_CONFIG_DIR: join(folder, "generated"),
-    RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "enabled_plugins"),
-    RABBITMQ_MNESIA_BASE: join(folder, "mnesia"),
-    RABBITMQ_LOG_BASE: join(folder, "log"),
+    RABBITMQ_CONF_ENV_FILE: join(seen, "rabbitmq-env.conf"),
+    RABBITMQ_CONFIG_FILE: join(seen, "rabbitmq.conf"),
+    RABBITMQ_CONFIG_FILES: join(seen, "conf.d"),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(seen, "advanced.config"),
+    RABBITMQ_GENERATED_CONFIG_DIR: join(seen, "generated"),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(seen, "enabled_plugins"),
+    RABBITMQ_MNESIA_BASE: join(seen, "mnesia"),
+    RABBITMQ_LOG_BASE: join(seen, "log"),
     RABBITMQ_DIST_PORT: String(distributionPort),
     RABBITMQ_SCHEDULER_BIND_TYPE: "u",
     // The script then becomes the broker instead of minding it, so that its pid is the broker's.

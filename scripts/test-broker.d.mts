@@ -15,3 +15,5 @@ export interface TestBrokerOptions {
 }
 
 export function startTestBroker(options?: TestBrokerOptions): Promise<TestBroker>;
+
+export function startTestBroker4(options?: TestBrokerOptions): Promise<TestBroker>;

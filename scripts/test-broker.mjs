@@ -6,13 +6,18 @@
  * 3. Docker runs: a container;
  * 4. root on a Debian-like system: RabbitMQ is installed, then as 2.
  *
+ * Where it has to be a RabbitMQ 4, the variable is `CONFLUO_TEST_BROKER4`, an older one that is installed does not
+ * count, and the fourth way unpacks Debian's package in a folder of its own instead: installing it would get the
+ * version that the system has.
+ *
  * A broker that was not started here is never stopped or changed.
  */
 
 import { waitForBroker } from "./amqp-greeting.mjs";
 import { canInstallWithApt, installRabbitMQ } from "./apt.mjs";
 import { startContainer, whyNoDocker } from "./container.mjs";
-import { findRabbitMQ, startPrivateNode } from "./private-node.mjs";
+import { unpackRabbitMQ4 } from "./debian-root.mjs";
+import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs";
 
 /**
  * @typedef {object} TestBroker
@@ -36,29 +41,64 @@ const givenTimeoutMs = 20_000;
  * @returns {Promise<TestBroker>}
  */
 export async function startTestBroker({ env = process.env, folders, log = console.log } = {}) {
-  if (env.CONFLUO_TEST_BROKER) return useGiven(env.CONFLUO_TEST_BROKER);
+  if (env.CONFLUO_TEST_BROKER) return useGiven("CONFLUO_TEST_BROKER", env.CONFLUO_TEST_BROKER);
   const installed = findRabbitMQ(env, folders);
-  if (installed !== undefined) return describe("private-node", () => startPrivateNode(installed, env));
+  if (installed !== undefined) return startOwn("private-node", () => startPrivateNode(installed, env));
   const noDocker = await whyNoDocker(env);
-  if (noDocker === undefined) return describe("container", () => startContainer(env, log));
+  if (noDocker === undefined) return startOwn("container", () => startContainer(env, log));
   if (!canInstallWithApt(env)) throw new Error(explainWays(noDocker));
   log("Installing rabbitmq-server with apt-get: there is neither RabbitMQ nor Docker.");
   await installRabbitMQ(env);
   const script = findRabbitMQ(env, folders);
   if (script === undefined)
     throw new Error("The package rabbitmq-server was installed, yet its start script is missing.");
-  return describe("private-node", () => startPrivateNode(script, env));
+  return startOwn("private-node", () => startPrivateNode(script, env));
 }
 
 /**
+ * As `startTestBroker`, but for RabbitMQ 4.
+ * @param {TestBrokerOptions} [options]
+ * @returns {Promise<TestBroker>}
+ */
+export async function startTestBroker4(options) {
+  const broker = await startSome4(options);
+  if (isVersion4(broker.version)) return broker;
+  await broker.stop();
+  throw new Error(`RabbitMQ 4 is wanted, and this is another: ${broker.description}`);
+}
+
+/**
+ * @param {TestBrokerOptions} [options]
+ * @returns {Promise<TestBroker>} of a version yet to be checked
+ */
+async function startSome4({ env = process.env, folders, log = console.log } = {}) {
+  if (env.CONFLUO_TEST_BROKER4) return useGiven("CONFLUO_TEST_BROKER4", env.CONFLUO_TEST_BROKER4);
+  const installed = findRabbitMQ(env, folders);
+  const version = installed === undefined ? undefined : readVersion(installed);
+  if (installed !== undefined && isVersion4(version))
+    return startOwn("private-node", () => startPrivateNode(installed, env));
+  const noDocker = await whyNoDocker(env);
+  if (noDocker === undefined) return startOwn("container", () => startContainer(env, log));
+  if (!canInstallWithApt(env)) throw new Error(explainWays4(noDocker, version));
+  const { root, script } = await unpackRabbitMQ4(env, log);
+  return startOwn("private-node", () => startPrivateNode(script, env, root));
+}
+
+/** @param {string | undefined} version */
+function isVersion4(version) {
+  return version?.startsWith("4.") === true;
+}
+
+/**
+ * @param {string} variable Where it was given.
  * @param {string} given
  * @returns {Promise<TestBroker>}
  */
-async function useGiven(given) {
+async function useGiven(variable, given) {
   const urls = given.split(",").map((url) => url.trim());
   for (const url of urls) {
     if (/^amqps?:$/.test(URL.canParse(url) ? new URL(url).protocol : "")) continue;
-    throw new Error(`CONFLUO_TEST_BROKER holds ${JSON.stringify(url)}: expected an amqp:// or amqps:// URL.`);
+    throw new Error(`${variable} holds ${JSON.stringify(url)}: expected an amqp:// or amqps:// URL.`);
   }
   const settled = new AbortController();
   try {
@@ -69,14 +109,14 @@ async function useGiven(given) {
     return {
       url: given,
       version,
-      description: `${product} ${version}, given by CONFLUO_TEST_BROKER, ${shown}`,
+      description: `${product} ${version}, given by ${variable}, ${shown}`,
       kind: "given",
       stop: async () => undefined,
     };
   } catch (cause) {
     const reasons = cause instanceof AggregateError ? cause.errors.map(String).join("; ") : String(cause);
     const shown = urls.map(hideCredentials).join(",");
-    throw new Error(`CONFLUO_TEST_BROKER names ${shown}, where no broker answered in 20 s: ${reasons}`, {
+    throw new Error(`${variable} names ${shown}, where no broker answered in 20 s: ${reasons}`, {
       cause,
     });
   } finally {
@@ -89,7 +129,7 @@ async function useGiven(given) {
  * @param {() => Promise<import("./broker-guard.mjs").StartedBroker>} start
  * @returns {Promise<TestBroker>}
  */
-async function describe(kind, start) {
+async function startOwn(kind, start) {
   const startedAt = performance.now();
   const { url, greeting, stop } = await start();
   const { product, version } = greeting;
@@ -116,5 +156,19 @@ function explainWays(noDocker) {
     "  it need not run, the tests start a private node of it",
     `- start Docker: the tests then start a container (now: ${noDocker})`,
     "Tests that need no broker: npm run test:unit",
+  ].join("\n");
+}
+
+/**
+ * @param {string} noDocker
+ * @param {string | undefined} installed The version.
+ */
+function explainWays4(noDocker, installed) {
+  return [
+    "No RabbitMQ 4 to test against. Any one of these will do:",
+    "- name one that runs: CONFLUO_TEST_BROKER4=amqp://guest:guest@localhost:5672 npm run test:rabbitmq4",
+    `- install RabbitMQ 4; it need not run (installed now: ${installed ?? "none"})`,
+    `- start Docker: the tests then start a container (now: ${noDocker})`,
+    "- be root on Debian or Ubuntu: the tests then unpack Debian's package in a folder of its own",
   ].join("\n");
 }

@@ -1,6 +1,7 @@
 /**
  * `npm test`: installs and builds what is missing, gets a broker, runs vitest on it and takes the broker down.
- * Arguments go to vitest: `npm test -- src/errors`. The last line printed is `N passed, M failed`.
+ * `npm run test:rabbitmq4`, which is this with `--rabbitmq4`, does the same with the tests that need a broker and a
+ * RabbitMQ 4. Other arguments go to vitest: `npm test -- src/errors`. The last line printed is `N passed, M failed`.
  */
 
 import { join } from "node:path";
@@ -8,9 +9,11 @@ import { build } from "./build.mjs";
 import { root, run, runScript } from "./child-process.mjs";
 import { formatCounts } from "./closing-line-reporter.mjs";
 import { ensureInstalled } from "./install.mjs";
-import { startTestBroker } from "./test-broker.mjs";
+import { startTestBroker, startTestBroker4 } from "./test-broker.mjs";
 
-const args = process.argv.slice(2);
+const [first, ...others] = process.argv.slice(2);
+const onRabbitMQ4 = first === "--rabbitmq4";
+const args = onRabbitMQ4 ? ["--project", "broker", ...others] : process.argv.slice(2);
 /** @type {import("./closing-line-reporter.mjs").Counts} */
 let counts = { passed: 0, failed: 0, skipped: 0 };
 
@@ -23,7 +26,7 @@ console.log(formatCounts(counts));
 async function runTests() {
   await ensureInstalled();
   await build();
-  const broker = await startTestBroker();
+  const broker = await (onRabbitMQ4 ? startTestBroker4() : startTestBroker());
   try {
     console.log(`Broker: ${broker.description}`);
     const vitest = join(root, "node_modules", "vitest", "vitest.mjs");

@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { startTestBroker } from "../scripts/test-broker.mjs";
+import { startTestBroker, startTestBroker4 } from "../scripts/test-broker.mjs";
 
 let folder: string;
 
@@ -57,7 +57,7 @@ describe("startTestBroker", () => {
   });
 
   test("starts a container where Docker runs and RabbitMQ is not installed, and removes that one", async () => {
-    addProgram("docker", dockerStandIn);
+    addProgram("docker", dockerStandIn("9.8.7"));
     const broker = await startTestBroker({ env: { PATH: folder, STATE: folder }, folders: [] });
     expect(broker).toMatchObject({ kind: "container", version: "9.8.7" });
     expect(broker.description).toMatch(
@@ -101,18 +101,110 @@ describe("startTestBroker", () => {
   }, 90_000);
 });
 
+describe("startTestBroker4", () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  test("uses the broker that CONFLUO_TEST_BROKER4 names", async () => {
+    await using greeter = await startGreeter("4.3.2");
+    const url = `amqp://127.0.0.1:${greeter.port}`;
+    const env = { CONFLUO_TEST_BROKER4: url, CONFLUO_TEST_BROKER: "amqp://127.0.0.1:1" };
+    const broker = await startTestBroker4({ env });
+    expect(broker).toMatchObject({ kind: "given", url, version: "4.3.2" });
+    expect(broker.description).toContain("given by CONFLUO_TEST_BROKER4");
+  });
+
+  test("refuses a CONFLUO_TEST_BROKER4 that is no RabbitMQ 4", async () => {
+    await using greeter = await startGreeter("3.13.7");
+    const env = { CONFLUO_TEST_BROKER4: `amqp://127.0.0.1:${greeter.port}` };
+    await expect(startTestBroker4({ env })).rejects.toThrow(
+      /RabbitMQ 4 is wanted, and this is another: RabbitMQ 3\.13\.7, given by CONFLUO_TEST_BROKER4/,
+    );
+  });
+
+  test("prefers an installed RabbitMQ 4 to Docker", async () => {
+    addRabbitMQ("4.1.0");
+    addProgram("docker", dockerStandIn("4.3.2"));
+    const started = startTestBroker4({ env: { PATH: folder, STATE: folder, RABBITMQ_HOME: folder } });
+    await expect(started).rejects.toThrow(/ended with exit code 3\./);
+  });
+
+  test("passes over an installed RabbitMQ 3 and starts a container", async () => {
+    addRabbitMQ("3.13.7");
+    addProgram("docker", dockerStandIn("4.3.2"));
+    const env = { PATH: folder, STATE: folder, RABBITMQ_HOME: folder };
+    const broker = await startTestBroker4({ env });
+    expect(broker).toMatchObject({ kind: "container", version: "4.3.2" });
+    await broker.stop();
+  });
+
+  test("removes a container that holds another version", async () => {
+    addProgram("docker", dockerStandIn("3.13.7"));
+    const started = startTestBroker4({ env: { PATH: folder, STATE: folder }, folders: [] });
+    await expect(started).rejects.toThrow(/this is another: RabbitMQ 3\.13\.7, Docker container/);
+    const name = readFileSync(join(folder, "name"), "utf8");
+    expect(readFileSync(join(folder, "removed"), "utf8")).toBe(name);
+  });
+
+  test("unpacks Debian's package for root where there is no Docker, and leaves nothing half made", async () => {
+    vi.spyOn(process, "getuid").mockReturnValue(0);
+    addRabbitMQ("3.13.7");
+    addProgram("apt-get", 'console.log("no luck with", process.argv.at(-1)); process.exit(100);');
+    const log = vi.fn();
+    const env = { PATH: folder, RABBITMQ_HOME: folder, XDG_CACHE_HOME: folder };
+    const started = startTestBroker4({ env, log });
+    await expect(started).rejects.toThrow(/apt-get failed with exit code 100:\nno luck with debian-archive/);
+    expect(log).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("Unpacking RabbitMQ 4 from Debian"));
+    expect(readdirSync(join(folder, "confluo-rabbitmq4"))).toEqual([]);
+  });
+
+  test("unpacks once: what is there already is started as it is", async () => {
+    vi.spyOn(process, "getuid").mockReturnValue(0);
+    addProgram("apt-get", "process.exit(100);");
+    const root = join(folder, "confluo-rabbitmq4", "trixie");
+    mkdirSync(join(root, "tmp"), { recursive: true });
+    const log = vi.fn();
+    const env = { PATH: folder, XDG_CACHE_HOME: folder };
+    const started = startTestBroker4({ env, folders: [], log });
+    // It is an empty folder: the node's end shows that it was tried.
+    await expect(started).rejects.toThrow(/\(\/usr\/lib\/rabbitmq\/bin\/rabbitmq-server\) ended with/);
+    expect(log).not.toHaveBeenCalled();
+    expect(readdirSync(join(root, "tmp"))).toEqual([]);
+  });
+
+  test("says what to do when there is no way left", async () => {
+    vi.spyOn(process, "getuid").mockReturnValue(1000);
+    addRabbitMQ("3.13.7");
+    const started = startTestBroker4({ env: { PATH: folder, RABBITMQ_HOME: folder } });
+    await expect(started).rejects.toThrow(/No RabbitMQ 4 to test against/);
+    await expect(started).rejects.toThrow(/CONFLUO_TEST_BROKER4=amqp:/);
+    await expect(started).rejects.toThrow(/installed now: 3\.13\.7/);
+    await expect(started).rejects.toThrow(/start Docker: .*there is no docker command/);
+    await expect(started).rejects.toThrow(/be root on Debian or Ubuntu/);
+  });
+});
+
+/** An installed RabbitMQ, in `folder` as its home, that does not start. */
+function addRabbitMQ(version: string): void {
+  mkdirSync(join(folder, "plugins", `rabbit-${version}`), { recursive: true });
+  addProgram("sbin/rabbitmq-env", "");
+  addProgram("sbin/rabbitmq-server", "process.exit(3);");
+}
+
 /** A program in `folder`, written in JavaScript. */
 function addProgram(name: string, code: string): void {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, name), `#!${process.execPath}\n${code}\n`, { mode: 0o755 });
+  const file = join(folder, name);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `#!${process.execPath}\n${code}\n`, { mode: 0o755 });
 }
 
 /** `connection.start` as RabbitMQ begins it: class 10, method 10, version 0-9, then the server's properties. */
-function encodeStart(): Buffer {
+function encodeStart(version: string): Buffer {
   const text = (value: string) => Buffer.concat([uint32(value.length), Buffer.from(value)]);
   const entry = (name: string, value: string) =>
     Buffer.concat([Buffer.from([name.length]), Buffer.from(`${name}S`), text(value)]);
-  const table = Buffer.concat([entry("product", "RabbitMQ"), entry("version", "9.8.7")]);
+  const table = Buffer.concat([entry("product", "RabbitMQ"), entry("version", version)]);
   const payload = Buffer.concat([
     Buffer.from([0, 10, 0, 10, 0, 9]),
     uint32(table.length),
@@ -130,9 +222,9 @@ function uint32(value: number): Buffer {
 }
 
 /** Answers as a broker does until the client would have to log in. */
-async function startGreeter(): Promise<AsyncDisposable & { readonly port: number }> {
+async function startGreeter(version = "9.8.7"): Promise<AsyncDisposable & { readonly port: number }> {
   const server: Server = createServer((socket) => {
-    socket.once("data", () => socket.end(encodeStart()));
+    socket.once("data", () => socket.end(encodeStart(version)));
     socket.on("error", () => undefined);
   });
   server.listen(0, "127.0.0.1");
@@ -156,14 +248,14 @@ function answers(port: number): Promise<boolean> {
 }
 
 /** As much of the docker command as the starter uses. */
-const dockerStandIn = `
+const dockerStandIn = (version: string) => `
   const { readFileSync, writeFileSync } = require("node:fs");
   const { createServer } = require("node:net");
   const [command, ...args] = process.argv.slice(2);
   const file = (name) => process.env.STATE + "/" + name;
   if (command === "run") {
     writeFileSync(file("name"), args[args.indexOf("--name") + 1]);
-    const greeting = Buffer.from("${encodeStart().toString("hex")}", "hex");
+    const greeting = Buffer.from("${encodeStart(version).toString("hex")}", "hex");
     const server = createServer((socket) => socket.once("data", () => socket.end(greeting)));
     server.listen(0, "127.0.0.1", () => writeFileSync(file("port"), String(server.address().port)));
   } else if (command === "port") {

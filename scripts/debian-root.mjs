@@ -1,0 +1,181 @@
+/**
+ * RabbitMQ 4 as Debian 13 packages it, unpacked into a folder that is a root to change into. The system under it
+ * stays as it is: nothing is installed, configured or mounted, and apt keeps its lists and packages elsewhere.
+ */
+
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir } from "node:os";
+import { basename, join } from "node:path";
+import { run } from "./child-process.mjs";
+
+const release = "trixie";
+const startScript = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/** Besides RabbitMQ what its start script uses and no package asks for, since every Debian system has it. */
+const packages = ["rabbitmq-server", "base-files", "coreutils", "dash", "grep", "sed"];
+/** For systems whose own sources are not Debian's. */
+const usualMirror = "http://deb.debian.org/debian";
+/** Older than any build takes: nobody is at work there any more. */
+const abandonedAfterMs = 3_600_000;
+
+/**
+ * Needs root, apt-get and dpkg-deb. The folder is made once and kept in the user's cache.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {(line: string) => void} log
+ * @returns {Promise<{ root: string, script: string }>} `script`: the start script as seen inside of `root`
+ */
+export async function unpackRabbitMQ4(env, log) {
+  const cache = join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "confluo-rabbitmq4");
+  const root = join(cache, release);
+  if (!existsSync(root)) {
+    log(`Unpacking RabbitMQ 4 from Debian ${release} into ${root}: it takes about 180 MB there.`);
+    mkdirSync(cache, { recursive: true });
+    removeAbandoned(cache);
+    await build(cache, root, env);
+  }
+  return { root: realpathSync(root), script: startScript };
+}
+
+/**
+ * Builds in a folder of its own, then renames: nobody ever finds half a root, and two builds at a time do no harm.
+ * @param {string} cache
+ * @param {string} root
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function build(cache, root, env) {
+  const folder = mkdtempSync(join(cache, "unfinished-"));
+  try {
+    const fresh = join(folder, "root");
+    const { mirror, keyring } = await askSystem(join(folder, "system"), env);
+    const apt = createApt(join(folder, "apt"), env, `deb [signed-by=${keyring}] ${mirror} ${release} main\n`);
+    await succeed(apt(["update"]), `apt-get update from ${mirror}`);
+    await unpack(await download(apt, join(folder, "apt"), packages), fresh, env);
+    // What the packages' own scripts would do, as far as a node needs it. A file does in place of the device, which
+    // not every container may make: nothing depends on what is read from it.
+    writeFileSync(join(fresh, "dev", "null"), "", { mode: 0o666 });
+    writeFileSync(join(fresh, "etc", "hosts"), "127.0.0.1 localhost\n");
+    if (!existsSync(join(fresh, startScript)))
+      throw new Error(`The packages of Debian ${release} were unpacked, yet ${startScript} is missing.`);
+    try {
+      renameSync(fresh, root);
+    } catch (error) {
+      if (!existsSync(root)) throw error; // otherwise another build was quicker
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Asks the system's own sources for the mirror of Debian they use, and for Debian's newest keys: those that are
+ * installed may be older than the release.
+ * @param {string} folder
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function askSystem(folder, env) {
+  const apt = createApt(folder, env);
+  await apt(["update"]); // a source that cannot be reached need not be the one that matters
+  const { output } = await apt(["indextargets", "--format", "$(LABEL) $(REPO_URI)"]);
+  const mirror = /^Debian (\S+)$/m.exec(output)?.[1] ?? usualMirror;
+  const keys = join(folder, "keys");
+  await unpack(await download(apt, folder, ["debian-archive-keyring"]), keys, env);
+  const keyrings = join(keys, "usr", "share", "keyrings");
+  const keyring = readdirSync(keyrings).find((name) => /^debian-archive-keyring\.(gpg|pgp)$/.test(name));
+  if (keyring === undefined) throw new Error("The package debian-archive-keyring holds no such keyring.");
+  return { mirror, keyring: join(keyrings, keyring) };
+}
+
+/** @typedef {(args: readonly string[]) => Promise<{ code: number, output: string }>} Apt */
+
+/**
+ * @param {string} folder Receives all that apt writes.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string} [sources] Default: the system's.
+ * @returns {Apt} an apt-get that knows of no installed package; its network settings are the system's
+ */
+function createApt(folder, env, sources) {
+  mkdirSync(join(folder, "state"), { recursive: true });
+  mkdirSync(join(folder, "cache"));
+  writeFileSync(join(folder, "status"), "");
+  const lines = [
+    // Such hooks are about the system's own lists.
+    "#clear APT::Update::Pre-Invoke;",
+    "#clear APT::Update::Post-Invoke;",
+    "#clear APT::Update::Post-Invoke-Success;",
+    `Dir::State "${folder}/state";`,
+    `Dir::State::status "${folder}/status";`,
+    `Dir::Cache "${folder}/cache";`,
+    'Acquire::Languages "none";',
+    'APT::Install-Recommends "false";',
+    'APT::Sandbox::User "root";', // the usual one may not write into the folder
+  ];
+  if (sources !== undefined) {
+    writeFileSync(join(folder, "sources.list"), sources);
+    lines.push(`Dir::Etc::sourcelist "${folder}/sources.list";`);
+    for (const name of ["sourceparts", "preferences", "preferencesparts"])
+      lines.push(`Dir::Etc::${name} "/dev/null";`);
+  }
+  const config = join(folder, "apt.conf");
+  writeFileSync(config, `${lines.join("\n")}\n`);
+  // As an option it is read after the system's configuration, so that it has the last word.
+  return (args) =>
+    run("apt-get", ["--config-file", config, "--quiet=2", ...args], {
+      quiet: true,
+      env: { ...env, LC_ALL: "C" },
+    });
+}
+
+/**
+ * @param {Apt} apt
+ * @param {string} folder The same as apt's.
+ * @param {readonly string[]} names
+ * @returns {Promise<string[]>} the files of the packages and of all that they depend on
+ */
+async function download(apt, folder, names) {
+  await succeed(apt(["install", "--download-only", "--yes", ...names]), `Fetching ${names[0]} with apt-get`);
+  const archives = join(folder, "cache", "archives");
+  return readdirSync(archives)
+    .filter((name) => name.endsWith(".deb"))
+    .map((name) => join(archives, name));
+}
+
+/**
+ * @param {readonly string[]} files
+ * @param {string} target
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function unpack(files, target, env) {
+  mkdirSync(target);
+  // It holds the links that make /bin and /lib the same as /usr/bin and /usr/lib.
+  const isFirst = (/** @type {string} */ file) => basename(file).startsWith("base-files_");
+  for (const file of [...files].sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)))) {
+    await succeed(run("dpkg-deb", ["--extract", file, target], { quiet: true, env }), `Unpacking ${file}`);
+  }
+}
+
+/**
+ * @param {Promise<{ code: number, output: string }>} running
+ * @param {string} what
+ */
+async function succeed(running, what) {
+  const { code, output } = await running;
+  if (code !== 0) throw new Error(`${what} failed with exit code ${code}:\n${output}`);
+}
+
+/** @param {string} cache */
+function removeAbandoned(cache) {
+  for (const name of readdirSync(cache).filter((entry) => entry.startsWith("unfinished-"))) {
+    const folder = join(cache, name);
+    const { mtimeMs } = statSync(folder, { throwIfNoEntry: false }) ?? { mtimeMs: Date.now() };
+    if (Date.now() - mtimeMs > abandonedAfterMs) rmSync(folder, { recursive: true, force: true });
+  }
+}
