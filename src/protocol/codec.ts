@@ -180,7 +180,7 @@ const none: Readonly<Record<string, string>> = Object.freeze({});
 
 /** The application headers of a received message: numbers and booleans as strings, what else is not a string left out. */
 export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<string, string>> {
-  if (headers === undefined) return none;
+  if (!isTable(headers)) return none;
   const kept: [string, string][] = [];
   for (const name of Object.keys(headers)) {
     if (isReserved(name)) continue;
@@ -191,10 +191,15 @@ export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<s
   return kept.length === 0 ? none : Object.fromEntries(kept);
 }
 
+// Of a foreign sender, it may be anything.
+function isTable(headers: unknown): headers is WireHeaders {
+  return typeof headers === "object" && headers !== null;
+}
+
 /** One of the protocol's own headers, if it is there as a string. */
 export function protocolHeader(headers: WireHeaders | undefined, name: string): string | undefined {
   // Own ones only: a header named `__proto__` may have made others the table's prototype.
-  if (headers === undefined || !Object.hasOwn(headers, name)) return undefined;
+  if (!isTable(headers) || !Object.hasOwn(headers, name)) return undefined;
   const value = headers[name];
   return typeof value === "string" ? value : undefined;
 }
