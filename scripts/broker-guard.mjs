@@ -21,12 +21,24 @@ import { isProgram } from "./child-process.mjs";
  */
 
 /**
- * @typedef {{ url: string, greeting: import("./amqp-greeting.mjs").Greeting, stop: () => Promise<void> }} StartedBroker
+ * @typedef {"SIGKILL" | "SIGTERM"} EndingSignal
+ *
+ * @typedef {object} StartedBroker
+ * @property {string} url
+ * @property {import("./amqp-greeting.mjs").Greeting} greeting
+ * @property {() => Promise<void>} stop
+ * @property {(signal: EndingSignal) => Promise<void>} [restart] Ends the broker and starts it again with the same data
+ *   and ports; resolves once it answers. Where it is missing, the broker cannot be restarted.
  *
  * @typedef {object} Guard
  * @property {AbortSignal} ended Aborted when the broker has ended by itself.
  * @property {() => Promise<void>} stop Ends the broker; resolves once nothing of it is left.
+ * @property {(signal: EndingSignal) => Promise<void>} restart Ends the broker with the signal and starts it again in
+ *   its folder as it was; resolves once it has been started, which is before it answers.
  */
+
+/** How long a broker that was asked to end may take before it is killed. */
+const endTimeoutMs = 20_000;
 
 /**
  * @param {Guarded} guarded
@@ -42,7 +54,9 @@ export function startGuarded(guarded) {
   });
   const ended = new AbortController();
   const exited = once(guard, "exit");
-  guard.on("message", (reason) => ended.abort(new Error(String(reason))));
+  guard.on("message", (told) => {
+    if (typeof told === "string") ended.abort(new Error(told));
+  });
   guard.once("error", (error) => ended.abort(error));
   guard.once("exit", () => ended.abort(new Error("its guard process has ended")));
   guard.send(guarded);
@@ -57,6 +71,11 @@ export function startGuarded(guarded) {
       if (guard.connected) guard.disconnect();
       await exited;
     },
+    async restart(signal) {
+      ended.signal.throwIfAborted();
+      guard.send({ restart: signal });
+      await once(guard, "message", { signal: ended.signal });
+    },
   };
 }
 
@@ -67,26 +86,52 @@ if (isProgram(import.meta.filename) && process.send !== undefined) {
 
 /** @param {Guarded} guarded */
 function guard(guarded) {
-  const output = openSync(guarded.outputFile, "a");
-  const broker = spawn(guarded.command, guarded.args, {
-    cwd: guarded.folder,
-    env: guarded.env,
-    detached: true, // a process group of its own, to be killed as a whole
-    stdio: ["ignore", output, output],
-  });
-  closeSync(output);
-  const exited = new Promise((resolve) => {
-    broker.once("exit", resolve).once("error", resolve);
-  });
-  broker.once("error", (error) => report(error.message));
-  broker.once("exit", (code, signal) => report(signal === null ? `exit code ${code}` : `signal ${signal}`));
-
   let stopping = false;
+  let restarting = false;
+  const launch = () => {
+    const output = openSync(guarded.outputFile, "a");
+    const started = spawn(guarded.command, guarded.args, {
+      cwd: guarded.folder,
+      env: guarded.env,
+      detached: true, // a process group of its own, to be killed as a whole
+      stdio: ["ignore", output, output],
+    });
+    closeSync(output);
+    const exited = new Promise((resolve) => {
+      started.once("exit", resolve).once("error", resolve);
+    });
+    started.once("error", (error) => report(error.message));
+    started.once("exit", (code, signal) => {
+      if (!restarting) report(signal === null ? `exit code ${code}` : `signal ${signal}`);
+    });
+    return { pid: started.pid, exited };
+  };
+  let broker = launch();
+
+  /** @param {EndingSignal} signal */
+  const restart = async (signal) => {
+    if (stopping || restarting) return;
+    restarting = true;
+    const { pid, exited } = broker;
+    // Asked to end, the broker itself ends what it has started.
+    if (pid !== undefined) kill(signal === "SIGTERM" ? pid : -pid, signal);
+    const late = setTimeout(() => pid !== undefined && kill(-pid, "SIGKILL"), endTimeoutMs);
+    await exited;
+    clearTimeout(late);
+    restarting = false;
+    if (stopping) return;
+    broker = launch();
+    report({ restarted: true });
+  };
+  process.on("message", (message) => {
+    void restart(/** @type {{ restart: EndingSignal }} */ (message).restart);
+  });
+
   const stop = async () => {
     if (stopping) return;
     stopping = true;
-    if (broker.pid !== undefined) kill(broker.pid);
-    await exited;
+    if (broker.pid !== undefined) kill(-broker.pid, "SIGKILL");
+    await broker.exited;
     if (guarded.afterwards !== undefined) await runQuietly(guarded.afterwards, guarded.env);
     if (guarded.epmdPort !== undefined) await stopPortMapper(guarded.epmdPort);
     rmSync(guarded.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
@@ -97,15 +142,18 @@ function guard(guarded) {
   if (!process.connected) void stop();
 }
 
-/** @param {string} reason */
-function report(reason) {
-  if (process.connected) process.send?.(reason);
+/** @param {string | { restarted: true }} told The reason why the broker has ended, or that it has been restarted. */
+function report(told) {
+  if (process.connected) process.send?.(told);
 }
 
-/** @param {number} pid */
-function kill(pid) {
+/**
+ * @param {number} pid negative for a process group
+ * @param {EndingSignal} signal
+ */
+function kill(pid, signal) {
   try {
-    process.kill(-pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch {
     // It has ended already.
   }

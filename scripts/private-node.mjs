@@ -92,9 +92,14 @@ async function startOnce(script, env, root) {
     epmdPort,
   });
   const url = `amqp://127.0.0.1:${port}`;
+  /** @param {import("./broker-guard.mjs").EndingSignal} signal */
+  const restart = async (signal) => {
+    await guard.restart(signal);
+    await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
+  };
   try {
     const greeting = await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
-    return { url, greeting, stop: guard.stop };
+    return { url, greeting, stop: guard.stop, restart };
   } catch (cause) {
     const why = guard.ended.aborted
       ? `ended with ${guard.ended.reason.message}`

@@ -6,6 +6,8 @@ export interface TestBroker {
   readonly description: string;
   readonly kind: "given" | "private-node" | "container";
   stop(): Promise<void>;
+  /** Only of a private node: ends it, starts it again with the same data and ports, and waits until it answers. */
+  readonly restart?: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
 }
 
 export interface TestBrokerOptions {

@@ -26,6 +26,7 @@ import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs"
  * @property {string} description One line for people.
  * @property {"given" | "private-node" | "container"} kind
  * @property {() => Promise<void>} stop Resolves once nothing is left of what was started here; may be called again.
+ * @property {import("./broker-guard.mjs").StartedBroker["restart"]} [restart] Only of a private node.
  *
  * @typedef {object} TestBrokerOptions
  * @property {NodeJS.ProcessEnv} [env] Default: this process's.
@@ -131,12 +132,12 @@ async function useGiven(variable, given) {
  */
 async function startOwn(kind, start) {
   const startedAt = performance.now();
-  const { url, greeting, stop } = await start();
+  const { url, greeting, stop, restart } = await start();
   const { product, version } = greeting;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const noun = kind === "container" ? "Docker container" : "private node";
   const description = `${product} ${version}, ${noun}, ${url}, started in ${seconds} s`;
-  return { url, version, description, kind, stop };
+  return { url, version, description, kind, stop, restart };
 }
 
 /** @param {string} address */

@@ -56,6 +56,25 @@ describe("startTestBroker", () => {
     );
   });
 
+  test.each(["SIGKILL", "SIGTERM"] as const)(
+    "restarts a private node with %s, in its folder and at its port",
+    async (signal) => {
+      addProgram("rabbitmq-env", "");
+      addProgram("rabbitmq-server", nodeStandIn);
+      const broker = await startTestBroker({ env: { PATH: folder }, folders: [] });
+      try {
+        expect(broker).toMatchObject({ kind: "private-node", version: "9.8.1" });
+        await broker.restart?.(signal);
+        expect(await greetingOf(broker.url)).toContain("9.8.2");
+        await broker.restart?.(signal);
+        expect(await greetingOf(broker.url)).toContain("9.8.3");
+      } finally {
+        await broker.stop();
+      }
+      expect(await answers(Number(new URL(broker.url).port))).toBe(false);
+    },
+  );
+
   test("starts a container where Docker runs and RabbitMQ is not installed, and removes that one", async () => {
     addProgram("docker", dockerStandIn("9.8.7"));
     const broker = await startTestBroker({ env: { PATH: folder, STATE: folder }, folders: [] });
@@ -246,6 +265,30 @@ function answers(port: number): Promise<boolean> {
     socket.once("error", () => resolve(false));
   });
 }
+
+function greetingOf(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1", () => socket.write("AMQP"));
+    socket.once("data", (bytes) => resolve(bytes.toString("latin1")));
+    socket.once("data", () => socket.destroy());
+    socket.once("error", reject);
+  });
+}
+
+/** A node whose version tells how often it was started in its folder. */
+const nodeStandIn = `
+  const { existsSync, readFileSync, writeFileSync } = require("node:fs");
+  const { createServer } = require("node:net");
+  const starts = existsSync("starts") ? Number(readFileSync("starts", "utf8")) + 1 : 1;
+  writeFileSync("starts", String(starts));
+  const greeting = Buffer.from("${encodeStart().toString("hex")}", "hex");
+  greeting.write("9.8." + starts, greeting.indexOf("9.8.7"));
+  const port = Number(/127\\.0\\.0\\.1:(\\d+)/.exec(readFileSync("rabbitmq.conf", "utf8"))[1]);
+  createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => socket.end(greeting));
+  }).listen(port, "127.0.0.1");
+`;
 
 /** As much of the docker command as the starter uses. */
 const dockerStandIn = (version: string) => `

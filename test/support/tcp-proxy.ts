@@ -4,11 +4,12 @@ import { createServer, type Server, type Socket, connect as tcp } from "node:net
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { testBrokerUrl } from "./rabbitmq.ts";
 
-/** With TLS options it takes TLS connections and speaks plainly to the broker. */
+/** With TLS options it takes TLS connections and speaks plainly to the broker, which is the one under test if not given. */
 export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #protocol: "amqp:" | "amqps:";
+  readonly #brokerUrl: string;
   /** Connections taken so far. */
   opened = 0;
   /** Told what clients send, before the broker gets it. */
@@ -18,7 +19,8 @@ export class TcpProxy {
   /** New connections are closed at once. */
   refusing = false;
 
-  constructor(tls?: TlsOptions) {
+  constructor(tls?: TlsOptions, brokerUrl: string = testBrokerUrl()) {
+    this.#brokerUrl = brokerUrl;
     this.#protocol = tls === undefined ? "amqp:" : "amqps:";
     const take = (client: Socket): void => this.#take(client);
     this.#server = tls === undefined ? createServer(take) : createTlsServer(tls, take);
@@ -30,7 +32,7 @@ export class TcpProxy {
       client.destroy();
       return;
     }
-    const { hostname, port } = new URL(testBrokerUrl());
+    const { hostname, port } = new URL(this.#brokerUrl);
     const upstream = tcp(Number(port || 5672), hostname);
     for (const [from, to] of [
       [client, upstream],
@@ -57,7 +59,7 @@ export class TcpProxy {
     await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
     const address = this.#server.address();
     if (address === null || typeof address === "string") throw new Error("the proxy has no port");
-    return testBrokerUrl()
+    return this.#brokerUrl
       .replace(/^amqps?:/, this.#protocol)
       .replace(/(^[^/]+\/\/(?:[^@/]*@)?)[^/?]+/, `$1127.0.0.1:${address.port}`);
   }

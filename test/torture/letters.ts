@@ -1,0 +1,51 @@
+/** Takes out of a queue whatever lies in it: dead letters, and what nobody has handled. */
+
+import type { Wire } from "../../src/index.ts";
+import type { Question } from "./traffic.ts";
+
+/** A message that was found. */
+export interface Letter {
+  /** Undefined if the body is not one of ours. */
+  readonly id: string | undefined;
+  /** `confluo-error`, or RabbitMQ's reason, or nothing. */
+  readonly code: string;
+}
+
+export interface Reading {
+  /** What came since the last time. */
+  take(): readonly Letter[];
+  close(): Promise<void>;
+}
+
+/** Takes messages out from now on. */
+export async function readQueue(wire: Wire, queue: string): Promise<Reading> {
+  let letters: Letter[] = [];
+  const consumer = await wire.consume({
+    queue,
+    prefetch: 500,
+    onDelivery: (delivery) => {
+      const { body, properties } = delivery.message;
+      const { headers = {} } = properties;
+      const reason = headers["confluo-error"] ?? headers["x-first-death-reason"] ?? "none";
+      letters.push({ id: readIdentity(body), code: String(reason) });
+      delivery.ack();
+    },
+    onCancelled: () => undefined,
+  });
+  return {
+    take() {
+      const taken = letters;
+      letters = [];
+      return taken;
+    },
+    close: () => consumer.cancel(),
+  };
+}
+
+function readIdentity(body: Uint8Array): string | undefined {
+  try {
+    return (JSON.parse(Buffer.from(body).toString("utf8")) as Question).id;
+  } catch {
+    return undefined;
+  }
+}
