@@ -281,7 +281,7 @@ const nodeStandIn = `
   const { createServer } = require("node:net");
   const starts = existsSync("starts") ? Number(readFileSync("starts", "utf8")) + 1 : 1;
   writeFileSync("starts", String(starts));
-  const greeting = Buffer.from("${encodeStart().toString("hex")}", "hex");
+  const greeting = Buffer.from("${encodeStart("9.8.7").toString("hex")}", "hex");
   greeting.write("9.8." + starts, greeting.indexOf("9.8.7"));
   const port = Number(/127\\.0\\.0\\.1:(\\d+)/.exec(readFileSync("rabbitmq.conf", "utf8"))[1]);
   createServer((socket) => {

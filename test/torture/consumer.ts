@@ -11,7 +11,10 @@ const { settings, broker, ledger } = program;
 const random = new Random(`${settings.seed} ${settings.process}`);
 const verbs = { event: "publish", send: "send", call: "call" } as const;
 
-const service = new Service(settings.service, { broker, timeoutMs: deadlineMs })
+// Few and short waits, so that what fails for ever is dead soon after the faults end.
+const retry = { attempts: 4, backoff: { firstMs: 250, maxMs: 1_000 } } as const;
+
+const service = new Service(settings.service, { broker, timeoutMs: deadlineMs, retry })
   .subscribe("/happened/:id", handle)
   .route("/do/:id", handle);
 
