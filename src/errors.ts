@@ -86,12 +86,6 @@ export interface ServiceErrorOptions extends ErrorDetails {
 /** What an error says about trying again. */
 export type RetryAdvice = "never" | { readonly afterMs: number };
 
-/** A compile error for a code of confluo's own, in the code's place. */
-export type OwnCode<Code extends string> =
-  Code extends Exclude<ErrorCode, "SERVICE_ERROR">
-    ? `${Code} is a code of confluo's own: choose another`
-    : unknown;
-
 /**
  * Thrown by a handler, it reaches the caller as it is: message, status, code and data.
  *
@@ -102,7 +96,7 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
   /** What it says about trying again; for one-way commands and events. */
   declare readonly retry?: RetryAdvice;
 
-  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code & OwnCode<Code> } = {}) {
+  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code } = {}) {
     const { status = 500, code = "SERVICE_ERROR" as Code } = options;
     if (!Number.isInteger(status) || status < 400 || status > 599) {
       throw invalidArgument("the status of a ServiceError", "a whole number from 400 to 599", status);

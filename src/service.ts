@@ -216,6 +216,7 @@ export class Service implements Verbs {
     try {
       await this.connect(broker, signal === undefined ? {} : { signal });
       signal?.addEventListener("abort", stop, { once: true });
+      if (signal?.aborted) stop(); // it fired in the very turn
       const at = this.#broker?.description ?? "";
       this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
       await this.#lifecycle.stopped();

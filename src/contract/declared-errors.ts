@@ -106,9 +106,8 @@ export function errorMethods<Errors extends DeclaredErrors>(
       if (declared === undefined) {
         throw invalidArgument("the code of a declared error", `one that ${origin} declares`, code);
       }
-      // None of confluo's own: that was checked when it was declared.
       return new ServiceError<typeof code>(message, {
-        code: code as never,
+        code,
         data,
         status: statusOf(declared),
       });

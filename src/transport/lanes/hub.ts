@@ -88,6 +88,9 @@ export class Hub implements Transport {
 
   async #connected(): Promise<Wire> {
     await this.#closing;
+    // Whoever asked may have left meanwhile: then nobody would ever close what is opened now.
+    if (this.#members === 0)
+      throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
     if (this.#wire !== undefined) return this.#wire;
     this.#opening ??= this.#open(this.#stop.signal);
     return this.#opening;
@@ -161,9 +164,16 @@ export class Hub implements Transport {
     for (let waitMs = FIRST_RETRY_MS; !stop.aborted; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
       try {
         const wire = await this.#connected();
-        await Promise.all([...this.#links].map((link) => link.restore()));
+        // One that cannot be restored must not hold up its neighbours.
+        const restored = await Promise.allSettled(
+          [...this.#links].map(async (link) => {
+            await link.restore();
+            if (this.#wire === wire) link.member.onRestored();
+          }),
+        );
         if (this.#wire !== wire) return; // lost again meanwhile: the next recovery goes on
-        for (const link of this.#links) link.member.onRestored();
+        const failed = restored.find((result) => result.status === "rejected");
+        if (failed !== undefined) throw failed.reason;
         this.#parts.info({}, `Connected to ${this.description} again.`);
         return;
       } catch (error) {
