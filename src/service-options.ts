@@ -2,6 +2,7 @@
 
 import { type BrokerAddress, checkBrokerAddress } from "./broker.ts";
 import { checkMs, checkSignal } from "./core/deadline.ts";
+import type { Limits } from "./core/lifecycle.ts";
 import type { Logger } from "./core/logger.ts";
 import {
   type Known,
@@ -11,7 +12,7 @@ import {
   type Waiting,
 } from "./core/options.ts";
 import { invalidArgument } from "./errors.ts";
-import { defaultRetry, type RetryOptions, type RetryPolicy, retryPolicy } from "./retry/policy.ts";
+import { type BackoffOptions, defaultRetry, type RetryOptions, type RetryPolicy } from "./retry/policy.ts";
 
 /** Options of a {@link Service}. */
 export interface ServiceOptions {
@@ -109,6 +110,28 @@ function checkConcurrency(lane: string, limit: number = CONCURRENCY): number {
   throw invalidArgument(`concurrency.${lane}`, `a whole number from 1 to ${MOST_CONCURRENCY}`, limit);
 }
 
+const retryOptions: Known<RetryOptions> = { attempts: true, backoff: true };
+const backoffOptions: Known<BackoffOptions> = { firstMs: true, maxMs: true, factor: true };
+const MOST_ATTEMPTS = 1_000;
+const MOST_BACKOFF_MS = 30 * 24 * 60 * 60 * 1_000;
+
+// What was left out is as in `otherwise`.
+function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): RetryPolicy {
+  const { attempts = otherwise.attempts, backoff } = knownOptions("retry", given, retryOptions);
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > MOST_ATTEMPTS)
+    throw invalidArgument("retry.attempts", `a whole number from 1 to ${MOST_ATTEMPTS}`, attempts);
+  const merged = { ...otherwise.backoff, ...knownOptions("retry.backoff", backoff, backoffOptions) };
+  for (const name of ["firstMs", "maxMs"] as const) {
+    const ms = merged[name];
+    if (typeof ms !== "number" || !(ms >= 1) || ms > MOST_BACKOFF_MS)
+      throw invalidArgument(`retry.backoff.${name}`, "a number of milliseconds from 1 to 30 days", ms);
+  }
+  const { factor } = merged;
+  if (typeof factor !== "number" || !(factor >= 1) || factor > 100)
+    throw invalidArgument("retry.backoff.factor", "a number from 1 to 100", factor);
+  return { attempts, backoff: merged };
+}
+
 /** What is registered together with its options, checked. */
 export interface Registration {
   readonly signal: AbortSignal | undefined;
@@ -155,11 +178,7 @@ function registration(
  *
  * @throws `INVALID_ARGUMENT`.
  */
-export function waitSettings(
-  of: string,
-  given: Waiting | undefined,
-  defaultMs: number,
-): { readonly ms: number; readonly signal: AbortSignal | undefined } {
+export function waitSettings(of: string, given: Waiting | undefined, defaultMs: number): Limits {
   const { timeoutMs = defaultMs, signal } = knownOptions(of, given, waitingOptions);
   return { ms: checkMs("timeoutMs", timeoutMs), signal: checkSignal(signal) };
 }

@@ -106,11 +106,7 @@ export function errorMethods<Errors extends DeclaredErrors>(
       if (declared === undefined) {
         throw invalidArgument("the code of a declared error", `one that ${origin} declares`, code);
       }
-      return new ServiceError<typeof code>(message, {
-        code,
-        data,
-        status: statusOf(declared),
-      });
+      return new ServiceError(message, { code, data, status: statusOf(declared) });
     },
     isError: (error): error is DeclaredErrorOf<Errors> =>
       isConfluoError(error) && Object.hasOwn(errors, error.code),

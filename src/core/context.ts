@@ -9,6 +9,9 @@ export type Query = Readonly<Record<string, string | readonly string[]>>;
 /** Application headers as received. */
 export type Headers = Readonly<Record<string, string>>;
 
+/** No headers. */
+export const noHeaders: Headers = Object.freeze({});
+
 /** An answer, as the caller gets it and as middleware sees it. */
 export interface Reply<Body = unknown> {
   /** HTTP-like; below 400, since anything above rejects the call. */

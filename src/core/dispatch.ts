@@ -15,7 +15,7 @@ import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { decide, done, type Failure, type Move } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { isHandlerReply, type Reply } from "./context.ts";
+import { isHandlerReply, noHeaders, type Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
 import { HandlerContext } from "./handler-context.ts";
 import { abandoned, HandlerRuns, overdue, type Run } from "./handler-runs.ts";
@@ -266,19 +266,18 @@ export class Dispatch {
     work: (run: Run) => Promise<void>,
     subscription?: string,
   ): Promise<Failure | undefined> {
-    let entered = false;
+    let run: Run | undefined;
     try {
-      await this.#runs.run(timeoutMs, `the handler of ${origin.path}`, (run) =>
-        work(run).finally(() => {
-          entered = run.entered;
-        }),
-      );
+      await this.#runs.run(timeoutMs, `the handler of ${origin.path}`, (begun) => {
+        run = begun;
+        return work(begun);
+      });
       return undefined;
     } catch (thrown) {
       const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
       const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
       // What did not come as far as the handler will be no better for waiting.
-      const failure = { error, retry: entered || thrown === overdue ? retry : "final" } as const;
+      const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
       return subscription === undefined ? failure : { ...failure, subscription };
     }
   }
@@ -335,8 +334,6 @@ export class Dispatch {
     return middleware.length === 0 ? handler() : runThrough(middleware, context, handler);
   }
 }
-
-const noHeaders = Object.freeze({});
 
 function whyUnanswerable(replyTo: unknown, id: string | undefined): string | undefined {
   if (typeof replyTo !== "string" || replyTo === "")

@@ -10,6 +10,7 @@ import {
   handlerReplyOf,
   isReplyStatus,
   type Kind,
+  noHeaders,
   type Query,
   type ReplyOptions,
   type StateKey,
@@ -99,8 +100,6 @@ export class HandlerContext implements Context {
     this.#controller?.abort(reason);
   }
 }
-
-const noHeaders: Headers = Object.freeze({});
 
 function makeReply(body: unknown, options: ReplyOptions = {}): HandlerReply {
   const { status = 200, headers = noHeaders } = options;

@@ -3,7 +3,7 @@
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
 import { delay, onAbort, untilAborted } from "../waiting/abort.ts";
-import { cancelled, timedOut, waitFor } from "./deadline.ts";
+import { waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import type { Registry } from "./registry.ts";
@@ -282,24 +282,18 @@ export class Lifecycle {
   }
 
   /** Stops taking work, waits for what runs, answers it, leaves. Again is fine: the shortest wait counts. */
-  async shutdown({ ms, signal }: Limits): Promise<void> {
+  async shutdown(limits: Limits): Promise<void> {
     const { service } = this.#parts;
     this.#queued.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
     this.#queued = new AbortController();
     if (this.#state === "idle") return;
     this.#stopping ??= this.#startStopping();
     const { done, hurry } = this.#stopping;
-    const what = "what still runs";
-    const timer = setTimeout(() => hurry.abort(timedOut({ ms, what })), ms);
-    const cancel = (): void => hurry.abort(signal && cancelled(what, signal));
-    const stopListening = signal && onAbort(signal, cancel);
-    if (signal?.aborted) cancel();
-    try {
-      await done;
-    } finally {
-      clearTimeout(timer);
-      stopListening?.();
-    }
+    const wait = waitFor<void>({ ...limits, what: "what still runs" }, (waiter) => {
+      done.then(waiter.resolve, waiter.reject);
+    });
+    await wait.catch((error: unknown) => hurry.abort(error));
+    await done;
   }
 
   #startStopping(): Stopping {

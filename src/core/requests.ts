@@ -67,8 +67,8 @@ interface Outgoing {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
-  /** Rejects with `INVALID_INPUT`. Runs the schema, which may take its time or never end. */
-  validate(): Promise<unknown>;
+  /** Rejects with `INVALID_INPUT`. Runs the schema, which may take its time or never end; absent if nothing is to be run. */
+  readonly validate: (() => Promise<unknown>) | undefined;
 }
 
 // Beyond either, memory would grow with a broker that is slow, blocked or gone.
@@ -114,7 +114,7 @@ export class Requests {
   }
 
   async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
-    await outgoing.validate();
+    if (outgoing.validate !== undefined) await outgoing.validate();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
     const leftMs = Math.floor(deadline - performance.now());
@@ -174,7 +174,7 @@ export class Requests {
       this.#unconfirmed.set(waiter, path);
       this.#unconfirmedBytes += length;
       own = waiter;
-      await outgoing.validate();
+      if (outgoing.validate !== undefined) await outgoing.validate();
       for (;;) {
         const link = await this.#parts.steadyLink();
         if (waiter.over) return; // what its sender gave up on does not go out
@@ -225,8 +225,10 @@ export class Requests {
     const encoded = encodeBody(body);
     const maxBodyBytes = this.#parts.maxBodyBytes();
     if (encoded.bytes.length > maxBodyBytes) throw tooLarge(path, encoded.bytes.length, maxBodyBytes);
-    const validate = async (): Promise<unknown> =>
-      this.#parts.validates ? validated(schema, body, "INVALID_INPUT", `The body for ${path}`) : undefined;
+    const validate =
+      schema === undefined || !this.#parts.validates
+        ? undefined
+        : (): Promise<unknown> => validated(schema, body, "INVALID_INPUT", `The body for ${path}`);
     return { path, headers, body: encoded, validate };
   }
 

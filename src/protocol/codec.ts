@@ -104,10 +104,7 @@ export function decodeBody({ body, properties }: Message): unknown {
   try {
     return JSON.parse(text(body));
   } catch (cause) {
-    throw malformed(
-      `its body is not JSON in UTF-8: ${cause instanceof Error ? cause.message : show(cause)}`,
-      cause,
-    );
+    throw malformed(`its body is not JSON in UTF-8: ${describeThrown(cause).message}`, cause);
   }
 }
 

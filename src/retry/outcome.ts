@@ -73,7 +73,8 @@ function moveFor(failure: Failure, { origin, heldMs, graceMs, random }: Circumst
   };
   if (retry === "unclaimed") {
     if (origin.unclaimedMs >= graceMs) return dead;
-    const hop = firstHop(Math.min(roundMs(origin.unclaimedMs), LONGEST_ROUND_MS));
+    // Soon at first, since another instance may know it already; then ever more patiently.
+    const hop = firstHop(Math.min(origin.unclaimedMs, LONGEST_ROUND_MS));
     const wait = after(hop);
     return wait === undefined
       ? dead
@@ -90,12 +91,7 @@ function moveFor(failure: Failure, { origin, heldMs, graceMs, random }: Circumst
   return wait === undefined ? dead : { kind: "retry", failure, ...wait };
 }
 
-// Soon at first, since another instance may know it already; then ever more patiently.
 const LONGEST_ROUND_MS = 64_000;
-
-function roundMs(unclaimedMs: number): number {
-  return Math.max(250, unclaimedMs);
-}
 
 /** The story of an error, as text. */
 export interface Story {

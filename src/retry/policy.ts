@@ -1,7 +1,5 @@
 /** How often a failed message is tried again, and when. Pure: chance comes from outside. */
 
-import { ConfluoError, invalidArgument, show } from "../errors.ts";
-
 /** When a one-way command or event whose handler failed is tried again. A call is never retried: its caller decides. */
 export interface RetryOptions {
   /** Tries in all, the first included: 1 means none after it. From 1 to 1,000. Default: 10. */
@@ -34,42 +32,6 @@ export const defaultRetry: RetryPolicy = {
   attempts: 10,
   backoff: { firstMs: 1_000, maxMs: 256_000, factor: 2 },
 };
-
-const MOST_ATTEMPTS = 1_000;
-const MOST_MS = 30 * 24 * 60 * 60 * 1_000;
-
-/**
- * Fills in what was left out.
- *
- * @throws `INVALID_ARGUMENT` for a number out of its range, or an unknown name.
- */
-export function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): RetryPolicy {
-  if (given === undefined) return otherwise;
-  const { attempts = otherwise.attempts, backoff = {} } = fields("retry", given, otherwise);
-  if (!Number.isInteger(attempts) || attempts < 1 || attempts > MOST_ATTEMPTS)
-    throw invalidArgument("retry.attempts", `a whole number from 1 to ${MOST_ATTEMPTS}`, attempts);
-  const merged = { ...otherwise.backoff, ...fields("retry.backoff", backoff, otherwise.backoff) };
-  for (const name of ["firstMs", "maxMs"] as const) {
-    const ms = merged[name];
-    if (typeof ms !== "number" || !(ms >= 1) || ms > MOST_MS)
-      throw invalidArgument(`retry.backoff.${name}`, "a number of milliseconds from 1 to 30 days", ms);
-  }
-  const { factor } = merged;
-  if (typeof factor !== "number" || !(factor >= 1) || factor > 100)
-    throw invalidArgument("retry.backoff.factor", "a number from 1 to 100", factor);
-  return { attempts, backoff: merged };
-}
-
-function fields<Given extends object>(of: string, given: Given, known: object): Given {
-  if (typeof given !== "object" || given === null || Array.isArray(given))
-    throw invalidArgument(of, "an object", given);
-  for (const name of Object.keys(given)) {
-    if (Object.hasOwn(known, name)) continue;
-    const names = Object.keys(known).join(", ");
-    throw new ConfluoError("INVALID_ARGUMENT", `${of} has no option ${show(name)}, only ${names}.`);
-  }
-  return given;
-}
 
 /** How long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
 export function backoffMs(

@@ -5,7 +5,7 @@ import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
 import { republished } from "../../protocol/republish.ts";
 import type { Namespace } from "../../protocol/topology.ts";
-import { firstHop } from "../../retry/delay-levels.ts";
+import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, Lane } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
@@ -74,23 +74,15 @@ export class LaneDelivery implements Delivery {
   async waitOn(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    const { levelMs, restMs } = firstHop(this.origin.waitMs);
+    const hop = firstHop(this.origin.waitMs);
     const { subscription, unclaimedMs, expiresMs } = this.origin;
     const story = storyHeaders.map((name) => [name, protocolHeader(this.#headers, name)] as const);
-    const added = {
+    const copy = republished(this.message, this.origin, {
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
-      ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
-      ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
-      ...waiting(restMs),
+      ...waitHeaders({ hop, unclaimedMs, expiresMs }),
       ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
-    };
-    await this.#move([
-      {
-        exchange: this.#link.namespace.delay(levelMs),
-        key: this.#link.queues.inbox,
-        message: republished(this.message, this.origin, added),
-      },
-    ]);
+    });
+    await this.#move([this.#delayed(hop, copy)]);
   }
 
   get #headers(): WireHeaders | undefined {
@@ -124,16 +116,24 @@ export class LaneDelivery implements Delivery {
   }
 
   #moved(move: Move, queue: string): Moved {
-    const { namespace, queues } = this.#link;
-    if (move.kind === "dead-letter")
-      return { exchange: "", key: queues.dead, message: this.#copy(move, queue, this.origin.attempt, {}) };
-    const attempt = this.origin.attempt + (move.kind === "retry" ? 1 : 0);
-    const message = this.#copy(move, queue, attempt, {
-      ...waiting(move.hop.restMs),
-      ...(move.kind === "go-round" ? { [header.unclaimed]: String(move.unclaimedMs) } : {}),
-      ...(move.expiresMs === undefined ? {} : { [header.expires]: String(move.expiresMs) }),
-    });
-    return { exchange: namespace.delay(move.hop.levelMs), key: queues.inbox, message };
+    const { attempt } = this.origin;
+    switch (move.kind) {
+      case "dead-letter":
+        return { exchange: "", key: this.#link.queues.dead, message: this.#copy(move, queue, attempt, {}) };
+      case "retry":
+        return this.#delayed(
+          move.hop,
+          this.#copy(move, queue, attempt + 1, waitHeaders({ ...move, unclaimedMs: 0 })),
+        );
+      case "go-round":
+        return this.#delayed(move.hop, this.#copy(move, queue, attempt, waitHeaders(move)));
+      default:
+        return move satisfies never;
+    }
+  }
+
+  #delayed({ levelMs }: Hop, message: Message): Moved {
+    return { exchange: this.#link.namespace.delay(levelMs), key: this.#link.queues.inbox, message };
   }
 
   #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
@@ -176,6 +176,16 @@ const storyHeaders = [
   header.instance,
 ];
 
-function waiting(restMs: number): Readonly<Record<string, string>> {
-  return restMs === 0 ? {} : { [header.wait]: String(restMs) };
+interface Wait {
+  readonly hop: Hop;
+  readonly unclaimedMs: number;
+  readonly expiresMs: number | undefined;
+}
+
+function waitHeaders({ hop, unclaimedMs, expiresMs }: Wait): Readonly<Record<string, string>> {
+  return {
+    ...(hop.restMs === 0 ? {} : { [header.wait]: String(hop.restMs) }),
+    ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
+    ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
+  };
 }

@@ -9,7 +9,7 @@ import {
 } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
 import type { Lane, Link, Member, Settled } from "../transport.ts";
-import type { Consumer, Wire, WireDelivery } from "../wire.ts";
+import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
 import { type DeliverySurroundings, LaneDelivery } from "./delivery.ts";
 
 /** What a link needs of the hub that it hangs on. */
@@ -25,7 +25,9 @@ export interface LinkHost {
   leave(link: WireLink): Promise<void>;
 }
 
-type Place = "calls" | "inbox" | "instance" | "replies";
+type Place = Lane | "replies";
+
+const LANES: readonly Lane[] = ["calls", "inbox", "instance"];
 
 const CLOSE_MS = 400;
 const REATTACH_MS = 250;
@@ -48,8 +50,8 @@ export class WireLink implements Link {
   // What there is on the present wire.
   #declaredOn: Wire | undefined;
   readonly #bound = new Set<string>();
-  #instanceQueue = "";
-  #replyQueue = "";
+  // By place, the names that the broker gave to the queues of this instance alone.
+  readonly #exclusive = new Map<Place, string>();
   readonly #consumers = new Map<Place, Consumer>();
   readonly #reattaching = new Map<Place, NodeJS.Timeout>();
   #work: Promise<void> = Promise.resolve();
@@ -92,9 +94,10 @@ export class WireLink implements Link {
   unbindInstance(key: string): Promise<void> {
     this.#instanceKeys.delete(key);
     return this.#enqueue(async (wire) => {
-      this.#bound.delete(`${this.#instanceQueue} ${key}`);
-      if (this.#instanceQueue !== "")
-        await wire.unbind(this.#instanceQueue, this.#host.namespace.events, key);
+      const queue = this.#exclusive.get("instance");
+      if (queue === undefined) return;
+      this.#bound.delete(`${queue} ${key}`);
+      await wire.unbind(queue, this.#host.namespace.events, key);
     });
   }
 
@@ -123,12 +126,9 @@ export class WireLink implements Link {
     if (this.#state !== "taking") return;
     this.#state = "paused";
     // Not that of the replies: what runs may still call.
-    for (const place of ["calls", "inbox", "instance"] as const) clearTimeout(this.#reattaching.get(place));
+    for (const lane of LANES) clearTimeout(this.#reattaching.get(lane));
     await this.#work.catch(() => undefined);
-    const taking = (["calls", "inbox", "instance"] as const).map((place) =>
-      this.#consumers.get(place)?.cancel(),
-    );
-    await Promise.allSettled(taking);
+    await Promise.allSettled(LANES.map((lane) => this.#consumers.get(lane)?.cancel()));
   }
 
   async close(): Promise<void> {
@@ -159,8 +159,7 @@ export class WireLink implements Link {
     this.#consumers.clear();
     this.#declaredOn = undefined;
     this.#bound.clear();
-    this.#instanceQueue = "";
-    this.#replyQueue = "";
+    this.#exclusive.clear();
     this.#replyTo = "";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
@@ -195,12 +194,17 @@ export class WireLink implements Link {
   }
 
   async #attachInstance(wire: Wire): Promise<void> {
-    if (this.#instanceQueue === "") {
-      const spec = { name: "", exclusive: true, arguments: INSTANCE_EVENTS_ARGUMENTS } as const;
-      this.#instanceQueue = await wire.declareQueue(spec);
-    }
-    await this.#bindAll(wire, this.#instanceQueue, this.#instanceKeys);
-    await this.#consume(wire, "instance", this.#instanceQueue, this.member.prefetch.inbox);
+    const queue = await this.#declareExclusive(wire, "instance", INSTANCE_EVENTS_ARGUMENTS);
+    await this.#bindAll(wire, queue, this.#instanceKeys);
+    await this.#consume(wire, "instance", queue, this.member.prefetch.inbox);
+  }
+
+  // Once, also if what follows fails and is tried again.
+  async #declareExclusive(wire: Wire, place: Place, args: Arguments): Promise<string> {
+    const queue =
+      this.#exclusive.get(place) ?? (await wire.declareQueue({ name: "", exclusive: true, arguments: args }));
+    this.#exclusive.set(place, queue);
+    return queue;
   }
 
   // Each once on a wire: what failed before is done when it is asked for again.
@@ -215,12 +219,9 @@ export class WireLink implements Link {
 
   async #attachReplies(wire: Wire): Promise<void> {
     if (this.#consumers.has("replies")) return;
-    if (this.#replyQueue === "") {
-      const spec = { name: "", exclusive: true, arguments: REPLIES_ARGUMENTS } as const;
-      this.#replyQueue = await wire.declareQueue(spec);
-    }
-    await this.#consume(wire, "replies", this.#replyQueue, "no-ack");
-    this.#replyTo = this.#replyQueue;
+    const queue = await this.#declareExclusive(wire, "replies", REPLIES_ARGUMENTS);
+    await this.#consume(wire, "replies", queue, "no-ack");
+    this.#replyTo = queue;
   }
 
   async #consume(wire: Wire, place: Place, queue: string, prefetch: number | "no-ack"): Promise<void> {
@@ -237,11 +238,8 @@ export class WireLink implements Link {
         if (this.#consumers.get(place) !== consumer) return;
         this.#consumers.delete(place);
         // Those of this instance alone are gone with their consumer, or as good as gone.
-        if (place === "instance") this.#instanceQueue = "";
-        if (place === "replies") {
-          this.#replyQueue = "";
-          this.#replyTo = "";
-        }
+        this.#exclusive.delete(place);
+        if (place === "replies") this.#replyTo = "";
         this.#host.warn(
           { queue, error: reason },
           `The consumer of ${queue} was cancelled; attaching it again.`,
@@ -265,7 +263,8 @@ export class WireLink implements Link {
 
   // Getters, since wire and queue change with the connection.
   #surroundingsOf(host: LinkHost): DeliverySurroundings {
-    const queueOf = (lane: Lane): string => (lane === "instance" ? this.#instanceQueue : this.#queues[lane]);
+    const queueOf = (lane: Lane): string =>
+      lane === "instance" ? (this.#exclusive.get(lane) ?? "") : this.#queues[lane];
     const { namespace, newId, warn } = host;
     const { service, instance } = this.member;
     const queues = { inbox: this.#queues.inbox, dead: namespace.dead(service) };

@@ -3,7 +3,7 @@
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { type Channel, type ChannelModel, type ConfirmChannel, connect, credentials } from "amqplib";
-import { ConfluoError, show } from "../../errors.ts";
+import { ConfluoError, describeThrown } from "../../errors.ts";
 import { untilAborted, withinMs } from "../../waiting/abort.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
@@ -26,7 +26,6 @@ const CLOSE_MS = 1_200;
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { url, tls, name, timeoutMs, signal } = options;
   const { authentication, ...tlsOptions } = tls ?? {};
-  if (Object.keys(tlsOptions).length > 0) checkTls(tlsOptions);
   const attempt = connect(url.href, {
     ...(tlsOptions as object),
     // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
@@ -52,12 +51,17 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
 
 function ignore(): void {}
 
-// What OpenSSL cannot read now, it cannot read at any later attempt either.
-function checkTls(options: Omit<TlsOptions, "authentication">): void {
+/**
+ * What OpenSSL cannot read now, it cannot read at any later attempt either.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
+export function checkTls({ authentication, ...options }: TlsOptions = {}): void {
+  if (Object.keys(options).length === 0) return;
   try {
     createSecureContext(options as SecureContextOptions);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : show(cause);
+    const reason = describeThrown(cause).message;
     throw new ConfluoError(
       "INVALID_ARGUMENT",
       `The option tls of Broker cannot be used: ${reason}. ca, cert and key are PEM texts, not file names.`,

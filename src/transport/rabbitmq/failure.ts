@@ -1,6 +1,6 @@
 /** amqplib's and the broker's failures in confluo's words. */
 
-import { ConfluoError, isConfluoError } from "../../errors.ts";
+import { ConfluoError } from "../../errors.ts";
 
 interface AmqpError {
   readonly code?: unknown;
@@ -9,7 +9,6 @@ interface AmqpError {
 
 /** The error for a failed connection attempt. Never repeats a URL, which may hold a password. */
 export function connectFailure(cause: unknown, address: string): ConfluoError {
-  if (isConfluoError(cause)) return cause;
   const { code, message } = asAmqpError(cause);
   // amqplib keeps the broker's words to itself when it refuses to open the vhost.
   if (message.includes("Expected ConnectionOpenOk; got <ConnectionClose")) {

@@ -14,7 +14,7 @@ import type {
   Wire,
 } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
-import { type Connection, openConnection } from "./connection.ts";
+import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
 import { operationFailure } from "./failure.ts";
 import { asBuffer, Publisher } from "./publisher.ts";
@@ -34,15 +34,17 @@ const CONNECT_MS = 5_000;
 /**
  * Connects to the first address that answers.
  *
- * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED` for the last address when none takes us.
+ * @throws `INVALID_ARGUMENT` for TLS options that cannot be used; `BROKER_UNREACHABLE`, `ACCESS_REFUSED` for the last
+ * address when none takes us.
  */
 export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal): Promise<Wire> {
+  checkTls(options.tls);
   const failures: ConfluoError[] = [];
   for (const url of options.urls) {
     try {
       return await openAt(url, options, signal);
     } catch (error) {
-      if (!isConfluoError(error) || isConfluoError(error, "INVALID_ARGUMENT")) throw error;
+      if (!isConfluoError(error)) throw error;
       failures.push(error);
     }
     signal.throwIfAborted();
