@@ -46,6 +46,9 @@ describe("the broker of an address", () => {
     const attempt = (): Broker => new Broker("amqp://user:p@ss:w#rd@host");
     expect(attempt).toThrow(/percent-encoded/);
     expect(attempt).not.toThrow(/p@ss/);
+    const slash = (): Broker => new Broker("amqp://user:12/s3cret@host");
+    expect(slash).toThrow(/%2F/);
+    expect(slash).not.toThrow(/s3cret/);
     vi.stubEnv("CONFLUO_BROKER", "amqp://user:s3cret@a,");
     expect(() => resolveBroker(undefined, silentLogger)).not.toThrow(/s3cret/);
     expect(() => resolveBroker(undefined, silentLogger)).toThrow(/CONFLUO_BROKER/);

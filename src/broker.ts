@@ -1,10 +1,11 @@
 /** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
 
+import { type Waiter, waitFor, waitSettings } from "./core/deadline.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
-import { type Known, knownOptions } from "./core/options.ts";
+import { type Known, knownOptions, type Waiting } from "./core/options.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
-import { checkName } from "./protocol/address.ts";
+import { checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
 import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
@@ -38,6 +39,7 @@ export interface BrokerOptions {
 const brokerOptions: Known<BrokerOptions> = { namespace: true, tls: true, maxBodyBytes: true, logger: true };
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
+const OPEN_MS = 20_000;
 
 /**
  * A broker that services of one process share: one pair of connections for all of them, opened with the first
@@ -74,7 +76,7 @@ export class Broker {
       this.#open = () => Promise.resolve(embedded.connect());
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
-      this.#open = (signal) => openRabbit(nodes, tls, maxBodyBytes, signal);
+      this.#open = (signal) => openRabbit(nodes, tls, signal);
     }
     this.#hub = new Hub({
       description: this.description,
@@ -95,9 +97,11 @@ export class Broker {
    * Depth and consumers of a queue by its full name, such as `confluo.orders.dead`; `undefined` if there is none.
    * For tests and tools: it opens a connection for the question.
    *
-   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CANCELLED`.
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`, `INVALID_ARGUMENT`.
    */
-  async queue(name: string, options: { readonly signal?: AbortSignal } = {}): Promise<QueueInfo | undefined> {
+  async queue(name: string, options?: Waiting): Promise<QueueInfo | undefined> {
+    if (typeof name !== "string" || name === "" || !fitsShortString(name))
+      throw invalidArgument("The name of a queue", `a string of 1 to ${SHORT_STRING_BYTES} bytes`, name);
     const wire = await this.open(options);
     try {
       return await wire.inspectQueue(name);
@@ -110,10 +114,19 @@ export class Broker {
    * A plain AMQP client on this broker, without confluo's lanes, namespaces and promises: for tests and tools that look
    * from outside. Its shape follows confluo's needs and may change before 1.0.
    *
-   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CANCELLED`.
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`, `INVALID_ARGUMENT`.
    */
-  async open({ signal }: { readonly signal?: AbortSignal } = {}): Promise<Wire> {
-    return this.#open(signal ?? new AbortController().signal);
+  async open(options?: Waiting): Promise<Wire> {
+    const limits = waitSettings("open", options, OPEN_MS);
+    const stop = new AbortController();
+    const start = (waiter: Waiter<Wire>): void => {
+      this.#open(stop.signal).then((wire) => {
+        // Nobody waits for it any more: then nobody would close it.
+        if (waiter.over) void wire.close();
+        else waiter.resolve(wire);
+      }, waiter.reject);
+    };
+    return waitFor({ ...limits, what: `a connection to ${this.description}` }, start, () => stop.abort());
   }
 }
 
@@ -144,7 +157,6 @@ function isMemory(url: string): boolean {
 async function openRabbit(
   nodes: readonly BrokerUrl[],
   tls: TlsOptions | undefined,
-  maxMessageBytes: number,
   signal: AbortSignal,
 ): Promise<Wire> {
   const { openRabbitWire } = await import("./transport/rabbitmq/rabbit-wire.ts");
@@ -153,7 +165,7 @@ async function openRabbit(
     .map((node) => ({ node, at: Math.random() }))
     .sort((a, b) => a.at - b.at)
     .map(({ node }) => node);
-  return openRabbitWire({ urls, tls, maxMessageBytes, connectionName: `confluo ${process.pid}` }, signal);
+  return openRabbitWire({ urls, tls, connectionName: `confluo ${process.pid}` }, signal);
 }
 
 const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;

@@ -46,6 +46,16 @@ describe("errors", () => {
     for (const code of ["TIMEOUT", ""]) expect(() => new ServiceError("x", { code })).toThrow(/code/);
   });
 
+  it("of a service refuse what is no message, no options or no advice", () => {
+    const make = (...given: unknown[]) => new ServiceError(...(given as [string, object]));
+    for (const given of [[Symbol("x")], [5], ["x", null], ["x", 5]])
+      expect(() => make(...given)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    const longest = 30 * 24 * 60 * 60 * 1_000;
+    for (const retry of [null, "soon", { afterMs: 0 }, { afterMs: "5" }, { afterMs: longest + 1 }, {}])
+      expect(() => make("x", { retry })).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(make("x", { retry: { afterMs: longest } }).retry).toEqual({ afterMs: longest });
+  });
+
   it("cross the wire as they are when thrown on purpose, and as HANDLER_FAILED otherwise", () => {
     const thrown = new ServiceError("no", { status: 404, code: "GONE", data: { id: 1 } });
     expect(thrownToWire(thrown)).toEqual({

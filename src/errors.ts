@@ -77,13 +77,16 @@ export interface ServiceErrorOptions extends ErrorDetails {
   readonly code?: string;
   /**
    * For one-way commands and events. `"never"`: trying again would not help, so the message goes to the dead letters at
-   * once. `{ afterMs }`: it is tried again after that many milliseconds, if any tries are left. Default: as the route or
-   * subscription says.
+   * once. `{ afterMs }`: it is tried again after that many milliseconds, 30 days at most, if any tries are left. Default:
+   * as the route or subscription says.
    */
   readonly retry?: RetryAdvice;
 }
 
-/** What an error says about trying again. */
+/** The longest wait before a further try, in milliseconds: 30 days. */
+export const LONGEST_RETRY_MS: number = 30 * 24 * 60 * 60 * 1_000;
+
+/** What an error says about trying again. `afterMs` is at most 30 days. */
 export type RetryAdvice = "never" | { readonly afterMs: number };
 
 /**
@@ -97,6 +100,10 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
   declare readonly retry?: RetryAdvice;
 
   constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code } = {}) {
+    if (typeof message !== "string")
+      throw invalidArgument("the message of a ServiceError", "a string", message);
+    if (typeof options !== "object" || options === null)
+      throw invalidArgument("the options of a ServiceError", "an object", options);
     const { status = 500, code = "SERVICE_ERROR" as Code } = options;
     if (!Number.isInteger(status) || status < 400 || status > 599) {
       throw invalidArgument("the status of a ServiceError", "a whole number from 400 to 599", status);
@@ -106,11 +113,13 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
     }
     super(code, message, { ...options, status });
     if (options.retry === undefined) return;
-    if (adviceOf(options.retry) === undefined) {
-      const expected = '"never" or { afterMs }, a number of milliseconds above 0';
-      throw invalidArgument("the option retry of a ServiceError", expected, options.retry);
+    const { retry } = options;
+    if (adviceOf(retry) === undefined) {
+      const expected = '"never" or { afterMs }, a number of milliseconds above 0 and at most 30 days';
+      const given = typeof retry === "object" && retry !== null ? retry.afterMs : retry;
+      throw invalidArgument("the option retry of a ServiceError", expected, given);
     }
-    this.retry = options.retry;
+    this.retry = retry;
   }
 
   override get name(): string {
@@ -293,7 +302,7 @@ function adviceOf(retry: unknown): RetryAdvice | undefined {
   if (retry === "never") return retry;
   if (typeof retry !== "object" || retry === null) return undefined;
   const { afterMs } = retry as { readonly afterMs?: unknown };
-  return typeof afterMs === "number" && afterMs > 0 && Number.isFinite(afterMs) ? { afterMs } : undefined;
+  return typeof afterMs === "number" && afterMs > 0 && afterMs <= LONGEST_RETRY_MS ? { afterMs } : undefined;
 }
 
 function dataOf(error: ConfluoError): unknown {

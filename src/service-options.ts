@@ -2,16 +2,9 @@
 
 import { type BrokerAddress, checkBrokerAddress } from "./broker.ts";
 import { checkMs, checkSignal } from "./core/deadline.ts";
-import type { Limits } from "./core/lifecycle.ts";
 import type { Logger } from "./core/logger.ts";
-import {
-  type Known,
-  knownOptions,
-  type RouteOptions,
-  type SubscribeOptions,
-  type Waiting,
-} from "./core/options.ts";
-import { invalidArgument } from "./errors.ts";
+import { type Known, knownOptions, type RouteOptions, type SubscribeOptions } from "./core/options.ts";
+import { invalidArgument, LONGEST_RETRY_MS } from "./errors.ts";
 import { type BackoffOptions, defaultRetry, type RetryOptions, type RetryPolicy } from "./retry/policy.ts";
 
 /** Options of a {@link Service}. */
@@ -63,7 +56,6 @@ const serviceOptions: Known<ServiceOptions> = {
   logger: true,
 };
 const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = { calls: true, inbox: true };
-const waitingOptions: Known<Waiting> & Known<ShutdownOptions> = { timeoutMs: true, signal: true };
 const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true, retry: true };
 const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, retry: true, per: true };
 
@@ -113,7 +105,6 @@ function checkConcurrency(lane: string, limit: number = CONCURRENCY): number {
 const retryOptions: Known<RetryOptions> = { attempts: true, backoff: true };
 const backoffOptions: Known<BackoffOptions> = { firstMs: true, maxMs: true, factor: true };
 const MOST_ATTEMPTS = 1_000;
-const MOST_BACKOFF_MS = 30 * 24 * 60 * 60 * 1_000;
 
 // What was left out is as in `otherwise`.
 function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): RetryPolicy {
@@ -123,7 +114,7 @@ function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): R
   const merged = { ...otherwise.backoff, ...knownOptions("retry.backoff", backoff, backoffOptions) };
   for (const name of ["firstMs", "maxMs"] as const) {
     const ms = merged[name];
-    if (typeof ms !== "number" || !(ms >= 1) || ms > MOST_BACKOFF_MS)
+    if (typeof ms !== "number" || !(ms >= 1) || ms > LONGEST_RETRY_MS)
       throw invalidArgument(`retry.backoff.${name}`, "a number of milliseconds from 1 to 30 days", ms);
   }
   const { factor } = merged;
@@ -171,14 +162,4 @@ function registration(
     timeoutMs: checkMs("timeoutMs", timeoutMs),
     retry: retryPolicy(retry, service.retry),
   };
-}
-
-/**
- * Bounds of `connect`, `shutdown` and `run`.
- *
- * @throws `INVALID_ARGUMENT`.
- */
-export function waitSettings(of: string, given: Waiting | undefined, defaultMs: number): Limits {
-  const { timeoutMs = defaultMs, signal } = knownOptions(of, given, waitingOptions);
-  return { ms: checkMs("timeoutMs", timeoutMs), signal: checkSignal(signal) };
 }

@@ -5,6 +5,7 @@ import { type AnyCommand, checkCommand } from "./contract/command.ts";
 import { type AnyEvent, checkEvent } from "./contract/event.ts";
 import { boundPath } from "./contract/path.ts";
 import type { Context, Middleware, Reply } from "./core/context.ts";
+import { waitSettings } from "./core/deadline.ts";
 import { Dispatch } from "./core/dispatch.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { Lifecycle, type ServiceState } from "./core/lifecycle.ts";
@@ -32,7 +33,6 @@ import {
   type ShutdownOptions,
   serviceSettings,
   subscribeSettings,
-  waitSettings,
 } from "./service-options.ts";
 import { onAbort } from "./waiting/abort.ts";
 
@@ -202,9 +202,7 @@ export class Service implements Verbs {
   async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
     const { ms: timeoutMs, signal } = waitSettings("run", options, DRAIN_MS);
     const signals = ["SIGINT", "SIGTERM"] as const;
-    let asked = false;
     const stop = (): void => {
-      asked = true;
       for (const name of signals) process.removeListener(name, stop);
       this.shutdown({ timeoutMs }).catch((error: unknown) =>
         this.#logger.error({ error }, `${this.name} did not shut down.`),
@@ -221,8 +219,8 @@ export class Service implements Verbs {
       this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
       await this.#lifecycle.stopped();
     } catch (error) {
-      // Told to stop before it was connected: that is what happened, no failure.
-      if (!(asked && isConfluoError(error, "SHUTTING_DOWN"))) throw error;
+      // Shut down before it was connected: that is what was asked for, no failure.
+      if (!isConfluoError(error, "SHUTTING_DOWN")) throw error;
     } finally {
       clearInterval(hold);
       signal?.removeEventListener("abort", stop);
@@ -323,8 +321,7 @@ function commandArguments(
     const [path, body, options] = rest as [string, unknown, object | undefined];
     return { command: { service: target, target: path, contract: undefined }, body, options };
   }
-  // Checked whole when it was made; here only that it is one at all.
-  if (target?.kind !== "command") checkCommand(target);
+  checkCommand(target);
   const [body, options] = rest as [unknown, object | undefined];
   return { command: { service: target.service, target: boundPath(target), contract: target }, body, options };
 }

@@ -1,7 +1,7 @@
 /** What only a real RabbitMQ can show: connections, addresses, refusals, and what is left in its queues. */
 
 import { readFileSync } from "node:fs";
-import { createServer, connect as tcp } from "node:net";
+import { type AddressInfo, createServer, type Socket, connect as tcp } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TlsOptions } from "node:tls";
 import { type ChannelModel, connect } from "amqplib";
@@ -284,6 +284,34 @@ describe("connections", () => {
     expect((await a.call("a", "/")).body).toBe(1);
   });
 
+  it("says that no broker was reached when each attempt is broken off", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    proxy.onRequest = (bytes) => {
+      if (bytes.includes(`${broker.namespace}.orphans`)) proxy.cut();
+    };
+    const connecting = makeService("a", broker).connect(undefined, { timeoutMs: 500 });
+    await expect(connecting).rejects.toMatchObject({ code: "BROKER_UNREACHABLE" });
+  });
+
+  it("leaves a host that says nothing as soon as nobody waits for it", async () => {
+    const sockets = new Set<Socket>();
+    const silent = createServer((socket) => {
+      sockets.add(socket);
+      socket.on("error", () => undefined).resume();
+      socket.on("close", () => sockets.delete(socket));
+    });
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    cleanUp.push(() => new Promise((resolve) => silent.close(resolve)));
+    const { port } = silent.address() as AddressInfo;
+    const a = makeService("a", makeBroker(`amqp://127.0.0.1:${port}`));
+    const connecting = a.connect(undefined, { timeoutMs: 200 });
+    await eventually(() => sockets.size === 1, "the attempt");
+    await expect(connecting).rejects.toMatchObject({ code: "TIMEOUT" });
+    // Its own time-out would come after five seconds.
+    await eventually(() => sockets.size === 0, "the end of the attempt", { timeoutMs: 2_000 });
+  });
+
   it("shuts down within its bound and two seconds though the broker says nothing any more", async () => {
     const { proxy, url } = await makeProxy();
     const a = await makeService("a", makeBroker(url))
@@ -425,6 +453,27 @@ describe("topology", () => {
       .connect();
     await Promise.all(Array.from({ length: 5_000 }, (_, i) => a.publish("/n", i)));
     await eventually(() => got.size === 5_000, "all events");
+  });
+
+  it("moves a message that is larger than its receiver's own limit", async () => {
+    const sender = makeBroker();
+    const receiver = new Broker(testBrokerUrl(), {
+      namespace: sender.namespace,
+      maxBodyBytes: 10,
+      logger: silentLogger,
+    });
+    let attempts = 0;
+    await makeService("a", receiver, { retry: { attempts: 2, backoff: { firstMs: 1 } } })
+      .route("/", () => {
+        attempts += 1;
+        throw new Error("no");
+      })
+      .connect();
+    const b = await makeService("b", sender).connect();
+    await b.send("a", "/", "more than ten bytes");
+    const dead = `${sender.namespace}.a.dead`;
+    await eventually(async () => (await sender.queue(dead))?.messages === 1, "the dead letter");
+    expect(attempts).toBe(2);
   });
 
   it("settles the innocent and blames the large when the broker's own limit is below ours", async () => {

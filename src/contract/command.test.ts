@@ -57,6 +57,8 @@ describe("command", () => {
       "/charge",
       { errors: { A: { "~standard": { version: 2 } } } },
     ],
+    ["a definition that is null", "billing", "/charge", null],
+    ["errors that are null", "billing", "/charge", { errors: null }],
     ["an error without a code", "billing", "/charge", { errors: { "": {} } }],
     ["an error with a code of confluo's own", "billing", "/charge", { errors: { TIMEOUT: {} } }],
     ["an error with confluo's default code", "billing", "/charge", { errors: { SERVICE_ERROR: {} } }],
@@ -115,6 +117,8 @@ describe("checkCommand", () => {
     { kind: "command", service: "a" },
     { kind: "command", path: "/a" },
     { kind: "command", service: "a", path: "/a", input: {} },
+    { kind: "command", service: "a", path: 5 },
+    { kind: "command", service: "a", path: "/a", errors: null },
     { kind: "command", service: "a", path: "/a", errors: { TIMEOUT: {} } },
   ])("refuses %j", (value) => {
     expect(() => checkCommand(value)).toThrow(invalid);

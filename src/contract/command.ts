@@ -95,6 +95,8 @@ export function command<
   path: Path,
   definition: CommandDefinition<Input, Output, Errors> = {},
 ): CommandContract<Path, Input, Output, Errors> {
+  if (typeof definition !== "object" || definition === null)
+    throw invalidArgument("the definition of a command", "{ input, output, errors }", definition);
   const { input, output, errors = {} } = definition;
   checkCommand({ kind: "command", service, path, input, output, errors });
   const shared = {
@@ -120,6 +122,7 @@ export function command<
  * @throws `INVALID_ARGUMENT` for what {@link command} refuses, and for anything that is no command.
  */
 export function checkCommand(value: unknown): asserts value is AnyCommand {
+  if (checked.has(value as object)) return;
   if (typeof value !== "object" || value === null || (value as Partial<AnyCommand>).kind !== "command") {
     throw invalidArgument("a command", "a contract made by command(), or its data", value);
   }
@@ -131,4 +134,8 @@ export function checkCommand(value: unknown): asserts value is AnyCommand {
   checkSchema(`the input of ${path}`, input);
   checkSchema(`the output of ${path}`, output);
   if (errors !== undefined) checkErrors(errors);
+  if (Object.isFrozen(value)) checked.add(value);
 }
+
+// Every call checks its contract, and one that cannot change need not be looked at twice.
+const checked = new WeakSet<object>();

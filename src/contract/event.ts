@@ -58,6 +58,8 @@ export function event<const Path extends string, Body extends AnySchema | undefi
   path: Path,
   definition: EventDefinition<Body> = {},
 ): EventContract<Path, Body> {
+  if (typeof definition !== "object" || definition === null)
+    throw invalidArgument("the definition of an event", "{ body }", definition);
   const shared = { kind: "event", body: definition.body as Body } as const;
   checkEvent({ ...shared, path });
   return Object.freeze({

@@ -3,6 +3,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ConfluoError, invalidArgument } from "../errors.ts";
 import { onAbort } from "../waiting/abort.ts";
+import { type Known, knownOptions, type Waiting } from "./options.ts";
 
 /** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
 export const LONGEST_MS = 2_147_483_647;
@@ -18,10 +19,18 @@ export function checkMs(what: string, ms: number): number {
 /** Checks an `AbortSignal`, be it of another realm. */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined) return undefined;
-  if (typeof signal !== "object" || signal === null || typeof signal.addEventListener !== "function") {
-    throw invalidArgument("signal", "an AbortSignal", signal);
-  }
-  return signal;
+  if (isSignal(signal)) return signal;
+  throw invalidArgument("signal", "an AbortSignal", signal);
+}
+
+function isSignal(value: unknown): value is AbortSignal {
+  if (typeof value !== "object" || value === null) return false;
+  const { aborted, addEventListener, removeEventListener } = value as Partial<AbortSignal>;
+  return (
+    typeof aborted === "boolean" &&
+    typeof addEventListener === "function" &&
+    typeof removeEventListener === "function"
+  );
 }
 
 interface Running {
@@ -52,9 +61,25 @@ export function remainingMs(ownMs: number): number {
 }
 
 /** Bounds of a wait. */
-export interface WaitLimits {
+export interface Limits {
   readonly ms: number;
   readonly signal: AbortSignal | undefined;
+}
+
+const waitingOptions: Known<Waiting> = { timeoutMs: true, signal: true };
+
+/**
+ * Bounds of what takes no other options.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
+export function waitSettings(of: string, given: Waiting | undefined, defaultMs: number): Limits {
+  const { timeoutMs = defaultMs, signal } = knownOptions(of, given, waitingOptions);
+  return { ms: checkMs("timeoutMs", timeoutMs), signal: checkSignal(signal) };
+}
+
+/** Bounds of a wait, and what for. */
+export interface WaitLimits extends Limits {
   /** What is waited for, in words that follow 'while waiting for'. */
   readonly what: string;
 }
@@ -93,6 +118,8 @@ export function waitFor<Value>(
       return;
     }
     let over = false;
+    let timer: NodeJS.Timeout | undefined;
+    let stopListening: (() => void) | undefined;
     const end = (): boolean => {
       if (over) return false;
       over = true;
@@ -112,8 +139,12 @@ export function waitFor<Value>(
         if (end()) reject(error);
       },
     };
-    const timer = setTimeout(() => waiter.reject(timedOut(limits)), ms);
-    const stopListening = signal && onAbort(signal, () => waiter.reject(cancelled(what, signal)));
-    start(waiter);
+    timer = setTimeout(() => waiter.reject(timedOut(limits)), ms);
+    try {
+      if (signal !== undefined) stopListening = onAbort(signal, () => waiter.reject(cancelled(what, signal)));
+      start(waiter);
+    } catch (error) {
+      waiter.reject(error);
+    }
   });
 }

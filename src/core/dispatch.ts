@@ -9,7 +9,7 @@ import {
   show,
   thrownToWire,
 } from "../errors.ts";
-import { eventKey, fitsShortString } from "../protocol/address.ts";
+import { bindingKey, eventKey, fitsShortString } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
@@ -58,6 +58,7 @@ export class Dispatch {
     // Nothing above rejects; if it ever did, the message must not be lost for it.
     work
       .catch((error: unknown) => this.#move(delivery, [{ error, retry: "final" }], 0))
+      .catch((error: unknown) => this.#parts.logger.error({ error }, "A delivery could not be settled."))
       .finally(() => this.#released());
   }
 
@@ -285,8 +286,9 @@ export class Dispatch {
   #subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
     const per = lane === "instance" ? "instance" : "service";
     const matching = this.#parts.registry.subscriptions.match(keyOf(origin.path), per);
-    const only = origin.subscription;
-    return only === undefined ? matching : matching.filter(({ pattern }) => pattern === only);
+    if (origin.subscription === undefined) return matching;
+    const only = bindingKeyOf(origin.subscription);
+    return matching.filter(({ key }) => key === only);
   }
 
   #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
@@ -347,6 +349,15 @@ function whyUnanswerable(replyTo: unknown, id: string | undefined): string | und
 function accepted({ status }: Reply): void {
   if (status < 400) return;
   throw new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
+}
+
+// By key, not by pattern: a new version may have renamed a parameter. What a foreign sender wrote may be no pattern.
+function bindingKeyOf(pattern: string): string | undefined {
+  try {
+    return bindingKey(pattern);
+  } catch {
+    return undefined;
+  }
 }
 
 // Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.

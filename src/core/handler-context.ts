@@ -102,6 +102,8 @@ export class HandlerContext implements Context {
 }
 
 function makeReply(body: unknown, options: ReplyOptions = {}): HandlerReply {
+  if (typeof options !== "object" || options === null)
+    throw invalidArgument("The options of reply", "an object", options);
   const { status = 200, headers = noHeaders } = options;
   if (!isReplyStatus(status))
     throw invalidArgument("The status of a reply", "a whole number from 200 to 599", status);

@@ -1,9 +1,9 @@
 /** A service's life at a broker: connecting, running, draining; and what must happen in between. */
 
-import { ConfluoError, isConfluoError } from "../errors.ts";
+import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
 import { delay, onAbort, untilAborted } from "../waiting/abort.ts";
-import { waitFor } from "./deadline.ts";
+import { type Limits, waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import type { Registry } from "./registry.ts";
@@ -28,12 +28,6 @@ export interface LifecycleParts {
 }
 
 const REATTACH_MS = 100;
-
-/** Bounds of a wait. */
-export interface Limits {
-  readonly ms: number;
-  readonly signal: AbortSignal | undefined;
-}
 
 interface Connecting {
   /** Settles when everything is attached, or when that failed. */
@@ -79,6 +73,7 @@ export class Lifecycle {
   async connect(choose: () => Transport, limits: Limits): Promise<void> {
     const deadline = performance.now() + limits.ms;
     if (this.#stopping !== undefined) await this.#afterShutdown(this.#stopping, limits);
+    if (this.#connecting?.stop.signal.aborted) await this.#afterGivenUp(this.#connecting, limits);
     const transport = choose();
     if (this.#transport !== undefined && this.#transport !== transport) {
       throw new ConfluoError(
@@ -118,6 +113,14 @@ export class Lifecycle {
     signal.throwIfAborted();
   }
 
+  // One that was given up is nobody's any more: what it ends with is not this caller's affair.
+  async #afterGivenUp({ done }: Connecting, limits: Limits): Promise<void> {
+    const what = `${this.#parts.service} to end an earlier attempt to connect`;
+    await waitFor<void>({ ...limits, what }, ({ resolve }) => {
+      done.then(resolve, () => resolve());
+    });
+  }
+
   // An attempt that nobody waits for any more ends, so that nothing goes on unseen.
   async #giveUp(connecting: Connecting, why: unknown): Promise<void> {
     if (connecting.waiting > 0 || this.#connecting !== connecting || this.#state !== "connecting") return;
@@ -131,7 +134,7 @@ export class Lifecycle {
     this.#transport = transport;
     this.#broken = undefined;
     this.#parts.dispatch().resume();
-    const done = this.#open(transport, stop.signal).catch((error: unknown) => {
+    const done = this.#open(transport, stop).catch((error: unknown) => {
       this.#connecting = undefined;
       this.#transport = undefined;
       this.#state = "idle";
@@ -141,14 +144,17 @@ export class Lifecycle {
     return { done, stop, waiting: 0 };
   }
 
-  async #open(transport: Transport, signal: AbortSignal): Promise<void> {
-    const link = await transport.join(this.#member(), signal);
+  async #open(transport: Transport, stop: AbortController): Promise<void> {
+    const { signal } = stop;
+    const link = await transport.join(this.#member(stop), signal);
     this.#link = link;
     try {
       await this.#attached(link, signal);
       this.#state = "running";
     } catch (error) {
       this.#link = undefined;
+      // What it was given meanwhile goes back to the queue.
+      this.#parts.dispatch().abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
       link.close().catch(() => undefined);
       throw error;
@@ -176,8 +182,10 @@ export class Lifecycle {
     if (this.#serves) await link.serve();
   }
 
-  #member(): Member {
+  #member(attempt: AbortController): Member {
     const { service, instance, prefetch, dispatch, requests, logger } = this.#parts;
+    // What an earlier link goes through while it is closed is not the state of the present one.
+    const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
       service,
       instance,
@@ -185,6 +193,7 @@ export class Lifecycle {
       onDelivery: (delivery: Delivery) => dispatch().handle(delivery),
       onReply: (reply) => requests().receive(reply),
       onLost: (reason) => {
+        if (!isPresent()) return;
         if (this.#state === "running") this.#state = "reconnecting";
         this.#broken ??= promiseWithResolve();
         logger.debug({ service, error: reason }, `${service} rejects its calls in flight.`);
@@ -198,6 +207,7 @@ export class Lifecycle {
         );
       },
       onRestored: () => {
+        if (!isPresent()) return;
         if (this.#state === "reconnecting") this.#state = "running";
         this.#broken?.resolve();
         this.#broken = undefined;
@@ -253,7 +263,15 @@ export class Lifecycle {
   /** The link to send on: waits while connecting. */
   async link(): Promise<Link> {
     if (this.#link !== undefined && this.#state !== "connecting") return this.#link;
-    await this.#connecting?.done;
+    try {
+      await this.#connecting?.done;
+    } catch (cause) {
+      if (isConfluoError(cause, "SHUTTING_DOWN")) throw cause;
+      const reason = describeThrown(cause).message;
+      throw new ConfluoError("NOT_CONNECTED", `${this.#parts.service} could not connect: ${reason}`, {
+        cause,
+      });
+    }
     if (this.#link !== undefined) return this.#link;
     throw new ConfluoError(
       "NOT_CONNECTED",
@@ -345,7 +363,9 @@ export class Lifecycle {
 // A deadline that passed while no broker was reached says why none was.
 function explained(error: unknown, { lastFailure }: Transport, ms: number): unknown {
   if (!isConfluoError(error, "TIMEOUT") || lastFailure === undefined) return error;
-  return new ConfluoError(lastFailure.code, `${lastFailure.message} Gave up after ${ms} ms.`, {
+  // A broker that breaks off each attempt cannot be reached either; 'lost' would mean that it had been.
+  const code = lastFailure.code === "CONNECTION_LOST" ? "BROKER_UNREACHABLE" : lastFailure.code;
+  return new ConfluoError(code, `${lastFailure.message} Gave up after ${ms} ms.`, {
     cause: lastFailure,
   });
 }

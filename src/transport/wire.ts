@@ -18,7 +18,10 @@ export interface ExchangeSpec {
   readonly arguments?: Arguments;
 }
 
-/** A queue to declare. Shared queues are durable; exclusive ones are named by the broker and die with the wire. */
+/**
+ * A queue to declare. Shared queues are durable; exclusive ones are named by the broker and go with their last consumer,
+ * at the latest with the wire.
+ */
 export interface QueueSpec {
   /** Empty for an exclusive queue: the broker names it. */
   readonly name: string;

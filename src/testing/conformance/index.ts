@@ -4,6 +4,7 @@ import { calls } from "./calls.ts";
 import { contracts } from "./contracts.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
+import { leaving } from "./leaving.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { mistakes } from "./mistakes.ts";
 import { oneWay } from "./one-way.ts";
@@ -23,6 +24,7 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     contracts,
     "foreign clients": foreign,
     lifecycle,
+    "coming and going": leaving,
     mistakes,
     retry,
   });

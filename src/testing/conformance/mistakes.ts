@@ -168,7 +168,16 @@ export const mistakes: Define = (it) => {
   it("refuses options that are none, with an error that names them", async (bench) => {
     const service = await bench.start("fussy", (fussy) => fussy.route("/", () => 1));
     const as = (value: unknown): never => value as never;
-    for (const options of [null, 5, "x", [], { timeoutMS: 5 }, { timeoutMs: "5" }, { signal: 1 }]) {
+    const signals = [1, {}, { aborted: false }, { aborted: false, addEventListener() {} }];
+    for (const options of [
+      null,
+      5,
+      "x",
+      [],
+      { timeoutMS: 5 },
+      { timeoutMs: "5" },
+      ...signals.map((signal) => ({ signal })),
+    ]) {
       for (const attempt of [
         () => service.call("fussy", "/", 1, as(options)),
         () => service.send("fussy", "/", 1, as(options)),
@@ -201,9 +210,43 @@ export const mistakes: Define = (it) => {
         JSON.stringify(options),
       );
     }
+    const open = (options: unknown) => bench.broker.open(as(options));
+    for (const options of [null, 5, { signal: 1 }, { timeoutMs: 0 }, { name: "q" }]) {
+      assert.ok(isConfluoError(await rejection(open(options)), "INVALID_ARGUMENT"), JSON.stringify(options));
+    }
+    for (const name of [5, "", "x".repeat(256)]) {
+      const error = await rejection(bench.broker.queue(as(name)));
+      assert.ok(isConfluoError(error, "INVALID_ARGUMENT"), String(error));
+    }
+    const gone = await rejection(bench.broker.queue("q", { signal: AbortSignal.abort(new Error("gone")) }));
+    assert.ok(isConfluoError(gone, "CANCELLED"), String(gone));
     const typo = await rejection(service.call("fussy", "/", 1, as({ timeoutMS: 5 })));
     assert.match(String(typo), /"timeoutMS".*timeoutMs/);
     assert.equal(service.state, "running");
+  });
+
+  it("refuses contracts that are none, and a reply without options", async (bench) => {
+    const service = await bench.start("fussy", (fussy) =>
+      fussy.route("/", ({ reply }) => reply(1, null as never)),
+    );
+    const shape = { kind: "command", service: "fussy" };
+    for (const contract of [
+      { ...shape, path: 5 },
+      { ...shape, path: "/", errors: null },
+      { kind: "command", path: "/" },
+      Object.freeze({ ...shape, path: "/", input: 5 }),
+      5,
+      null,
+    ]) {
+      for (const verb of ["call", "send"] as const) {
+        const error = await rejection(service[verb](contract as never, {} as never));
+        assert.ok(isConfluoError(error, "INVALID_ARGUMENT"), `${JSON.stringify(contract)} ${error}`);
+      }
+    }
+    const event = await rejection(service.publish({ kind: "event", path: 5 } as never, 1 as never));
+    assert.ok(isConfluoError(event, "INVALID_ARGUMENT"), String(event));
+    const answer = await rejection(service.call("fussy", "/"));
+    assert.match(String(answer), /options of reply must be an object, got null/);
   });
 
   it("rejects with a stack that leads to the caller", async (bench) => {

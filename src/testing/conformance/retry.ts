@@ -73,6 +73,25 @@ export const retry: Define = (it) => {
     assert.deepEqual(runs, { fine: 1, each: 1, failing: [1, 2] });
   });
 
+  it("tries again under a subscription whose parameter has another name by now", async (bench) => {
+    const failed = signalled();
+    const old = await bench.start("listener", (service) => {
+      const fail = (): never => {
+        failed.resolve();
+        throw new Error("not yet");
+      };
+      service.subscribe("/orders/:id/placed", fail, { retry: thrice });
+    });
+    await old.publish("/orders/7/placed");
+    await failed.promise;
+    await old.shutdown();
+    const handled = signalled<unknown>();
+    await bench.start("listener", (service) =>
+      service.subscribe("/orders/:order/placed", ({ params }) => handled.resolve(params)),
+    );
+    assert.deepEqual(await handled.promise, { order: "7" });
+  });
+
   it("gives up after the last try, with the story of the first and the last", async (bench) => {
     let runs = 0;
     const worker = await bench.start("worker", (service) => {

@@ -17,6 +17,7 @@ export interface DeliverySurroundings {
   readonly instance: string;
   readonly namespace: Namespace;
   readonly queues: { readonly inbox: string; readonly dead: string };
+  /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
   readonly wire: Wire | undefined;
   queueOf(lane: Lane): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
@@ -32,6 +33,8 @@ export class LaneDelivery implements Delivery {
   readonly origin: Origin;
   readonly #wired: WireDelivery;
   readonly #link: DeliverySurroundings;
+  /** That it came over: on a later one it cannot be settled, and its broker delivers it again. */
+  readonly #wire: Wire | undefined;
   #settled = false;
 
   constructor(lane: Lane, wired: WireDelivery, link: DeliverySurroundings) {
@@ -39,6 +42,7 @@ export class LaneDelivery implements Delivery {
     this.message = wired.message;
     this.#wired = wired;
     this.#link = link;
+    this.#wire = link.wire;
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
     const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
@@ -70,7 +74,7 @@ export class LaneDelivery implements Delivery {
     }
   }
 
-  /** Sends a message that has not waited long enough on to its next delay queue. */
+  /** Sends a message that has not waited long enough on to its next delay queue. Like {@link settle}, never rejects. */
   async waitOn(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
@@ -89,11 +93,17 @@ export class LaneDelivery implements Delivery {
     return this.message.properties.headers;
   }
 
+  get #standing(): boolean {
+    return this.#wire !== undefined && this.#link.wire === this.#wire;
+  }
+
   async #move(moved: readonly Moved[]): Promise<void> {
+    if (!this.#standing) return;
     try {
       await Promise.all(moved.map((each) => this.#post(each)));
       this.#wired.ack();
     } catch (error) {
+      if (!this.#standing) return;
       const where = moved.map(({ exchange, key }) => exchange || key).join(", ");
       this.#link.warn({ error }, `A message did not reach ${where}; it is kept and tried again.`);
       setTimeout(() => this.#wired.requeue(), GIVE_BACK_MS).unref();
@@ -102,16 +112,16 @@ export class LaneDelivery implements Delivery {
 
   async #post(moved: Moved): Promise<void> {
     if ((await this.#publish(moved)) === undefined) return;
+    if (!this.#standing) throw new Error("the connection broke");
     await this.#link.declareMoves();
     const rejection = await this.#publish(moved);
     if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
   }
 
   #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
-    const { wire } = this.#link;
     return new Promise((resolve) => {
-      if (wire === undefined) resolve("lost");
-      else wire.publish({ exchange, key }, message, resolve);
+      if (this.#wire === undefined || !this.#standing) resolve("lost");
+      else this.#wire.publish({ exchange, key }, message, resolve);
     });
   }
 

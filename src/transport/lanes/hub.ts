@@ -47,7 +47,8 @@ export class Hub implements Transport {
   async join(member: Member, signal: AbortSignal): Promise<Link> {
     this.#members += 1;
     try {
-      await untilAborted(this.#connected(), signal);
+      // It may break in the very turn in which it was told of.
+      while (this.#wire === undefined) await untilAborted(this.#connected(), signal);
     } catch (error) {
       await this.#leave();
       throw error;

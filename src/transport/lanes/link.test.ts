@@ -1,29 +1,12 @@
 import { expect, it, vi } from "vitest";
+import { fakeMember, fakeWire } from "../../../test/support/fake-wire.ts";
+import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import type { Consumer, Wire } from "../wire.ts";
+import type { ConsumeOptions, Consumer, PublishFailure, Wire, WireDelivery } from "../wire.ts";
 import { type LinkHost, WireLink } from "./link.ts";
 
-it("ends a consumer that the broker granted only after the link was closed", async () => {
-  let grant: (consumer: Consumer) => void = () => undefined;
-  const asked = vi.fn();
-  const wire: Wire = {
-    declareExchange: async () => undefined,
-    declareQueue: async ({ name }) => name,
-    bind: async () => undefined,
-    unbind: async () => undefined,
-    inspectQueue: async () => undefined,
-    publish: () => undefined,
-    post: () => undefined,
-    consume: () => {
-      asked();
-      return new Promise((resolve) => {
-        grant = resolve;
-      });
-    },
-    close: async () => undefined,
-    lost: new Promise(() => undefined),
-  };
-  const host: LinkHost = {
+function hostOf(wire: Wire): { wire: Wire | undefined } & Omit<LinkHost, "wire"> {
+  return {
     namespace: new Namespace("confluo"),
     wire,
     declareShared: async () => undefined,
@@ -31,15 +14,20 @@ it("ends a consumer that the broker granted only after the link was closed", asy
     warn: () => undefined,
     leave: async () => undefined,
   };
-  const link = new WireLink(host, {
-    service: "late",
-    instance: "i",
-    prefetch: { calls: 1, inbox: 1 },
-    onDelivery: () => undefined,
-    onReply: () => undefined,
-    onLost: () => undefined,
-    onRestored: () => undefined,
+}
+
+it("ends a consumer that the broker granted only after the link was closed", async () => {
+  let grant: (consumer: Consumer) => void = () => undefined;
+  const asked = vi.fn();
+  const wire = fakeWire({
+    consume: () => {
+      asked();
+      return new Promise((resolve) => {
+        grant = resolve;
+      });
+    },
   });
+  const link = new WireLink(hostOf(wire), fakeMember());
   const serving = link.serve();
   await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(1));
   const closing = link.close();
@@ -49,4 +37,74 @@ it("ends a consumer that the broker granted only after the link was closed", asy
   expect(close).toHaveBeenCalledTimes(1);
   // And the second lane was not consumed any more.
   expect(asked).toHaveBeenCalledTimes(1);
+});
+
+/** A link that serves, with the means to deliver to it and to confirm what it publishes. */
+async function serving(): Promise<{
+  readonly host: ReturnType<typeof hostOf>;
+  readonly link: WireLink;
+  readonly confirms: ((failure?: PublishFailure) => void)[];
+  deliver(headers: Readonly<Record<string, string>>): WireDelivery;
+}> {
+  const confirms: ((failure?: PublishFailure) => void)[] = [];
+  let onDelivery: ConsumeOptions["onDelivery"] = () => undefined;
+  const wire = fakeWire({
+    publish: (_route, _message, settled) => void confirms.push(settled),
+    consume: async (options) => {
+      if (options.queue.endsWith(".inbox")) ({ onDelivery } = options);
+      return { cancel: async () => undefined, close: async () => undefined };
+    },
+  });
+  const host = hostOf(wire);
+  const link = new WireLink(
+    host,
+    fakeMember({
+      onDelivery: (delivery) =>
+        void delivery.settle({
+          kind: "move",
+          moves: [{ kind: "dead-letter", failure: { error: new Error("x"), retry: "final" } }],
+        }),
+    }),
+  );
+  await link.serve();
+  const deliver = (headers: Readonly<Record<string, string>>): WireDelivery => {
+    const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
+    const delivery = { message, exchange: "", key: "", redelivered: false, ack: vi.fn(), requeue: vi.fn() };
+    onDelivery(delivery);
+    return delivery;
+  };
+  return { host, link, confirms, deliver };
+}
+
+it("is paused only when what goes on to its next delay queue is confirmed there", async () => {
+  const { link, confirms, deliver } = await serving();
+  const delivery = deliver({ [header.wait]: "60000" });
+  const paused = vi.fn();
+  const pausing = link.pause().then(paused);
+  await new Promise(setImmediate);
+  expect(paused).not.toHaveBeenCalled();
+  confirms[0]?.();
+  await pausing;
+  expect(delivery.ack).toHaveBeenCalledTimes(1);
+});
+
+it("publishes no copy of what came over a wire that is gone, or to a link that is closed", async () => {
+  for (const end of ["lost", "replaced", "closed"] as const) {
+    const { host, link, confirms, deliver } = await serving();
+    if (end === "closed") await link.close();
+    else {
+      const late = deliver({});
+      expect(confirms).toHaveLength(1);
+      host.wire = end === "lost" ? undefined : fakeWire();
+      confirms[0]?.("lost");
+      await new Promise(setImmediate);
+      expect(late.ack).not.toHaveBeenCalled();
+      expect(late.requeue).not.toHaveBeenCalled();
+      continue;
+    }
+    const stale = deliver({});
+    await new Promise(setImmediate);
+    expect(confirms).toHaveLength(0);
+    expect(stale.ack).not.toHaveBeenCalled();
+  }
 });

@@ -54,6 +54,8 @@ export class WireLink implements Link {
   readonly #exclusive = new Map<Place, string>();
   readonly #consumers = new Map<Place, Consumer>();
   readonly #reattaching = new Map<Place, NodeJS.Timeout>();
+  // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
+  readonly #waitingOn = new Set<Promise<void>>();
   #work: Promise<void> = Promise.resolve();
   #state: "taking" | "paused" | "closed" = "taking";
 
@@ -129,6 +131,7 @@ export class WireLink implements Link {
     for (const lane of LANES) clearTimeout(this.#reattaching.get(lane));
     await this.#work.catch(() => undefined);
     await Promise.allSettled(LANES.map((lane) => this.#consumers.get(lane)?.cancel()));
+    await Promise.all(this.#waitingOn);
   }
 
   async close(): Promise<void> {
@@ -257,14 +260,19 @@ export class WireLink implements Link {
 
   #deliver(lane: Lane, wired: WireDelivery): void {
     const delivery = new LaneDelivery(lane, wired, this.#surroundings);
-    if (lane === "inbox" && delivery.origin.waitMs > 0) void delivery.waitOn();
-    else this.member.onDelivery(delivery);
+    if (lane !== "inbox" || delivery.origin.waitMs === 0) {
+      this.member.onDelivery(delivery);
+      return;
+    }
+    const waiting = delivery.waitOn().finally(() => this.#waitingOn.delete(waiting));
+    this.#waitingOn.add(waiting);
   }
 
   // Getters, since wire and queue change with the connection.
   #surroundingsOf(host: LinkHost): DeliverySurroundings {
     const queueOf = (lane: Lane): string =>
       lane === "instance" ? (this.#exclusive.get(lane) ?? "") : this.#queues[lane];
+    const isClosed = (): boolean => this.#state === "closed";
     const { namespace, newId, warn } = host;
     const { service, instance } = this.member;
     const queues = { inbox: this.#queues.inbox, dead: namespace.dead(service) };
@@ -273,7 +281,7 @@ export class WireLink implements Link {
       namespace,
       queues,
       get wire() {
-        return host.wire;
+        return isClosed() ? undefined : host.wire;
       },
       queueOf,
       declareMoves: async () => {

@@ -40,7 +40,7 @@ export interface QueueConsumer {
 /** What a queue needs of the broker around it. */
 export interface QueueHost {
   deadLetter(queue: Queue, letter: Letter, reason: DeathReason): void;
-  /** `x-expires` has passed without use. */
+  /** `x-expires` has passed without use, or the last consumer of an exclusive queue is gone. */
   expireQueue(queue: Queue): void;
 }
 
@@ -144,7 +144,8 @@ export class Queue {
   remove(consumer: QueueConsumer): void {
     if (!this.#consumers.delete(consumer)) return;
     this.#hungry.remove(consumer);
-    this.touch();
+    if (this.owner !== undefined && this.#consumers.size === 0) this.#host.expireQueue(this);
+    else this.touch();
   }
 
   /** This consumer, which was full, has room again. */
@@ -155,7 +156,7 @@ export class Queue {
 
   /** A delivered letter was acknowledged. */
   settle(): void {
-    this.#unacked -= 1;
+    if (!this.#isDestroyed) this.#unacked -= 1;
   }
 
   /** Delivered letters come back, in their order of delivery. */

@@ -39,6 +39,13 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   const user = isAnonymous ? DEFAULT_USER : decoded(url.username);
   const password = isAnonymous ? DEFAULT_USER : decoded(url.password);
   decoded(pathname);
+  // An unencoded / in a password ends the host early, and the rest of the password would pass for a vhost, to be shown.
+  if (pathname.includes("@")) {
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `A broker address has an @ after its host, which may come from a / in the user or password: write / as %2F and, in the name of a vhost, @ as %40.`,
+    );
+  }
   const place = port === "" ? `${host}:${protocol === "amqps:" ? 5671 : 5672}` : host;
   return {
     href: url.href,

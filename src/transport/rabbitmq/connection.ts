@@ -26,8 +26,10 @@ const CLOSE_MS = 1_200;
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { url, tls, name, timeoutMs, signal } = options;
   const { authentication, ...tlsOptions } = tls ?? {};
+  // Ends the socket of an attempt that nobody waits for any more: it would hold the process until its own time-out.
+  const socket = new AbortController();
   const attempt = connect(url.href, {
-    ...(tlsOptions as object),
+    ...({ ...tlsOptions, signal: socket.signal } as object),
     // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
     credentials:
       authentication === "certificate" ? credentials.external() : credentials.plain(url.user, url.password),
@@ -43,8 +45,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     );
     return new Connection(model);
   } catch (error) {
-    // It may still open after nobody waits for it.
-    attempt.then((model) => model.on("error", ignore).close()).catch(ignore);
+    attempt.then((model) => model.on("error", ignore)).catch(ignore);
+    socket.abort();
     throw connectFailure(error, url.shown);
   }
 }

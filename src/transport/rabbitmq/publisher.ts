@@ -21,11 +21,11 @@ export class Publisher {
   /** What waits for the channel to open. */
   #queue: Waiting[] = [];
   readonly #returned = new Map<string, number>();
-  #maxBytes: number;
+  // Learned from the broker when it refuses a message; what may be sent at all is decided above.
+  #maxBytes = Number.POSITIVE_INFINITY;
 
-  constructor(connection: Connection, maxBytes: number) {
+  constructor(connection: Connection) {
     this.#connection = connection;
-    this.#maxBytes = maxBytes;
   }
 
   async open(): Promise<void> {

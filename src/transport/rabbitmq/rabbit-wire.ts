@@ -25,7 +25,6 @@ export interface RabbitOptions {
   /** Tried in this order. */
   readonly urls: readonly BrokerUrl[];
   readonly tls: TlsOptions | undefined;
-  readonly maxMessageBytes: number;
   readonly connectionName: string;
 }
 
@@ -66,7 +65,7 @@ async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSigna
   const publishing = await open("publish");
   try {
     const consuming = await open("consume");
-    const wire = new RabbitWire(publishing, consuming, url.shown, options.maxMessageBytes);
+    const wire = new RabbitWire(publishing, consuming, url.shown);
     await wire.open();
     return wire;
   } catch (error) {
@@ -87,11 +86,11 @@ class RabbitWire implements Wire {
   #control: Promise<Channel> | undefined;
   #declaring: Promise<unknown> = Promise.resolve();
 
-  constructor(publishing: Connection, consuming: Connection, shown: string, maxMessageBytes: number) {
+  constructor(publishing: Connection, consuming: Connection, shown: string) {
     this.#publishing = publishing;
     this.#consuming = consuming;
-    this.#direct = new Publisher(publishing, maxMessageBytes);
-    this.#exchanges = new Publisher(publishing, maxMessageBytes);
+    this.#direct = new Publisher(publishing);
+    this.#exchanges = new Publisher(publishing);
     this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
       // Half a wire is of no use.
       await Promise.all([publishing.close(), consuming.close()]);
@@ -115,7 +114,8 @@ class RabbitWire implements Wire {
     const channel = await this.#publishing.channel();
     channel.on("close", () => {
       this.#replies = undefined;
-      if (this.#publishing.open) this.#openReplies().catch(() => undefined);
+      // Without it no call would ever be answered again: then better a new connection, where all begins anew.
+      if (this.#publishing.open) this.#openReplies().catch(() => this.#publishing.close());
     });
     this.#replies = channel;
     for (const [queue, message] of this.#unposted.splice(0)) this.post(queue, message);
@@ -128,7 +128,8 @@ class RabbitWire implements Wire {
   }
 
   declareQueue({ name, exclusive, arguments: args }: QueueSpec): Promise<string> {
-    const options = { durable: exclusive !== true, exclusive: exclusive === true, arguments: args };
+    const own = exclusive === true;
+    const options = { durable: !own, exclusive: own, autoDelete: own, arguments: args };
     return this.#administer(
       name === "" ? "declare a queue" : `declare the queue ${name}`,
       async (channel) => (await channel.assertQueue(name, options)).queue,

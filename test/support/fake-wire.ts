@@ -1,0 +1,48 @@
+/** A wire for tests of what stands on wires: it does nothing, unless a test says what. */
+
+import type { ConfluoError } from "../../src/errors.ts";
+import type { Member } from "../../src/transport/transport.ts";
+import type { Wire } from "../../src/transport/wire.ts";
+
+/** A wire that takes everything, delivers nothing and is never lost. */
+export function fakeWire(own: Partial<Wire> = {}): Wire {
+  return {
+    declareExchange: async () => undefined,
+    declareQueue: async ({ name }) => name || "amq.gen-1",
+    bind: async () => undefined,
+    unbind: async () => undefined,
+    inspectQueue: async () => undefined,
+    publish: (_route, _message, settled) => void setImmediate(settled),
+    post: () => undefined,
+    consume: async () => ({ cancel: async () => undefined, close: async () => undefined }),
+    close: async () => undefined,
+    lost: new Promise(() => undefined),
+    ...own,
+  };
+}
+
+/** A wire that a test can break. */
+export function breakableWire(own: Partial<Wire> = {}): {
+  readonly wire: Wire;
+  lose(reason: ConfluoError): void;
+} {
+  let lose: (reason: ConfluoError) => void = () => undefined;
+  const lost = new Promise<ConfluoError | undefined>((resolve) => {
+    lose = resolve;
+  });
+  return { wire: fakeWire({ ...own, lost }), lose };
+}
+
+/** A service that takes what it is given and says nothing. */
+export function fakeMember(own: Partial<Member> = {}): Member {
+  return {
+    service: "s",
+    instance: "i",
+    prefetch: { calls: 1, inbox: 1 },
+    onDelivery: () => undefined,
+    onReply: () => undefined,
+    onLost: () => undefined,
+    onRestored: () => undefined,
+    ...own,
+  };
+}
