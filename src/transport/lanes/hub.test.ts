@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
-import { breakableWire, fakeMember, fakeWire } from "../../../test/support/fake-wire.ts";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { Wire } from "../wire.ts";
+import { breakableWire, fakeMember, fakeWire } from "./fake-wire.test-support.ts";
 import { Hub } from "./hub.ts";
 
 const lost = (): ConfluoError => new ConfluoError("CONNECTION_LOST", "cut");

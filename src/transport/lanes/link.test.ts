@@ -1,8 +1,8 @@
 import { expect, it, vi } from "vitest";
-import { fakeMember, fakeWire } from "../../../test/support/fake-wire.ts";
 import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { ConsumeOptions, Consumer, PublishFailure, Wire, WireDelivery } from "../wire.ts";
+import { fakeMember, fakeWire } from "./fake-wire.test-support.ts";
 import { type LinkHost, WireLink } from "./link.ts";
 
 function hostOf(wire: Wire): { wire: Wire | undefined } & Omit<LinkHost, "wire"> {

@@ -1,8 +1,8 @@
 /** A wire for tests of what stands on wires: it does nothing, unless a test says what. */
 
-import type { ConfluoError } from "../../src/errors.ts";
-import type { Member } from "../../src/transport/transport.ts";
-import type { Wire } from "../../src/transport/wire.ts";
+import type { ConfluoError } from "../../errors.ts";
+import type { Member } from "../transport.ts";
+import type { Wire } from "../wire.ts";
 
 /** A wire that takes everything, delivers nothing and is never lost. */
 export function fakeWire(own: Partial<Wire> = {}): Wire {
