@@ -31,6 +31,10 @@ function makeBroker(urls: string | readonly string[] = testBrokerUrl()): Broker 
   return new Broker(urls, { namespace, logger: silentLogger });
 }
 
+function makeBrokerIn(namespace: string): Broker {
+  return new Broker(testBrokerUrl(), { namespace, logger: silentLogger });
+}
+
 function makeService(name: string, broker: Broker, options: ServiceOptions = {}): Service {
   const service = new Service(name, { broker, logger: silentLogger, ...options });
   cleanUp.push(() => service.shutdown({ timeoutMs: 1_000 }));
@@ -282,6 +286,38 @@ describe("connections", () => {
     proxy.refusing = false;
     await patient;
     expect((await a.call("a", "/")).body).toBe(1);
+  });
+
+  it("runs what goes on here once, though its connection is made again meanwhile", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    let begun = 0;
+    let finish: () => void = () => undefined;
+    const free = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const work = async (): Promise<string> => {
+      begun += 1;
+      await free;
+      return "once";
+    };
+    const a = await makeService("a", broker).route("/", work).subscribe("/e", work).connect();
+    const caller = await makeService("caller", makeBrokerIn(broker.namespace)).connect();
+    const call = caller.call("a", "/");
+    await caller.send("a", "/");
+    await caller.publish("/e");
+    await eventually(() => begun === 3, "all three");
+    proxy.cut();
+    await eventually(() => a.state === "reconnecting", "the loss");
+    await eventually(() => a.state === "running", "the next connection");
+    const inbox = `${broker.namespace}.a.inbox`;
+    await eventually(async () => (await broker.queue(inbox))?.messages === 0, "what came again");
+    finish();
+    expect((await call).body).toBe("once");
+    await a.shutdown();
+    expect(begun).toBe(3);
+    for (const queue of ["inbox", "inbox.again", "dead"])
+      expect((await broker.queue(`${broker.namespace}.a.${queue}`))?.messages).toBe(0);
   });
 
   it("says that no broker was reached when each attempt is broken off", async () => {

@@ -1,30 +1,17 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
-import type { AnySchema } from "../contract/schema.ts";
-import {
-  ConfluoError,
-  describeThrown,
-  isConfluoError,
-  refusalToWire,
-  show,
-  thrownToWire,
-} from "../errors.ts";
-import { bindingKey, eventKey, fitsShortString } from "../protocol/address.ts";
-import { decodeBody, malformed } from "../protocol/codec.ts";
+import { ConfluoError, show } from "../errors.ts";
+import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
-import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
-import { decide, done, type Failure, type Move } from "../retry/outcome.ts";
+import { done, giveBack } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { isHandlerReply, noHeaders, type Reply } from "./context.ts";
-import { LONGEST_MS } from "./deadline.ts";
-import { HandlerContext } from "./handler-context.ts";
-import { abandoned, HandlerRuns, overdue, type Run } from "./handler-runs.ts";
+import { Answering, whyUnanswerable } from "./answering.ts";
+import { abandoned, HandlerRuns } from "./handler-runs.ts";
+import { Handlers } from "./handlers.ts";
+import { Handling } from "./handling.ts";
 import type { Logger } from "./logger.ts";
-import { runThrough } from "./middleware.ts";
-import type { CommandEntry, EventEntry, Registered, Registry } from "./registry.ts";
-import type { Found } from "./router.ts";
-import { eventParams, type Subscription } from "./subscriptions.ts";
-import { validated } from "./validation.ts";
+import { type Ended, Recent } from "./recent.ts";
+import type { Registry } from "./registry.ts";
 
 /** What dispatch needs of its surroundings. */
 export interface DispatchParts {
@@ -42,23 +29,33 @@ export interface DispatchParts {
 
 /** Runs handlers for deliveries; settles each delivery once. */
 export class Dispatch {
-  readonly #parts: DispatchParts;
+  readonly #logger: Logger;
   readonly #runs = new HandlerRuns();
+  readonly #recent = new Recent();
+  readonly #handlers: Handlers;
+  readonly #answering: Answering;
+  readonly #handling: Handling;
   #inHand = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatchParts) {
-    this.#parts = parts;
+    const { service, registry, logger } = parts;
+    this.#logger = logger;
+    const runs = this.#runs;
+    const handlers = new Handlers(service, registry);
+    this.#handlers = handlers;
+    this.#answering = new Answering({ ...parts, handlers, runs });
+    this.#handling = new Handling({ ...parts, handlers, runs });
   }
 
   /** Takes a delivery; never throws. */
   handle(delivery: Delivery): void {
     this.#inHand += 1;
-    const work = delivery.lane === "calls" ? this.#call(delivery) : this.#durable(delivery);
-    // Nothing above rejects; if it ever did, the message must not be lost for it.
+    const { record } = delivery;
+    const isBack = record === "suspect" || record === "fatal";
+    const work = isBack ? this.#back(delivery) : this.#run(delivery);
     work
-      .catch((error: unknown) => this.#move(delivery, [{ error, retry: "final" }], 0))
-      .catch((error: unknown) => this.#parts.logger.error({ error }, "A delivery could not be settled."))
+      .catch((error: unknown) => this.#logger.error({ error }, "A delivery could not be settled."))
       .finally(() => this.#released());
   }
 
@@ -68,7 +65,7 @@ export class Dispatch {
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
-  /** Stops waiting for what runs; its deliveries stay unsettled, for another instance. */
+  /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
     this.#runs.abandon(reason);
   }
@@ -86,285 +83,65 @@ export class Dispatch {
     for (const resolve of waiting) resolve();
   }
 
-  // --- Calls: answered, whatever happens ---
+  async #run(delivery: Delivery): Promise<void> {
+    const work = this.#ended(delivery);
+    if (delivery.lane !== "instance") this.#recent.track(delivery, work);
+    if ((await work) === undefined) await delivery.settle(giveBack);
+  }
 
-  async #call(delivery: Delivery): Promise<void> {
-    const { replyTo, correlationId } = delivery.message.properties;
-    const id = typeof correlationId === "string" ? correlationId : undefined;
-    const unanswerable = whyUnanswerable(replyTo, id);
+  async #ended(delivery: Delivery): Promise<Ended | undefined> {
+    try {
+      const outcome = await this.#outcome(delivery);
+      return { outcome, stands: await delivery.settle(outcome) };
+    } catch (error) {
+      if (error === abandoned) return undefined;
+      // Nothing above throws; if it ever did, the message must not be lost for it.
+      const outcome = this.#handling.outcomeOf(delivery, [{ error, retry: "final" }], 0);
+      return { outcome, stands: await delivery.settle(outcome) };
+    }
+  }
+
+  async #outcome(delivery: Delivery): Promise<Ended["outcome"]> {
+    if (delivery.lane !== "calls") return this.#handling.handle(delivery);
+    const unanswerable = whyUnanswerable(delivery);
     if (unanswerable !== undefined)
-      return this.#move(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0);
-    const limitMs = this.#deadlineOf(delivery);
-    const { path, messageId, from } = delivery.origin;
-    try {
-      const answer = await this.#runs.run(limitMs, `the handler of ${path}`, (run) =>
-        this.#answer(delivery, id, run),
-      );
-      this.#parts.reply(replyTo as string, answer);
-    } catch (error) {
-      if (error === abandoned) return; // unsettled: it goes back to the queue
-      if (error !== overdue) throw error;
-      const message = `The handler of ${path} took longer than its caller's ${limitMs} ms.`;
-      this.#parts.logger.warn({ path, messageId, from }, message);
-    }
-    void delivery.settle(done);
+      return this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0);
+    await this.#answering.answer(delivery);
+    return done;
   }
 
-  // Whatever happens is an answer.
-  async #answer(delivery: Delivery, id: string | undefined, run: Run): Promise<Message> {
-    let entry: CommandEntry;
-    let context: HandlerContext;
-    try {
-      const found = this.#route(delivery);
-      entry = found.route;
-      context = await this.#prepare(delivery, found, run);
-    } catch (error) {
-      return this.#refusal(id, error);
-    }
-    let reply: Reply;
-    try {
-      reply = await this.#handle(entry, context);
-    } catch (error) {
-      return this.#thrown(error, delivery, id, run);
-    }
-    const { path } = delivery.origin;
-    try {
-      return await this.#encode(reply, entry.contract?.output, path, id);
-    } catch (error) {
-      if (!run.stopped) this.#parts.logger.error({ error, path }, `The answer of ${path} could not be sent.`);
-      return this.#refusal(id, error);
-    }
-  }
-
-  #thrown(error: unknown, { origin }: Delivery, id: string | undefined, run: Run): Message {
-    const { path, messageId, from } = origin;
-    const { status, error: wired } = thrownToWire(error);
-    if (wired.code === "HANDLER_FAILED" && !run.stopped) {
-      const message = `The handler of ${path} failed; its caller was told so.`;
-      this.#parts.logger.error({ error, path, messageId, from }, message);
-    }
-    return encodeErrorReply(id, status, wired, this.#parts.maxBodyBytes());
-  }
-
-  #refusal(id: string | undefined, refused: unknown): Message {
-    const { status, error } = refusalToWire(refused);
-    return encodeErrorReply(id, status, error, this.#parts.maxBodyBytes());
-  }
-
-  async #encode(
-    reply: Reply,
-    schema: AnySchema | undefined,
-    path: string,
-    id: string | undefined,
-  ): Promise<Message> {
-    if (reply.status < 400) await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${path}`);
-    const maxBodyBytes = this.#parts.maxBodyBytes();
-    let message: Message;
-    try {
-      message = encodeReply(id, reply);
-    } catch (cause) {
-      const reason = describeThrown(cause).message;
-      throw new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
-    }
-    const { length } = message.body;
-    if (length <= maxBodyBytes) return message;
-    throw new ConfluoError(
-      "PAYLOAD_TOO_LARGE",
-      `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`,
-    );
-  }
-
-  // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
-  #deadlineOf(delivery: Delivery): number {
-    const { expiration } = delivery.message.properties;
-    const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
-    return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.#parts.callTimeoutMs;
-  }
-
-  // --- One-way commands and events: handled, or a dead letter ---
-
-  async #durable(delivery: Delivery): Promise<void> {
-    const began = performance.now();
-    const isEvent = delivery.origin.kind === "event";
-    const failures = isEvent ? await this.#event(delivery) : await this.#command(delivery);
-    if (failures.some(({ error }) => error === abandoned)) return;
-    if (delivery.lane !== "instance") {
-      await this.#move(delivery, failures, performance.now() - began);
+  // An instance had it and is gone, or this one has lost its connection since.
+  async #back(delivery: Delivery): Promise<void> {
+    const begunHere = this.#recent.find(delivery);
+    if (begunHere !== undefined) {
+      const ended = await begunHere;
+      const outcome = ended?.stands === true ? done : (ended?.outcome ?? giveBack);
+      await delivery.settle(outcome);
       return;
     }
-    for (const { error, subscription } of failures) {
-      this.#parts.logger.error(
-        { error, subscription },
-        `The per-instance subscription to ${subscription} failed.`,
+    if (delivery.lane !== "calls") {
+      const outcome = this.#handling.afterLoss(delivery);
+      if (outcome === undefined) await this.#run(delivery);
+      else await delivery.settle(outcome);
+    } else await this.#backCall(delivery);
+  }
+
+  async #backCall(delivery: Delivery): Promise<void> {
+    const { origin, record } = delivery;
+    const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
+    if (isHarmless) return this.#run(delivery);
+    const { path, from } = origin;
+    if (record === "suspect") {
+      this.#logger.debug(
+        { path, from },
+        `An instance that had the call ${show(path)} is gone; it runs alone.`,
       );
-    }
-    void delivery.settle(done);
-  }
-
-  // Done if nothing failed; else round a delay queue, or to the dead letters.
-  async #move(delivery: Delivery, failures: readonly Failure[], heldMs: number): Promise<void> {
-    const { origin } = delivery;
-    const { graceMs } = this.#parts;
-    const outcome = decide(failures, { origin, heldMs, graceMs, random: Math.random });
-    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
-    await delivery.settle(outcome);
-  }
-
-  #tell(move: Move, { origin }: Delivery): void {
-    const { service, logger } = this.#parts;
-    const { path, messageId, from, attempt } = origin;
-    const { error, subscription, retry } = move.failure;
-    const what =
-      subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
-    const details = { error, path, messageId, from, subscription, attempt };
-    if (move.kind === "dead-letter") {
-      logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
+      await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0 });
       return;
     }
-    const seconds = (move.hop.levelMs + move.hop.restMs) / 1_000;
-    if (move.kind === "retry") {
-      const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
-      logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
-    } else if (origin.unclaimedMs === 0) {
-      const grace = `${this.#parts.graceMs / 1_000} s`;
-      logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
-    }
-  }
-
-  async #command(delivery: Delivery): Promise<readonly Failure[]> {
-    let found: Found<CommandEntry>;
-    try {
-      found = this.#route(delivery);
-    } catch (error) {
-      return [{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }];
-    }
-    const entry = found.route;
-    const failure = await this.#attempt(delivery, entry, async (run) => {
-      accepted(await this.#handle(entry, await this.#prepare(delivery, found, run)));
-    });
-    return failure === undefined ? [] : [failure];
-  }
-
-  async #event(delivery: Delivery): Promise<readonly Failure[]> {
-    const matching = this.#subscribed(delivery);
-    if (matching.length === 0) return this.#unsubscribed(delivery);
-    const { path } = delivery.origin;
-    const runs = matching.map(({ pattern, handler: entry }) => {
-      const work = async (run: Run): Promise<void> => {
-        const body = await this.#receive(delivery, entry.contract?.body, `The body of ${path}`);
-        const context = new HandlerContext(delivery, eventParams(pattern, path), body);
-        run.enter(context);
-        accepted(await this.#handle(entry, context));
-      };
-      return this.#attempt(delivery, entry, work, pattern);
-    });
-    return (await Promise.all(runs)).filter((failure) => failure !== undefined);
-  }
-
-  async #attempt(
-    { origin, lane }: Delivery,
-    { timeoutMs, retry }: Registered<unknown>,
-    work: (run: Run) => Promise<void>,
-    subscription?: string,
-  ): Promise<Failure | undefined> {
-    let run: Run | undefined;
-    try {
-      await this.#runs.run(timeoutMs, `the handler of ${origin.path}`, (begun) => {
-        run = begun;
-        return work(begun);
-      });
-      return undefined;
-    } catch (thrown) {
-      const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
-      const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
-      // What did not come as far as the handler will be no better for waiting.
-      const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
-      return subscription === undefined ? failure : { ...failure, subscription };
-    }
-  }
-
-  #subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
-    const per = lane === "instance" ? "instance" : "service";
-    const matching = this.#parts.registry.subscriptions.match(keyOf(origin.path), per);
-    if (origin.subscription === undefined) return matching;
-    const only = bindingKeyOf(origin.subscription);
-    return matching.filter(({ key }) => key === only);
-  }
-
-  #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
-    if (lane === "instance") return [];
-    const { service } = this.#parts;
-    const { path, subscription } = origin;
-    if (subscription === undefined) {
-      const error = new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`);
-      return [{ error, retry: "unclaimed" }];
-    }
-    const message = `${service} does not subscribe to ${show(subscription)} any more.`;
-    return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription, retry: "unclaimed" }];
-  }
-
-  // --- Both ---
-
-  #route(delivery: Delivery): Found<CommandEntry> {
-    const { path } = delivery.origin;
-    if (path === "")
-      throw malformed("it is a command without its path, which belongs into the property type");
-    const found = this.#parts.registry.routes.find(path);
-    if (found !== undefined) return found;
-    throw new ConfluoError("NO_SUCH_ROUTE", `${this.#parts.service} has no route for ${show(path)}.`);
-  }
-
-  async #prepare(delivery: Delivery, found: Found<CommandEntry>, run: Run): Promise<HandlerContext> {
-    const { route: entry, params } = found;
-    const what = `The input of ${delivery.origin.path}`;
-    const body = await this.#receive(delivery, entry.contract?.input, what);
-    const context = new HandlerContext(delivery, params, body);
-    run.enter(context);
-    return context;
-  }
-
-  async #receive(delivery: Delivery, schema: AnySchema | undefined, what: string): Promise<unknown> {
-    return validated(schema, decodeBody(delivery.message), "INVALID_INPUT", what);
-  }
-
-  #handle(entry: Registered<unknown>, context: HandlerContext): Promise<Reply> {
-    const { middleware } = this.#parts.registry;
-    const handler = async (): Promise<Reply> => {
-      const result = await entry.handler(context);
-      return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
-    };
-    return middleware.length === 0 ? handler() : runThrough(middleware, context, handler);
-  }
-}
-
-function whyUnanswerable(replyTo: unknown, id: string | undefined): string | undefined {
-  if (typeof replyTo !== "string" || replyTo === "")
-    return "it came as a call without reply_to, so nobody can be answered";
-  if (!fitsShortString(replyTo) || (id !== undefined && !fitsShortString(id)))
-    return "its reply_to or correlation_id is not UTF-8, so it cannot be answered";
-  return undefined;
-}
-
-// Nobody gets an answer here, so one that says 'failed' has to count as a failure.
-function accepted({ status }: Reply): void {
-  if (status < 400) return;
-  throw new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
-}
-
-// By key, not by pattern: a new version may have renamed a parameter. What a foreign sender wrote may be no pattern.
-function bindingKeyOf(pattern: string): string | undefined {
-  try {
-    return bindingKey(pattern);
-  } catch {
-    return undefined;
-  }
-}
-
-// Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.
-function keyOf(path: string): string {
-  try {
-    return eventKey(path);
-  } catch {
-    return path.slice(1).replaceAll("/", ".");
+    const message = `Two instances that ran ${show(path)}, the second of them alone, were lost while they did.`;
+    this.#logger.error({ path, from }, message);
+    this.#answering.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
+    await delivery.settle(done);
   }
 }

@@ -57,7 +57,7 @@ export class HandlerContext implements Context {
   }
 
   get redelivered(): boolean {
-    return this.#delivery.redelivered;
+    return this.#delivery.record !== "fresh";
   }
 
   get query(): Query {

@@ -2,7 +2,7 @@
 
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
-import { delay, onAbort, untilAborted } from "../waiting/abort.ts";
+import { delay, onAbort, untilAborted, withinMs } from "../waiting/abort.ts";
 import { type Limits, waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
@@ -28,6 +28,7 @@ export interface LifecycleParts {
 }
 
 const REATTACH_MS = 100;
+const GIVE_BACK_MS = 300;
 
 interface Connecting {
   /** Settles when everything is attached, or when that failed. */
@@ -340,6 +341,8 @@ export class Lifecycle {
       );
     });
     this.#parts.dispatch().abandon(reason);
+    // What goes back is on its way when the link closes.
+    await withinMs(GIVE_BACK_MS, this.#parts.dispatch().idle(), () => reason).catch(() => undefined);
     const requests = this.#parts.requests();
     const shutDown = (what: string): ConfluoError =>
       new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`);

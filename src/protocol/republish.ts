@@ -1,4 +1,4 @@
-/** How a message is published again: into the dead-letter queue, later round a delay level or back from the dead. */
+/** How a message is published again: into the dead-letter queue, round a delay level, or to be tried again alone. */
 
 import { fitsShortString } from "./address.ts";
 import { header, headerBytes, userHeaders } from "./codec.ts";
@@ -37,6 +37,32 @@ export function republished(
     headers,
   };
   return { body: message.body, properties };
+}
+
+/**
+ * A call to be tried again alone: transient like the first, answered to the same place, with the same time left, since
+ * nobody knows how much of it the queue took. The same allowlist, and what answering needs.
+ */
+export function republishedCall({ body, properties }: Message, { path, from, query }: Origin): Message {
+  const { contentType, correlationId, replyTo, expiration, headers } = properties;
+  const texts = { contentType, type: path, correlationId, replyTo, appId: from };
+  const kept = Object.entries(texts).filter(
+    ([, value]) => typeof value === "string" && value !== "" && fitsShortString(value),
+  );
+  const own = fitting([
+    ...(query === "" ? [] : [[header.query, query] as const]),
+    ...(fitsShortString(path) ? [] : [[header.path, path] as const]),
+    ...Object.entries(userHeaders(headers)),
+  ]);
+  return {
+    body,
+    properties: {
+      ...(Object.fromEntries(kept) as Properties),
+      ...(typeof expiration === "string" ? { expiration } : {}),
+      ...(Object.keys(own).length === 0 ? {} : { headers: own }),
+      mandatory: true,
+    },
+  };
 }
 
 // AMQP clients encode all properties into 64 KiB. What a foreign sender wrote may leave no room for the story: then it is

@@ -1,6 +1,6 @@
 /** What becomes of a delivery. Pure: failure in, decision out. */
 
-import { clip, describeThrown } from "../errors.ts";
+import { ConfluoError, clip, describeThrown, show } from "../errors.ts";
 import type { Origin } from "../protocol/origin.ts";
 import { firstHop, type Hop, hopNear } from "./delay-levels.ts";
 import { backoffMs, type RetryPolicy } from "./policy.ts";
@@ -37,6 +37,11 @@ export type Outcome =
   | { readonly kind: "done" }
   /** Goes elsewhere, once for each failure: a copy is confirmed there, then the broker forgets this one. */
   | { readonly kind: "move"; readonly moves: readonly Move[] }
+  /**
+   * To be tried again alone, since an instance that had it is gone: as one copy, or as one for each subscription that it
+   * is for, so that one which kills does not take the others along.
+   */
+  | { readonly kind: "isolate"; readonly subscriptions: readonly string[]; readonly deaths: number }
   /** Not done with: back to the queue, for another instance. */
   | { readonly kind: "give-back" };
 
@@ -92,6 +97,22 @@ function moveFor(failure: Failure, { origin, heldMs, graceMs, random }: Circumst
 }
 
 const LONGEST_ROUND_MS = 64_000;
+
+// Alone, so each of them was its own doing; and not the first, since a cut connection looks like a death.
+const MOST_DEATHS = 2;
+
+/** Decides about a one-way command or event whose instance is gone, though it was tried alone. */
+export function decideAfterDeath({ deaths, path }: Origin, subscriptions: readonly string[]): Outcome {
+  if (deaths + 1 < MOST_DEATHS) return { kind: "isolate", subscriptions, deaths: deaths + 1 };
+  const error = new ConfluoError(
+    "INSTANCE_LOST",
+    `${MOST_DEATHS} instances that handled ${show(path)}, each alone, were lost while they did.`,
+  );
+  const [subscription] = subscriptions;
+  const failure: Failure =
+    subscription === undefined ? { error, retry: "final" } : { error, retry: "final", subscription };
+  return { kind: "move", moves: [{ kind: "dead-letter", failure }] };
+}
 
 /** The story of an error, as text. */
 export interface Story {

@@ -42,20 +42,28 @@ export interface Member {
  */
 export type Lane = "calls" | "inbox" | "instance";
 
+/**
+ * What is known of a message's past. `fresh`: no instance was given it before. `suspect`: one was and is gone; whether
+ * its handler ran nobody knows. `alone`: a suspect, tried again by itself. `fatal`: the instance that had it alone is
+ * gone, too.
+ */
+export type DeliveryRecord = "fresh" | "suspect" | "alone" | "fatal";
+
 /** One message to handle. */
 export interface Delivery {
   readonly lane: Lane;
   readonly message: Message;
   /** What the message is. */
   readonly origin: Origin;
-  /** Delivered before, perhaps to an instance that died, whether or not its handler was started. */
-  readonly redelivered: boolean;
+  readonly record: DeliveryRecord;
   /**
-   * Ends the delivery; a second time does nothing. A dead letter is confirmed by the broker before the delivery is
+   * Ends the delivery; a second time does nothing. A copy is confirmed by the broker before the delivery is
    * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
-   * happens: the broker delivers it again. Resolves when that is done, or will not be; never rejects.
+   * happens: the broker delivers it again. Never rejects.
+   *
+   * @returns whether the outcome stands, though the acknowledgement may be lost: then the message needs nothing more.
    */
-  settle(outcome: Outcome): Promise<void>;
+  settle(outcome: Outcome): Promise<boolean>;
 }
 
 /**

@@ -10,6 +10,7 @@ import { mistakes } from "./mistakes.ts";
 import { oneWay } from "./one-way.ts";
 import { retry } from "./retry.ts";
 import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
+import { suspects } from "./suspects.ts";
 
 /**
  * Declares the conformance suite for one broker. The embedded broker and RabbitMQ pass the same tests.
@@ -27,5 +28,6 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     "coming and going": leaving,
     mistakes,
     retry,
+    suspects,
   });
 }

@@ -31,6 +31,9 @@ export interface OpenBroker {
   close(): Promise<void>;
 }
 
+/** The queues of a service, by the last part of their names. */
+export type ServiceQueue = "calls" | "inbox" | "dead" | "calls.again" | "inbox.again";
+
 /** A line that was logged. */
 export interface LogLine {
   readonly level: "debug" | "info" | "warn" | "error";
@@ -82,7 +85,7 @@ export class Bench {
   }
 
   /** The full name of a service's queue. */
-  queue(service: string, lane: "calls" | "inbox" | "dead"): string {
+  queue(service: string, lane: ServiceQueue): string {
     return `${this.broker.namespace}.${service}.${lane}`;
   }
 
@@ -123,8 +126,31 @@ export class Bench {
     return delivery.message;
   }
 
+  /**
+   * Takes messages from a queue and dies with them: what an instance leaves behind that is killed while it handles them.
+   * Resolves when they are back in the queue.
+   */
+  async dieWith(service: string, lane: ServiceQueue, count: number): Promise<readonly Message[]> {
+    const wire = await this.broker.open();
+    const queue = this.queue(service, lane);
+    const taken: Message[] = [];
+    const all = signalled();
+    await wire.consume({
+      queue,
+      prefetch: count,
+      onDelivery: ({ message }) => {
+        taken.push(message);
+        if (taken.length === count) all.resolve();
+      },
+      onCancelled: () => undefined,
+    });
+    await all.promise;
+    await wire.close();
+    return taken;
+  }
+
   /** Messages in a queue that are ready to be delivered; 0 if there is no such queue. */
-  async depth(service: string, lane: "calls" | "inbox" | "dead"): Promise<number> {
+  async depth(service: string, lane: ServiceQueue): Promise<number> {
     return (await this.broker.queue(this.queue(service, lane)))?.messages ?? 0;
   }
 

@@ -3,11 +3,11 @@
 import { header, protocolHeader } from "../../protocol/codec.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
-import { republished } from "../../protocol/republish.ts";
+import { republished, republishedCall } from "../../protocol/republish.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
-import type { Delivery, Lane } from "../transport.ts";
+import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 
 const GIVE_BACK_MS = 1_000;
@@ -19,11 +19,17 @@ export interface DeliverySurroundings {
   readonly queues: { readonly inbox: string; readonly dead: string };
   /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
   readonly wire: Wire | undefined;
-  queueOf(lane: Lane): string;
+  queueOf(source: Source): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
   declareMoves(): Promise<void>;
   newId(): string;
   warn(details: object, message: string): void;
+}
+
+/** Which queue of a service's a delivery came from: a lane's own, or the one for what is tried again alone. */
+export interface Source {
+  readonly lane: Lane;
+  readonly alone: boolean;
 }
 
 /** {@link Delivery} over a wire's delivery. */
@@ -31,14 +37,19 @@ export class LaneDelivery implements Delivery {
   readonly lane: Lane;
   readonly message: Message;
   readonly origin: Origin;
+  readonly record: DeliveryRecord;
+  readonly #source: Source;
   readonly #wired: WireDelivery;
   readonly #link: DeliverySurroundings;
   /** That it came over: on a later one it cannot be settled, and its broker delivers it again. */
   readonly #wire: Wire | undefined;
   #settled = false;
 
-  constructor(lane: Lane, wired: WireDelivery, link: DeliverySurroundings) {
+  constructor(source: Source, wired: WireDelivery, link: DeliverySurroundings) {
+    const { lane } = source;
     this.lane = lane;
+    this.#source = source;
+    this.record = recordOf(source, wired.redelivered);
     this.message = wired.message;
     this.#wired = wired;
     this.#link = link;
@@ -49,28 +60,30 @@ export class LaneDelivery implements Delivery {
     this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
   }
 
-  get redelivered(): boolean {
-    return this.#wired.redelivered;
-  }
-
-  async settle(outcome: Outcome): Promise<void> {
-    if (this.#settled) return;
+  async settle(outcome: Outcome): Promise<boolean> {
+    if (this.#settled) return false;
     this.#settled = true;
     switch (outcome.kind) {
       case "done":
         this.#wired.ack();
-        return;
+        return true;
       case "give-back":
+        // From there, a return by the broker would look like a death.
+        if (this.#source.alone) return this.#move([this.#isolated(this.origin.deaths, undefined)]);
         this.#wired.requeue();
-        return;
+        return false;
+      case "isolate": {
+        const { subscriptions, deaths } = outcome;
+        if (subscriptions.length === 0) return this.#move([this.#isolated(deaths, undefined)]);
+        return this.#move(subscriptions.map((subscription) => this.#isolated(deaths, subscription)));
+      }
       case "move": {
         // The queue's name is taken now: a later connection may have another.
-        const queue = this.#link.queueOf(this.lane);
-        await this.#move(outcome.moves.map((move) => this.#moved(move, queue)));
-        return;
+        const queue = this.#link.queueOf(this.#source);
+        return this.#move(outcome.moves.map((move) => this.#moved(move, queue)));
       }
       default:
-        outcome satisfies never;
+        return outcome satisfies never;
     }
   }
 
@@ -79,14 +92,32 @@ export class LaneDelivery implements Delivery {
     if (this.#settled) return;
     this.#settled = true;
     const hop = firstHop(this.origin.waitMs);
-    const { subscription, unclaimedMs, expiresMs } = this.origin;
+    const { unclaimedMs, expiresMs } = this.origin;
+    await this.#move([this.#delayed(hop, this.#unchanged(waitHeaders({ hop, unclaimedMs, expiresMs })))]);
+  }
+
+  // The message as it is, with the story so far.
+  #unchanged(added: Readonly<Record<string, string>>): Message {
+    const { subscription } = this.origin;
     const story = storyHeaders.map((name) => [name, protocolHeader(this.#headers, name)] as const);
-    const copy = republished(this.message, this.origin, {
+    return republished(this.message, this.origin, {
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
-      ...waitHeaders({ hop, unclaimedMs, expiresMs }),
       ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
+      ...added,
     });
-    await this.#move([this.#delayed(hop, copy)]);
+  }
+
+  #isolated(deaths: number, subscription: string | undefined): Moved {
+    const key = this.#link.queueOf({ lane: this.lane, alone: true });
+    if (this.lane === "calls")
+      return { exchange: "", key, message: republishedCall(this.message, this.origin) };
+    const { expiresMs } = this.origin;
+    const message = this.#unchanged({
+      ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+      ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
+      ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
+    });
+    return { exchange: "", key, message };
   }
 
   get #headers(): WireHeaders | undefined {
@@ -97,16 +128,18 @@ export class LaneDelivery implements Delivery {
     return this.#wire !== undefined && this.#link.wire === this.#wire;
   }
 
-  async #move(moved: readonly Moved[]): Promise<void> {
-    if (!this.#standing) return;
+  async #move(moved: readonly Moved[]): Promise<boolean> {
+    if (!this.#standing) return false;
     try {
       await Promise.all(moved.map((each) => this.#post(each)));
       this.#wired.ack();
+      return true;
     } catch (error) {
-      if (!this.#standing) return;
+      if (!this.#standing) return false;
       const where = moved.map(({ exchange, key }) => exchange || key).join(", ");
       this.#link.warn({ error }, `A message did not reach ${where}; it is kept and tried again.`);
       setTimeout(() => this.#wired.requeue(), GIVE_BACK_MS).unref();
+      return false;
     }
   }
 
@@ -166,6 +199,13 @@ export class LaneDelivery implements Delivery {
       },
     );
   }
+}
+
+// An instance's own copies are gone with it: what comes again was given back.
+function recordOf({ lane, alone }: Source, redelivered: boolean): DeliveryRecord {
+  if (lane === "instance") return "fresh";
+  if (alone) return redelivered ? "fatal" : "alone";
+  return redelivered ? "suspect" : "fresh";
 }
 
 /** A copy of a message, and where it goes. */

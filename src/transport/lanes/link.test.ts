@@ -16,27 +16,35 @@ function hostOf(wire: Wire): { wire: Wire | undefined } & Omit<LinkHost, "wire">
   };
 }
 
-it("ends a consumer that the broker granted only after the link was closed", async () => {
-  let grant: (consumer: Consumer) => void = () => undefined;
-  const asked = vi.fn();
+it("ends consumers that the broker granted only after the link was closed", async () => {
+  const grants: ((consumer: Consumer) => void)[] = [];
+  const wire = fakeWire({ consume: () => new Promise((resolve) => void grants.push(resolve)) });
+  const link = new WireLink(hostOf(wire), fakeMember());
+  const serving = link.serve();
+  await vi.waitFor(() => expect(grants).toHaveLength(4));
+  const closing = link.close();
+  const close = vi.fn(async () => undefined);
+  for (const grant of grants) grant({ cancel: async () => undefined, close });
+  await Promise.all([serving, closing]);
+  expect(close).toHaveBeenCalledTimes(4);
+});
+
+it("takes the other consumers along when one cannot be had, and asks for that one only again", async () => {
+  const asked: string[] = [];
+  let refuse = true;
   const wire = fakeWire({
-    consume: () => {
-      asked();
-      return new Promise((resolve) => {
-        grant = resolve;
-      });
+    consume: async ({ queue }) => {
+      asked.push(queue);
+      if (refuse && queue.endsWith(".calls")) throw new Error("refused");
+      return { cancel: async () => undefined, close: async () => undefined };
     },
   });
   const link = new WireLink(hostOf(wire), fakeMember());
-  const serving = link.serve();
-  await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(1));
-  const closing = link.close();
-  const close = vi.fn(async () => undefined);
-  grant({ cancel: async () => undefined, close });
-  await Promise.all([serving, closing]);
-  expect(close).toHaveBeenCalledTimes(1);
-  // And the second lane was not consumed any more.
-  expect(asked).toHaveBeenCalledTimes(1);
+  await expect(link.serve()).rejects.toThrow("refused");
+  expect(asked).toHaveLength(4);
+  refuse = false;
+  await link.serve();
+  expect(asked.slice(4)).toEqual(["confluo.s.calls"]);
 });
 
 /** A link that serves, with the means to deliver to it and to confirm what it publishes. */

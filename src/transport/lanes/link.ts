@@ -10,7 +10,7 @@ import {
 import { withinMs } from "../../waiting/abort.ts";
 import type { Lane, Link, Member, Settled } from "../transport.ts";
 import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
-import { type DeliverySurroundings, LaneDelivery } from "./delivery.ts";
+import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 
 /** What a link needs of the hub that it hangs on. */
 export interface LinkHost {
@@ -25,9 +25,17 @@ export interface LinkHost {
   leave(link: WireLink): Promise<void>;
 }
 
-type Place = Lane | "replies";
+/** What this link consumes from. */
+type Place = Lane | "calls alone" | "inbox alone" | "replies";
 
-const LANES: readonly Lane[] = ["calls", "inbox", "instance"];
+const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {
+  calls: { lane: "calls", alone: false },
+  inbox: { lane: "inbox", alone: false },
+  "calls alone": { lane: "calls", alone: true },
+  "inbox alone": { lane: "inbox", alone: true },
+  instance: { lane: "instance", alone: false },
+};
+const SOURCES = Object.keys(sources) as readonly (keyof typeof sources)[];
 
 const CLOSE_MS = 400;
 const REATTACH_MS = 250;
@@ -128,9 +136,9 @@ export class WireLink implements Link {
     if (this.#state !== "taking") return;
     this.#state = "paused";
     // Not that of the replies: what runs may still call.
-    for (const lane of LANES) clearTimeout(this.#reattaching.get(lane));
+    for (const place of SOURCES) clearTimeout(this.#reattaching.get(place));
     await this.#work.catch(() => undefined);
-    await Promise.allSettled(LANES.map((lane) => this.#consumers.get(lane)?.cancel()));
+    await Promise.allSettled(SOURCES.map((place) => this.#consumers.get(place)?.cancel()));
     await Promise.all(this.#waitingOn);
   }
 
@@ -192,8 +200,17 @@ export class WireLink implements Link {
   async #attachService(wire: Wire): Promise<void> {
     await this.#declareService(wire);
     await this.#bindAll(wire, this.#queues.inbox, this.#serviceKeys);
-    await this.#consume(wire, "inbox", this.#queues.inbox, this.member.prefetch.inbox);
-    await this.#consume(wire, "calls", this.#queues.calls, this.member.prefetch.calls);
+    const { calls, inbox } = this.#queues;
+    const { prefetch } = this.member;
+    const consuming = [
+      this.#consume(wire, "inbox", inbox, prefetch.inbox),
+      this.#consume(wire, "calls", calls, prefetch.calls),
+      this.#consume(wire, "inbox alone", this.#host.namespace.again(inbox), 1),
+      this.#consume(wire, "calls alone", this.#host.namespace.again(calls), 1),
+    ];
+    // To the last, also when one fails: what comes next must not meet the others halfway.
+    const failed = (await Promise.allSettled(consuming)).find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
   }
 
   async #attachInstance(wire: Wire): Promise<void> {
@@ -258,9 +275,9 @@ export class WireLink implements Link {
     this.#consumers.set(place, consumer);
   }
 
-  #deliver(lane: Lane, wired: WireDelivery): void {
-    const delivery = new LaneDelivery(lane, wired, this.#surroundings);
-    if (lane !== "inbox" || delivery.origin.waitMs === 0) {
+  #deliver(place: keyof typeof sources, wired: WireDelivery): void {
+    const delivery = new LaneDelivery(sources[place], wired, this.#surroundings);
+    if (delivery.lane !== "inbox" || delivery.origin.waitMs === 0) {
       this.member.onDelivery(delivery);
       return;
     }
@@ -270,8 +287,10 @@ export class WireLink implements Link {
 
   // Getters, since wire and queue change with the connection.
   #surroundingsOf(host: LinkHost): DeliverySurroundings {
-    const queueOf = (lane: Lane): string =>
-      lane === "instance" ? (this.#exclusive.get(lane) ?? "") : this.#queues[lane];
+    const queueOf = ({ lane, alone }: Source): string => {
+      if (lane === "instance") return this.#exclusive.get(lane) ?? "";
+      return alone ? host.namespace.again(this.#queues[lane]) : this.#queues[lane];
+    };
     const isClosed = (): boolean => this.#state === "closed";
     const { namespace, newId, warn } = host;
     const { service, instance } = this.member;
@@ -288,7 +307,8 @@ export class WireLink implements Link {
         const { wire } = host;
         if (wire === undefined) return;
         await host.declareShared(wire);
-        for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
+        for (const plan of [...namespace.durableQueues(service), ...namespace.callQueues(service)])
+          await declare(wire, plan);
       },
       newId,
       warn,

@@ -1,0 +1,166 @@
+/** One-way commands and events: handled, tried again later, or a dead letter. */
+
+import { ConfluoError, isConfluoError, show } from "../errors.ts";
+import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
+import type { Delivery } from "../transport/transport.ts";
+import type { Reply } from "./context.ts";
+import { abandoned, type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
+import type { Handlers } from "./handlers.ts";
+import type { Logger } from "./logger.ts";
+import type { CommandEntry, Registered } from "./registry.ts";
+import type { Found } from "./router.ts";
+
+/** What handling needs of its surroundings. */
+export interface HandlingParts {
+  readonly service: string;
+  readonly handlers: Handlers;
+  readonly runs: HandlerRuns;
+  readonly logger: Logger;
+  /** How long an event or one-way command without a handler goes round, in milliseconds. */
+  readonly graceMs: number;
+}
+
+/** Runs the handlers of durable messages and says what becomes of them. */
+export class Handling {
+  readonly #parts: HandlingParts;
+
+  constructor(parts: HandlingParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs what a delivery is for. @throws `abandoned`. */
+  async handle(delivery: Delivery): Promise<Outcome> {
+    const began = performance.now();
+    const isEvent = delivery.origin.kind === "event";
+    const failures = isEvent ? await this.#event(delivery) : await this.#command(delivery);
+    if (failures.some(({ error }) => error === abandoned)) throw abandoned;
+    if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
+    for (const { error, subscription } of failures) {
+      this.#parts.logger.error(
+        { error, subscription },
+        `The per-instance subscription to ${subscription} failed.`,
+      );
+    }
+    return done;
+  }
+
+  /** Done if nothing failed; else round a delay queue, or to the dead letters. */
+  outcomeOf(delivery: Delivery, failures: readonly Failure[], heldMs: number): Outcome {
+    const { origin } = delivery;
+    const { graceMs } = this.#parts;
+    const outcome = decide(failures, { origin, heldMs, graceMs, random: Math.random });
+    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    return outcome;
+  }
+
+  /**
+   * What becomes of a message whose instance is gone; `undefined` if there is nothing here that it could kill, so that it
+   * may as well be handled.
+   */
+  afterLoss(delivery: Delivery): Outcome | undefined {
+    const { handlers, logger } = this.#parts;
+    const { origin, record } = delivery;
+    const { path, messageId, from, deaths } = origin;
+    const subscriptions =
+      origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
+    const isFor = origin.kind === "event" ? subscriptions.length > 0 : handlers.hasRoute(origin);
+    if (!isFor) return undefined;
+    if (record === "suspect") {
+      logger.debug({ path, messageId, from }, `An instance that had ${show(path)} is gone; it runs alone.`);
+      return { kind: "isolate", subscriptions, deaths };
+    }
+    const outcome = decideAfterDeath(origin, subscriptions);
+    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    else {
+      const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
+      logger.warn({ path, messageId, from }, message);
+    }
+    return outcome;
+  }
+
+  #tell(move: Move, { origin }: Delivery): void {
+    const { service, logger } = this.#parts;
+    const { path, messageId, from, attempt } = origin;
+    const { error, subscription, retry } = move.failure;
+    const what =
+      subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
+    const details = { error, path, messageId, from, subscription, attempt };
+    if (move.kind === "dead-letter") {
+      logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
+      return;
+    }
+    const seconds = (move.hop.levelMs + move.hop.restMs) / 1_000;
+    if (move.kind === "retry") {
+      const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
+      logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
+    } else if (origin.unclaimedMs === 0) {
+      const grace = `${this.#parts.graceMs / 1_000} s`;
+      logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
+    }
+  }
+
+  async #command(delivery: Delivery): Promise<readonly Failure[]> {
+    const { handlers } = this.#parts;
+    let found: Found<CommandEntry>;
+    try {
+      found = handlers.route(delivery.origin);
+    } catch (error) {
+      return [{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }];
+    }
+    const failure = await this.#attempt(delivery, found.route, (run) =>
+      handlers.command(delivery, found, run),
+    );
+    return failure === undefined ? [] : [failure];
+  }
+
+  async #event(delivery: Delivery): Promise<readonly Failure[]> {
+    const { handlers } = this.#parts;
+    const matching = handlers.subscribed(delivery);
+    if (matching.length === 0) return this.#unsubscribed(delivery);
+    const runs = matching.map((subscription) => {
+      const work = (run: Run): Promise<Reply> => handlers.event(delivery, subscription, run);
+      return this.#attempt(delivery, subscription.handler, work, subscription.pattern);
+    });
+    return (await Promise.all(runs)).filter((failure) => failure !== undefined);
+  }
+
+  async #attempt(
+    { origin, lane }: Delivery,
+    { timeoutMs, retry }: Registered<unknown>,
+    work: (run: Run) => Promise<Reply>,
+    subscription?: string,
+  ): Promise<Failure | undefined> {
+    let run: Run | undefined;
+    try {
+      await this.#parts.runs.run(timeoutMs, `the handler of ${origin.path}`, async (begun) => {
+        run = begun;
+        accepted(await work(begun));
+      });
+      return undefined;
+    } catch (thrown) {
+      const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
+      const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
+      // What did not come as far as the handler will be no better for waiting.
+      const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
+      return subscription === undefined ? failure : { ...failure, subscription };
+    }
+  }
+
+  #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
+    if (lane === "instance") return [];
+    const { service } = this.#parts;
+    const { path, subscription } = origin;
+    if (subscription === undefined) {
+      const error = new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`);
+      return [{ error, retry: "unclaimed" }];
+    }
+    const message = `${service} does not subscribe to ${show(subscription)} any more.`;
+    return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription, retry: "unclaimed" }];
+  }
+}
+
+// Nobody gets an answer here, so one that says 'failed' has to count as a failure.
+function accepted({ status }: Reply): void {
+  if (status < 400) return;
+  throw new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
+}

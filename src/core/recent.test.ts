@@ -1,0 +1,120 @@
+import { describe, expect, it, vi } from "vitest";
+import { originOf } from "../protocol/origin.ts";
+import type { Outcome } from "../retry/outcome.ts";
+import { defaultRetry } from "../retry/policy.ts";
+import type { Delivery, DeliveryRecord } from "../transport/transport.ts";
+import { Dispatch } from "./dispatch.ts";
+import { silentLogger } from "./logger.ts";
+import { Registry } from "./registry.ts";
+
+/** A service with one route, and deliveries that say whether their connection still stands. */
+function serviceWith(handler: () => unknown) {
+  const registry = new Registry();
+  registry.routes.add("/", { handler, contract: undefined, timeoutMs: 1_000, retry: defaultRetry });
+  const replies: string[] = [];
+  const dispatch = new Dispatch({
+    service: "s",
+    registry,
+    logger: silentLogger,
+    maxBodyBytes: () => 1_000,
+    callTimeoutMs: 1_000,
+    graceMs: 0,
+    reply: (to) => void replies.push(to),
+  });
+  const deliver = async (
+    record: DeliveryRecord,
+    { lane = "inbox", messageId = "m", stands = true, body = "1" }: Partial<Past> = {},
+  ): Promise<Outcome | undefined> => {
+    const settle = vi.fn(async (_outcome: Outcome) => stands);
+    const properties = {
+      type: "/",
+      messageId,
+      ...(lane === "calls" ? { replyTo: "q", correlationId: "c" } : {}),
+    };
+    const message = { body: new TextEncoder().encode(body), properties };
+    const origin = originOf(message, { lane, eventKey: undefined, newId: () => "new" });
+    const delivery: Delivery = { lane, message, origin, record, settle };
+    dispatch.handle(delivery);
+    await dispatch.idle();
+    return settle.mock.calls[0]?.[0];
+  };
+  return { deliver, dispatch, replies };
+}
+
+interface Past {
+  readonly lane: "calls" | "inbox";
+  readonly messageId: string;
+  /** Whether the outcome stood, as far as this instance knows. */
+  readonly stands: boolean;
+  readonly body: string;
+}
+
+describe("what the broker delivers again", () => {
+  it("is acknowledged and not run again if it was handled here and the acknowledgement was lost", async () => {
+    const handler = vi.fn();
+    const { deliver } = serviceWith(handler);
+    await deliver("fresh");
+    for (const record of ["suspect", "fatal"] as const)
+      expect(await deliver(record)).toEqual({ kind: "done" });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it("is put aside to run alone if it was not begun here, or is another message", async () => {
+    const handler = vi.fn();
+    const { deliver } = serviceWith(handler);
+    expect(await deliver("suspect")).toMatchObject({ kind: "isolate", deaths: 0 });
+    await deliver("fresh");
+    expect(await deliver("suspect", { messageId: "other" })).toMatchObject({ kind: "isolate" });
+    expect(await deliver("suspect", { body: "12" })).toMatchObject({ kind: "isolate" });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it("waits for the run that goes on here, and ends as that ends", async () => {
+    let finish: () => void = () => undefined;
+    const handler = vi.fn(
+      () =>
+        new Promise<void>((resolve) => {
+          finish = resolve;
+        }),
+    );
+    const { deliver } = serviceWith(handler);
+    const first = deliver("fresh");
+    const again = deliver("suspect");
+    await new Promise(setImmediate);
+    finish();
+    expect(await first).toEqual({ kind: "done" });
+    expect(await again).toEqual({ kind: "done" });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it("gets the outcome that the broken connection did not let through", async () => {
+    const handler = vi.fn(async () => {
+      await new Promise(setImmediate);
+      throw new Error("no");
+    });
+    const { deliver } = serviceWith(handler);
+    const first = deliver("fresh", { stands: false });
+    const again = await deliver("suspect");
+    expect(again).toMatchObject({ kind: "move", moves: [{ kind: "retry" }] });
+    expect(again).toBe(await first);
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it("is run alone, if it is a call that was answered: the answer may be lost, too", async () => {
+    const handler = vi.fn(() => 1);
+    const { deliver, replies } = serviceWith(handler);
+    await deliver("fresh", { lane: "calls" });
+    expect(replies).toEqual(["q"]);
+    expect(await deliver("suspect", { lane: "calls" })).toMatchObject({ kind: "isolate" });
+    expect(await deliver("alone", { lane: "calls" })).toEqual({ kind: "done" });
+    expect(replies).toEqual(["q", "q"]);
+  });
+
+  it("is forgotten after a while, so that memory stays bounded", async () => {
+    const { deliver } = serviceWith(() => undefined);
+    await deliver("fresh");
+    for (let n = 0; n < 2 * 8_192 + 1; n += 1) await deliver("fresh", { messageId: `m-${n}` });
+    expect(await deliver("suspect")).toMatchObject({ kind: "isolate" });
+    expect(await deliver("suspect", { messageId: `m-${2 * 8_192}` })).toEqual({ kind: "done" });
+  });
+});
