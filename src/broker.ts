@@ -56,7 +56,7 @@ export class Broker {
   readonly namespace: string;
   readonly maxBodyBytes: number;
   readonly #hub: Hub;
-  readonly #open: (signal: AbortSignal) => Promise<Wire>;
+  readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked) => Promise<Wire>;
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
     const known = knownOptions("Broker", options, brokerOptions);
@@ -76,7 +76,7 @@ export class Broker {
       this.#open = () => Promise.resolve(embedded.connect());
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
-      this.#open = (signal) => openRabbit(nodes, tls, signal);
+      this.#open = (signal, onBlocked = () => undefined) => openRabbit({ nodes, tls, onBlocked }, signal);
     }
     this.#hub = new Hub({
       description: this.description,
@@ -153,19 +153,23 @@ function isMemory(url: string): boolean {
   return url === "memory:" || url.startsWith("memory://");
 }
 
+type OnBlocked = (reason: string | undefined) => void;
+
+interface RabbitAddress {
+  readonly nodes: readonly BrokerUrl[];
+  readonly tls: TlsOptions | undefined;
+  readonly onBlocked: OnBlocked;
+}
+
 // Loaded when it is needed: the embedded broker does without an AMQP client.
-async function openRabbit(
-  nodes: readonly BrokerUrl[],
-  tls: TlsOptions | undefined,
-  signal: AbortSignal,
-): Promise<Wire> {
+async function openRabbit({ nodes, tls, onBlocked }: RabbitAddress, signal: AbortSignal): Promise<Wire> {
   const { openRabbitWire } = await import("./transport/rabbitmq/rabbit-wire.ts");
   // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
   const urls = nodes
     .map((node) => ({ node, at: Math.random() }))
     .sort((a, b) => a.at - b.at)
     .map(({ node }) => node);
-  return openRabbitWire({ urls, tls, connectionName: `confluo ${process.pid}` }, signal);
+  return openRabbitWire({ urls, tls, onBlocked, connectionName: `confluo ${process.pid}` }, signal);
 }
 
 const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;

@@ -47,4 +47,11 @@ export {
   type ServiceErrorOptions,
 } from "./errors.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
-export { Service, type ServiceOptions, type ServiceState, type ShutdownOptions } from "./service.ts";
+export {
+  type Health,
+  Service,
+  type ServiceOptions,
+  type ServiceState,
+  type ShutdownOptions,
+  type StateChange,
+} from "./service.ts";

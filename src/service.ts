@@ -5,14 +5,15 @@ import { type AnyCommand, checkCommand } from "./contract/command.ts";
 import { type AnyEvent, checkEvent } from "./contract/event.ts";
 import { boundPath } from "./contract/path.ts";
 import type { Context, Middleware, Reply } from "./core/context.ts";
-import { waitSettings } from "./core/deadline.ts";
+import { checkSignal, waitSettings } from "./core/deadline.ts";
 import { Dispatch } from "./core/dispatch.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
-import { Lifecycle, type ServiceState } from "./core/lifecycle.ts";
+import { Lifecycle } from "./core/lifecycle.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
-import type { RouteOptions, SubscribeOptions, Waiting } from "./core/options.ts";
+import { knownOptions, type RouteOptions, type SubscribeOptions, type Waiting } from "./core/options.ts";
 import { Registry } from "./core/registry.ts";
 import { type CommandTarget, Requests } from "./core/requests.ts";
+import type { Health, ServiceState, StateChange } from "./core/state.ts";
 import type {
   Answered,
   Bound,
@@ -36,7 +37,7 @@ import {
 } from "./service-options.ts";
 import { onAbort } from "./waiting/abort.ts";
 
-export type { ServiceState } from "./core/lifecycle.ts";
+export type { Health, ServiceState, StateChange } from "./core/state.ts";
 export type { ServiceOptions, ShutdownOptions } from "./service-options.ts";
 
 /**
@@ -79,7 +80,32 @@ export class Service implements Verbs {
 
   /** Where the service stands. */
   get state(): ServiceState {
-    return this.#lifecycle.state;
+    return this.#lifecycle.states.current;
+  }
+
+  /**
+   * How well the service is, at this moment: for a readiness probe, `status === "healthy"`.
+   *
+   * @example if (orders.health().status !== "healthy") response.writeHead(503);
+   */
+  health(): Health {
+    return this.#lifecycle.health;
+  }
+
+  /**
+   * Calls back with each change of state, until the signal fires. The listener is called in the turn of the change and
+   * must not block; what it throws is logged.
+   *
+   * @example service.onState(({ from, to, reason }) => metrics.state(to));
+   * @throws `INVALID_ARGUMENT` for what is no function or no signal.
+   */
+  onState(listener: (change: StateChange) => void, options?: { readonly signal?: AbortSignal }): this {
+    if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
+    const signal = checkSignal(knownOptions("onState", options, { signal: true }).signal);
+    if (signal?.aborted) return this;
+    const stop = this.#lifecycle.states.listen(listener);
+    if (signal !== undefined) onAbort(signal, stop);
+    return this;
   }
 
   // --- Handling ---
@@ -235,9 +261,9 @@ export class Service implements Verbs {
 
   // --- Inside ---
 
-  // One broker until the service is idle again: a repeated connect() must not make another.
+  // One broker until the service has been shut down: a repeated connect() must not make another.
   #choose(address: BrokerAddress | undefined): Broker {
-    const present = this.state === "idle" ? undefined : this.#broker;
+    const present = this.state === "idle" || this.state === "stopped" ? undefined : this.#broker;
     if (present !== undefined && (address === undefined || isSameBroker(present, address))) return present;
     const chosen = resolveBroker(address ?? this.#settings.broker, this.#logger);
     if (present === undefined) this.#broker = chosen;
@@ -266,7 +292,11 @@ export class Service implements Verbs {
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       callTimeoutMs: this.#settings.timeoutMs,
       graceMs: this.#settings.graceMs,
-      reply: (to, message) => this.#lifecycle.answering?.reply(to, message),
+      reply: (to, message) => {
+        const link = this.#lifecycle.answering;
+        link?.reply(to, message);
+        return link?.congestion;
+      },
     });
     return this.#dispatch;
   }

@@ -359,7 +359,7 @@ describe("connections", () => {
     const began = performance.now();
     await a.shutdown({ timeoutMs: 300 });
     expect(performance.now() - began).toBeLessThan(2_300);
-    expect(a.state).toBe("idle");
+    expect(a.state).toBe("stopped");
   });
 
   it("declares later registrations though one was refused", async () => {
@@ -389,7 +389,7 @@ describe("connections", () => {
     await proxy.close();
     await eventually(() => a.state === "reconnecting", "the loss");
     await a.shutdown({ timeoutMs: 500 });
-    expect(a.state).toBe("idle");
+    expect(a.state).toBe("stopped");
   });
 });
 

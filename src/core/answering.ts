@@ -6,6 +6,7 @@ import { fitsShortString } from "../protocol/address.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import type { Delivery } from "../transport/transport.ts";
+import { withinMs } from "../waiting/abort.ts";
 import type { Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
@@ -24,7 +25,8 @@ export interface AnsweringParts {
   readonly maxBodyBytes: () => number;
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
-  reply(to: string, message: Message): void;
+  /** A promise while the broker is behind: whoever goes on meanwhile fills the process with answers. */
+  reply(to: string, message: Message): Promise<void> | undefined;
 }
 
 /** Answers calls. */
@@ -44,7 +46,9 @@ export class Answering {
       const answer = await this.#parts.runs.run(limitMs, `the handler of ${path}`, (run) =>
         this.#answer(delivery, id, run),
       );
-      this.#parts.reply(replyTo, answer);
+      const congestion = this.#parts.reply(replyTo, answer);
+      // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
+      if (congestion !== undefined) await withinMs(limitMs, congestion, () => overdue).catch(() => undefined);
     } catch (error) {
       if (error !== overdue) throw error;
       const message = `The handler of ${path} took longer than its caller's ${limitMs} ms.`;
@@ -55,7 +59,7 @@ export class Answering {
   /** Answers a call with an error, without running it. */
   refuse(delivery: Delivery, error: ConfluoError): void {
     const { id, replyTo } = returnAddress(delivery);
-    this.#parts.reply(replyTo, this.#refusal(id, error));
+    void this.#parts.reply(replyTo, this.#refusal(id, error));
   }
 
   // Whatever happens is an answer.

@@ -24,7 +24,8 @@ export interface DispatchParts {
   readonly callTimeoutMs: number;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
   readonly graceMs: number;
-  reply(to: string, message: Message): void;
+  /** A promise while the broker is behind with what was published. */
+  reply(to: string, message: Message): Promise<void> | undefined;
 }
 
 /** Runs handlers for deliveries; settles each delivery once. */

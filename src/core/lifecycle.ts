@@ -8,13 +8,8 @@ import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import type { Registry } from "./registry.ts";
 import type { Requests } from "./requests.ts";
+import { type Health, healthOf, States } from "./state.ts";
 import type { Per } from "./subscriptions.ts";
-
-/**
- * Where a service stands. `idle`: not connected, and never was or no more. `reconnecting`: the connection broke and a
- * new one is being made. `draining`: a shutdown waits for what runs.
- */
-export type ServiceState = "idle" | "connecting" | "running" | "reconnecting" | "draining";
 
 /** What a lifecycle moves. */
 export interface LifecycleParts {
@@ -48,7 +43,7 @@ interface Stopping {
 /** The states of a service and the ways between them. */
 export class Lifecycle {
   readonly #parts: LifecycleParts;
-  #state: ServiceState = "idle";
+  readonly states: States;
   #link: Link | undefined;
   #transport: Transport | undefined;
   #connecting: Connecting | undefined;
@@ -64,10 +59,20 @@ export class Lifecycle {
 
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
+    this.states = new States((error) =>
+      parts.logger.error({ error }, "A listener to the service's state failed."),
+    );
   }
 
-  get state(): ServiceState {
-    return this.#state;
+  get health(): Health {
+    const link = this.#link;
+    const { current: state, reason } = this.states;
+    return healthOf({
+      state,
+      detached: link?.detached ?? [],
+      blocked: link?.blocked,
+      reason: this.#transport?.lastFailure ?? reason,
+    });
   }
 
   /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */
@@ -124,21 +129,22 @@ export class Lifecycle {
 
   // An attempt that nobody waits for any more ends, so that nothing goes on unseen.
   async #giveUp(connecting: Connecting, why: unknown): Promise<void> {
-    if (connecting.waiting > 0 || this.#connecting !== connecting || this.#state !== "connecting") return;
+    if (connecting.waiting > 0 || this.#connecting !== connecting || this.states.current !== "connecting")
+      return;
     connecting.stop.abort(why);
     await connecting.done.catch(() => undefined);
   }
 
   #start(transport: Transport): Connecting {
     const stop = new AbortController();
-    this.#state = "connecting";
     this.#transport = transport;
     this.#broken = undefined;
     this.#parts.dispatch().resume();
+    this.states.enter("connecting");
     const done = this.#open(transport, stop).catch((error: unknown) => {
       this.#connecting = undefined;
       this.#transport = undefined;
-      this.#state = "idle";
+      this.states.rest(error);
       throw error;
     });
     done.catch(() => undefined);
@@ -151,7 +157,7 @@ export class Lifecycle {
     this.#link = link;
     try {
       await this.#attached(link, signal);
-      this.#state = "running";
+      this.states.enter("running");
     } catch (error) {
       this.#link = undefined;
       // What it was given meanwhile goes back to the queue.
@@ -195,7 +201,7 @@ export class Lifecycle {
       onReply: (reply) => requests().receive(reply),
       onLost: (reason) => {
         if (!isPresent()) return;
-        if (this.#state === "running") this.#state = "reconnecting";
+        if (this.states.current === "running") this.states.enter("reconnecting", reason);
         this.#broken ??= promiseWithResolve();
         logger.debug({ service, error: reason }, `${service} rejects its calls in flight.`);
         requests().rejectCalls(
@@ -209,7 +215,7 @@ export class Lifecycle {
       },
       onRestored: () => {
         if (!isPresent()) return;
-        if (this.#state === "reconnecting") this.#state = "running";
+        if (this.states.current === "reconnecting") this.states.enter("running");
         this.#broken?.resolve();
         this.#broken = undefined;
       },
@@ -263,7 +269,7 @@ export class Lifecycle {
 
   /** The link to send on: waits while connecting. */
   async link(): Promise<Link> {
-    if (this.#link !== undefined && this.#state !== "connecting") return this.#link;
+    if (this.#link !== undefined && this.states.current !== "connecting") return this.#link;
     try {
       await this.#connecting?.done;
     } catch (cause) {
@@ -294,9 +300,9 @@ export class Lifecycle {
     return this.#link;
   }
 
-  /** Resolves when the service is idle again. */
+  /** Resolves when the service is shut down, or was not connected. */
   stopped(): Promise<void> {
-    if (this.#state === "idle") return Promise.resolve();
+    if (this.states.isAtRest) return Promise.resolve();
     return new Promise((resolve) => this.#stopped.push(resolve));
   }
 
@@ -305,7 +311,7 @@ export class Lifecycle {
     const { service } = this.#parts;
     this.#queued.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
     this.#queued = new AbortController();
-    if (this.#state === "idle") return;
+    if (this.states.isAtRest) return this.states.enter("stopped");
     this.#stopping ??= this.#startStopping();
     const { done, hurry } = this.#stopping;
     const wait = waitFor<void>({ ...limits, what: "what still runs" }, (waiter) => {
@@ -319,7 +325,7 @@ export class Lifecycle {
     const hurry = new AbortController();
     const done = this.#stop(hurry.signal).finally(() => {
       this.#stopping = undefined;
-      this.#state = "idle";
+      this.states.enter("stopped");
       for (const resolve of this.#stopped.splice(0)) resolve();
     });
     return { done, hurry };
@@ -330,10 +336,10 @@ export class Lifecycle {
     const reason = new ConfluoError("SHUTTING_DOWN", `${service} was shut down.`);
     const connecting = this.#connecting;
     connecting?.stop.abort(reason);
-    if (this.#state === "connecting") await connecting?.done.catch(() => undefined);
+    if (this.states.current === "connecting") await connecting?.done.catch(() => undefined);
     const link = this.#link;
     if (link === undefined) return;
-    this.#state = "draining";
+    this.states.enter("draining");
     await untilAborted(this.#drain(link), hurry).catch((error: unknown) => {
       logger.warn(
         { service, error },

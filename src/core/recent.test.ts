@@ -19,7 +19,10 @@ function serviceWith(handler: () => unknown) {
     maxBodyBytes: () => 1_000,
     callTimeoutMs: 1_000,
     graceMs: 0,
-    reply: (to) => void replies.push(to),
+    reply: (to) => {
+      replies.push(to);
+      return undefined;
+    },
   });
   const deliver = async (
     record: DeliveryRecord,

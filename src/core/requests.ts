@@ -3,7 +3,7 @@
 import type { AnyCommand } from "../contract/command.ts";
 import { parseErrorData } from "../contract/declared-errors.ts";
 import type { AnySchema } from "../contract/schema.ts";
-import { ConfluoError, errorFromWire, invalidArgument, RemoteError, show } from "../errors.ts";
+import { type ConfluoError, errorFromWire, invalidArgument, RemoteError } from "../errors.ts";
 import {
   checkCommandPath,
   checkName,
@@ -16,6 +16,7 @@ import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from 
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
+import { Backlog } from "./backlog.ts";
 import type { Reply } from "./context.ts";
 import { checkMs, checkSignal, remainingMs, timedOut, type Waiter, waitFor } from "./deadline.ts";
 import type { Logger } from "./logger.ts";
@@ -26,6 +27,7 @@ import {
   type MessageOptions,
   type SendOptions,
 } from "./options.ts";
+import { reconnecting, rejected, tooLarge } from "./request-errors.ts";
 import { validated } from "./validation.ts";
 
 /** What requests need of their surroundings. */
@@ -71,9 +73,6 @@ interface Outgoing {
   readonly validate: (() => Promise<unknown>) | undefined;
 }
 
-// Beyond either, memory would grow with a broker that is slow, blocked or gone.
-const MOST_UNCONFIRMED = 65_536;
-const MOST_UNCONFIRMED_BYTES = 64 * 1024 * 1024;
 const RESEND_MS = 50;
 
 const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
@@ -85,7 +84,8 @@ export class Requests {
   readonly #parts: RequestParts;
   readonly #pending = new Map<string, PendingCall>();
   readonly #unconfirmed = new Map<Waiter<void>, string>();
-  #unconfirmedBytes = 0;
+  readonly #calls = new Backlog("their answers");
+  readonly #confirms = new Backlog("the broker to confirm them");
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: RequestParts) {
@@ -101,13 +101,22 @@ export class Requests {
     if (ms < 1) throw timedOut({ ms: 0, what: `${what}: the caller's own deadline has passed` });
     const limits = { ms, what, signal: checkSignal(options.signal) };
     const id = this.#parts.newId();
+    const { length } = outgoing.body.bytes;
+    this.#calls.add(path, length);
+    let held = length;
+    const release = (): void => {
+      this.#calls.release(held);
+      held = 0;
+    };
     const start = (waiter: Waiter<Reply>): void => {
       // Registered before it is published: the reply must not come first.
       this.#pending.set(id, { waiter, command, path });
-      this.#ask(id, command.service, outgoing, performance.now() + ms).catch(waiter.reject);
+      this.#ask(id, command.service, outgoing, performance.now() + ms).then(release, waiter.reject);
     };
     const ended = (): void => {
       this.#pending.delete(id);
+      release();
+      this.#calls.remove();
       this.#released();
     };
     return waitFor(limits, start, ended);
@@ -117,6 +126,7 @@ export class Requests {
     if (outgoing.validate !== undefined) await outgoing.validate();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
+    while (link.congestion !== undefined && this.#pending.has(id)) await link.congestion;
     const leftMs = Math.floor(deadline - performance.now());
     if (leftMs < 1 || !this.#pending.has(id)) return; // the wait is over, or will be in this very turn
     if (!link.connected || link.replyTo === "") throw reconnecting(this.#parts.service);
@@ -169,14 +179,14 @@ export class Requests {
       signal: checkSignal(options.signal),
     };
     const { length } = outgoing.body.bytes;
-    if (this.#unconfirmed.size > 0 && !this.#hasRoom(length)) throw overloaded(path, this.#unconfirmed.size);
+    this.#confirms.add(path, length);
     const start = async (waiter: Waiter<void>): Promise<void> => {
       this.#unconfirmed.set(waiter, path);
-      this.#unconfirmedBytes += length;
       own = waiter;
       if (outgoing.validate !== undefined) await outgoing.validate();
       for (;;) {
         const link = await this.#parts.steadyLink();
+        while (link.congestion !== undefined && !waiter.over) await link.congestion;
         if (waiter.over) return; // what its sender gave up on does not go out
         const rejection = await new Promise<Rejection | undefined>((settled) => publish(link, settled));
         if (rejection === undefined) return waiter.resolve();
@@ -192,15 +202,11 @@ export class Requests {
         start(waiter).catch(waiter.reject);
       },
       () => {
-        if (own !== undefined && this.#unconfirmed.delete(own)) this.#unconfirmedBytes -= length;
+        if (own !== undefined) this.#unconfirmed.delete(own);
+        this.#confirms.release(length);
+        this.#confirms.remove();
         this.#released();
       },
-    );
-  }
-
-  #hasRoom(bytes: number): boolean {
-    return (
-      this.#unconfirmed.size < MOST_UNCONFIRMED && this.#unconfirmedBytes + bytes <= MOST_UNCONFIRMED_BYTES
     );
   }
 
@@ -320,52 +326,6 @@ async function refused(
   const { code, message, data } = received;
   const parsed = await parseErrorData(contract, code, data);
   return parsed === data ? received : new RemoteError(code, message, { service, path, status, data: parsed });
-}
-
-function rejected(rejection: Rejection, service: string, path: string): ConfluoError {
-  switch (rejection) {
-    case "returned":
-      return new ConfluoError(
-        "NO_SUCH_SERVICE",
-        `No queue takes commands for ${show(service)}: the service never ran at this broker and namespace, or is gone.`,
-      );
-    case "refused":
-      return new ConfluoError(
-        "UNAVAILABLE",
-        `The broker did not take ${path}: its queue or exchange is not available now.`,
-      );
-    case "too-large":
-      return new ConfluoError(
-        "PAYLOAD_TOO_LARGE",
-        `The broker's limit on message size is below the body of ${path}.`,
-      );
-    case "lost":
-      return new ConfluoError(
-        "CONNECTION_LOST",
-        `The connection broke before the broker confirmed ${path}: it may or may not have arrived.`,
-      );
-    default:
-      return rejection satisfies never;
-  }
-}
-
-function tooLarge(path: string, bytes: number, limit: number): ConfluoError {
-  return new ConfluoError(
-    "PAYLOAD_TOO_LARGE",
-    `The body for ${path} takes ${bytes} bytes and the limit is ${limit}: send a reference to it instead.`,
-  );
-}
-
-function overloaded(path: string, waiting: number): ConfluoError {
-  return new ConfluoError(
-    "OVERLOADED",
-    `${path} was not sent: ${waiting} messages wait for the broker to confirm them, and more than ${MOST_UNCONFIRMED} of them ` +
-      `or ${MOST_UNCONFIRMED_BYTES} bytes would be too many. Await the promises of send and publish.`,
-  );
-}
-
-function reconnecting(service: string): ConfluoError {
-  return new ConfluoError("NOT_CONNECTED", `${service} has lost its connection and is connecting again.`);
 }
 
 function checkMessageId(messageId: string): void {

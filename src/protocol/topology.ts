@@ -110,7 +110,7 @@ export class Namespace {
   }
 
   /** The fast lane of a service: calls, and calls to try again alone. */
-  callQueues(service: string): readonly QueuePlan[] {
+  callQueues(service: string): readonly [calls: QueuePlan, again: QueuePlan] {
     const calls = this.calls(service);
     const args = { ...classic, "x-expires": CALLS_EXPIRE_MS };
     return [

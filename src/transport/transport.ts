@@ -87,6 +87,12 @@ export interface Link {
   openReplies(): Promise<void>;
   /** Whether there is a connection at the moment. */
   readonly connected: boolean;
+  /** Resolves when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
+  readonly congestion: Promise<void> | undefined;
+  /** Why the broker takes no messages at the moment, in its own words. */
+  readonly blocked: string | undefined;
+  /** Names of the queues that were asked for and are not consumed at the moment. */
+  readonly detached: readonly string[];
   /** Where replies shall go; changes with the connection. Empty before {@link Link.openReplies}. */
   readonly replyTo: string;
 

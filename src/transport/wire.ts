@@ -89,6 +89,8 @@ export interface Wire {
   declareQueue(spec: QueueSpec): Promise<string>;
   bind(queue: string, exchange: string, key: string): Promise<void>;
   unbind(queue: string, exchange: string, key: string): Promise<void>;
+  /** Also if there is none. */
+  deleteQueue(name: string): Promise<void>;
   /** Resolves with `undefined` when there is no such queue. */
   inspectQueue(name: string): Promise<QueueInfo | undefined>;
 
@@ -99,6 +101,14 @@ export interface Wire {
   publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void;
   /** Publishes to a queue without a confirm: replies. Gone if nobody is there. Never throws. */
   post(queue: string, message: Message): void;
+
+  /**
+   * Resolves when the broker takes more; `undefined` while it does. Who waits for it before publishing keeps what waits out
+   * of the wire's buffers.
+   */
+  readonly congestion: Promise<void> | undefined;
+  /** Why the broker takes no messages at the moment (a memory or disk alarm), in its own words. */
+  readonly blocked: string | undefined;
 
   consume(options: ConsumeOptions): Promise<Consumer>;
 

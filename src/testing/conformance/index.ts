@@ -4,6 +4,7 @@ import { calls } from "./calls.ts";
 import { contracts } from "./contracts.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
+import { health } from "./health.ts";
 import { leaving } from "./leaving.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { mistakes } from "./mistakes.ts";
@@ -25,6 +26,7 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     contracts,
     "foreign clients": foreign,
     lifecycle,
+    health,
     "coming and going": leaving,
     mistakes,
     retry,

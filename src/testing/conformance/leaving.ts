@@ -71,7 +71,7 @@ export const leaving: Define = (it) => {
       stop.abort();
       const error = await again;
       assert.ok(error === undefined || isConfluoError(error, "CANCELLED"), String(error));
-      assert.equal(service.state, "idle");
+      assert.equal(service.state, "stopped");
     }
   });
 

@@ -58,7 +58,7 @@ export const lifecycle: Define = (it) => {
     free.resolve();
     assert.equal((await answer).body, "done");
     await down;
-    assert.equal(answerer.state, "idle");
+    assert.equal(answerer.state, "stopped");
   });
 
   it("has every dead letter confirmed before it shuts down", async (bench) => {
@@ -157,7 +157,7 @@ export const lifecycle: Define = (it) => {
     const connecting = rejection(service.connect());
     await service.shutdown();
     assert.ok(isConfluoError(await connecting, "SHUTTING_DOWN"), String(await connecting));
-    assert.equal(service.state, "idle");
+    assert.equal(service.state, "stopped");
   });
 
   it("shuts down at the end of an await using block", async (bench) => {
@@ -166,7 +166,7 @@ export const lifecycle: Define = (it) => {
       await using scoped = await service.connect();
       assert.equal(scoped.state, "running");
     }
-    assert.equal(service.state, "idle");
+    assert.equal(service.state, "stopped");
   });
 
   it("refuses a path or pattern that is registered already", async (bench) => {
@@ -251,7 +251,7 @@ export const lifecycle: Define = (it) => {
     const second = service.shutdown();
     assert.ok(isConfluoError(await connecting, "SHUTTING_DOWN"), String(await connecting));
     await Promise.all([first, second]);
-    assert.equal(service.state, "idle");
+    assert.equal(service.state, "stopped");
     await service.connect();
     assert.equal(service.state, "running");
   });

@@ -12,7 +12,7 @@ export interface HubParts {
   readonly description: string;
   readonly namespace: Namespace;
   /** Opens a wire: one round of all addresses. Rejects with a `ConfluoError`. */
-  open(signal: AbortSignal): Promise<Wire>;
+  open(signal: AbortSignal, onBlocked: (reason: string | undefined) => void): Promise<Wire>;
   newId(): string;
   warn(details: object, message: string): void;
   info(details: object, message: string): void;
@@ -127,7 +127,7 @@ export class Hub implements Transport {
   }
 
   async #attempt(stop: AbortSignal): Promise<Wire> {
-    const wire = await this.#parts.open(stop);
+    const wire = await this.#parts.open(stop, (reason) => this.#onBlocked(reason));
     try {
       stop.throwIfAborted();
       await this.#declareShared(wire);
@@ -145,6 +145,12 @@ export class Hub implements Transport {
       await wire.declareExchange(args === undefined ? { name, type } : { name, type, arguments: args });
     }
     for (const plan of namespace.sharedQueues()) await declare(wire, plan);
+  }
+
+  #onBlocked(reason: string | undefined): void {
+    const { description, warn, info } = this.#parts;
+    if (reason === undefined) info({}, `${description} takes messages again.`);
+    else warn({ reason }, `${description} takes no messages at the moment: ${reason}. What is sent waits.`);
   }
 
   #onLost(wire: Wire, reason: ConfluoError | undefined): void {

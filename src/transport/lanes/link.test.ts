@@ -1,4 +1,5 @@
 import { expect, it, vi } from "vitest";
+import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { ConsumeOptions, Consumer, PublishFailure, Wire, WireDelivery } from "../wire.ts";
@@ -45,6 +46,48 @@ it("takes the other consumers along when one cannot be had, and asks for that on
   refuse = false;
   await link.serve();
   expect(asked.slice(4)).toEqual(["confluo.s.calls"]);
+});
+
+it("makes a calls queue anew that can be neither declared nor consumed, and no other", async () => {
+  const unavailable = (): never => {
+    throw new ConfluoError("UNAVAILABLE", "its node is down");
+  };
+  const steps: string[] = [];
+  let down = new Set(["confluo.s.calls"]);
+  const wire = fakeWire({
+    declareQueue: async ({ name }) => {
+      if (down.has(name)) unavailable();
+      steps.push(`declare ${name}`);
+      return name;
+    },
+    deleteQueue: async (name) => {
+      steps.push(`delete ${name}`);
+      down.delete(name);
+    },
+    consume: async ({ queue }) => {
+      if (down.has(queue)) unavailable();
+      steps.push(`consume ${queue}`);
+      return { cancel: async () => undefined, close: async () => undefined };
+    },
+  });
+  const host = hostOf(wire);
+  const link = new WireLink(host, fakeMember());
+  await link.serve();
+  expect(steps).toContain("delete confluo.s.calls");
+  expect(steps).toContain("consume confluo.s.calls");
+  expect(steps.filter((step) => step.startsWith("delete"))).toHaveLength(1);
+  // It is gone between the declare and the consume.
+  const late = new WireLink(
+    hostOf(fakeWire({ ...wire, declareQueue: async ({ name }) => name })),
+    fakeMember(),
+  );
+  down = new Set(["confluo.s.calls.again"]);
+  await late.serve();
+  expect(steps).toContain("delete confluo.s.calls.again");
+  // What lies on several nodes is never deleted.
+  down = new Set(["confluo.s.inbox"]);
+  await expect(new WireLink(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  expect(steps).not.toContain("delete confluo.s.inbox");
 });
 
 /** A link that serves, with the means to deliver to it and to confirm what it publishes. */

@@ -1,5 +1,6 @@
 /** A service's place at the broker: its queues, consumers and publishes, on whatever wire there is at the moment. */
 
+import { isConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
 import {
   INSTANCE_EVENTS_ARGUMENTS,
@@ -80,6 +81,27 @@ export class WireLink implements Link {
 
   get connected(): boolean {
     return this.#host.wire !== undefined;
+  }
+
+  get congestion(): Promise<void> | undefined {
+    return this.#host.wire?.congestion;
+  }
+
+  get blocked(): string | undefined {
+    return this.#host.wire?.blocked;
+  }
+
+  get detached(): readonly string[] {
+    const { namespace } = this.#host;
+    const { calls, inbox } = this.#queues;
+    const wanted: [Place, string][] = [];
+    if (this.#serving) {
+      wanted.push(["calls", calls], ["inbox", inbox]);
+      wanted.push(["calls alone", namespace.again(calls)], ["inbox alone", namespace.again(inbox)]);
+    }
+    if (this.#instanceKeys.size > 0) wanted.push(["instance", "events of this instance"]);
+    if (this.#replying) wanted.push(["replies", "replies to this instance"]);
+    return wanted.filter(([place]) => !this.#consumers.has(place)).map(([, name]) => name);
   }
 
   get replyTo(): string {
@@ -191,26 +213,46 @@ export class WireLink implements Link {
     if (this.#declaredOn === wire) return;
     const { namespace } = this.#host;
     const { service } = this.member;
-    for (const plan of [...namespace.durableQueues(service), ...namespace.callQueues(service)]) {
-      await declare(wire, plan);
-    }
+    for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
+    for (const plan of namespace.callQueues(service))
+      await this.#orAnew(wire, plan, () => declare(wire, plan));
     this.#declaredOn = wire;
+  }
+
+  // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
+  // held is worth nothing: another takes its place.
+  async #orAnew(wire: Wire, plan: QueuePlan, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+      this.#host.warn({ queue: plan.name, error }, `${plan.name} is not available; making it anew.`);
+      await wire.deleteQueue(plan.name);
+      await declare(wire, plan);
+      await work();
+    }
   }
 
   async #attachService(wire: Wire): Promise<void> {
     await this.#declareService(wire);
     await this.#bindAll(wire, this.#queues.inbox, this.#serviceKeys);
-    const { calls, inbox } = this.#queues;
+    const { inbox } = this.#queues;
     const { prefetch } = this.member;
     const consuming = [
       this.#consume(wire, "inbox", inbox, prefetch.inbox),
-      this.#consume(wire, "calls", calls, prefetch.calls),
+      this.#consumeCalls(wire, "calls", prefetch.calls),
       this.#consume(wire, "inbox alone", this.#host.namespace.again(inbox), 1),
-      this.#consume(wire, "calls alone", this.#host.namespace.again(calls), 1),
+      this.#consumeCalls(wire, "calls alone", 1),
     ];
     // To the last, also when one fails: what comes next must not meet the others halfway.
     const failed = (await Promise.allSettled(consuming)).find(({ status }) => status === "rejected");
     if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  async #consumeCalls(wire: Wire, place: "calls" | "calls alone", prefetch: number): Promise<void> {
+    const [own, again] = this.#host.namespace.callQueues(this.member.service);
+    const plan = place === "calls" ? own : again;
+    await this.#orAnew(wire, plan, () => this.#consume(wire, place, plan.name, prefetch));
   }
 
   async #attachInstance(wire: Wire): Promise<void> {

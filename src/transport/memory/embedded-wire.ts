@@ -29,6 +29,9 @@ interface FailedPublish {
 /** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
 export class EmbeddedWire implements Wire, TurnTask {
   readonly lost: Promise<ConfluoError | undefined>;
+  /** It takes whatever comes. */
+  readonly congestion = undefined;
+  readonly blocked = undefined;
   scheduled = false;
   readonly #host: VirtualHost;
   readonly #turns: TurnLoop;
@@ -63,6 +66,11 @@ export class EmbeddedWire implements Wire, TurnTask {
   async unbind(queue: string, exchange: string, key: string): Promise<void> {
     this.#assertOpen();
     this.#host.unbind(queue, exchange, key, this);
+  }
+
+  async deleteQueue(name: string): Promise<void> {
+    this.#assertOpen();
+    if (this.#host.findQueue(name, this) !== undefined) this.#host.deleteQueue(name);
   }
 
   async inspectQueue(name: string): Promise<QueueInfo | undefined> {

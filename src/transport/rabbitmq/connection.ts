@@ -20,6 +20,7 @@ export interface ConnectionOptions {
 }
 
 const ANSWER_MS = 10_000;
+const QUEUE_ANSWER_MS = 5_000;
 const CLOSE_MS = 1_200;
 
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
@@ -79,12 +80,16 @@ export class Connection {
   readonly #stream: Duplex | undefined;
   #open = true;
   #closing = false;
+  /** The broker takes no messages any more, with the reason in its words, or goes on. */
+  onBlocked: (reason: string | undefined) => void = ignore;
 
   constructor(model: ChannelModel) {
     this.#model = model;
     // amqplib does not document its socket; without it everything works, one write per frame.
     this.#stream = (model.connection as { readonly stream?: Duplex }).stream;
     if (this.#stream !== undefined) gatherWrites(this.#stream);
+    model.on("blocked", (reason) => this.onBlocked(reason));
+    model.on("unblocked", () => this.onBlocked(undefined));
     this.lost = new Promise((resolve) => {
       let failure: Error | undefined;
       model.on("error", (error) => {
@@ -121,6 +126,25 @@ export class Connection {
       this.#stream?.destroy(silent);
       return silent;
     });
+  }
+
+  /**
+   * The broker's answer to a request about one queue, which may lie on a node of a cluster that is down while all the rest
+   * answers. Then only this request is given up, with its channel.
+   *
+   * @throws `UNAVAILABLE`.
+   */
+  async answeredOrAlive<Value>(what: string, request: Promise<Value>): Promise<Value> {
+    const silent = new ConfluoError(
+      "UNAVAILABLE",
+      `The broker did not ${what} within ${QUEUE_ANSWER_MS} ms, though it answers otherwise: is a node of it down?`,
+    );
+    try {
+      return await withinMs(QUEUE_ANSWER_MS, request, () => silent);
+    } catch (error) {
+      if (error === silent) await (await this.channel()).close();
+      throw error;
+    }
   }
 
   /** What was written before goes out first. A broker that does not answer is left after a moment. */

@@ -1,7 +1,7 @@
 /** A consumer on a channel of its own: its prefetch, its failures and its acknowledgements are nobody else's. */
 
 import type { Channel, ConsumeMessage } from "amqplib";
-import { ConfluoError } from "../../errors.ts";
+import { isConfluoError } from "../../errors.ts";
 import type { Message, Properties } from "../../protocol/message.ts";
 import type { ConsumeOptions, Consumer, WireDelivery } from "../wire.ts";
 import type { Connection } from "./connection.ts";
@@ -11,8 +11,10 @@ import { operationFailure } from "./failure.ts";
 export async function startConsumer(connection: Connection, options: ConsumeOptions): Promise<Consumer> {
   const { queue, prefetch, onDelivery, onCancelled } = options;
   const what = `consume from ${queue}`;
+  let opened: Channel | undefined;
   try {
     const channel = await connection.channel();
+    opened = channel;
     const consumer = new ChannelConsumer(channel);
     let failure: unknown;
     channel.on("error", (error: unknown) => {
@@ -35,12 +37,16 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
       channel.close().catch(() => undefined);
     };
     const consuming = channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
-    const { consumerTag } = await connection.answered(what, consuming);
+    const { consumerTag } = await connection.answeredOrAlive(what, consuming);
     consumer.tag = consumerTag;
     channel.on("close", () => cancelled(failure ?? new Error("the channel was closed")));
     return consumer;
   } catch (error) {
-    throw error instanceof ConfluoError ? error : operationFailure(error, what);
+    // Nobody waits for it to close: a broker that did not answer may not answer to this either.
+    Promise.resolve()
+      .then(() => opened?.close())
+      .catch(() => undefined);
+    throw isConfluoError(error) ? error : operationFailure(error, what);
   }
 }
 

@@ -5,6 +5,7 @@ import type { Message } from "../../protocol/message.ts";
 import type { PublishFailure, Route } from "../wire.ts";
 import type { Connection } from "./connection.ts";
 import { sizeLimitIn } from "./failure.ts";
+import type { Pressure } from "./pressure.ts";
 
 interface Waiting {
   readonly route: Route;
@@ -17,6 +18,7 @@ type Closed = { readonly tooLargeOver: number } | "refused" | undefined;
 /** Publishes are pipelined and each is settled once. */
 export class Publisher {
   readonly #connection: Connection;
+  readonly #pressure: Pressure;
   #channel: ConfirmChannel | undefined;
   /** What waits for the channel to open. */
   #queue: Waiting[] = [];
@@ -24,8 +26,9 @@ export class Publisher {
   // Learned from the broker when it refuses a message; what may be sent at all is decided above.
   #maxBytes = Number.POSITIVE_INFINITY;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, pressure: Pressure) {
     this.#connection = connection;
+    this.#pressure = pressure;
   }
 
   async open(): Promise<void> {
@@ -69,6 +72,8 @@ export class Publisher {
   #write(channel: ConfirmChannel, waiting: Waiting): void {
     const { route, message, settled } = waiting;
     const closedBecause = this.#closedBecause;
+    const { length } = message.body;
+    this.#pressure.add(length);
     try {
       channel.publish(
         route.exchange,
@@ -76,6 +81,7 @@ export class Publisher {
         asBuffer(message.body),
         message.properties as object,
         (error: unknown) => {
+          this.#pressure.remove(length);
           if (error === null || error === undefined) {
             settled(this.#takeReturn(route, message) ? "returned" : undefined);
           } else if (isNack(error)) settled("refused");
@@ -83,6 +89,7 @@ export class Publisher {
         },
       );
     } catch {
+      this.#pressure.remove(length);
       // The channel closed in this very turn, or a value cannot be encoded; the former will be told by its 'close'.
       setImmediate(settled, this.#connection.open ? "refused" : "lost");
     }

@@ -17,6 +17,7 @@ import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
 import { operationFailure } from "./failure.ts";
+import { Pressure } from "./pressure.ts";
 import { asBuffer, Publisher } from "./publisher.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
@@ -26,6 +27,8 @@ export interface RabbitOptions {
   readonly urls: readonly BrokerUrl[];
   readonly tls: TlsOptions | undefined;
   readonly connectionName: string;
+  /** The broker takes no messages any more, with the reason in its words, or goes on. */
+  readonly onBlocked: (reason: string | undefined) => void;
 }
 
 const CONNECT_MS = 5_000;
@@ -65,13 +68,21 @@ async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSigna
   const publishing = await open("publish");
   try {
     const consuming = await open("consume");
-    const wire = new RabbitWire(publishing, consuming, url.shown);
+    const { onBlocked } = options;
+    const wire = new RabbitWire({ publishing, consuming, shown: url.shown, onBlocked });
     await wire.open();
     return wire;
   } catch (error) {
     await publishing.close();
     throw error;
   }
+}
+
+interface WireParts {
+  readonly publishing: Connection;
+  readonly consuming: Connection;
+  readonly shown: string;
+  readonly onBlocked: RabbitOptions["onBlocked"];
 }
 
 class RabbitWire implements Wire {
@@ -81,18 +92,26 @@ class RabbitWire implements Wire {
   // Calls and replies cannot break the channel for events, whose exchange could be missing, nor the other way round.
   readonly #direct: Publisher;
   readonly #exchanges: Publisher;
+  readonly #pressure = new Pressure();
   #replies: Channel | undefined;
+  /** Replies that are not known to be written. */
+  #unwritten: number[] = [];
   readonly #unposted: (readonly [queue: string, message: Message])[] = [];
   #control: Promise<Channel> | undefined;
   #declaring: Promise<unknown> = Promise.resolve();
 
-  constructor(publishing: Connection, consuming: Connection, shown: string) {
+  constructor({ publishing, consuming, shown, onBlocked }: WireParts) {
     this.#publishing = publishing;
     this.#consuming = consuming;
-    this.#direct = new Publisher(publishing);
-    this.#exchanges = new Publisher(publishing);
+    this.#direct = new Publisher(publishing, this.#pressure);
+    this.#exchanges = new Publisher(publishing, this.#pressure);
+    publishing.onBlocked = (reason) => {
+      this.#pressure.setBlocked(reason);
+      onBlocked(reason);
+    };
     this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
       // Half a wire is of no use.
+      this.#pressure.end();
       await Promise.all([publishing.close(), consuming.close()]);
       if (cause === undefined) return undefined;
       return new ConfluoError("CONNECTION_LOST", `The connection to ${shown} broke: ${cause.message}.`, {
@@ -112,7 +131,9 @@ class RabbitWire implements Wire {
 
   async #openReplies(): Promise<void> {
     const channel = await this.#publishing.channel();
+    channel.on("drain", () => this.#written());
     channel.on("close", () => {
+      this.#written();
       this.#replies = undefined;
       // Without it no call would ever be answered again: then better a new connection, where all begins anew.
       if (this.#publishing.open) this.#openReplies().catch(() => this.#publishing.close());
@@ -148,6 +169,12 @@ class RabbitWire implements Wire {
     });
   }
 
+  deleteQueue(name: string): Promise<void> {
+    return this.#administer(`delete the queue ${name}`, async (channel) => {
+      await channel.deleteQueue(name);
+    });
+  }
+
   async inspectQueue(name: string): Promise<QueueInfo | undefined> {
     try {
       return await this.#administer(`inspect ${name}`, async (channel) => {
@@ -171,12 +198,27 @@ class RabbitWire implements Wire {
       return;
     }
     try {
-      this.#replies.publish("", queue, asBuffer(message.body), message.properties as object);
+      const { body, properties } = message;
+      if (this.#replies.publish("", queue, asBuffer(body), properties as object)) return;
+      this.#unwritten.push(body.length);
+      this.#pressure.add(body.length);
     } catch {
       // The channel closed in this very turn.
       this.#replies = undefined;
       this.post(queue, message);
     }
+  }
+
+  #written(): void {
+    for (const bytes of this.#unwritten.splice(0)) this.#pressure.remove(bytes);
+  }
+
+  get congestion(): Promise<void> | undefined {
+    return this.#pressure.congestion;
+  }
+
+  get blocked(): string | undefined {
+    return this.#pressure.blocked;
   }
 
   consume(options: ConsumeOptions): Promise<Consumer> {
@@ -192,10 +234,13 @@ class RabbitWire implements Wire {
     const run = async (): Promise<T> => {
       try {
         this.#control ??= this.#openControl();
-        return await this.#consuming.answered(what, this.#control.then(act));
+        return await this.#consuming.answeredOrAlive(what, this.#control.then(act));
       } catch (error) {
+        const given = this.#control;
         this.#control = undefined;
-        throw operationFailure(error, what);
+        // One that did not answer may answer to this, or not: nobody waits for it.
+        given?.then((channel) => channel.close()).catch(() => undefined);
+        throw isConfluoError(error) ? error : operationFailure(error, what);
       }
     };
     const result = this.#declaring.then(run);

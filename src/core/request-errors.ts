@@ -1,0 +1,43 @@
+/** What a verb rejects with when its message did not get through. */
+
+import { ConfluoError, show } from "../errors.ts";
+import type { Rejection } from "../transport/transport.ts";
+
+/** The error for what the broker said of a message. */
+export function rejected(rejection: Rejection, service: string, path: string): ConfluoError {
+  switch (rejection) {
+    case "returned":
+      return new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `No queue takes commands for ${show(service)}: the service never ran at this broker and namespace, or is gone.`,
+      );
+    case "refused":
+      return new ConfluoError(
+        "UNAVAILABLE",
+        `The broker did not take ${path}: its queue or exchange is not available now.`,
+      );
+    case "too-large":
+      return new ConfluoError(
+        "PAYLOAD_TOO_LARGE",
+        `The broker's limit on message size is below the body of ${path}.`,
+      );
+    case "lost":
+      return new ConfluoError(
+        "CONNECTION_LOST",
+        `The connection broke before the broker confirmed ${path}: it may or may not have arrived.`,
+      );
+    default:
+      return rejection satisfies never;
+  }
+}
+
+export function tooLarge(path: string, bytes: number, limit: number): ConfluoError {
+  return new ConfluoError(
+    "PAYLOAD_TOO_LARGE",
+    `The body for ${path} takes ${bytes} bytes and the limit is ${limit}: send a reference to it instead.`,
+  );
+}
+
+export function reconnecting(service: string): ConfluoError {
+  return new ConfluoError("NOT_CONNECTED", `${service} has lost its connection and is connecting again.`);
+}

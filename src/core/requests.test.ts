@@ -1,0 +1,111 @@
+import { describe, expect, it, vi } from "vitest";
+import type { Link } from "../transport/transport.ts";
+import { Backlog } from "./backlog.ts";
+import { messageIds } from "./identity.ts";
+import { silentLogger } from "./logger.ts";
+import { Requests } from "./requests.ts";
+
+/** The requesting side of a service, on a link that takes nothing until it is relieved. */
+function held() {
+  let relieve: () => void = () => undefined;
+  let congestion: Promise<void> | undefined = new Promise<void>((resolve) => {
+    relieve = () => {
+      congestion = undefined;
+      resolve();
+    };
+  });
+  const published = vi.fn((..._given: unknown[]) => undefined);
+  const link = {
+    connected: true,
+    replyTo: "q",
+    get congestion() {
+      return congestion;
+    },
+    call: (service: string, _message: unknown, _settled: unknown) => published(service),
+    send: (service: string, _message: unknown, settled: () => void) => {
+      published(service);
+      setImmediate(settled);
+    },
+    publish: (key: string, _message: unknown, settled: () => void) => {
+      published(key);
+      setImmediate(settled);
+    },
+  } as unknown as Link;
+  const requests = new Requests({
+    service: "s",
+    logger: silentLogger,
+    timeoutMs: 1_000,
+    maxBodyBytes: () => Number.POSITIVE_INFINITY,
+    validates: true,
+    newId: messageIds("i"),
+    link: async () => link,
+    steadyLink: async () => link,
+  });
+  const verbs = {
+    call: (options: object, body?: unknown) =>
+      requests.call({ service: "a", target: "/", contract: undefined }, body, options),
+    send: (options: object, body?: unknown) =>
+      requests.send({ service: "a", target: "/", contract: undefined }, body, options),
+    publish: (options: object, body?: unknown) =>
+      requests.publish({ target: "/e", schema: undefined }, body, options),
+  };
+  return { verbs, published, relieve, requests };
+}
+
+describe("while the broker takes nothing more", () => {
+  it("what is sent waits, and goes out when it takes again", async () => {
+    const { verbs, published, relieve } = held();
+    const sent = [verbs.send({}), verbs.publish({})];
+    const called = verbs.call({ timeoutMs: 200 }).catch((error: unknown) => error);
+    await new Promise(setImmediate);
+    expect(published).not.toHaveBeenCalled();
+    relieve();
+    await Promise.all(sent);
+    expect(published).toHaveBeenCalledTimes(3);
+    expect(await called).toMatchObject({ code: "TIMEOUT" }); // nobody answers here
+  });
+
+  it("what is sent rejects at its deadline or signal, and never goes out", async () => {
+    const { verbs, published, relieve, requests } = held();
+    for (const verb of Object.values(verbs)) {
+      await expect(verb({ timeoutMs: 20 })).rejects.toMatchObject({ code: "TIMEOUT" });
+      const stop = new AbortController();
+      const cancelled = verb({ signal: stop.signal });
+      stop.abort();
+      await expect(cancelled).rejects.toMatchObject({ code: "CANCELLED" });
+    }
+    relieve();
+    await requests.idle();
+    await new Promise(setImmediate);
+    expect(published).not.toHaveBeenCalled();
+  });
+
+  it("no more waits than memory bears, and then again", async () => {
+    const { verbs } = held();
+    for (const verb of Object.values(verbs)) {
+      const stop = new AbortController();
+      const most = Array.from({ length: 65_536 }, () => verb({ signal: stop.signal }));
+      for (const each of most) each.catch(() => undefined);
+      await expect(verb({})).rejects.toMatchObject({ code: "OVERLOADED" });
+      stop.abort();
+      await new Promise(setImmediate);
+      await expect(verb({ timeoutMs: 10 })).rejects.toMatchObject({ code: "TIMEOUT" });
+    }
+  });
+});
+
+describe("a backlog", () => {
+  it("takes 256 MiB of bodies, or one that is larger", () => {
+    const MIB = 1024 * 1024;
+    const backlog = new Backlog("the broker");
+    backlog.add("/huge", 300 * MIB);
+    expect(() => backlog.add("/small", 0)).toThrow(expect.objectContaining({ code: "OVERLOADED" }));
+    backlog.release(300 * MIB); // it went out, and is still waited for
+    for (let n = 0; n < 16; n += 1) backlog.add("/large", 16 * MIB);
+    expect(() => backlog.add("/small", 1)).toThrow(/wait for the broker/);
+    backlog.add("/empty", 0);
+    backlog.release(16 * MIB);
+    backlog.remove();
+    backlog.add("/large", 16 * MIB);
+  });
+});
