@@ -5,7 +5,8 @@ import type { Namespace } from "../../protocol/topology.ts";
 import { delay, untilAborted } from "../../waiting/abort.ts";
 import type { Link, Member, Transport } from "../transport.ts";
 import type { Wire } from "../wire.ts";
-import { declare, type LinkHost, WireLink } from "./link.ts";
+import { declare } from "./declare.ts";
+import { type LinkHost, WireLink } from "./link.ts";
 
 /** What a hub is made of. */
 export interface HubParts {

@@ -1,0 +1,313 @@
+/** What a service has at the broker: its queues, bindings and consumers, on whatever wire there is at the moment. */
+
+import { isConfluoError } from "../../errors.ts";
+import {
+  INSTANCE_EVENTS_ARGUMENTS,
+  type Namespace,
+  type QueuePlan,
+  REPLIES_ARGUMENTS,
+} from "../../protocol/topology.ts";
+import { withinMs } from "../../waiting/abort.ts";
+import type { Lane } from "../transport.ts";
+import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
+import { declare } from "./declare.ts";
+import type { Source } from "./delivery.ts";
+
+/** What a service consumes from. */
+type Place = Lane | "calls alone" | "inbox alone" | "replies";
+
+const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {
+  calls: { lane: "calls", alone: false },
+  inbox: { lane: "inbox", alone: false },
+  "calls alone": { lane: "calls", alone: true },
+  "inbox alone": { lane: "inbox", alone: true },
+  instance: { lane: "instance", alone: false },
+};
+const SOURCES = Object.keys(sources) as readonly (keyof typeof sources)[];
+
+const CLOSE_MS = 400;
+const REATTACH_MS = 250;
+const LAST_REATTACH_MS = 8_000;
+
+/** What attachments need of the link that they belong to. */
+export interface AttachmentParts {
+  readonly service: string;
+  readonly prefetch: { readonly calls: number; readonly inbox: number };
+  readonly namespace: Namespace;
+  /** The wire at the moment; `undefined` while there is none. */
+  readonly wire: () => Wire | undefined;
+  onDelivery(source: Source, delivery: WireDelivery): void;
+  onReply(delivery: WireDelivery): void;
+  /** Reports a failure that nobody waits for. */
+  warn(details: object, message: string): void;
+}
+
+/** What was asked for is remembered and done again on a new wire. */
+export class Attachments {
+  readonly #parts: AttachmentParts;
+  readonly #calls: string;
+  readonly #inbox: string;
+  #replyTo = "";
+
+  // What was asked for: declared again, in this order, on every new wire.
+  #serving = false;
+  readonly #serviceKeys = new Set<string>();
+  readonly #instanceKeys = new Set<string>();
+  #replying = false;
+
+  // What there is on the present wire.
+  #declaredOn: Wire | undefined;
+  readonly #bound = new Set<string>();
+  // By place, the names that the broker gave to the queues of this instance alone.
+  readonly #exclusive = new Map<Place, string>();
+  readonly #consumers = new Map<Place, Consumer>();
+  readonly #reattaching = new Map<Place, NodeJS.Timeout>();
+  #work: Promise<void> = Promise.resolve();
+  #state: "taking" | "paused" | "closed" = "taking";
+
+  constructor(parts: AttachmentParts) {
+    this.#parts = parts;
+    this.#calls = parts.namespace.calls(parts.service);
+    this.#inbox = parts.namespace.inbox(parts.service);
+  }
+
+  get isClosed(): boolean {
+    return this.#state === "closed";
+  }
+
+  /** Where replies come in; empty until there is such a place. */
+  get replyTo(): string {
+    return this.#replyTo;
+  }
+
+  /** The name of a queue; empty while the broker has not named it. */
+  queueOf({ lane, alone }: Source): string {
+    if (lane === "instance") return this.#exclusive.get(lane) ?? "";
+    const queue = lane === "calls" ? this.#calls : this.#inbox;
+    return alone ? this.#parts.namespace.again(queue) : queue;
+  }
+
+  get detached(): readonly string[] {
+    const { namespace } = this.#parts;
+    const [calls, inbox] = [this.#calls, this.#inbox];
+    const wanted: [Place, string][] = [];
+    if (this.#serving) {
+      wanted.push(["calls", calls], ["inbox", inbox]);
+      wanted.push(["calls alone", namespace.again(calls)], ["inbox alone", namespace.again(inbox)]);
+    }
+    if (this.#instanceKeys.size > 0) wanted.push(["instance", "events of this instance"]);
+    if (this.#replying) wanted.push(["replies", "replies to this instance"]);
+    return wanted.filter(([place]) => !this.#consumers.has(place)).map(([, name]) => name);
+  }
+
+  /** Declares the service's queues and consumes them. */
+  serve(): Promise<void> {
+    this.#serving = true;
+    return this.#enqueue((wire) => this.#attachService(wire));
+  }
+
+  /** Binds a key to what the instances share, or to this instance's own queue. */
+  bind(key: string, per: "service" | "instance"): Promise<void> {
+    const keys = per === "service" ? this.#serviceKeys : this.#instanceKeys;
+    keys.add(key);
+    return this.#enqueue(async (wire) => {
+      if (per === "instance") return this.#attachInstance(wire);
+      await this.#declareService(wire);
+      await this.#bindAll(wire, this.#inbox, [key]);
+    });
+  }
+
+  unbindInstance(key: string): Promise<void> {
+    this.#instanceKeys.delete(key);
+    return this.#enqueue(async (wire) => {
+      const queue = this.#exclusive.get("instance");
+      if (queue === undefined) return;
+      this.#bound.delete(`${queue} ${key}`);
+      await wire.unbind(queue, this.#parts.namespace.events, key);
+    });
+  }
+
+  openReplies(): Promise<void> {
+    this.#replying = true;
+    return this.#enqueue((wire) => this.#attachReplies(wire));
+  }
+
+  /** Ends all consumers but that of the replies: what runs may still call. */
+  async pause(): Promise<void> {
+    if (this.#state !== "taking") return;
+    this.#state = "paused";
+    for (const place of SOURCES) clearTimeout(this.#reattaching.get(place));
+    await this.#work.catch(() => undefined);
+    await Promise.allSettled(SOURCES.map((place) => this.#consumers.get(place)?.cancel()));
+  }
+
+  /** Ends all consumers, without holding up whoever waits for it. */
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    // A broker that does not answer must not hold a shutdown.
+    const consumers = [...this.#consumers.values()].map((consumer) => consumer.close());
+    await withinMs(CLOSE_MS, Promise.allSettled([this.#work, ...consumers]), () => undefined).catch(
+      () => undefined,
+    );
+    this.#consumers.clear();
+  }
+
+  /** Does again, on a new wire, all that was asked for. */
+  restore(): Promise<void> {
+    return this.#enqueue(async (wire) => {
+      if (this.#replying) await this.#attachReplies(wire);
+      if (this.#state !== "taking") return;
+      if (this.#serving) await this.#attachService(wire);
+      if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
+    });
+  }
+
+  /** The wire is gone, and all that was attached to it. */
+  forget(): void {
+    this.#consumers.clear();
+    this.#declaredOn = undefined;
+    this.#bound.clear();
+    this.#exclusive.clear();
+    this.#replyTo = "";
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    this.#reattaching.clear();
+  }
+
+  // One thing at a time, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
+  #enqueue(work: (wire: Wire) => Promise<void>): Promise<void> {
+    const next = this.#work.then(async () => {
+      const wire = this.#parts.wire();
+      if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
+      await work(wire);
+    });
+    this.#work = next.catch(() => undefined);
+    return next;
+  }
+
+  async #declareService(wire: Wire): Promise<void> {
+    if (this.#declaredOn === wire) return;
+    const { namespace } = this.#parts;
+    const { service } = this.#parts;
+    for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
+    for (const plan of namespace.callQueues(service))
+      await this.#orAnew(wire, plan, () => declare(wire, plan));
+    this.#declaredOn = wire;
+  }
+
+  // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
+  // held is worth nothing: another takes its place.
+  async #orAnew(wire: Wire, plan: QueuePlan, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+      this.#parts.warn({ queue: plan.name, error }, `${plan.name} is not available; making it anew.`);
+      await wire.deleteQueue(plan.name);
+      await declare(wire, plan);
+      await work();
+    }
+  }
+
+  async #attachService(wire: Wire): Promise<void> {
+    await this.#declareService(wire);
+    await this.#bindAll(wire, this.#inbox, this.#serviceKeys);
+    const inbox = this.#inbox;
+    const { prefetch } = this.#parts;
+    const consuming = [
+      this.#consume(wire, "inbox", inbox, prefetch.inbox),
+      this.#consumeCalls(wire, "calls", prefetch.calls),
+      this.#consume(wire, "inbox alone", this.#parts.namespace.again(inbox), 1),
+      this.#consumeCalls(wire, "calls alone", 1),
+    ];
+    // To the last, also when one fails: what comes next must not meet the others halfway.
+    const failed = (await Promise.allSettled(consuming)).find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  async #consumeCalls(wire: Wire, place: "calls" | "calls alone", prefetch: number): Promise<void> {
+    const [own, again] = this.#parts.namespace.callQueues(this.#parts.service);
+    const plan = place === "calls" ? own : again;
+    await this.#orAnew(wire, plan, () => this.#consume(wire, place, plan.name, prefetch));
+  }
+
+  async #attachInstance(wire: Wire): Promise<void> {
+    const queue = await this.#declareExclusive(wire, "instance", INSTANCE_EVENTS_ARGUMENTS);
+    await this.#bindAll(wire, queue, this.#instanceKeys);
+    await this.#consume(wire, "instance", queue, this.#parts.prefetch.inbox);
+  }
+
+  // Once, also if what follows fails and is tried again.
+  async #declareExclusive(wire: Wire, place: Place, args: Arguments): Promise<string> {
+    const queue =
+      this.#exclusive.get(place) ?? (await wire.declareQueue({ name: "", exclusive: true, arguments: args }));
+    this.#exclusive.set(place, queue);
+    return queue;
+  }
+
+  // Each once on a wire: what failed before is done when it is asked for again.
+  async #bindAll(wire: Wire, queue: string, keys: Iterable<string>): Promise<void> {
+    for (const key of keys) {
+      const binding = `${queue} ${key}`;
+      if (this.#bound.has(binding)) continue;
+      await wire.bind(queue, this.#parts.namespace.events, key);
+      this.#bound.add(binding);
+    }
+  }
+
+  async #attachReplies(wire: Wire): Promise<void> {
+    if (this.#consumers.has("replies")) return;
+    const queue = await this.#declareExclusive(wire, "replies", REPLIES_ARGUMENTS);
+    await this.#consume(wire, "replies", queue, "no-ack");
+    this.#replyTo = queue;
+  }
+
+  async #consume(wire: Wire, place: Place, queue: string, prefetch: number | "no-ack"): Promise<void> {
+    if (this.#consumers.has(place) || (place !== "replies" && this.#state !== "taking")) return;
+    const consumer = await wire.consume({
+      queue,
+      prefetch,
+      onDelivery:
+        place === "replies"
+          ? (delivery) => this.#parts.onReply(delivery)
+          : (delivery) => this.#parts.onDelivery(sources[place], delivery),
+      onCancelled: (reason) => {
+        if (this.#consumers.get(place) !== consumer) return;
+        this.#consumers.delete(place);
+        // Those of this instance alone are gone with their consumer, or as good as gone.
+        this.#exclusive.delete(place);
+        if (place === "replies") this.#replyTo = "";
+        this.#parts.warn(
+          { queue, error: reason },
+          `The consumer of ${queue} was cancelled; attaching it again.`,
+        );
+        this.#reattach(place, REATTACH_MS);
+      },
+    });
+    // Closed, or the wire replaced, while the broker was asked: nobody else would end this consumer.
+    if (this.#state === "closed" || this.#parts.wire() !== wire) {
+      await consumer.close();
+      return;
+    }
+    this.#consumers.set(place, consumer);
+  }
+
+  #reattach(place: Place, afterMs: number): void {
+    if (this.#state === "closed" || (this.#state === "paused" && place !== "replies")) return;
+    const attempt = (): void => {
+      this.#reattaching.delete(place);
+      this.#enqueue((wire) => {
+        if (this.#consumers.has(place)) return Promise.resolve();
+        this.#declaredOn = undefined; // the queue itself may be gone, and its bindings with it
+        this.#bound.clear();
+        if (place === "replies") return this.#attachReplies(wire);
+        return place === "instance" ? this.#attachInstance(wire) : this.#attachService(wire);
+      }).catch((error: unknown) => {
+        this.#parts.warn({ error, place }, `Could not attach the ${place} consumer again yet.`);
+        this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
+      });
+    };
+    this.#reattaching.set(place, setTimeout(attempt, afterMs));
+  }
+}
