@@ -278,6 +278,7 @@ export class Service implements Verbs {
       validates: this.#settings.validates,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
+      runHere: (message) => this.#dispatching().runHere(message),
       link: () => this.#lifecycle.link(),
       steadyLink: () => this.#lifecycle.steadyLink(),
     });
@@ -292,6 +293,7 @@ export class Service implements Verbs {
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       callTimeoutMs: this.#settings.timeoutMs,
       graceMs: this.#settings.graceMs,
+      mostCalls: this.#settings.prefetch.calls,
       reply: (to, message) => {
         const link = this.#lifecycle.answering;
         link?.reply(to, message);

@@ -43,9 +43,8 @@ export class Answering {
     const limitMs = this.#deadlineOf(delivery);
     const { path, messageId, from } = delivery.origin;
     try {
-      const answer = await this.#parts.runs.run(limitMs, `the handler of ${path}`, (run) =>
-        this.#answer(delivery, id, run),
-      );
+      const limits = { ms: limitMs, what: `the handler of ${path}`, isCall: true };
+      const answer = await this.#parts.runs.run(limits, (run) => this.#answer(delivery, id, run));
       const congestion = this.#parts.reply(replyTo, answer);
       // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
       if (congestion !== undefined) await withinMs(limitMs, congestion, () => overdue).catch(() => undefined);

@@ -52,7 +52,7 @@ describe("a deadline", () => {
   it("is inherited by what runs within it, and by nothing that goes on afterwards", async () => {
     expect(remainingMs(500)).toBe(500);
     let later = 0;
-    await runWithin(200, async () => {
+    await runWithin({ ms: 200, what: "it", isCall: true }, async () => {
       setTimeout(() => {
         later = remainingMs(500);
       }, 400);

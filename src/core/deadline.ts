@@ -36,21 +36,40 @@ function isSignal(value: unknown): value is AbortSignal {
 interface Running {
   /** On the monotonic clock. */
   readonly deadline: number;
+  /** Whether it takes one of the places for calls. */
+  readonly isCall: boolean;
   /** What a handler left running when it ended is nobody's handler any more. */
   ended: boolean;
 }
 
 const running = new AsyncLocalStorage<Running>();
 
+/** What runs, and how long it may. */
+export interface RunLimits {
+  readonly ms: number;
+  /** In words that follow 'while waiting for'. */
+  readonly what: string;
+  readonly isCall: boolean;
+}
+
 /** Runs a handler whose deadline is a number of milliseconds from now. */
-export function runWithin<Result>(ms: number, handler: () => Promise<Result>): Promise<Result> {
-  const own: Running = { deadline: performance.now() + ms, ended: false };
+export function runWithin<Result>(
+  { ms, isCall }: RunLimits,
+  handler: () => Promise<Result>,
+): Promise<Result> {
+  const own: Running = { deadline: performance.now() + ms, isCall, ended: false };
   const end = (): void => {
     own.ended = true;
   };
   const work = running.run(own, handler);
   work.then(end, end);
   return work;
+}
+
+/** Whether this is the handler of a call, which keeps its place until it ends. */
+export function isRunningCall(): boolean {
+  const handler = running.getStore();
+  return handler?.isCall === true && !handler.ended;
 }
 
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */

@@ -3,6 +3,7 @@
 import { ConfluoError, show } from "../errors.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
+import { originOf } from "../protocol/origin.ts";
 import { done, giveBack } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { Answering, whyUnanswerable } from "./answering.ts";
@@ -24,6 +25,8 @@ export interface DispatchParts {
   readonly callTimeoutMs: number;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
   readonly graceMs: number;
+  /** Places for calls. */
+  readonly mostCalls: number;
   /** A promise while the broker is behind with what was published. */
   reply(to: string, message: Message): Promise<void> | undefined;
 }
@@ -31,6 +34,8 @@ export interface DispatchParts {
 /** Runs handlers for deliveries; settles each delivery once. */
 export class Dispatch {
   readonly #logger: Logger;
+  readonly #mostCalls: number;
+  #calls = 0;
   readonly #runs = new HandlerRuns();
   readonly #recent = new Recent();
   readonly #handlers: Handlers;
@@ -40,7 +45,8 @@ export class Dispatch {
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatchParts) {
-    const { service, registry, logger } = parts;
+    const { service, registry, logger, mostCalls } = parts;
+    this.#mostCalls = mostCalls;
     this.#logger = logger;
     const runs = this.#runs;
     const handlers = new Handlers(service, registry);
@@ -49,15 +55,27 @@ export class Dispatch {
     this.#handling = new Handling({ ...parts, handlers, runs });
   }
 
+  /**
+   * Runs a call that this service makes to itself, if all its places for calls are taken. It needs none, since the one who
+   * makes it has one and waits: without this they could all wait for a place that none of them gives up.
+   */
+  runHere(message: Message): boolean {
+    if (this.#calls < this.#mostCalls) return false;
+    const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
+    this.handle({ lane: "calls", message, origin, record: "fresh", settle: () => Promise.resolve(true) });
+    return true;
+  }
+
   /** Takes a delivery; never throws. */
   handle(delivery: Delivery): void {
     this.#inHand += 1;
+    if (delivery.lane === "calls") this.#calls += 1;
     const { record } = delivery;
     const isBack = record === "suspect" || record === "fatal";
     const work = isBack ? this.#back(delivery) : this.#run(delivery);
     work
       .catch((error: unknown) => this.#logger.error({ error }, "A delivery could not be settled."))
-      .finally(() => this.#released());
+      .finally(() => this.#released(delivery));
   }
 
   /** Resolves when nothing is in hand. */
@@ -76,7 +94,8 @@ export class Dispatch {
     this.#runs.resume();
   }
 
-  #released(): void {
+  #released({ lane }: Delivery): void {
+    if (lane === "calls") this.#calls -= 1;
     this.#inHand -= 1;
     if (this.#inHand > 0) return;
     const waiting = this.#whenIdle;

@@ -1,6 +1,6 @@
 /** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
 
-import { runWithin, timedOut } from "./deadline.ts";
+import { type RunLimits, runWithin, timedOut } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
 
 /** What a run rejects with when its limit passed first. */
@@ -45,7 +45,7 @@ export class HandlerRuns {
    * Runs work, validation and handler alike, within a limit. Rejects with what it throws, with {@link overdue} or with
    * {@link abandoned}; after the latter two it may go on, told by its signal, and nobody listens to it any more.
    */
-  run<Result>(limitMs: number, what: string, work: (run: Run) => Promise<Result>): Promise<Result> {
+  run<Result>(limits: RunLimits, work: (run: Run) => Promise<Result>): Promise<Result> {
     if (this.#closed) return Promise.reject(abandoned);
     return new Promise((resolve, reject) => {
       const run = new Run();
@@ -59,9 +59,9 @@ export class HandlerRuns {
         run.stop(reason);
       };
       const abandon = (reason: unknown): void => stop(abandoned, reason);
-      const timer = setTimeout(() => stop(overdue, timedOut({ ms: limitMs, what })), limitMs);
+      const timer = setTimeout(() => stop(overdue, timedOut(limits)), limits.ms);
       this.#abandon.add(abandon);
-      runWithin(limitMs, () => work(run)).then(
+      runWithin(limits, () => work(run)).then(
         (result) => {
           end();
           resolve(result);

@@ -132,7 +132,8 @@ export class Handling {
   ): Promise<Failure | undefined> {
     let run: Run | undefined;
     try {
-      await this.#parts.runs.run(timeoutMs, `the handler of ${origin.path}`, async (begun) => {
+      const limits = { ms: timeoutMs, what: `the handler of ${origin.path}`, isCall: false };
+      await this.#parts.runs.run(limits, async (begun) => {
         run = begun;
         accepted(await work(begun));
       });

@@ -19,6 +19,7 @@ function serviceWith(handler: () => unknown) {
     maxBodyBytes: () => 1_000,
     callTimeoutMs: 1_000,
     graceMs: 0,
+    mostCalls: 128,
     reply: (to) => {
       replies.push(to);
       return undefined;

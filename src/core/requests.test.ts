@@ -38,6 +38,7 @@ function held() {
     maxBodyBytes: () => Number.POSITIVE_INFINITY,
     validates: true,
     newId: messageIds("i"),
+    runHere: () => false,
     link: async () => link,
     steadyLink: async () => link,
   });

@@ -18,7 +18,15 @@ import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
 import { Backlog } from "./backlog.ts";
 import type { Reply } from "./context.ts";
-import { checkMs, checkSignal, remainingMs, timedOut, type Waiter, waitFor } from "./deadline.ts";
+import {
+  checkMs,
+  checkSignal,
+  isRunningCall,
+  remainingMs,
+  timedOut,
+  type Waiter,
+  waitFor,
+} from "./deadline.ts";
 import type { Logger } from "./logger.ts";
 import {
   type CallOptions,
@@ -39,6 +47,11 @@ export interface RequestParts {
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;
+  /**
+   * Runs a call to this service itself in this process, if it has to: it is made by a handler of a call while all places
+   * for calls are taken, perhaps all of them by handlers that wait for such calls. @returns whether it does.
+   */
+  runHere(message: Message): boolean;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
   link(): Promise<Link>;
   /** The same, and waits for a connection that is being made again. */
@@ -123,6 +136,7 @@ export class Requests {
   }
 
   async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
+    const isNested = service === this.#parts.service && isRunningCall();
     if (outgoing.validate !== undefined) await outgoing.validate();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
@@ -141,7 +155,9 @@ export class Requests {
       mandatory: true,
       ...(headers === undefined ? {} : { headers }),
     };
-    link.call(service, { body: body.bytes, properties }, (rejection) => {
+    const message: Message = { body: body.bytes, properties };
+    if (isNested && this.#parts.runHere(message)) return;
+    link.call(service, message, (rejection) => {
       if (rejection !== undefined) this.#pending.get(id)?.waiter.reject(rejected(rejection, service, path));
     });
   }

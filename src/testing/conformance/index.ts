@@ -12,6 +12,7 @@ import { oneWay } from "./one-way.ts";
 import { retry } from "./retry.ts";
 import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
 import { suspects } from "./suspects.ts";
+import { topology } from "./topology.ts";
 
 /**
  * Declares the conformance suite for one broker. The embedded broker and RabbitMQ pass the same tests.
@@ -31,5 +32,6 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     mistakes,
     retry,
     suspects,
+    topology,
   });
 }
