@@ -46,6 +46,12 @@ describe("the broker of an address", () => {
     const attempt = (): Broker => new Broker("amqp://user:p@ss:w#rd@host");
     expect(attempt).toThrow(/percent-encoded/);
     expect(attempt).not.toThrow(/p@ss/);
+    for (const parameter of ["heartbeat=abc", "heartbeat=-1", "frameMax=1", "channelMax=abc"]) {
+      expect(() => new Broker(`amqp://host?${parameter}`)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+      );
+    }
+    expect(new Broker("amqp://host?heartbeat=5&frameMax=8192").description).toBe("amqp://host:5672");
     const slash = (): Broker => new Broker("amqp://user:12/s3cret@host");
     expect(slash).toThrow(/%2F/);
     expect(slash).not.toThrow(/s3cret/);

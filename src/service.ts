@@ -14,6 +14,7 @@ import { knownOptions, type RouteOptions, type SubscribeOptions, type Waiting } 
 import { Registry } from "./core/registry.ts";
 import { type CommandTarget, Requests } from "./core/requests.ts";
 import type { Health, ServiceState, StateChange } from "./core/state.ts";
+import { onStopSignal } from "./core/stop-signals.ts";
 import type {
   Answered,
   Bound,
@@ -24,7 +25,7 @@ import type {
   SendArguments,
   Verbs,
 } from "./core/verbs.ts";
-import { ConfluoError, invalidArgument, isConfluoError } from "./errors.ts";
+import { ConfluoError, invalidArgument, isConfluoError, show } from "./errors.ts";
 import { checkCommandPath, checkName, withSlash } from "./protocol/address.ts";
 import {
   DRAIN_MS,
@@ -132,6 +133,7 @@ export class Service implements Verbs {
     options?: SubscribeOptions,
   ): this {
     const { pattern, contract } = eventTarget(target);
+    if (contract !== undefined) refuseAddressed(contract);
     const { signal, timeoutMs, retry, per } = subscribeSettings(handler, options, this.#settings);
     if (pattern.includes("?"))
       throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
@@ -227,14 +229,12 @@ export class Service implements Verbs {
    */
   async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
     const { ms: timeoutMs, signal } = waitSettings("run", options, DRAIN_MS);
-    const signals = ["SIGINT", "SIGTERM"] as const;
     const stop = (): void => {
-      for (const name of signals) process.removeListener(name, stop);
       this.shutdown({ timeoutMs }).catch((error: unknown) =>
-        this.#logger.error({ error }, `${this.name} did not shut down.`),
+        this.#logger.error({ err: error }, `${this.name} did not shut down.`),
       );
     };
-    for (const name of signals) process.on(name, stop);
+    const stopListening = onStopSignal(stop);
     // Nothing else holds a process whose broker is embedded.
     const hold = setInterval(() => undefined, 2_147_483_647);
     try {
@@ -250,7 +250,7 @@ export class Service implements Verbs {
     } finally {
       clearInterval(hold);
       signal?.removeEventListener("abort", stop);
-      for (const name of signals) process.removeListener(name, stop);
+      stopListening();
     }
   }
 
@@ -294,9 +294,9 @@ export class Service implements Verbs {
       callTimeoutMs: this.#settings.timeoutMs,
       graceMs: this.#settings.graceMs,
       mostCalls: this.#settings.prefetch.calls,
-      reply: (to, message) => {
+      reply: (to, message, tooLarge) => {
         const link = this.#lifecycle.answering;
-        link?.reply(to, message);
+        link?.reply(to, message, tooLarge);
         return link?.congestion;
       },
     });
@@ -309,8 +309,8 @@ export class Service implements Verbs {
   } {
     if (typeof target === "string") return { pattern: routePattern(target), contract: undefined };
     checkCommand(target);
-    if (target.service === this.name)
-      return { pattern: routePattern(target.pattern ?? target.path), contract: target };
+    refuseAddressed(target);
+    if (target.service === this.name) return { pattern: routePattern(target.path), contract: target };
     throw new ConfluoError(
       "INVALID_ARGUMENT",
       `The command ${target.path} belongs to the service ${target.service}: ${this.name} cannot handle it.`,
@@ -334,6 +334,13 @@ function routePattern(path: string): string {
   if (path.includes("?"))
     throw invalidArgument("The path of a route", "free of ?, which begins a query", path);
   return withSlash(path);
+}
+
+// One with values for its parameters says where a message goes, not what is handled.
+function refuseAddressed({ path, pattern }: AnyCommand | AnyEvent): void {
+  if (pattern === undefined) return;
+  const expected = "the contract itself, without .at()";
+  throw invalidArgument(`What is registered for ${show(pattern)}`, expected, path);
 }
 
 function eventTarget(target: string | AnyEvent): {

@@ -531,4 +531,29 @@ describe("topology", () => {
     );
     expect((await a.call("a", "/", new Uint8Array(3))).body).toBe(3);
   });
+
+  it("answers with PAYLOAD_TOO_LARGE when the broker's own limit is below an answer, and with all other answers", async () => {
+    const broker = new Broker(testBrokerUrl(), {
+      namespace: makeBroker().namespace,
+      maxBodyBytes: 1024 ** 3,
+      logger: silentLogger,
+    });
+    const a = await makeService("a", broker)
+      .route("/huge", () => new Uint8Array(135 * 1024 * 1024))
+      .route("/large", () => new Uint8Array(100 * 1024))
+      .route("/small", ({ body }) => body)
+      .connect();
+    const caller = await makeService("caller", broker).connect();
+    for (let times = 0; times < 2; times += 1) {
+      const [huge, large, ...small] = await Promise.all([
+        caller.call("a", "/huge").catch((error: unknown) => error),
+        caller.call("a", "/large"),
+        ...Array.from({ length: 20 }, (_, i) => caller.call("a", "/small", i)),
+      ]);
+      expect(huge).toMatchObject({ code: "PAYLOAD_TOO_LARGE", name: "RemoteError" });
+      expect(large.body).toHaveLength(100 * 1024);
+      expect(small.map(({ body }) => body)).toEqual(Array.from({ length: 20 }, (_, i) => i));
+    }
+    expect(a.state).toBe("running");
+  });
 });

@@ -101,11 +101,12 @@ export function errorMethods<Errors extends DeclaredErrors>(
   origin: string,
 ): ErrorMethods<Errors> {
   return {
-    error: (code, ...[data, message = `${origin} refused with ${code}`]) => {
-      const declared = Object.hasOwn(errors, code) ? errors[code] : undefined;
+    error: (code, ...[data, given]) => {
+      const declared = typeof code === "string" && Object.hasOwn(errors, code) ? errors[code] : undefined;
       if (declared === undefined) {
         throw invalidArgument("the code of a declared error", `one that ${origin} declares`, code);
       }
+      const message = given ?? `${origin} refused with ${code}`;
       return new ServiceError(message, { code, data, status: statusOf(declared) });
     },
     isError: (error): error is DeclaredErrorOf<Errors> =>

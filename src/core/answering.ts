@@ -26,7 +26,7 @@ export interface AnsweringParts {
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
   /** A promise while the broker is behind: whoever goes on meanwhile fills the process with answers. */
-  reply(to: string, message: Message): Promise<void> | undefined;
+  reply(to: string, message: Message, tooLarge?: () => void): Promise<void> | undefined;
 }
 
 /** Answers calls. */
@@ -45,7 +45,7 @@ export class Answering {
     try {
       const limits = { ms: limitMs, what: `the handler of ${path}`, isCall: true };
       const answer = await this.#parts.runs.run(limits, (run) => this.#answer(delivery, id, run));
-      const congestion = this.#parts.reply(replyTo, answer);
+      const congestion = this.#parts.reply(replyTo, answer, () => this.#tooLarge(delivery, answer));
       // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
       if (congestion !== undefined) await withinMs(limitMs, congestion, () => overdue).catch(() => undefined);
     } catch (error) {
@@ -59,6 +59,14 @@ export class Answering {
   refuse(delivery: Delivery, error: ConfluoError): void {
     const { id, replyTo } = returnAddress(delivery);
     void this.#parts.reply(replyTo, this.#refusal(id, error));
+  }
+
+  #tooLarge(delivery: Delivery, { body }: Message): void {
+    const { path } = delivery.origin;
+    const message = `The answer of ${path} takes ${body.length} bytes, and the broker's limit is below that.`;
+    const error = new ConfluoError("PAYLOAD_TOO_LARGE", message);
+    this.#parts.logger.error({ err: error, path }, message);
+    this.refuse(delivery, error);
   }
 
   // Whatever happens is an answer.
@@ -83,7 +91,8 @@ export class Answering {
     try {
       return await this.#encode(reply, entry.contract?.output, path, id);
     } catch (error) {
-      if (!run.stopped) this.#parts.logger.error({ error, path }, `The answer of ${path} could not be sent.`);
+      if (!run.stopped)
+        this.#parts.logger.error({ err: error, path }, `The answer of ${path} could not be sent.`);
       return this.#refusal(id, error);
     }
   }
@@ -93,7 +102,7 @@ export class Answering {
     const { status, error: wired } = thrownToWire(error);
     if (wired.code === "HANDLER_FAILED" && !run.stopped) {
       const message = `The handler of ${path} failed; its caller was told so.`;
-      this.#parts.logger.error({ error, path, messageId, from }, message);
+      this.#parts.logger.error({ err: error, path, messageId, from }, message);
     }
     return encodeErrorReply(id, status, wired, this.#parts.maxBodyBytes());
   }

@@ -28,7 +28,7 @@ export interface DispatchParts {
   /** Places for calls. */
   readonly mostCalls: number;
   /** A promise while the broker is behind with what was published. */
-  reply(to: string, message: Message): Promise<void> | undefined;
+  reply(to: string, message: Message, tooLarge?: () => void): Promise<void> | undefined;
 }
 
 /** Runs handlers for deliveries; settles each delivery once. */
@@ -74,7 +74,7 @@ export class Dispatch {
     const isBack = record === "suspect" || record === "fatal";
     const work = isBack ? this.#back(delivery) : this.#run(delivery);
     work
-      .catch((error: unknown) => this.#logger.error({ error }, "A delivery could not be settled."))
+      .catch((error: unknown) => this.#logger.error({ err: error }, "A delivery could not be settled."))
       .finally(() => this.#released(delivery));
   }
 

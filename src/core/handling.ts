@@ -37,7 +37,7 @@ export class Handling {
     if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
     for (const { error, subscription } of failures) {
       this.#parts.logger.error(
-        { error, subscription },
+        { err: error, subscription },
         `The per-instance subscription to ${subscription} failed.`,
       );
     }
@@ -84,7 +84,7 @@ export class Handling {
     const { error, subscription, retry } = move.failure;
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
-    const details = { error, path, messageId, from, subscription, attempt };
+    const details = { err: error, path, messageId, from, subscription, attempt };
     if (move.kind === "dead-letter") {
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
       return;

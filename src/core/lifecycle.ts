@@ -60,7 +60,7 @@ export class Lifecycle {
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
     this.states = new States((error) =>
-      parts.logger.error({ error }, "A listener to the service's state failed."),
+      parts.logger.error({ err: error }, "A listener to the service's state failed."),
     );
   }
 
@@ -203,7 +203,7 @@ export class Lifecycle {
         if (!isPresent()) return;
         if (this.states.current === "running") this.states.enter("reconnecting", reason);
         this.#broken ??= promiseWithResolve();
-        logger.debug({ service, error: reason }, `${service} rejects its calls in flight.`);
+        logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
         requests().rejectCalls(
           (called, path) =>
             new ConfluoError(
@@ -252,7 +252,10 @@ export class Lifecycle {
     this.#declaring = next;
     next.catch((error: unknown) => {
       const { service, logger } = this.#parts;
-      logger.error({ service, error }, `${service} could not declare what was registered after connect().`);
+      logger.error(
+        { service, err: error },
+        `${service} could not declare what was registered after connect().`,
+      );
     });
   }
 
@@ -342,7 +345,7 @@ export class Lifecycle {
     this.states.enter("draining");
     await untilAborted(this.#drain(link), hurry).catch((error: unknown) => {
       logger.warn(
-        { service, error },
+        { service, err: error },
         `${service} stopped waiting for what still runs; it goes back to the queue.`,
       );
     });

@@ -2,7 +2,7 @@
 
 import { describeThrown, invalidArgument } from "../errors.ts";
 
-/** What confluo logs with: pino's shape, so a pino logger fits as it is. */
+/** What confluo logs with: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
 export interface Logger {
   debug(details: object, message: string): void;
   info(details: object, message: string): void;
@@ -58,9 +58,9 @@ function checked(logger: unknown): Logger {
 }
 
 function write(details: object, message: string): void {
-  const { service, error } = details as { readonly service?: string; readonly error?: unknown };
+  const { service, err } = details as { readonly service?: string; readonly err?: unknown };
   const who = service === undefined ? "confluo" : `confluo ${service}`;
-  console.error(`${who}: ${message}${explained(error, message)}`);
+  console.error(`${who}: ${message}${explained(err, message)}`);
 }
 
 // Errors of ours explain themselves; anything else needs its stack.

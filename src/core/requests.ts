@@ -346,6 +346,6 @@ async function refused(
 
 function checkMessageId(messageId: string): void {
   if (typeof messageId !== "string" || messageId === "" || !fitsShortString(messageId)) {
-    throw invalidArgument("messageId", `a string of 1 to ${SHORT_STRING_BYTES} bytes`, messageId);
+    throw invalidArgument("messageId", `well-formed Unicode of 1 to ${SHORT_STRING_BYTES} bytes`, messageId);
   }
 }

@@ -59,9 +59,12 @@ export class Subscriptions<Handler> {
   }
 }
 
-// Between two of them, no one could say which segment a parameter is.
+// Between two #, no one could say which segment a parameter is.
 function checkParameters(pattern: string): void {
   const segments = pattern.split("/");
+  const names = segments.filter((segment) => segment.startsWith(":"));
+  if (new Set(names).size < names.length)
+    throw invalidArgument("A pattern's parameters", "of different names", pattern);
   const between = segments.slice(segments.indexOf("#"), segments.lastIndexOf("#"));
   if (between.some((segment) => segment.startsWith(":")))
     throw invalidArgument("A pattern", "one without parameters between two #", pattern);

@@ -5,10 +5,11 @@ import { ConfluoError, invalidArgument, show } from "../errors.ts";
 /** AMQP's bound on a routing key, a queue's name and the `type` property (AMQP 0-9-1, `shortstr`). */
 export const SHORT_STRING_BYTES = 255;
 
-/** Whether a text fits AMQP's short string. */
+/** Whether a text fits AMQP's short string: an unpaired surrogate has no UTF-8 form, and would arrive as something else. */
 export function fitsShortString(text: string): boolean {
   // A UTF-16 unit takes at most three bytes: short texts need no counting.
-  return text.length * 3 <= SHORT_STRING_BYTES || Buffer.byteLength(text) <= SHORT_STRING_BYTES;
+  const fits = text.length * 3 <= SHORT_STRING_BYTES || Buffer.byteLength(text) <= SHORT_STRING_BYTES;
+  return fits && text.isWellFormed();
 }
 
 /** A path split from its query. */

@@ -71,8 +71,9 @@ export function encodeBody(value: unknown): EncodedBody {
     throw invalidArgument("A binary body", "a Uint8Array", value);
   }
   // JSON would make {} and null of them, unseen.
-  if (value instanceof Map || value instanceof Set)
+  if (value instanceof Map || value instanceof Set || value instanceof Error)
     throw invalidArgument("A body", "a JSON value; make an object or an array of it", value);
+  if (value instanceof Promise) throw invalidArgument("A body", "a JSON value; await it first", value);
   if (typeof value === "number" && !Number.isFinite(value))
     throw invalidArgument("A body", "a JSON value, which no such number is", value);
   let json: string | undefined;
@@ -152,8 +153,10 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): Readonl
         name,
       );
     }
-    if (typeof value !== "string") throw invalidArgument(`The header ${show(name)}`, "a string", value);
-    if (!fitsShortString(name)) throw invalidArgument("A header's name", "at most 255 bytes long", name);
+    if (typeof value !== "string" || !value.isWellFormed())
+      throw invalidArgument(`The header ${show(name)}`, "a string of well-formed Unicode", value);
+    if (!fitsShortString(name))
+      throw invalidArgument("A header's name", "well-formed Unicode of at most 255 bytes", name);
     bytes += headerBytes(name, value);
   }
   if (bytes > HEADER_BYTES) {

@@ -20,13 +20,15 @@ export function republished(
     [header.from, origin.from],
     [header.query, origin.query],
   ];
+  // In the order of what they are worth, should there not be room for all: the story's long texts last.
   const headers = fitting([
     [header.kind, origin.kind],
     [header.path, origin.path],
     [header.attempt, String(origin.attempt)],
-    ...Object.entries(added),
+    ...Object.entries(added).filter(([name]) => !isLong(name)),
     ...optional.filter(([, value]) => value !== ""),
     ...Object.entries(userHeaders(message.properties.headers)),
+    ...Object.entries(added).filter(([name]) => isLong(name)),
   ]);
   const { contentType } = message.properties;
   const properties: Properties = {
@@ -65,17 +67,31 @@ export function republishedCall({ body, properties }: Message, { path, from, que
   };
 }
 
-// AMQP clients encode all properties into 64 KiB. What a foreign sender wrote may leave no room for the story: then it is
-// the sender's headers that go, from the last one on, and never the message.
+function isLong(name: string): boolean {
+  return name === header.errorMessage || name === header.errorStack;
+}
+
+// AMQP clients encode all properties into 64 KiB. What a foreign sender wrote may leave no room for the story: then that is
+// cut short, and if there is still no room, it is the sender's headers that go, from the last one on, never the message.
 const TABLE_BYTES = 48 * 1024;
 
 function fitting(entries: readonly (readonly [string, string])[]): Record<string, string> {
   let left = TABLE_BYTES;
-  const kept = entries.filter(([name, value]) => {
+  const kept: [string, string][] = [];
+  for (const [name, whole] of entries) {
+    const value = isLong(name) ? cutToBytes(whole, left - headerBytes(name, "")) : whole;
     const bytes = headerBytes(name, value);
-    if (!fitsShortString(name) || bytes > left) return false;
+    if (!fitsShortString(name) || bytes > left) continue;
     left -= bytes;
-    return true;
-  });
+    kept.push([name, value]);
+  }
   return Object.fromEntries(kept);
+}
+
+function cutToBytes(text: string, bytes: number): string {
+  if (Buffer.byteLength(text) <= bytes) return text;
+  // A character that is cut in two is left out.
+  return new TextDecoder()
+    .decode(Buffer.from(text).subarray(0, Math.max(0, bytes - 4)))
+    .replace(/\uFFFD$/, "");
 }

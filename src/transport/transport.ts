@@ -102,8 +102,11 @@ export interface Link {
   send(service: string, message: Message, settled: Settled): void;
   /** To every service and instance with a matching binding. */
   publish(key: string, message: Message, settled: Settled): void;
-  /** To whoever asked. Dropped when nobody is there any more. */
-  reply(to: string, message: Message): void;
+  /**
+   * To whoever asked. Dropped when nobody is there any more. `tooLarge` is called if the broker's limit on size turns out to
+   * be below it: then it has not arrived.
+   */
+  reply(to: string, message: Message, tooLarge?: () => void): void;
 
   /** Takes no more deliveries. What was delivered can still be settled, replied to and waited for. */
   pause(): Promise<void>;

@@ -99,8 +99,11 @@ export interface Wire {
    * responsibility for the message. Publishes are pipelined; confirms come in any order. Never throws.
    */
   publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void;
-  /** Publishes to a queue without a confirm: replies. Gone if nobody is there. Never throws. */
-  post(queue: string, message: Message): void;
+  /**
+   * Publishes to a queue without waiting for anything: replies. Gone if nobody is there. Never throws. `tooLarge` is called
+   * if the broker's limit on size turns out to be below it.
+   */
+  post(queue: string, message: Message, tooLarge?: () => void): void;
 
   /**
    * Resolves when the broker takes more; `undefined` while it does. Who waits for it before publishing keeps what waits out

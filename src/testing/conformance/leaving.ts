@@ -75,6 +75,23 @@ export const leaving: Define = (it) => {
     }
   });
 
+  it("listens to signals once, however many services run in a process", async (bench) => {
+    const before = process.listenerCount("SIGTERM");
+    const services = Array.from({ length: 12 }, (_, n) => bench.create(`run-${n}`));
+    const running = services.map((service) => service.run());
+    await eventually(() => services.every(({ state }) => state === "running"), "all of them");
+    assert.equal(process.listenerCount("SIGTERM"), before + 1);
+    assert.equal(process.listenerCount("SIGINT"), process.listenerCount("SIGTERM"));
+    const [first, ...others] = services;
+    await first?.shutdown();
+    await running[0];
+    assert.equal(process.listenerCount("SIGTERM"), before + 1);
+    process.emit("SIGTERM");
+    await Promise.all(running);
+    assert.ok(others.every(({ state }) => state === "stopped"));
+    assert.equal(process.listenerCount("SIGTERM"), before);
+  });
+
   it("rejects verbs that waited for a connect in vain with NOT_CONNECTED and the reason", async (bench) => {
     const service = bench.create("vain", { broker: "amqp://127.0.0.1:1" });
     const connecting = rejection(service.connect(undefined, { timeoutMs: 200 }));

@@ -243,8 +243,24 @@ export const mistakes: Define = (it) => {
         assert.ok(isConfluoError(error, "INVALID_ARGUMENT"), `${JSON.stringify(contract)} ${error}`);
       }
     }
-    const event = await rejection(service.publish({ kind: "event", path: 5 } as never, 1 as never));
-    assert.ok(isConfluoError(event, "INVALID_ARGUMENT"), String(event));
+    for (const [verb, attempt] of Object.entries({
+      id: () => service.send("nobody", "/", 1, { messageId: "\uD800" }),
+      header: () => service.send("nobody", "/", 1, { headers: { h: "\uD800" } }),
+      name: () => service.publish("/e", 1, { headers: { "\uD800": "h" } }),
+      promise: () => service.call("fussy", "/", Promise.resolve(1)),
+      error: () => service.publish("/e", new Error("x")),
+    })) {
+      const error = await rejection(attempt());
+      assert.ok(isConfluoError(error, "INVALID_ARGUMENT"), `${verb}: ${error}`);
+    }
+    const [addressed, happened] = [command("fussy", "/o/:id").at({ id: 7 }), event("/o/:id").at({ id: 7 })];
+    assert.throws(() => service.route(addressed, () => 1), { code: "INVALID_ARGUMENT" });
+    assert.throws(() => service.subscribe(happened, () => 1), { code: "INVALID_ARGUMENT" });
+    assert.throws(() => service.subscribe("/d/:id/:id", () => 1), { code: "INVALID_ARGUMENT" });
+    const code = Symbol("code") as never;
+    assert.throws(() => command("fussy", "/").error(code, undefined as never), { code: "INVALID_ARGUMENT" });
+    const refused = await rejection(service.publish({ kind: "event", path: 5 } as never, 1 as never));
+    assert.ok(isConfluoError(refused, "INVALID_ARGUMENT"), String(refused));
     const answer = await rejection(service.call("fussy", "/"));
     assert.match(String(answer), /options of reply must be an object, got null/);
   });

@@ -191,8 +191,6 @@ export class Attachments {
     const { namespace } = this.#parts;
     const { service } = this.#parts;
     for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
-    for (const plan of namespace.callQueues(service))
-      await this.#orAnew(wire, plan, () => declare(wire, plan));
     this.#declaredOn = wire;
   }
 
@@ -203,9 +201,8 @@ export class Attachments {
       await work();
     } catch (error) {
       if (!isConfluoError(error, "UNAVAILABLE")) throw error;
-      this.#parts.warn({ queue: plan.name, error }, `${plan.name} is not available; making it anew.`);
+      this.#parts.warn({ queue: plan.name, err: error }, `${plan.name} is not available; making it anew.`);
       await wire.deleteQueue(plan.name);
-      await declare(wire, plan);
       await work();
     }
   }
@@ -226,10 +223,22 @@ export class Attachments {
     if (failed?.status === "rejected") throw failed.reason;
   }
 
+  // The fast lane must not hold up the durable one: where it cannot be had, it is tried again on its own.
   async #consumeCalls(wire: Wire, place: "calls" | "calls alone", prefetch: number): Promise<void> {
+    if (this.#consumers.has(place)) return;
     const [own, again] = this.#parts.namespace.callQueues(this.#parts.service);
     const plan = place === "calls" ? own : again;
-    await this.#orAnew(wire, plan, () => this.#consume(wire, place, plan.name, prefetch));
+    const attach = async (): Promise<void> => {
+      await declare(wire, plan);
+      await this.#consume(wire, place, plan.name, prefetch);
+    };
+    try {
+      await this.#orAnew(wire, plan, attach);
+    } catch (error) {
+      if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+      this.#parts.warn({ queue: plan.name, err: error }, `${plan.name} is not available; trying again.`);
+      this.#reattach(place, LAST_REATTACH_MS);
+    }
   }
 
   async #attachInstance(wire: Wire): Promise<void> {
@@ -279,7 +288,7 @@ export class Attachments {
         this.#exclusive.delete(place);
         if (place === "replies") this.#replyTo = "";
         this.#parts.warn(
-          { queue, error: reason },
+          { queue, err: reason },
           `The consumer of ${queue} was cancelled; attaching it again.`,
         );
         this.#reattach(place, REATTACH_MS);
@@ -304,10 +313,11 @@ export class Attachments {
         if (place === "replies") return this.#attachReplies(wire);
         return place === "instance" ? this.#attachInstance(wire) : this.#attachService(wire);
       }).catch((error: unknown) => {
-        this.#parts.warn({ error, place }, `Could not attach the ${place} consumer again yet.`);
+        this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
         this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
       });
     };
+    clearTimeout(this.#reattaching.get(place));
     this.#reattaching.set(place, setTimeout(attempt, afterMs));
   }
 }

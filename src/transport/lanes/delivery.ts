@@ -137,7 +137,7 @@ export class LaneDelivery implements Delivery {
     } catch (error) {
       if (!this.#standing) return false;
       const where = moved.map(({ exchange, key }) => exchange || key).join(", ");
-      this.#link.warn({ error }, `A message did not reach ${where}; it is kept and tried again.`);
+      this.#link.warn({ err: error }, `A message did not reach ${where}; it is kept and tried again.`);
       setTimeout(() => this.#wired.requeue(), GIVE_BACK_MS).unref();
       return false;
     }

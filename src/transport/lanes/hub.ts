@@ -1,6 +1,6 @@
 /** Services of a process at one broker: shares the wire among them, and opens a new one when it breaks. */
 
-import { ConfluoError, isConfluoError } from "../../errors.ts";
+import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { delay, untilAborted } from "../../waiting/abort.ts";
 import type { Link, Member, Transport } from "../transport.ts";
@@ -119,7 +119,7 @@ export class Hub implements Transport {
         }
         // Once for each reason, not once for each attempt.
         if (error.message !== this.#lastFailure?.message) {
-          this.#parts.warn({ error }, `${error.message} Trying again.`);
+          this.#parts.warn({ err: error }, `${error.message} Trying again.`);
         }
         this.#lastFailure = error;
         await delay(waitMs * (0.5 + Math.random() / 2), stop);
@@ -159,7 +159,7 @@ export class Hub implements Transport {
     this.#wire = undefined;
     const error =
       reason ?? new ConfluoError("CONNECTION_LOST", `The connection to ${this.description} was closed.`);
-    this.#parts.warn({ error }, `Lost the connection to ${this.description}; connecting again.`);
+    this.#parts.warn({ err: error }, `Lost the connection to ${this.description}; connecting again.`);
     for (const link of this.#links) {
       link.forget();
       link.member.onLost(error);
@@ -169,6 +169,7 @@ export class Hub implements Transport {
 
   async #recover(): Promise<void> {
     const stop = this.#stop.signal;
+    let told = "";
     for (let waitMs = FIRST_RETRY_MS; !stop.aborted; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
       try {
         const wire = await this.#connected();
@@ -186,10 +187,15 @@ export class Hub implements Transport {
         return;
       } catch (error) {
         if (stop.aborted) return;
-        this.#parts.warn(
-          { error },
-          `Could not restore the services at ${this.description} yet; trying again.`,
-        );
+        // Once for each reason, not once for each attempt.
+        const reason = describeThrown(error).message;
+        if (reason !== told) {
+          this.#parts.warn(
+            { err: error },
+            `Could not restore the services at ${this.description} yet; trying again.`,
+          );
+        }
+        told = reason;
         await delay(waitMs, stop).catch(() => undefined);
       }
     }

@@ -90,6 +90,33 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
   expect(steps).not.toContain("delete confluo.s.inbox");
 });
 
+it("consumes the durable lane though no calls queue can be had, and goes on to try for one", async () => {
+  vi.useFakeTimers();
+  try {
+    let down = true;
+    const wire = fakeWire({
+      declareQueue: async ({ name }) => {
+        if (down && name.includes(".calls")) throw new ConfluoError("UNAVAILABLE", "its node is down");
+        return name;
+      },
+      deleteQueue: async () => {
+        throw new ConfluoError("UNAVAILABLE", "its node is down");
+      },
+    });
+    const link = new WireLink(hostOf(wire), fakeMember());
+    await link.serve();
+    expect(link.detached).toEqual(["confluo.s.calls", "confluo.s.calls.again"]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(link.detached).toHaveLength(2);
+    down = false;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(link.detached).toEqual([]);
+    await link.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 /** A link that serves, with the means to deliver to it and to confirm what it publishes. */
 async function serving(): Promise<{
   readonly host: ReturnType<typeof hostOf>;

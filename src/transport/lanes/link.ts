@@ -93,8 +93,8 @@ export class WireLink implements Link {
     this.#publish({ exchange: this.#host.namespace.events, key }, message, settled);
   }
 
-  reply(to: string, message: Message): void {
-    this.#host.wire?.post(to, message);
+  reply(to: string, message: Message, tooLarge?: () => void): void {
+    this.#host.wire?.post(to, message, tooLarge);
   }
 
   async pause(): Promise<void> {

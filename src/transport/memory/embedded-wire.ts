@@ -88,8 +88,10 @@ export class EmbeddedWire implements Wire, TurnTask {
     this.#turns.schedule(this);
   }
 
-  post(queue: string, message: Message): void {
-    if (this.#state === "open") this.#host.publish({ exchange: "", key: queue }, message);
+  post(queue: string, message: Message, tooLarge?: () => void): void {
+    if (this.#state !== "open") return;
+    const failure = this.#host.publish({ exchange: "", key: queue }, message);
+    if (failure === "too-large" && tooLarge !== undefined) setImmediate(tooLarge);
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

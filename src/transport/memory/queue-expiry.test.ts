@@ -16,6 +16,28 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+test("a wait that goes on elsewhere holds the process, an expiry does not", async () => {
+  vi.useRealTimers();
+  const timers = vi.spyOn(globalThis, "setTimeout");
+  const held = (): boolean[] => timers.mock.results.map(({ value }) => (value as NodeJS.Timeout).hasRef());
+  try {
+    await declare();
+    post("expires", "60000");
+    expect(held()).toEqual([false]);
+    timers.mockClear();
+    await wire.declareQueue({
+      name: "delay",
+      arguments: { "x-message-ttl": 60_000, "x-dead-letter-exchange": "back" },
+    });
+    wire.post("delay", { body: Buffer.from("waits"), properties: {} });
+    expect(held()).toEqual([true]);
+    await wire.deleteQueue("delay");
+    await wire.deleteQueue("q");
+  } finally {
+    timers.mockRestore();
+  }
+});
+
 async function turns(): Promise<void> {
   for (let i = 0; i < 3; i += 1) await new Promise((resolve) => setImmediate(resolve));
 }

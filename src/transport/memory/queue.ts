@@ -257,7 +257,9 @@ export class Queue {
     if (expiresAtMs >= this.#expiryTimerAtMs) return;
     clearTimeout(this.#expiryTimer);
     this.#expiryTimerAtMs = expiresAtMs;
-    this.#expiryTimer = startTimer(expiresAtMs - Date.now(), () => {
+    // What waits here goes on elsewhere: that is work to come, and the process has to live to see it.
+    const holds = this.settings.messageTtlMs !== never && this.settings.deadLetterExchange !== undefined;
+    this.#expiryTimer = startTimer(expiresAtMs - Date.now(), holds, () => {
       this.#expiryTimerAtMs = never;
       this.#dropExpired();
       this.#watchHead();
@@ -265,7 +267,7 @@ export class Queue {
   }
 
   #watchUse(afterMs: number): void {
-    this.#unusedTimer = startTimer(afterMs, () => {
+    this.#unusedTimer = startTimer(afterMs, false, () => {
       this.#unusedTimer = undefined;
       const leftMs = this.#usedAtMs + this.settings.unusedExpiryMs - Date.now();
       if (leftMs > 0) this.#watchUse(leftMs);
@@ -283,7 +285,8 @@ function hasExpired(letter: StoredLetter): boolean {
   return letter.expiresAtMs !== never && letter.expiresAtMs <= Date.now();
 }
 
-/** An expiry alone does not keep the process alive. */
-function startTimer(afterMs: number, onTime: () => void): NodeJS.Timeout {
-  return setTimeout(onTime, Math.min(Math.max(afterMs, 1), longestTimerMs)).unref();
+/** An expiry alone does not hold the process. */
+function startTimer(afterMs: number, holds: boolean, onTime: () => void): NodeJS.Timeout {
+  const timer = setTimeout(onTime, Math.min(Math.max(afterMs, 1), longestTimerMs));
+  return holds ? timer : timer.unref();
 }

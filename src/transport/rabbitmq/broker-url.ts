@@ -14,6 +14,13 @@ export interface BrokerUrl {
 
 const HEARTBEAT_SECONDS = 10;
 
+/** Parameters that are numbers, and their bounds: AMQP's smallest frame has 4,096 bytes, RabbitMQ 4.1's 8,192. */
+const NUMBERS = [
+  ["heartbeat", 0],
+  ["frameMax", 4_096],
+  ["channelMax", 16],
+] as const;
+
 /**
  * Reads an `amqp://` or `amqps://` URL: user, password and vhost as RabbitMQ's URI specification has them.
  *
@@ -34,6 +41,15 @@ export function parseBrokerUrl(text: string): BrokerUrl {
     throw invalidArgument("The protocol of a broker address", "amqp:, amqps: or memory:", protocol);
   }
   if (hostname === "") throw invalidArgument("A broker address", "a URL that names a host", `${protocol}//`);
+  for (const [name, least] of NUMBERS) {
+    const value = url.searchParams.get(name);
+    if (value !== null && !(/^\d{1,9}$/.test(value) && Number(value) >= least))
+      throw invalidArgument(
+        `The parameter ${name} of a broker address`,
+        `a whole number, ${least} or more`,
+        value,
+      );
+  }
   if (!url.searchParams.has("heartbeat")) url.searchParams.set("heartbeat", String(HEARTBEAT_SECONDS));
   const isAnonymous = url.username === "" && url.password === "";
   const user = isAnonymous ? DEFAULT_USER : decoded(url.username);

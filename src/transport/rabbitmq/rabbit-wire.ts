@@ -32,6 +32,8 @@ export interface RabbitOptions {
 }
 
 const CONNECT_MS = 5_000;
+/** No broker is set to refuse what is not above this. */
+const SMALL_BYTES = 64 * 1024;
 
 /**
  * Connects to the first address that answers.
@@ -191,7 +193,14 @@ class RabbitWire implements Wire {
     (route.exchange === "" ? this.#direct : this.#exchanges).publish(route, message, settled);
   }
 
-  post(queue: string, message: Message): void {
+  post(queue: string, message: Message, tooLarge?: () => void): void {
+    // A refusal for size takes the channel and all that is on it along: only confirms tell what has to be sent again.
+    if (message.body.length > SMALL_BYTES) {
+      this.#direct.publish({ exchange: "", key: queue }, message, (failure) => {
+        if (failure === "too-large") tooLarge?.();
+      });
+      return;
+    }
     if (this.#replies === undefined) {
       // Opened anew at the moment, unless the connection is gone: then nobody waits for this any more.
       if (this.#publishing.open) this.#unposted.push([queue, message]);
