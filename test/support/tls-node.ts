@@ -8,7 +8,7 @@ import type { CertificateAuthority } from "./certificates.ts";
 export const SERVER_NAME = "broker.test";
 
 /** The password of guest at these nodes. */
-export const PASSWORD = "p:ss/wörd€%";
+export const PASSWORD = "p@ss:w/rd €%-hunter2";
 
 /** The user that has a certificate and no password, and may use only what begins with its name. */
 export const CERTIFIED_USER = "orders";
