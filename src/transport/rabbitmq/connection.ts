@@ -8,6 +8,7 @@ import { untilAborted, withinMs } from "../../waiting/abort.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
 import type { TlsOptions } from "./tls-options.ts";
+import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
 /** How to open a connection. */
 export interface ConnectionOptions {
@@ -83,6 +84,7 @@ export class Connection {
     // amqplib does not document its socket; without it everything works, one write per frame.
     this.#stream = (model.connection as { readonly stream?: Duplex }).stream;
     if (this.#stream !== undefined) gatherWrites(this.#stream);
+    readUnreadableHeadersAsNone(model.connection as object);
     this.lost = new Promise((resolve) => {
       let failure: Error | undefined;
       model.on("error", (error) => {
