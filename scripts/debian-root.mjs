@@ -34,7 +34,7 @@ const abandonedAfterMs = 3_600_000;
  * @returns {Promise<{ root: string, script: string }>} `script`: the start script as seen inside of `root`
  */
 export async function unpackRabbitMQ4(env, log) {
-  const cache = join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "confluo-rabbitmq4");
+  const cache = cacheFolder(env);
   const root = join(cache, release);
   if (!existsSync(root)) {
     log(`Unpacking RabbitMQ 4 from Debian ${release} into ${root}: it takes about 180 MB there.`);
@@ -43,6 +43,20 @@ export async function unpackRabbitMQ4(env, log) {
     await build(cache, root, env);
   }
   return { root: realpathSync(root), script: startScript };
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {{ root: string, script: string } | undefined} what `unpackRabbitMQ4` has made before
+ */
+export function findUnpackedRabbitMQ4(env) {
+  const root = join(cacheFolder(env), release);
+  return existsSync(root) ? { root: realpathSync(root), script: startScript } : undefined;
+}
+
+/** @param {NodeJS.ProcessEnv} env */
+function cacheFolder(env) {
+  return join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "confluo-rabbitmq4");
 }
 
 /**

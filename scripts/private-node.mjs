@@ -27,6 +27,15 @@ const usualFolders = [
 const startTimeoutMs = 60_000;
 
 /**
+ * What a node shall have besides the usual.
+ * @typedef {object} NodeExtras
+ * @property {readonly string[]} [plugins] Names of plugins to enable.
+ * @property {Readonly<Record<string, string>>} [files] Contents by name: put into the node's folder.
+ * @property {(place: { folder: string, port: number }) => readonly string[]} [config] Further lines of `rabbitmq.conf`.
+ *   `folder` is the node's as the node itself calls it, `port` a free one, which is `extraPort` of the started broker.
+ */
+
+/**
  * @param {NodeJS.ProcessEnv} env
  * @param {readonly string[]} [folders]
  * @returns {string | undefined} the start script of an installed RabbitMQ
@@ -61,12 +70,13 @@ export function readVersion(script) {
  * @param {string} script as found by `findRabbitMQ`
  * @param {NodeJS.ProcessEnv} env
  * @param {string} [root] A root folder in which the script lies and the node runs.
- * @returns {Promise<import("./broker-guard.mjs").StartedBroker>}
+ * @param {NodeExtras} [extras]
+ * @returns {Promise<import("./broker-guard.mjs").StartedBroker & { extraPort: number }>}
  */
-export async function startPrivateNode(script, env, root = "/") {
+export async function startPrivateNode(script, env, root = "/", extras = {}) {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startOnce(script, env, root);
+      return await startOnce({ script, env, root, extras });
     } catch (error) {
       // A port that was free a moment ago can be taken by now.
       const portTaken = /eaddrinuse|address already in use|port \d+ .*in use/i.test(String(error));
@@ -75,19 +85,15 @@ export async function startPrivateNode(script, env, root = "/") {
   }
 }
 
-/**
- * @param {string} script
- * @param {NodeJS.ProcessEnv} env
- * @param {string} root
- */
-async function startOnce(script, env, root) {
+/** @param {{ script: string, env: NodeJS.ProcessEnv, root: string, extras: NodeExtras }} node */
+async function startOnce({ script, env, root, extras }) {
   const temporary = root === "/" ? tmpdir() : join(root, "tmp");
   const folder = realpathSync(mkdtempSync(join(temporary, "confluo-broker-")));
-  const [port = 0, distributionPort = 0, epmdPort = 0] = await findFreePorts(3);
+  const [port = 0, distributionPort = 0, epmdPort = 0, extraPort = 0] = await findFreePorts(4);
   const guard = startGuarded({
     ...(root === "/" ? { command: script, args: [] } : { command: "/usr/sbin/chroot", args: [root, script] }),
     folder,
-    env: prepare({ folder, root }, env, { port, distributionPort, epmdPort }),
+    env: prepare({ folder, root, extras }, env, { port, distributionPort, epmdPort, extraPort }),
     outputFile: join(folder, "log", "output.log"),
     epmdPort,
   });
@@ -99,7 +105,7 @@ async function startOnce(script, env, root) {
   };
   try {
     const greeting = await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
-    return { url, greeting, stop: guard.stop, restart };
+    return { url, greeting, stop: guard.stop, restart, extraPort };
   } catch (cause) {
     const why = guard.ended.aborted
       ? `ended with ${guard.ended.reason.message}`
@@ -112,15 +118,18 @@ async function startOnce(script, env, root) {
 
 /**
  * Lays out the node's folder.
- * @param {{ folder: string, root: string }} place
+ * @param {{ folder: string, root: string, extras: NodeExtras }} place
  * @param {NodeJS.ProcessEnv} env
- * @param {{ port: number, distributionPort: number, epmdPort: number }} ports
+ * @param {{ port: number, distributionPort: number, epmdPort: number, extraPort: number }} ports
  * @returns {Record<string, string>} the node's environment, all of it: nothing of a user's settings leaks in
  */
-function prepare({ folder, root }, env, { port, distributionPort, epmdPort }) {
+function prepare({ folder, root, extras }, env, { port, distributionPort, epmdPort, extraPort }) {
+  const { plugins = [], files = {}, config } = extras;
+  const seen = join("/", relative(root, folder)); // what the node calls its folder
   for (const name of ["home", "log", "mnesia", "conf.d"]) mkdirSync(join(folder, name));
   writeFileSync(join(folder, "home", ".erlang.cookie"), randomBytes(16).toString("hex"), { mode: 0o400 });
-  writeFileSync(join(folder, "enabled_plugins"), "[].\n");
+  writeFileSync(join(folder, "enabled_plugins"), `[${plugins.join(", ")}].\n`);
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
   writeFileSync(
     join(folder, "rabbitmq.conf"),
     [
@@ -129,11 +138,11 @@ function prepare({ folder, root }, env, { port, distributionPort, epmdPort }) {
       "vm_memory_high_watermark.absolute = 1GiB",
       "disk_free_limit.absolute = 50MB",
       "vm_memory_calculation_strategy = allocated", // asks Erlang: a root folder holds no /proc to ask
+      ...(config?.({ folder: seen, port: extraPort }) ?? []),
       "",
     ].join("\n"),
   );
   const schedulers = Math.min(2, availableParallelism());
-  const seen = join("/", relative(root, folder)); // what the node calls its folder
   return {
     HOME: join(seen, "home"),
     // Homebrew's RabbitMQ looks for `erl` there.

@@ -19,3 +19,20 @@ export interface TestBrokerOptions {
 export function startTestBroker(options?: TestBrokerOptions): Promise<TestBroker>;
 
 export function startTestBroker4(options?: TestBrokerOptions): Promise<TestBroker>;
+
+export interface NodeExtras {
+  readonly plugins?: readonly string[];
+  readonly files?: Readonly<Record<string, string>>;
+  readonly config?: (place: { readonly folder: string; readonly port: number }) => readonly string[];
+}
+
+export interface ExtraNode {
+  readonly url: string;
+  readonly extraPort: number;
+  stop(): Promise<void>;
+}
+
+export function findNodeStarter(
+  url: string,
+  options?: TestBrokerOptions,
+): Promise<((extras: NodeExtras) => Promise<ExtraNode>) | string>;

@@ -16,7 +16,7 @@
 import { waitForBroker } from "./amqp-greeting.mjs";
 import { canInstallWithApt, installRabbitMQ } from "./apt.mjs";
 import { startContainer, whyNoDocker } from "./container.mjs";
-import { unpackRabbitMQ4 } from "./debian-root.mjs";
+import { findUnpackedRabbitMQ4, unpackRabbitMQ4 } from "./debian-root.mjs";
 import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs";
 
 /**
@@ -83,6 +83,27 @@ async function startSome4({ env = process.env, folders, log = console.log } = {}
   if (!canInstallWithApt(env)) throw new Error(explainWays4(noDocker, version));
   const { root, script } = await unpackRabbitMQ4(env, log);
   return startOwn("private-node", () => startPrivateNode(script, env, root));
+}
+
+/**
+ * How to start private nodes besides the broker under test, of the same RabbitMQ as that: 4, or older. Nothing is
+ * installed or unpacked for it.
+ * @param {string} url The broker under test, or several with commas between.
+ * @param {TestBrokerOptions} [options]
+ * @returns {Promise<((extras: import("./private-node.mjs").NodeExtras) => ReturnType<typeof startPrivateNode>) | string>}
+ *   a string says why it cannot be done
+ */
+export async function findNodeStarter(url, { env = process.env, folders } = {}) {
+  const [first = url] = url.split(",");
+  const { version } = await waitForBroker(first.trim(), { timeoutMs: givenTimeoutMs });
+  const installed = findRabbitMQ(env, folders);
+  if (installed !== undefined && isVersion4(readVersion(installed)) === isVersion4(version))
+    return (extras) => startPrivateNode(installed, env, "/", extras);
+  const unpacked = isVersion4(version) && process.getuid?.() === 0 ? findUnpackedRabbitMQ4(env) : undefined;
+  if (unpacked !== undefined)
+    return (extras) => startPrivateNode(unpacked.script, env, unpacked.root, extras);
+  const other = installed === undefined ? "none is" : `only ${readVersion(installed) ?? "an unknown one"} is`;
+  return `RabbitMQ ${version} is under test, and to start a node of it, it has to be installed: ${other}`;
 }
 
 /** @param {string | undefined} version */

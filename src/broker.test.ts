@@ -52,9 +52,11 @@ describe("the broker of an address", () => {
       );
     }
     expect(new Broker("amqp://host?heartbeat=5&frameMax=8192").description).toBe("amqp://host:5672");
-    const slash = (): Broker => new Broker("amqp://user:12/s3cret@host");
-    expect(slash).toThrow(/%2F/);
-    expect(slash).not.toThrow(/s3cret/);
+    for (const secret of ["12/s3cret", "1?s3cret", "1#s3cret"]) {
+      expect(() => new Broker(`amqp://user:${secret}@host`)).toThrow(/%2F/);
+      expect(() => new Broker(`amqp://user:${secret}@host`)).not.toThrow(/s3cret/);
+    }
+    expect(() => new Broker("amqp://u:s3cret@a,amqp://u:s3cret@b")).toThrow(/as a list/);
     vi.stubEnv("CONFLUO_BROKER", "amqp://user:s3cret@a,");
     expect(() => resolveBroker(undefined, silentLogger)).not.toThrow(/s3cret/);
     expect(() => resolveBroker(undefined, silentLogger)).toThrow(/CONFLUO_BROKER/);

@@ -113,4 +113,10 @@ describe("errors", () => {
     expect(show(() => 1)).toBe("a function");
     expect(show(1n)).toBe("1n");
   });
+
+  it("show no credentials of an address that came to the wrong place", () => {
+    expect(show("amqp://user:p@ss/word@host/vhost")).toBe('"amqp://…@host/vhost"');
+    expect(show("amqp://host")).toBe('"amqp://host"');
+    expect(show("a@b://c")).toBe('"a@b://c"');
+  });
 });

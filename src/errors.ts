@@ -185,7 +185,7 @@ export function invalidArgument(
 export function show(value: unknown): string {
   switch (typeof value) {
     case "string": {
-      const text = JSON.stringify(value);
+      const text = JSON.stringify(withoutCredentials(value));
       return text.length > 80 ? `${text.slice(0, 77)}…" (${value.length} characters)` : text;
     }
     case "function":
@@ -198,6 +198,13 @@ export function show(value: unknown): string {
     default:
       return String(value);
   }
+}
+
+// A broker's address in the wrong place, such as that of the options, would show its password.
+function withoutCredentials(text: string): string {
+  const start = text.indexOf("://");
+  const end = text.lastIndexOf("@");
+  return start === -1 || end < start ? text : `${text.slice(0, start + 3)}…${text.slice(end)}`;
 }
 
 /** A text cut to a number of characters, fit to travel as UTF-8. */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { startTestBroker, startTestBroker4 } from "../scripts/test-broker.mjs";
+import { findNodeStarter, startTestBroker, startTestBroker4 } from "../scripts/test-broker.mjs";
 
 let folder: string;
 
@@ -205,6 +205,28 @@ describe("startTestBroker4", () => {
 });
 
 /** An installed RabbitMQ, in `folder` as its home, that does not start. */
+describe("findNodeStarter", () => {
+  test("finds an installed RabbitMQ of the major version under test", async () => {
+    addRabbitMQ("4.0.5");
+    await using greeter = await startGreeter("4.1.0");
+    const url = `amqp://127.0.0.1:${greeter.port}`;
+    expect(await findNodeStarter(url, { env: { PATH: join(folder, "sbin") }, folders: [] })).toBeTypeOf(
+      "function",
+    );
+  });
+
+  test("says why none can be started", async () => {
+    await using greeter = await startGreeter("3.13.7");
+    const url = `amqp://127.0.0.1:${greeter.port}`;
+    const env = { PATH: join(folder, "sbin") };
+    expect(await findNodeStarter(url, { env, folders: [] })).toMatch(
+      /RabbitMQ 3\.13\.7 .* installed: none is$/,
+    );
+    addRabbitMQ("4.0.5");
+    expect(await findNodeStarter(url, { env, folders: [] })).toMatch(/installed: only 4\.0\.5 is$/);
+  });
+});
+
 function addRabbitMQ(version: string): void {
   mkdirSync(join(folder, "plugins", `rabbit-${version}`), { recursive: true });
   addProgram("sbin/rabbitmq-env", "");

@@ -86,6 +86,7 @@ describe("bodies", () => {
       ["1", { contentType: "text/plain" }],
       ["1", { contentType: 7 as never }],
       ["1", { contentEncoding: "gzip" }],
+      ["1", { contentEncoding: Object.create(null) as never }],
       ["[]", { contentType: "application/vnd.confluo.calls+json" }],
       [Uint8Array.of(0x22, 0xc3, 0x22), {}],
     ];

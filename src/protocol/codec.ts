@@ -94,7 +94,7 @@ export function encodeBody(value: unknown): EncodedBody {
  */
 export function decodeBody({ body, properties }: Message): unknown {
   const { contentType, contentEncoding } = properties;
-  if (contentEncoding !== undefined && !/^(|identity|utf-?8)$/i.test(String(contentEncoding))) {
+  if (contentEncoding !== undefined && !isPlain(contentEncoding)) {
     throw malformed(`the content encoding ${show(contentEncoding)} is not supported: send the body as it is`);
   }
   if (contentType === BYTES_TYPE) return new Uint8Array(body);
@@ -120,6 +120,10 @@ function text(bytes: Uint8Array): string {
   const decoded = buffer.toString("utf8");
   // The fast decoder replaces what is not UTF-8; only then is the strict one worth its cost.
   return decoded.includes("\uFFFD") ? strictUtf8.decode(bytes) : decoded;
+}
+
+function isPlain(contentEncoding: unknown): boolean {
+  return typeof contentEncoding === "string" && /^(|identity|utf-?8)$/i.test(contentEncoding);
 }
 
 // Foreign producers often leave the content type out: then it is JSON, too.

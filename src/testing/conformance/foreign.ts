@@ -1,7 +1,7 @@
 /** The wire, seen by a client that shares no code with confluo; and what such clients get wrong. */
 
 import assert from "node:assert/strict";
-import type { Message, Properties, Wire } from "../../index.ts";
+import { type Context, type Message, type Properties, ServiceError, type Wire } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Bench, type Define, signalled } from "./suite.ts";
 
@@ -45,6 +45,42 @@ export const foreign: Define = (it) => {
     assert.equal(reply.properties.headers?.["confluo-status"], "404");
     assert.equal(reply.properties.headers?.["confluo-error"], "NO_SUCH_ROUTE");
     assert.equal(JSON.parse(text(reply)).code, "NO_SUCH_ROUTE");
+  });
+
+  it("answers every failure without a stack, a file name or a cause", async (bench) => {
+    const cause = new TypeError("the cause");
+    const raise = (error: Error): never => {
+      throw error;
+    };
+    const failures: Readonly<Record<string, (context: Context) => unknown>> = {
+      "/error": () => raise(new Error("told", { cause })),
+      "/aggregate": () => raise(new AggregateError([cause], "told")),
+      "/service-error": () =>
+        raise(new ServiceError("told", { data: { error: cause, list: [cause] }, cause })),
+      "/own-fields": () =>
+        raise(Object.assign(new Error("told"), { stackTrace: cause.stack, toJSON: () => cause.stack })),
+      "/bug": () => (undefined as unknown as { readonly member: { readonly deeper: unknown } }).member.deeper,
+      "/circular": () => Object.assign([], { 0: globalThis }),
+      "/status": ({ reply }) => reply(cause, { status: 500 }),
+      "/remote": async () => (await bench.start("inner")).call("failing", "/error"),
+    };
+    await bench.start("failing", (service) => {
+      for (const [path, handler] of Object.entries(failures)) service.route(path, handler);
+    });
+    for (const path of [...Object.keys(failures), "/no-such-route"]) {
+      const { properties, body } = await request(bench, "failing", { type: path, correlationId: "c" }, "1");
+      assert.ok(Number(properties.headers?.["confluo-status"]) >= 400, path);
+      const sent = JSON.stringify(properties) + text({ properties, body });
+      assert.doesNotMatch(
+        sent,
+        /\bat [^ ]+ \(|\bfile:|node_modules|node:internal|\.[cm]?[jt]s\b|the cause/,
+        path,
+      );
+    }
+    // A dead letter is for the service's own people.
+    await (await bench.start("caller")).send("failing", "/error");
+    const { properties } = await bench.takeDead("failing");
+    assert.match(String(properties.headers?.["confluo-error-stack"]), /\bat /);
   });
 
   for (const [what, properties, body] of [

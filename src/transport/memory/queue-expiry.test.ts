@@ -150,7 +150,7 @@ test("with an expiration of 0 only consumers with room get a message", async () 
   expect(depth()).toBe(0);
 });
 
-test.each(["12.5", "-1", "1e12", "", "soon", "4294967296"])(
+test.each(["12.5", "-1", "1e12", "", "soon", "4294967296", Object.create(null) as never])(
   "a publish with expiration %j is lost",
   async (expiration) => {
     await declare();

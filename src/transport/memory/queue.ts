@@ -277,8 +277,8 @@ export class Queue {
 }
 
 /** Whether an `expiration` is one that RabbitMQ takes. */
-export function isExpiration(expiration: string): boolean {
-  return /^\d{1,10}$/.test(expiration) && Number(expiration) < 2 ** 32;
+export function isExpiration(expiration: unknown): boolean {
+  return typeof expiration === "string" && /^\d{1,10}$/.test(expiration) && Number(expiration) < 2 ** 32;
 }
 
 function hasExpired(letter: StoredLetter): boolean {

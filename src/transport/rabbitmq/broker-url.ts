@@ -55,11 +55,12 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   const user = isAnonymous ? DEFAULT_USER : decoded(url.username);
   const password = isAnonymous ? DEFAULT_USER : decoded(url.password);
   decoded(pathname);
-  // An unencoded / in a password ends the host early, and the rest of the password would pass for a vhost, to be shown.
-  if (pathname.includes("@")) {
+  // An unencoded /, ? or # in a password ends the host early, and the rest of it would pass for a vhost, to be shown.
+  if (`${pathname}${url.search}${url.hash}`.includes("@")) {
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      `A broker address has an @ after its host, which may come from a / in the user or password: write / as %2F and, in the name of a vhost, @ as %40.`,
+      "A broker address has an @ after its host. Write / in a user or password as %2F, ? as %3F and # as %23; an @ in the " +
+        "name of a vhost as %40; several addresses as a list, not as one text.",
     );
   }
   const place = port === "" ? `${host}:${protocol === "amqps:" ? 5671 : 5672}` : host;

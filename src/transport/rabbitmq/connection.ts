@@ -8,6 +8,7 @@ import { untilAborted, withinMs } from "../../waiting/abort.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
 import type { TlsOptions } from "./tls-options.ts";
+import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
 /** How to open a connection. */
 export interface ConnectionOptions {
@@ -90,6 +91,7 @@ export class Connection {
     if (this.#stream !== undefined) gatherWrites(this.#stream);
     model.on("blocked", (reason) => this.onBlocked(reason));
     model.on("unblocked", () => this.onBlocked(undefined));
+    readUnreadableHeadersAsNone(model.connection as object);
     this.lost = new Promise((resolve) => {
       let failure: Error | undefined;
       model.on("error", (error) => {

@@ -21,7 +21,11 @@ export function connectFailure(cause: unknown, address: string): ConfluoError {
   if (/ACCESS[_-]REFUSED|NOT[_-]ALLOWED|\b403\b|\b530\b|SASL mechanism/.test(message)) {
     return new ConfluoError(
       "ACCESS_REFUSED",
-      `The broker at ${address} refused the connection: ${reasonOf(message)}. Check user, password and vhost.`,
+      `The broker at ${address} refused the connection: ${reasonOf(message)}. ${
+        message.includes("EXTERNAL")
+          ? "Check that it knows the user whom the certificate names, and has the plugin for this."
+          : "Check user, password and vhost."
+      }`,
       { cause },
     );
   }
@@ -35,7 +39,7 @@ export function connectFailure(cause: unknown, address: string): ConfluoError {
   if (typeof code === "string" && /CERT|SIGN|ALTNAME|^ERR_(?:TLS|SSL)_/.test(code)) {
     return new ConfluoError(
       "ACCESS_REFUSED",
-      `The certificates of the broker at ${address} and of this side do not fit: ${reasonOf(message)}. See the option tls of Broker.`,
+      `The certificates of the broker at ${address} and of this side do not fit: ${tlsReasonOf(cause, message)}. ${tlsAdvice(code)}`,
       { cause },
     );
   }
@@ -44,6 +48,20 @@ export function connectFailure(cause: unknown, address: string): ConfluoError {
     `No broker answers at ${address} (${typeof code === "string" ? code : reasonOf(message)}): is RabbitMQ running there?`,
     { cause },
   );
+}
+
+// OpenSSL's message names addresses and source files; its reason is the part for people.
+function tlsReasonOf(cause: unknown, message: string): string {
+  const { reason } = cause as { readonly reason?: unknown };
+  return /:SSL routines:/.test(message) && typeof reason === "string" ? reason : reasonOf(message);
+}
+
+function tlsAdvice(code: string): string {
+  if (code.includes("ALTNAME"))
+    return "Connect to a name that it is for, or give that as tls.servername of Broker.";
+  if (code.includes("_ALERT_")) return "Give Broker tls.cert and tls.key that the broker accepts.";
+  if (/SELF_SIGNED|ISSUER|UNABLE_TO/.test(code)) return "Give Broker the CA that signed it as tls.ca.";
+  return "See the option tls of Broker.";
 }
 
 /** The error for a failed operation such as a declare or a consume. */
