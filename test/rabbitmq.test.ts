@@ -269,7 +269,7 @@ describe("connections", () => {
     proxy.cut();
     await eventually(() => a.state === "reconnecting", "the loss to be seen");
     const body = new Uint8Array(15 * 1024 * 1024);
-    const held = Array.from({ length: 4 }, () => a.publish("/big", body).catch((error: unknown) => error));
+    const held = Array.from({ length: 17 }, () => a.publish("/big", body).catch((error: unknown) => error));
     await expect(a.publish("/big", body)).rejects.toMatchObject({ code: "OVERLOADED" });
     await a.shutdown({ timeoutMs: 100 });
     for (const error of await Promise.all(held)) expect(error).toMatchObject({ code: "SHUTTING_DOWN" });

@@ -41,6 +41,14 @@ export function parseBrokerUrl(text: string): BrokerUrl {
     throw invalidArgument("The protocol of a broker address", "amqp:, amqps: or memory:", protocol);
   }
   if (hostname === "") throw invalidArgument("A broker address", "a URL that names a host", `${protocol}//`);
+  // An unencoded /, ? or # in a password ends the host early, and the rest of it would pass for a vhost, to be shown.
+  if (`${pathname}${url.search}${url.hash}`.includes("@")) {
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      "A broker address has an @ after its host. Write / in a user or password as %2F, ? as %3F and # as %23; an @ in the " +
+        "name of a vhost as %40; several addresses as a list, not as one text.",
+    );
+  }
   for (const [name, least] of NUMBERS) {
     const value = url.searchParams.get(name);
     if (value !== null && !(/^\d{1,9}$/.test(value) && Number(value) >= least))
@@ -55,14 +63,6 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   const user = isAnonymous ? DEFAULT_USER : decoded(url.username);
   const password = isAnonymous ? DEFAULT_USER : decoded(url.password);
   decoded(pathname);
-  // An unencoded /, ? or # in a password ends the host early, and the rest of it would pass for a vhost, to be shown.
-  if (`${pathname}${url.search}${url.hash}`.includes("@")) {
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      "A broker address has an @ after its host. Write / in a user or password as %2F, ? as %3F and # as %23; an @ in the " +
-        "name of a vhost as %40; several addresses as a list, not as one text.",
-    );
-  }
   const place = port === "" ? `${host}:${protocol === "amqps:" ? 5671 : 5672}` : host;
   return {
     href: url.href,
