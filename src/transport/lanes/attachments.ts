@@ -1,12 +1,7 @@
 /** What a service has at the broker: its queues, bindings and consumers, on whatever wire there is at the moment. */
 
 import { isConfluoError } from "../../errors.ts";
-import {
-  INSTANCE_EVENTS_ARGUMENTS,
-  type Namespace,
-  type QueuePlan,
-  REPLIES_ARGUMENTS,
-} from "../../protocol/topology.ts";
+import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
 import type { Lane } from "../transport.ts";
 import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
@@ -62,6 +57,8 @@ export class Attachments {
   readonly #exclusive = new Map<Place, string>();
   readonly #consumers = new Map<Place, Consumer>();
   readonly #reattaching = new Map<Place, NodeJS.Timeout>();
+  // Said to be so already.
+  readonly #unavailable = new Set<Place>();
   #work: Promise<void> = Promise.resolve();
   #state: "taking" | "paused" | "closed" = "taking";
 
@@ -194,19 +191,6 @@ export class Attachments {
     this.#declaredOn = wire;
   }
 
-  // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
-  // held is worth nothing: another takes its place.
-  async #orAnew(wire: Wire, plan: QueuePlan, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (!isConfluoError(error, "UNAVAILABLE")) throw error;
-      this.#parts.warn({ queue: plan.name, err: error }, `${plan.name} is not available; making it anew.`);
-      await wire.deleteQueue(plan.name);
-      await work();
-    }
-  }
-
   async #attachService(wire: Wire): Promise<void> {
     await this.#declareService(wire);
     await this.#bindAll(wire, this.#inbox, this.#serviceKeys);
@@ -214,13 +198,18 @@ export class Attachments {
     const { prefetch } = this.#parts;
     const consuming = [
       this.#consume(wire, "inbox", inbox, prefetch.inbox),
-      this.#consumeCalls(wire, "calls", prefetch.calls),
       this.#consume(wire, "inbox alone", this.#parts.namespace.again(inbox), 1),
-      this.#consumeCalls(wire, "calls alone", 1),
+      this.#consumeFastLane(wire, prefetch.calls),
     ];
     // To the last, also when one fails: what comes next must not meet the others halfway.
     const failed = (await Promise.allSettled(consuming)).find(({ status }) => status === "rejected");
     if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
+  async #consumeFastLane(wire: Wire, prefetch: number): Promise<void> {
+    await this.#consumeCalls(wire, "calls", prefetch);
+    await this.#consumeCalls(wire, "calls alone", 1);
   }
 
   // The fast lane must not hold up the durable one: where it cannot be had, it is tried again on its own.
@@ -233,12 +222,29 @@ export class Attachments {
       await this.#consume(wire, place, plan.name, prefetch);
     };
     try {
-      await this.#orAnew(wire, plan, attach);
+      await attach().catch((error: unknown) => this.#attachAnew(wire, plan.name, { error, attach }));
+      this.#unavailable.delete(place);
     } catch (error) {
       if (!isConfluoError(error, "UNAVAILABLE")) throw error;
-      this.#parts.warn({ queue: plan.name, err: error }, `${plan.name} is not available; trying again.`);
+      // Once, not once for each attempt.
+      if (!this.#unavailable.has(place))
+        this.#parts.warn({ queue: plan.name, err: error }, `${plan.name} is not available; trying again.`);
+      this.#unavailable.add(place);
       this.#reattach(place, LAST_REATTACH_MS);
     }
+  }
+
+  // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
+  // held is worth nothing: another takes its place. RabbitMQ 3.10 does not allow that.
+  async #attachAnew(
+    wire: Wire,
+    queue: string,
+    { error, attach }: { readonly error: unknown; readonly attach: () => Promise<void> },
+  ): Promise<void> {
+    if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+    await wire.deleteQueue(queue);
+    await attach();
+    this.#parts.warn({ queue, err: error }, `${queue} was not available; it was made anew.`);
   }
 
   async #attachInstance(wire: Wire): Promise<void> {
@@ -302,6 +308,24 @@ export class Attachments {
     this.#consumers.set(place, consumer);
   }
 
+  #attach(wire: Wire, place: Place): Promise<void> {
+    switch (place) {
+      case "replies":
+        return this.#attachReplies(wire);
+      case "instance":
+        return this.#attachInstance(wire);
+      case "calls":
+        return this.#consumeCalls(wire, place, this.#parts.prefetch.calls);
+      case "calls alone":
+        return this.#consumeCalls(wire, place, 1);
+      case "inbox":
+      case "inbox alone":
+        return this.#attachService(wire);
+      default:
+        return place satisfies never;
+    }
+  }
+
   #reattach(place: Place, afterMs: number): void {
     if (this.#state === "closed" || (this.#state === "paused" && place !== "replies")) return;
     const attempt = (): void => {
@@ -310,8 +334,7 @@ export class Attachments {
         if (this.#consumers.has(place)) return Promise.resolve();
         this.#declaredOn = undefined; // the queue itself may be gone, and its bindings with it
         this.#bound.clear();
-        if (place === "replies") return this.#attachReplies(wire);
-        return place === "instance" ? this.#attachInstance(wire) : this.#attachService(wire);
+        return this.#attach(wire, place);
       }).catch((error: unknown) => {
         this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
         this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
