@@ -1,5 +1,6 @@
 /** A RabbitMQ node of one's own from an installed RabbitMQ, apart from the system's node in every respect. */
 
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   existsSync,
@@ -25,6 +26,14 @@ const usualFolders = [
 ];
 
 const startTimeoutMs = 60_000;
+const controlTimeoutMs = 30_000;
+
+/**
+ * @typedef {object} NodeOptions
+ * @property {string} [root] A root folder in which the script lies and the node runs. Default: `/`.
+ * @property {Readonly<Record<string, number>>} [settings] Of the Erlang application `rabbit`, in addition, such as
+ *   `consumer_timeout`.
+ */
 
 /**
  * @param {NodeJS.ProcessEnv} env
@@ -60,13 +69,13 @@ export function readVersion(script) {
 /**
  * @param {string} script as found by `findRabbitMQ`
  * @param {NodeJS.ProcessEnv} env
- * @param {string} [root] A root folder in which the script lies and the node runs.
+ * @param {NodeOptions} [options]
  * @returns {Promise<import("./broker-guard.mjs").StartedBroker>}
  */
-export async function startPrivateNode(script, env, root = "/") {
+export async function startPrivateNode(script, env, options) {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startOnce(script, env, root);
+      return await startOnce(script, env, options);
     } catch (error) {
       // A port that was free a moment ago can be taken by now.
       const portTaken = /eaddrinuse|address already in use|port \d+ .*in use/i.test(String(error));
@@ -78,16 +87,18 @@ export async function startPrivateNode(script, env, root = "/") {
 /**
  * @param {string} script
  * @param {NodeJS.ProcessEnv} env
- * @param {string} root
+ * @param {NodeOptions} [options]
  */
-async function startOnce(script, env, root) {
+async function startOnce(script, env, { root = "/", settings = {} } = {}) {
   const temporary = root === "/" ? tmpdir() : join(root, "tmp");
   const folder = realpathSync(mkdtempSync(join(temporary, "confluo-broker-")));
   const [port = 0, distributionPort = 0, epmdPort = 0] = await findFreePorts(3);
+  const nodeEnv = prepare({ folder, root }, env, { port, distributionPort, epmdPort });
+  writeFileSync(join(folder, "advanced.config"), writeSettings(settings));
   const guard = startGuarded({
-    ...(root === "/" ? { command: script, args: [] } : { command: "/usr/sbin/chroot", args: [root, script] }),
+    ...inRoot(root, script, []),
     folder,
-    env: prepare({ folder, root }, env, { port, distributionPort, epmdPort }),
+    env: nodeEnv,
     outputFile: join(folder, "log", "output.log"),
     epmdPort,
   });
@@ -99,7 +110,9 @@ async function startOnce(script, env, root) {
   };
   try {
     const greeting = await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
-    return { url, greeting, stop: guard.stop, restart };
+    const control = (/** @type {readonly string[]} */ args) =>
+      runControl(inRoot(root, join(dirname(script), "rabbitmqctl"), args), nodeEnv);
+    return { url, greeting, stop: guard.stop, restart, pause: guard.pause, control };
   } catch (cause) {
     const why = guard.ended.aborted
       ? `ended with ${guard.ended.reason.message}`
@@ -108,6 +121,48 @@ async function startOnce(script, env, root) {
     await guard.stop();
     throw new Error(`A private RabbitMQ node (${script}) ${why}.\nThe end of its log:\n${log}`, { cause });
   }
+}
+
+/**
+ * @param {string} root
+ * @param {string} program As seen inside of `root`.
+ * @param {readonly string[]} args
+ * @returns {{ command: string, args: readonly string[] }}
+ */
+function inRoot(root, program, args) {
+  return root === "/"
+    ? { command: program, args }
+    : { command: "/usr/sbin/chroot", args: [root, program, ...args] };
+}
+
+/**
+ * @param {{ command: string, args: readonly string[] }} program
+ * @param {Record<string, string>} nodeEnv
+ * @returns {Promise<string>}
+ */
+async function runControl({ command, args }, nodeEnv) {
+  // It would listen 10,000 ports above the node's, which may be beyond the last.
+  const [port = 0] = await findFreePorts(1);
+  const env = {
+    ...nodeEnv,
+    RABBITMQ_CTL_DIST_PORT_MIN: String(port),
+    RABBITMQ_CTL_DIST_PORT_MAX: String(port),
+  };
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { env, timeout: controlTimeoutMs }, (error, output, errors) => {
+      if (error === null) resolve(output);
+      else reject(new Error(`rabbitmqctl ${args.join(" ")} failed: ${output}${errors}`, { cause: error }));
+    });
+  });
+}
+
+/**
+ * @param {Readonly<Record<string, number>>} settings
+ * @returns {string} in Erlang's terms
+ */
+function writeSettings(settings) {
+  const pairs = Object.entries(settings).map(([name, value]) => `{${name}, ${value}}`);
+  return `[{rabbit, [${pairs.join(", ")}]}].\n`;
 }
 
 /**

@@ -27,6 +27,8 @@ import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs"
  * @property {"given" | "private-node" | "container"} kind
  * @property {() => Promise<void>} stop Resolves once nothing is left of what was started here; may be called again.
  * @property {import("./broker-guard.mjs").StartedBroker["restart"]} [restart] Only of a private node.
+ * @property {import("./broker-guard.mjs").StartedBroker["pause"]} [pause] Only of a private node.
+ * @property {import("./broker-guard.mjs").StartedBroker["control"]} [control] Only of a private node.
  *
  * @typedef {object} TestBrokerOptions
  * @property {NodeJS.ProcessEnv} [env] Default: this process's.
@@ -82,7 +84,31 @@ async function startSome4({ env = process.env, folders, log = console.log } = {}
   if (noDocker === undefined) return startOwn("container", () => startContainer(env, log));
   if (!canInstallWithApt(env)) throw new Error(explainWays4(noDocker, version));
   const { root, script } = await unpackRabbitMQ4(env, log);
-  return startOwn("private-node", () => startPrivateNode(script, env, root));
+  return startOwn("private-node", () => startPrivateNode(script, env, { root }));
+}
+
+/**
+ * A private node for who has to own one, whatever the broker of the tests is: of that one's major version if it can be
+ * had, else of the RabbitMQ that is installed.
+ * @param {TestBrokerOptions & { version: string, settings?: import("./private-node.mjs").NodeOptions["settings"] }} options
+ * @returns {Promise<TestBroker>} Rejects with the reason if there is none.
+ */
+export async function startOwnNode({
+  version,
+  settings = {},
+  env = process.env,
+  folders,
+  log = console.log,
+}) {
+  const installed = findRabbitMQ(env, folders);
+  const present = installed === undefined ? undefined : readVersion(installed);
+  if (isVersion4(version) && !isVersion4(present) && canInstallWithApt(env)) {
+    const { root, script } = await unpackRabbitMQ4(env, log);
+    return startOwn("private-node", () => startPrivateNode(script, env, { root, settings }));
+  }
+  if (installed === undefined)
+    throw new Error("no RabbitMQ is installed to start a node of one's own with (apt-get, brew)");
+  return startOwn("private-node", () => startPrivateNode(installed, env, { settings }));
 }
 
 /** @param {string | undefined} version */
@@ -132,12 +158,12 @@ async function useGiven(variable, given) {
  */
 async function startOwn(kind, start) {
   const startedAt = performance.now();
-  const { url, greeting, stop, restart } = await start();
+  const { url, greeting, stop, restart, pause, control } = await start();
   const { product, version } = greeting;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const noun = kind === "container" ? "Docker container" : "private node";
   const description = `${product} ${version}, ${noun}, ${url}, started in ${seconds} s`;
-  return { url, version, description, kind, stop, restart };
+  return { url, version, description, kind, stop, restart, pause, control };
 }
 
 /** @param {string} address */
