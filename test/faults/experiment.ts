@@ -12,8 +12,10 @@ export interface Cell {
   readonly longestWaitMs: number;
   /** Did not settle at all, or later than its deadline and some slack. */
   readonly late: number;
-  /** Confirmed, and neither handled nor a dead letter. */
+  /** Confirmed, and neither handled nor found in a queue for such. */
   readonly lost: number;
+  /** Neither handled nor dead-lettered, but kept among the orphans. */
+  readonly orphaned: number;
   /** Handled, or dead-lettered, more than once. */
   readonly twice: number;
 }
@@ -72,6 +74,7 @@ function cellOf({ traffic }: Stage, verb: Verb): Cell {
     late: all.filter(({ outcome, waitedMs }) => outcome === undefined || waitedMs > timeoutMs + slackMs)
       .length,
     lost: traffic.missing(verb),
+    orphaned: all.filter(({ orphaned, ended }) => orphaned && ended === 0).length,
     twice: all.filter(({ ended }) => ended > 1).length,
   };
 }

@@ -3,9 +3,10 @@
 import type { Cell, Outcome } from "./experiment.ts";
 import type { Fault } from "./stage.ts";
 
-export interface NotRun {
+/** What came of one fault. */
+export interface Row {
   readonly fault: Fault;
-  readonly reason: string;
+  readonly result: Outcome | { readonly failure: unknown } | { readonly notRun: string };
 }
 
 const titles = [
@@ -19,19 +20,24 @@ const titles = [
   "works again after",
 ];
 
-export function formatTable(outcomes: readonly Outcome[], notRun: readonly NotRun[]): string {
-  const rows = outcomes.flatMap((outcome) => outcome.cells.map((cell, i) => rowOf(outcome, cell, i === 0)));
-  const widths = titles.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const lines = [titles, widths.map((width) => "-".repeat(width)), ...rows].map((row) =>
-    row
-      .map((text, i) => text.padEnd(widths[i] ?? 0))
-      .join("  ")
-      .trimEnd(),
+export function formatTable(rows: readonly Row[]): string {
+  const lines = rows.flatMap(linesOf);
+  const widths = titles.map((title, i) =>
+    Math.max(title.length, ...lines.map((line) => line[i]?.length ?? 0)),
   );
-  return [...lines, ...notRun.map(({ fault, reason }) => `not run: ${fault.name}: ${reason}`)].join("\n");
+  return [titles, widths.map((width) => "-".repeat(width)), ...lines]
+    .map((line) => line.map((text, i) => text.padEnd(widths[i] ?? 0)).join("  "))
+    .map((line) => line.trimEnd())
+    .join("\n");
 }
 
-function rowOf({ fault, recoveredMs }: Outcome, cell: Cell, isFirst: boolean): readonly string[] {
+function linesOf({ fault, result }: Row): readonly (readonly string[])[] {
+  if ("notRun" in result) return [[fault.name, fault.side, "", `not run: ${result.notRun}`]];
+  if ("failure" in result) return [[fault.name, fault.side, "", `failed: ${result.failure}`]];
+  return result.cells.map((cell, i) => lineOf(result, cell, i === 0));
+}
+
+function lineOf({ fault, recoveredMs }: Outcome, cell: Cell, isFirst: boolean): readonly string[] {
   const seen = [...cell.seen].sort(([a], [b]) => Number(b === "done") - Number(a === "done"));
   return [
     fault.name,
@@ -39,7 +45,7 @@ function rowOf({ fault, recoveredMs }: Outcome, cell: Cell, isFirst: boolean): r
     cell.verb,
     seen.map(([code, count]) => `${count} ${code}`).join(", "),
     `${(cell.longestWaitMs / 1_000).toFixed(2)} s`,
-    String(cell.lost),
+    cell.orphaned === 0 ? String(cell.lost) : `${cell.lost}, ${cell.orphaned} orphaned`,
     String(cell.twice),
     isFirst ? `${(recoveredMs / 1_000).toFixed(2)} s` : "",
   ];

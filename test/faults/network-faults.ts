@@ -6,13 +6,13 @@ import { allow } from "./codes.ts";
 import type { Fault, Side, Stage } from "./stage.ts";
 
 const latencyMs = 150;
-const momentMs = 1_200;
+const momentMs = 1_000;
 const awayMs = 600;
 
 interface Happening {
   readonly name: string;
-  /** Whether the connections are lost by it, and for longer than connecting again takes. */
-  readonly costs: "nothing" | "connections" | "time";
+  /** `silence`: the connections are lost, which takes its time. `refusal`: and cannot be made again for some time. */
+  readonly costs: "nothing" | "connections" | "silence" | "refusal";
   strike(proxies: readonly TcpProxy[], stage: Stage): Promise<void>;
 }
 
@@ -40,12 +40,12 @@ const happenings: readonly Happening[] = [
   },
   {
     name: "stall to the broker, past the heartbeat",
-    costs: "time",
+    costs: "silence",
     strike: (proxies, stage) => stallUntilNoticed(proxies, stage, "to broker"),
   },
   {
     name: "stall from the broker, past the heartbeat",
-    costs: "time",
+    costs: "silence",
     strike: (proxies, stage) => stallUntilNoticed(proxies, stage, "from broker"),
   },
   {
@@ -74,7 +74,7 @@ const happenings: readonly Happening[] = [
   },
   {
     name: "refused connections",
-    costs: "time",
+    costs: "refusal",
     async strike(proxies, stage) {
       for (const proxy of proxies) proxy.refusing = true;
       for (const proxy of proxies) proxy.cut();
@@ -111,10 +111,15 @@ function codesOf(side: Side, costs: Happening["costs"]): Fault["codes"] {
   if (costs === "nothing") return allow({});
   // The broker has the messages; an answer may be lost on its way.
   if (side === "handler") return allow({ call: ["TIMEOUT"] });
-  if (costs === "connections") return allow({ call: ["CONNECTION_LOST", "NOT_CONNECTED"] });
-  return allow({
-    call: ["CONNECTION_LOST", "NOT_CONNECTED", "TIMEOUT"],
-    send: ["TIMEOUT"],
-    publish: ["TIMEOUT"],
-  });
+  const call = ["CONNECTION_LOST", "NOT_CONNECTED"] as const;
+  switch (costs) {
+    case "connections":
+      return allow({ call });
+    case "silence":
+      return allow({ call: [...call, "TIMEOUT"], send: ["TIMEOUT"], publish: ["TIMEOUT"] });
+    case "refusal":
+      return allow({ call, send: ["TIMEOUT"], publish: ["TIMEOUT"] });
+    default:
+      return costs satisfies never;
+  }
 }

@@ -23,20 +23,20 @@ export interface Fault {
   readonly codes: Readonly<Record<Verb, readonly ErrorCode[]>>;
   /** What may be gone though it was confirmed. */
   readonly mayLose: readonly Verb[];
-  /** Added to what each handler takes the first time, in milliseconds. Default: 0. */
-  readonly firstMs?: number;
 }
 
 export interface StageOptions {
   readonly url: string;
   /** Shared by the faults of one broker, unless they harm what is shared. */
   readonly namespace: string;
+  /** Whether the connections of the struck side go through proxies. */
   readonly proxied: boolean;
-  readonly node: TestBroker | undefined;
+  /** The node, if it may be struck itself. */
+  readonly node?: TestBroker;
 }
 
 const heartbeatSeconds = 2;
-const noticeMs = 20_000;
+const hearMs = 20_000;
 
 /** Distinct names of services at one broker. */
 let stages = 0;
@@ -46,29 +46,28 @@ export class Stage {
   readonly caller: Service;
   readonly handler: Service;
   readonly namespace: Namespace;
-  readonly node: TestBroker | undefined;
   /** Of the side that the fault is about. */
   readonly proxies: readonly TcpProxy[];
   readonly #url: string;
   readonly #side: Side;
-  readonly #lost = new Set<string>();
+  readonly #node: TestBroker | undefined;
+  readonly #warnings = new Map<string, string[]>();
   #admin: ChannelModel | undefined;
-  #letters: Channel | undefined;
 
   private constructor(fault: Fault, options: StageOptions & { readonly proxies: Proxied }) {
     const { namespace, url, node, proxies } = options;
     stages += 1;
     this.namespace = new Namespace(namespace);
-    this.node = node;
+    this.#node = node;
     this.#url = url;
     this.#side = fault.side;
     this.proxies = [proxies.caller, proxies.handler].flatMap((proxied) => proxied?.proxy ?? []);
-    this.traffic = new Traffic(`handler-${stages}`, fault.firstMs);
+    this.traffic = new Traffic(`handler-${stages}`);
     const make = (name: string, address = url): Service => {
       // A connection may be back before anyone has looked: the log is what tells.
-      const warn = (_: object, message: string): void => {
-        if (message.startsWith("Lost the connection")) this.#lost.add(name);
-      };
+      const lines: string[] = [];
+      this.#warnings.set(name, lines);
+      const warn = (_: object, line: string): void => void lines.push(line);
       return new Service(name, {
         broker: new Broker(address, { namespace, logger: { ...silentLogger, warn } }),
         logger: silentLogger,
@@ -111,8 +110,20 @@ export class Stage {
 
   /** Resolves when those that are struck have lost their connections. */
   async notice(): Promise<void> {
-    const lost = (): boolean => this.struck.every(({ name }) => this.#lost.has(name));
-    await eventually(lost, "the loss of the connections", { timeoutMs: noticeMs });
+    await Promise.all(this.struck.map((service) => this.hear(service, "Lost the connection")));
+  }
+
+  /** Resolves when a service has logged a warning that contains a text. */
+  async hear(service: Service, text: string): Promise<void> {
+    const heard = (): boolean =>
+      this.#warnings.get(service.name)?.some((line) => line.includes(text)) === true;
+    await eventually(heard, `${service.name} to warn: ${text}`, { timeoutMs: hearMs });
+  }
+
+  /** The node, which the fault is about. */
+  get ownNode(): TestBroker {
+    if (this.#node === undefined) throw new Error("this fault needs a node of its own");
+    return this.#node;
   }
 
   /** Works on the broker as an operator would. */
@@ -121,35 +132,41 @@ export class Stage {
     try {
       return await work(channel);
     } finally {
-      await channel.close().catch(() => undefined);
+      // A refusal has closed it already.
+      await Promise.resolve()
+        .then(() => channel.close())
+        .catch(() => undefined);
     }
   }
 
-  // On a connection of its own, which the fault may have broken.
+  // On a connection of its own.
   async #channel(): Promise<Channel> {
-    if (this.#admin === undefined) {
-      const admin = await connect(this.#url);
-      admin.on("error", () => undefined);
-      admin.on("close", () => {
-        this.#admin = undefined;
-      });
-      this.#admin = admin;
-    }
+    this.#admin ??= await this.#connect();
     const channel = await this.#admin.createChannel();
     channel.on("error", () => undefined);
     return channel;
   }
 
-  /** Takes the dead letters out from now on: to be asked for again after the fault. */
+  async #connect(): Promise<ChannelModel> {
+    const admin = await connect(this.#url);
+    admin.on("error", () => undefined);
+    return admin;
+  }
+
+  /** Takes out from now on what gave up or lost its way; to be asked for again after the fault, which may end it. */
   async readLetters(): Promise<void> {
-    await Promise.resolve(this.#letters?.close()).catch(() => undefined);
+    const old = this.#admin;
+    this.#admin = await this.#connect();
+    await leave(old);
     const channel = await this.#channel();
-    this.#letters = channel;
-    await channel.consume(this.namespace.dead(this.handler.name), (message) => {
-      if (message === null) return;
-      this.traffic.takeLetter(JSON.parse(message.content.toString("utf8")), message.fields.redelivered);
-      channel.ack(message);
-    });
+    const read = (queue: string, take: (body: unknown, redelivered: boolean) => boolean) =>
+      channel.consume(queue, (message) => {
+        if (message === null) return;
+        const body: unknown = JSON.parse(message.content.toString("utf8"));
+        if (take(body, message.fields.redelivered)) channel.ack(message);
+      });
+    await read(this.namespace.dead(this.handler.name), (body, again) => this.traffic.takeLetter(body, again));
+    await read(this.namespace.orphans, (body) => this.traffic.takeOrphan(body));
   }
 
   /** Leaves the queues of the handling service nowhere. */
@@ -160,9 +177,16 @@ export class Stage {
     await this.administer(async (channel) => {
       for (const { name } of queues) await channel.deleteQueue(name);
     });
-    await this.#admin?.close();
+    await leave(this.#admin);
     await Promise.all(this.proxies.map((proxy) => proxy.close()));
   }
+}
+
+// One that is broken may have been left already.
+async function leave(admin: ChannelModel | undefined): Promise<void> {
+  await Promise.resolve()
+    .then(() => admin?.close())
+    .catch(() => undefined);
 }
 
 interface Listening {

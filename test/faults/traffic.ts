@@ -1,7 +1,7 @@
 /** What goes on while a fault happens: messages of every kind, each written down with all that became of it. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { isConfluoError, type Service, ServiceError } from "../../src/index.ts";
+import { type ErrorCode, isConfluoError, type Service, ServiceError } from "../../src/index.ts";
 import { eventually } from "../../src/testing/index.ts";
 
 /** A row of the matrix. The last two are about what the handling side publishes. */
@@ -31,9 +31,12 @@ export interface Asked {
   waitedMs: number;
   /** How often a handler ran to its end or, of what is given up, how many letters there are. */
   ended: number;
+  /** Came back from a delay when its inbox was gone, and was kept. */
+  orphaned: boolean;
 }
 
 interface Body {
+  readonly service: string;
   readonly id: string;
   readonly verb: Verb;
 }
@@ -45,15 +48,14 @@ export class Traffic {
   readonly wrong: string[] = [];
   /** Handlers at work. */
   running = 0;
-  /** Added to what each handler takes at a message's first delivery. */
-  readonly #firstMs: number;
+  /** Added to what a handler takes at a message's first delivery, in milliseconds. */
+  firstMs = 0;
   readonly #service: string;
   readonly #pending: Promise<void>[] = [];
   #caller: Service | undefined;
 
-  constructor(service: string, firstMs = 0) {
+  constructor(service: string) {
     this.#service = service;
-    this.#firstMs = firstMs;
   }
 
   /** Registers the handlers. */
@@ -83,7 +85,7 @@ export class Traffic {
     if (verb === "send, then retried" && message.attempt === 1) throw new Error("on purpose");
     this.running += 1;
     try {
-      await sleep(handlerMs + (message.redelivered ? 0 : this.#firstMs));
+      await sleep(handlerMs + (message.redelivered ? 0 : this.firstMs));
     } finally {
       this.running -= 1;
     }
@@ -93,19 +95,35 @@ export class Traffic {
     return { echo: id };
   }
 
-  /** A letter was found; again, if it could not be acknowledged the first time. */
-  takeLetter(body: unknown, redelivered: boolean): void {
+  /** A letter was found; again, if it could not be acknowledged the first time. Says whether it is done with. */
+  takeLetter(body: unknown, redelivered: boolean): true {
     const { id, verb } = body as Body;
     const entry = this.asked.get(id);
     if (entry === undefined || verb !== "send, then given up")
       this.wrong.push(`a dead letter of ${verb} ${id}`);
     else if (!redelivered || entry.ended === 0) entry.ended += 1;
+    return true;
+  }
+
+  /** An orphan was found, perhaps of another service. Says whether it was ours. */
+  takeOrphan(body: unknown): boolean {
+    const { service, id } = body as Body;
+    const entry = service === this.#service ? this.asked.get(id) : undefined;
+    if (entry !== undefined) entry.orphaned = true;
+    return entry !== undefined;
   }
 
   /** Uses a verb once; resolves when it has settled, in whatever way. */
   async ask(verb: Verb): Promise<Asked> {
     const id = `${this.asked.size}`;
-    const entry: Asked = { verb, at: performance.now(), outcome: undefined, waitedMs: 0, ended: 0 };
+    const entry: Asked = {
+      verb,
+      at: performance.now(),
+      outcome: undefined,
+      waitedMs: 0,
+      ended: 0,
+      orphaned: false,
+    };
     this.asked.set(id, entry);
     const settled = this.#use(verb, id).then(
       () => "done",
@@ -125,7 +143,7 @@ export class Traffic {
     const caller = this.#caller;
     if (caller === undefined) throw new Error("nobody asks yet");
     const service = this.#service;
-    const body: Body = { id, verb };
+    const body: Body = { service, id, verb };
     switch (verb) {
       case "call": {
         const reply = await caller.call(service, "/call", body, { timeoutMs });
@@ -190,12 +208,20 @@ export class Traffic {
     late.abort();
   }
 
+  /** Resolves when a verb has been rejected with a code. */
+  async sees(verb: Verb, code: ErrorCode): Promise<void> {
+    const seen = (): boolean => this.of(verb).some(({ outcome }) => outcome === code);
+    await eventually(seen, `${verb} to be rejected with ${code}`);
+  }
+
   of(verb: Verb): readonly Asked[] {
     return [...this.asked.values()].filter((entry) => entry.verb === verb);
   }
 
-  /** What was confirmed and neither handled nor found among the dead letters. */
+  /** What was confirmed and neither handled nor found anywhere. */
   missing(verb: Verb): number {
-    return this.of(verb).filter(({ outcome, ended }) => outcome === "done" && ended === 0).length;
+    return this.of(verb).filter(
+      ({ outcome, ended, orphaned }) => outcome === "done" && ended === 0 && !orphaned,
+    ).length;
   }
 }
