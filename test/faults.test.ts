@@ -1,5 +1,6 @@
 /** Each verb against each fault: how it ends for the caller, what is lost, and that all works again by itself. */
 
+import { readFileSync } from "node:fs";
 import { connect } from "amqplib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startOwnNode, type TestBroker } from "../scripts/test-broker.mjs";
@@ -18,7 +19,7 @@ type Attempt = (fault: Fault, options: StageOptions | string) => Promise<void>;
 const rows: Row[] = [];
 
 afterAll(() => {
-  console.log(formatTable(rows));
+  if (rows.length > 0) console.log(formatTable(rows));
 });
 
 /** The cells of some faults, which `run` tries all together. */
@@ -103,6 +104,37 @@ describeFaults("of the broker", [...topology, ...nodeFaults, consumerTimeout], a
     onOwnNode({ version, settings: shortConsumerTimeout }, [consumerTimeout], attempt),
   ]);
   for (const namespace of namespaces) await deleteNamespace(namespace, []);
+});
+
+describe("docs/guarantees.md, fault by fault", () => {
+  const page = readFileSync(new URL("../docs/guarantees.md", import.meta.url), "utf8");
+  const [, section = ""] = page.split("\n## Fault by fault\n");
+  const documented = (section.split("\n## ")[0] ?? "")
+    .split("\n")
+    .filter((line) => line.startsWith("| ") && !/^\| (?:---|what happens)/.test(line))
+    .map((line) => line.slice(2, -2).split(" | "));
+  const codesIn = (cell = ""): readonly string[] =>
+    [...cell.matchAll(/`([A-Z_]{2,})`/g)].map(([, code]) => code ?? "").sort();
+  const all = [...network.caller, ...network.handler, ...topology, ...nodeFaults, consumerTimeout];
+
+  it.each(all)("has one row for: $name ($side)", ({ name, side, codes, mayLose }) => {
+    const found = documented.filter(
+      ([names, sides]) => names?.split("; ").includes(name) && sides?.split("; ").includes(side),
+    );
+    expect(found).toHaveLength(1);
+    const [, , call, send, publish, gone] = found[0] ?? [];
+    expect(codesIn(call)).toEqual(codes.call.toSorted());
+    expect(codesIn(send)).toEqual(codes.send.toSorted());
+    expect(codesIn(publish === "the same" ? send : publish)).toEqual(codes.publish.toSorted());
+    expect(gone === "nothing").toBe(mayLose.length === 0);
+  });
+
+  it("has no row for anything else", () => {
+    const named = documented.flatMap(([names = "", sides = ""]) =>
+      names.split("; ").flatMap((name) => sides.split("; ").map((side) => `${name} (${side})`)),
+    );
+    expect(named.toSorted()).toEqual(all.map(({ name, side }) => `${name} (${side})`).toSorted());
+  });
 });
 
 /** One after the other: each strikes the node itself. */
