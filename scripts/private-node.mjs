@@ -26,7 +26,7 @@ const usualFolders = [
 ];
 
 const startTimeoutMs = 60_000;
-const controlTimeoutMs = 30_000;
+const controlTimeoutMs = 60_000;
 
 /**
  * @typedef {object} NodeOptions
@@ -151,7 +151,12 @@ async function runControl({ command, args }, nodeEnv) {
   return new Promise((resolve, reject) => {
     execFile(command, args, { env, timeout: controlTimeoutMs }, (error, output, errors) => {
       if (error === null) resolve(output);
-      else reject(new Error(`rabbitmqctl ${args.join(" ")} failed: ${output}${errors}`, { cause: error }));
+      else {
+        const why = error.killed
+          ? `it did not end within ${controlTimeoutMs} ms`
+          : `${output}${errors}`.trim();
+        reject(new Error(`${command} ${args.join(" ")} failed: ${why}`, { cause: error }));
+      }
     });
   });
 }

@@ -34,7 +34,7 @@ function describeFaults(
   };
 
   describe(title, () => {
-    beforeAll(() => run(attempt), 150_000);
+    beforeAll(() => run(attempt), 200_000);
 
     afterAll(() => {
       for (const fault of faults) rows.push({ fault, result: results.get(fault) ?? { notRun: "not tried" } });

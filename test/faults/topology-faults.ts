@@ -19,7 +19,8 @@ export const queueFaults: readonly Fault[] = [
     name: "inbox deleted",
     side: "handler",
     strike: (stage) => deleteConsumed(stage, stage.namespace.inbox(stage.handler.name)),
-    codes: allow({ send: ["NO_SUCH_SERVICE"] }),
+    // The broker refuses what is on its way to a quorum queue that is being deleted.
+    codes: allow({ send: ["NO_SUCH_SERVICE", "UNAVAILABLE"], publish: ["UNAVAILABLE"] }),
     mayLose: ["send", "publish", "send, then retried", "send, then given up"],
   },
   {
