@@ -22,6 +22,7 @@ import { isProgram } from "./child-process.mjs";
 
 /**
  * @typedef {"SIGKILL" | "SIGTERM"} EndingSignal
+ * @typedef {"SIGSTOP" | "SIGCONT"} PausingSignal
  *
  * @typedef {object} StartedBroker
  * @property {string} url
@@ -29,12 +30,15 @@ import { isProgram } from "./child-process.mjs";
  * @property {() => Promise<void>} stop
  * @property {(signal: EndingSignal) => Promise<void>} [restart] Ends the broker and starts it again with the same data
  *   and ports; resolves once it answers. Where it is missing, the broker cannot be restarted.
+ * @property {(signal: PausingSignal) => void} [pause] Stops the broker as it stands, or lets it go on.
+ * @property {(args: readonly string[]) => Promise<string>} [control] Runs `rabbitmqctl`; resolves with what it said.
  *
  * @typedef {object} Guard
  * @property {AbortSignal} ended Aborted when the broker has ended by itself.
  * @property {() => Promise<void>} stop Ends the broker; resolves once nothing of it is left.
  * @property {(signal: EndingSignal) => Promise<void>} restart Ends the broker with the signal and starts it again in
  *   its folder as it was; resolves once it has been started, which is before it answers.
+ * @property {(signal: PausingSignal) => void} pause Sends the broker's process the signal.
  */
 
 /** How long a broker that was asked to end may take before it is killed. */
@@ -75,6 +79,10 @@ export function startGuarded(guarded) {
       ended.signal.throwIfAborted();
       guard.send({ restart: signal });
       await once(guard, "message", { signal: ended.signal });
+    },
+    pause(signal) {
+      ended.signal.throwIfAborted();
+      guard.send({ pause: signal });
     },
   };
 }
@@ -123,8 +131,9 @@ function guard(guarded) {
     broker = launch();
     report({ restarted: true });
   };
-  process.on("message", (message) => {
-    void restart(/** @type {{ restart: EndingSignal }} */ (message).restart);
+  process.on("message", (/** @type {{ restart: EndingSignal } | { pause: PausingSignal }} */ message) => {
+    if ("restart" in message) void restart(message.restart);
+    else if (broker.pid !== undefined) kill(broker.pid, message.pause);
   });
 
   const stop = async () => {
@@ -149,7 +158,7 @@ function report(told) {
 
 /**
  * @param {number} pid negative for a process group
- * @param {EndingSignal} signal
+ * @param {EndingSignal | PausingSignal} signal
  */
 function kill(pid, signal) {
   try {

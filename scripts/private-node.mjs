@@ -1,5 +1,6 @@
 /** A RabbitMQ node of one's own from an installed RabbitMQ, apart from the system's node in every respect. */
 
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
   existsSync,
@@ -25,6 +26,7 @@ const usualFolders = [
 ];
 
 const startTimeoutMs = 60_000;
+const controlTimeoutMs = 60_000;
 
 /**
  * What a node shall have besides the usual.
@@ -33,7 +35,11 @@ const startTimeoutMs = 60_000;
  * @property {Readonly<Record<string, string>>} [files] Contents by name: put into the node's folder.
  * @property {(place: { folder: string, port: number }) => readonly string[]} [config] Further lines of `rabbitmq.conf`.
  *   `folder` is the node's as the node itself calls it, `port` a free one, which is `extraPort` of the started broker.
+ * @property {Readonly<Record<string, number>>} [settings] Of the Erlang application `rabbit`, in addition, such as
+ *   `consumer_timeout`.
  */
+
+/** @typedef {NodeExtras & { root?: string }} NodeOptions `root`: a folder in which the script lies and the node runs. */
 
 /**
  * @param {NodeJS.ProcessEnv} env
@@ -69,14 +75,13 @@ export function readVersion(script) {
 /**
  * @param {string} script as found by `findRabbitMQ`
  * @param {NodeJS.ProcessEnv} env
- * @param {string} [root] A root folder in which the script lies and the node runs.
- * @param {NodeExtras} [extras]
+ * @param {NodeOptions} [options]
  * @returns {Promise<import("./broker-guard.mjs").StartedBroker & { extraPort: number }>}
  */
-export async function startPrivateNode(script, env, root = "/", extras = {}) {
+export async function startPrivateNode(script, env, options = {}) {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await startOnce({ script, env, root, extras });
+      return await startOnce(script, env, options);
     } catch (error) {
       // A port that was free a moment ago can be taken by now.
       const portTaken = /eaddrinuse|address already in use|port \d+ .*in use/i.test(String(error));
@@ -85,15 +90,20 @@ export async function startPrivateNode(script, env, root = "/", extras = {}) {
   }
 }
 
-/** @param {{ script: string, env: NodeJS.ProcessEnv, root: string, extras: NodeExtras }} node */
-async function startOnce({ script, env, root, extras }) {
+/**
+ * @param {string} script
+ * @param {NodeJS.ProcessEnv} env
+ * @param {NodeOptions} options
+ */
+async function startOnce(script, env, { root = "/", ...extras }) {
   const temporary = root === "/" ? tmpdir() : join(root, "tmp");
   const folder = realpathSync(mkdtempSync(join(temporary, "confluo-broker-")));
   const [port = 0, distributionPort = 0, epmdPort = 0, extraPort = 0] = await findFreePorts(4);
+  const nodeEnv = prepare({ folder, root, extras }, env, { port, distributionPort, epmdPort, extraPort });
   const guard = startGuarded({
-    ...(root === "/" ? { command: script, args: [] } : { command: "/usr/sbin/chroot", args: [root, script] }),
+    ...inRoot(root, script, []),
     folder,
-    env: prepare({ folder, root, extras }, env, { port, distributionPort, epmdPort, extraPort }),
+    env: nodeEnv,
     outputFile: join(folder, "log", "output.log"),
     epmdPort,
   });
@@ -105,7 +115,9 @@ async function startOnce({ script, env, root, extras }) {
   };
   try {
     const greeting = await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
-    return { url, greeting, stop: guard.stop, restart, extraPort };
+    const control = (/** @type {readonly string[]} */ args) =>
+      runControl(inRoot(root, join(dirname(script), "rabbitmqctl"), args), nodeEnv);
+    return { url, greeting, stop: guard.stop, restart, pause: guard.pause, control, extraPort };
   } catch (cause) {
     const why = guard.ended.aborted
       ? `ended with ${guard.ended.reason.message}`
@@ -117,6 +129,53 @@ async function startOnce({ script, env, root, extras }) {
 }
 
 /**
+ * @param {string} root
+ * @param {string} program As seen inside of `root`.
+ * @param {readonly string[]} args
+ * @returns {{ command: string, args: readonly string[] }}
+ */
+function inRoot(root, program, args) {
+  return root === "/"
+    ? { command: program, args }
+    : { command: "/usr/sbin/chroot", args: [root, program, ...args] };
+}
+
+/**
+ * @param {{ command: string, args: readonly string[] }} program
+ * @param {Record<string, string>} nodeEnv
+ * @returns {Promise<string>}
+ */
+async function runControl({ command, args }, nodeEnv) {
+  // It would listen 10,000 ports above the node's, which may be beyond the last.
+  const [port = 0] = await findFreePorts(1);
+  const env = {
+    ...nodeEnv,
+    RABBITMQ_CTL_DIST_PORT_MIN: String(port),
+    RABBITMQ_CTL_DIST_PORT_MAX: String(port),
+  };
+  return new Promise((resolve, reject) => {
+    execFile(command, args, { env, timeout: controlTimeoutMs }, (error, output, errors) => {
+      if (error === null) resolve(output);
+      else {
+        const why = error.killed
+          ? `it did not end within ${controlTimeoutMs} ms`
+          : `${output}${errors}`.trim();
+        reject(new Error(`${command} ${args.join(" ")} failed: ${why}`, { cause: error }));
+      }
+    });
+  });
+}
+
+/**
+ * @param {Readonly<Record<string, number>>} settings
+ * @returns {string} in Erlang's terms
+ */
+function writeSettings(settings) {
+  const pairs = Object.entries(settings).map(([name, value]) => `{${name}, ${value}}`);
+  return `[{rabbit, [${pairs.join(", ")}]}].\n`;
+}
+
+/**
  * Lays out the node's folder.
  * @param {{ folder: string, root: string, extras: NodeExtras }} place
  * @param {NodeJS.ProcessEnv} env
@@ -124,12 +183,13 @@ async function startOnce({ script, env, root, extras }) {
  * @returns {Record<string, string>} the node's environment, all of it: nothing of a user's settings leaks in
  */
 function prepare({ folder, root, extras }, env, { port, distributionPort, epmdPort, extraPort }) {
-  const { plugins = [], files = {}, config } = extras;
+  const { plugins = [], files = {}, config, settings = {} } = extras;
   const seen = join("/", relative(root, folder)); // what the node calls its folder
   for (const name of ["home", "log", "mnesia", "conf.d"]) mkdirSync(join(folder, name));
   writeFileSync(join(folder, "home", ".erlang.cookie"), randomBytes(16).toString("hex"), { mode: 0o400 });
   writeFileSync(join(folder, "enabled_plugins"), `[${plugins.join(", ")}].\n`);
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+  writeFileSync(join(folder, "advanced.config"), writeSettings(settings));
   writeFileSync(
     join(folder, "rabbitmq.conf"),
     [

@@ -8,6 +8,10 @@ export interface TestBroker {
   stop(): Promise<void>;
   /** Only of a private node: ends it, starts it again with the same data and ports, and waits until it answers. */
   readonly restart?: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
+  /** Only of a private node: stops it as it stands, or lets it go on. */
+  readonly pause?: ((signal: "SIGSTOP" | "SIGCONT") => void) | undefined;
+  /** Only of a private node: runs `rabbitmqctl`; resolves with what it said. */
+  readonly control?: ((args: readonly string[]) => Promise<string>) | undefined;
 }
 
 export interface TestBrokerOptions {
@@ -36,3 +40,12 @@ export function findNodeStarter(
   url: string,
   options?: TestBrokerOptions,
 ): Promise<((extras: NodeExtras) => Promise<ExtraNode>) | string>;
+
+/** A private node, of that major version if it can be had; rejects with the reason if there is none. */
+export function startOwnNode(
+  options: TestBrokerOptions & {
+    readonly version: string;
+    /** Of the Erlang application `rabbit`, such as `consumer_timeout`. */
+    readonly settings?: Readonly<Record<string, number>>;
+  },
+): Promise<TestBroker>;

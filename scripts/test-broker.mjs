@@ -27,6 +27,8 @@ import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs"
  * @property {"given" | "private-node" | "container"} kind
  * @property {() => Promise<void>} stop Resolves once nothing is left of what was started here; may be called again.
  * @property {import("./broker-guard.mjs").StartedBroker["restart"]} [restart] Only of a private node.
+ * @property {import("./broker-guard.mjs").StartedBroker["pause"]} [pause] Only of a private node.
+ * @property {import("./broker-guard.mjs").StartedBroker["control"]} [control] Only of a private node.
  *
  * @typedef {object} TestBrokerOptions
  * @property {NodeJS.ProcessEnv} [env] Default: this process's.
@@ -82,7 +84,31 @@ async function startSome4({ env = process.env, folders, log = console.log } = {}
   if (noDocker === undefined) return startOwn("container", () => startContainer(env, log));
   if (!canInstallWithApt(env)) throw new Error(explainWays4(noDocker, version));
   const { root, script } = await unpackRabbitMQ4(env, log);
-  return startOwn("private-node", () => startPrivateNode(script, env, root));
+  return startOwn("private-node", () => startPrivateNode(script, env, { root }));
+}
+
+/**
+ * A private node for who has to own one, whatever the broker of the tests is: of that one's major version if it can be
+ * had, else of the RabbitMQ that is installed.
+ * @param {TestBrokerOptions & { version: string, settings?: import("./private-node.mjs").NodeOptions["settings"] }} options
+ * @returns {Promise<TestBroker>} Rejects with the reason if there is none.
+ */
+export async function startOwnNode({
+  version,
+  settings = {},
+  env = process.env,
+  folders,
+  log = console.log,
+}) {
+  const installed = findRabbitMQ(env, folders);
+  const present = installed === undefined ? undefined : readVersion(installed);
+  if (isVersion4(version) && !isVersion4(present) && canInstallWithApt(env)) {
+    const { root, script } = await unpackRabbitMQ4(env, log);
+    return startOwn("private-node", () => startPrivateNode(script, env, { root, settings }));
+  }
+  if (installed === undefined)
+    throw new Error("no RabbitMQ is installed to start a node of one's own with (apt-get, brew)");
+  return startOwn("private-node", () => startPrivateNode(installed, env, { settings }));
 }
 
 /**
@@ -98,10 +124,10 @@ export async function findNodeStarter(url, { env = process.env, folders } = {}) 
   const { version } = await waitForBroker(first.trim(), { timeoutMs: givenTimeoutMs });
   const installed = findRabbitMQ(env, folders);
   if (installed !== undefined && isVersion4(readVersion(installed)) === isVersion4(version))
-    return (extras) => startPrivateNode(installed, env, "/", extras);
+    return (extras) => startPrivateNode(installed, env, extras);
   const unpacked = isVersion4(version) && process.getuid?.() === 0 ? findUnpackedRabbitMQ4(env) : undefined;
   if (unpacked !== undefined)
-    return (extras) => startPrivateNode(unpacked.script, env, unpacked.root, extras);
+    return (extras) => startPrivateNode(unpacked.script, env, { ...extras, root: unpacked.root });
   const other = installed === undefined ? "none is" : `only ${readVersion(installed) ?? "an unknown one"} is`;
   return `RabbitMQ ${version} is under test, and to start a node of it, it has to be installed: ${other}`;
 }
@@ -153,12 +179,12 @@ async function useGiven(variable, given) {
  */
 async function startOwn(kind, start) {
   const startedAt = performance.now();
-  const { url, greeting, stop, restart } = await start();
+  const { url, greeting, stop, restart, pause, control } = await start();
   const { product, version } = greeting;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const noun = kind === "container" ? "Docker container" : "private node";
   const description = `${product} ${version}, ${noun}, ${url}, started in ${seconds} s`;
-  return { url, version, description, kind, stop, restart };
+  return { url, version, description, kind, stop, restart, pause, control };
 }
 
 /** @param {string} address */

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { findNodeStarter, startTestBroker, startTestBroker4 } from "../scripts/test-broker.mjs";
+import { findNodeStarter, startOwnNode, startTestBroker, startTestBroker4 } from "../scripts/test-broker.mjs";
 
 let folder: string;
 
@@ -118,6 +118,42 @@ describe("startTestBroker", () => {
     await vi.waitFor(async () => expect(await answers(port)).toBe(false), { timeout: 15_000, interval: 50 });
     await vi.waitFor(() => expect(readdirSync(folder)).toEqual([]), { timeout: 15_000, interval: 50 });
   }, 90_000);
+});
+
+describe("startOwnNode", () => {
+  test("starts a node with settings, which can be stopped, let go on and controlled", async () => {
+    addProgram("rabbitmq-env", "");
+    addProgram("rabbitmq-server", nodeStandIn);
+    addProgram(
+      "rabbitmqctl",
+      `const { readFileSync } = require("node:fs");
+       const { RABBITMQ_NODENAME, RABBITMQ_ADVANCED_CONFIG_FILE } = process.env;
+       console.log(RABBITMQ_NODENAME, process.argv[2], readFileSync(RABBITMQ_ADVANCED_CONFIG_FILE, "utf8"));`,
+    );
+    const settings = { consumer_timeout: 1_500, quorum_tick_interval: 500 };
+    const node = await startOwnNode({ version: "3.13.7", settings, env: { PATH: folder }, folders: [] });
+    try {
+      expect(await node.control?.(["status"])).toMatch(
+        /^confluo-\S+@localhost status \[\{rabbit, \[\{consumer_timeout, 1500\}, \{quorum_tick_interval, 500\}\]\}\]\.\n/,
+      );
+      node.pause?.("SIGSTOP");
+      const greeting = greetingOf(node.url);
+      const first = await Promise.race([
+        greeting,
+        new Promise((resolve) => setTimeout(resolve, 200, "silence")),
+      ]);
+      expect(first).toBe("silence");
+      node.pause?.("SIGCONT");
+      expect(await greeting).toContain("9.8.1");
+    } finally {
+      await node.stop();
+    }
+  });
+
+  test("says why there is none", async () => {
+    const started = startOwnNode({ version: "3.13.7", env: { PATH: folder }, folders: [] });
+    await expect(started).rejects.toThrow("no RabbitMQ is installed");
+  });
 });
 
 describe("startTestBroker4", () => {

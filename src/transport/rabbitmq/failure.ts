@@ -69,8 +69,20 @@ export function operationFailure(cause: unknown, what: string): ConfluoError {
   const { code, message } = asAmqpError(cause);
   const reason = reasonOf(message);
   switch (code) {
-    case 406:
+    case 406: {
+      const heldMs = /acknowledgement on channel \d+ timed out\. Timeout value used: (\d+) ms/.exec(
+        reason,
+      )?.[1];
+      if (heldMs !== undefined) {
+        const limit = "the broker's consumer_timeout. Keep the timeoutMs of route and subscribe below it";
+        return new ConfluoError(
+          "UNAVAILABLE",
+          `The broker ended what was to ${what}: a message was held for longer than ${heldMs} ms, ${limit}.`,
+          { cause },
+        );
+      }
       return new ConfluoError("TOPOLOGY_CONFLICT", conflictMessage(what, reason), { cause });
+    }
     case 403:
     case 405:
       return new ConfluoError("ACCESS_REFUSED", `The broker refused to ${what}: ${reason}.`, { cause });
