@@ -5,7 +5,9 @@ import { messageIds, newInstanceId } from "./core/identity.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
 import { type Known, knownOptions, type Waiting } from "./core/options.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
-import { checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
+import { DeadLetters } from "./letters/dead-letters.ts";
+import { onOwnWire } from "./letters/own-wire.ts";
+import { bindingKey, checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
 import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
@@ -14,6 +16,8 @@ import type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 import type { Transport } from "./transport/transport.ts";
 import type { QueueInfo, Wire } from "./transport/wire.ts";
 
+export type { DeadLetters, LetterSelection, ListLettersOptions } from "./letters/dead-letters.ts";
+export type { DeadLetter, DeadLetterError } from "./letters/letter.ts";
 export type { Message, Properties } from "./protocol/message.ts";
 export type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 export type { QueueInfo, Wire, WireDelivery } from "./transport/wire.ts";
@@ -55,6 +59,8 @@ export class Broker {
   readonly description: string;
   readonly namespace: string;
   readonly maxBodyBytes: number;
+  readonly #names: Namespace;
+  readonly #newId: () => string;
   readonly #hub: Hub;
   readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked) => Promise<Wire>;
 
@@ -63,6 +69,8 @@ export class Broker {
     const { namespace = "confluo", maxBodyBytes = MAX_BODY_BYTES, tls } = known;
     const { warn, info } = guardedLogger(known.logger);
     this.namespace = checkName(namespace, "namespace");
+    this.#names = new Namespace(namespace);
+    this.#newId = messageIds(newInstanceId());
     if (!Number.isSafeInteger(maxBodyBytes) || maxBodyBytes < 1) {
       throw invalidArgument("maxBodyBytes", "a whole number of bytes, 1 or more", maxBodyBytes);
     }
@@ -80,9 +88,9 @@ export class Broker {
     }
     this.#hub = new Hub({
       description: this.description,
-      namespace: new Namespace(namespace),
+      namespace: this.#names,
       open: this.#open,
-      newId: messageIds(newInstanceId()),
+      newId: this.#newId,
       warn,
       info,
     });
@@ -108,6 +116,61 @@ export class Broker {
     } finally {
       await wire.close();
     }
+  }
+
+  /**
+   * The dead letters of a service: to count, look at, replay and discard them. Asks the broker nothing by itself.
+   *
+   * @example
+   * const letters = broker.deadLetters("orders");
+   * for (const { id, path, error } of await letters.list({ limit: 50 })) console.log(id, path, error?.message);
+   * await letters.replay("all");
+   * @throws `INVALID_ARGUMENT` for what cannot be a service's name.
+   */
+  deadLetters(service: string): DeadLetters {
+    checkName(service, "service");
+    return this.#letters(this.#names.dead(service), this.#names.inbox(service));
+  }
+
+  /**
+   * What had waited in a delay queue, or expired, and came back to a queue that someone has deleted meanwhile. A replay
+   * sends each to the queue that it was meant for, which a letter names as its `queue`.
+   *
+   * @example await broker.orphans().replay((letter) => letter.queue === "confluo.orders.inbox");
+   */
+  orphans(): DeadLetters {
+    return this.#letters(this.#names.orphans, undefined);
+  }
+
+  #letters(queue: string, target: string | undefined): DeadLetters {
+    return new DeadLetters({
+      queue,
+      target,
+      namespace: this.#names,
+      open: this.#open,
+      newId: this.#newId,
+    });
+  }
+
+  /**
+   * Ends a service's copies of the events that match a subscription's pattern: removes the binding of its inbox, which
+   * outlives subscriptions and instances on purpose. What is in the inbox already stays. RabbitMQ does not say whether
+   * there was such a binding, so this resolves in either case, also for a service that does not exist. Instances that
+   * still subscribe to the pattern bind it again the next time they connect: deploy them without it first.
+   *
+   * @example await broker.unbind("mail", "/orders/:id/placed");
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
+   *   `INVALID_ARGUMENT`.
+   */
+  async unbind(service: string, pattern: string, options?: Waiting): Promise<void> {
+    const inbox = this.#names.inbox(checkName(service, "service"));
+    const key = bindingKey(pattern);
+    const limits = waitSettings("unbind", options, OPEN_MS);
+    await onOwnWire(
+      { ...limits, what: `the broker to unbind ${pattern} from ${inbox}` },
+      this.#open,
+      (wire) => wire.unbind(inbox, this.#names.events, key),
+    );
   }
 
   /**

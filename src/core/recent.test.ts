@@ -27,12 +27,13 @@ function serviceWith(handler: () => unknown) {
   });
   const deliver = async (
     record: DeliveryRecord,
-    { lane = "inbox", messageId = "m", stands = true, body = "1" }: Partial<Past> = {},
+    { lane = "inbox", messageId = "m", stands = true, body = "1", replay }: Partial<Past> = {},
   ): Promise<Outcome | undefined> => {
     const settle = vi.fn(async (_outcome: Outcome) => stands);
     const properties = {
       type: "/",
       messageId,
+      ...(replay === undefined ? {} : { headers: { "confluo-replay": replay } }),
       ...(lane === "calls" ? { replyTo: "q", correlationId: "c" } : {}),
     };
     const message = { body: new TextEncoder().encode(body), properties };
@@ -51,6 +52,7 @@ interface Past {
   /** Whether the outcome stood, as far as this instance knows. */
   readonly stands: boolean;
   readonly body: string;
+  readonly replay: string;
 }
 
 describe("what the broker delivers again", () => {
@@ -70,6 +72,7 @@ describe("what the broker delivers again", () => {
     await deliver("fresh");
     expect(await deliver("suspect", { messageId: "other" })).toMatchObject({ kind: "isolate" });
     expect(await deliver("suspect", { body: "12" })).toMatchObject({ kind: "isolate" });
+    expect(await deliver("suspect", { replay: "r-1" })).toMatchObject({ kind: "isolate" });
     expect(handler).toHaveBeenCalledTimes(1);
   });
 

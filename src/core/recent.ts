@@ -53,11 +53,11 @@ export class Recent {
 
 const finished: Promise<Ended> = Promise.resolve({ outcome: { kind: "done" }, stands: true });
 
-// One message, one try and, of an event that failed, one subscription. A message without an id of its own gets a new one
+// One message, one try, of a replay one that is new, and of an event that failed one subscription. A message without an id of its own gets a new one
 // with each delivery, and so is never taken for another.
 function identityOf({ lane, message, origin }: Delivery): string | undefined {
   const { replyTo, correlationId } = message.properties;
   if (lane === "calls") return replyTo && correlationId ? `call ${replyTo} ${correlationId}` : undefined;
-  const { kind, path, messageId, attempt, subscription = "" } = origin;
-  return `${kind} ${messageId} ${attempt} ${message.body.length} ${path} ${subscription}`;
+  const { kind, path, messageId, attempt, replay, subscription = "" } = origin;
+  return `${kind} ${messageId} ${attempt} ${message.body.length} ${path} ${subscription} ${replay}`;
 }

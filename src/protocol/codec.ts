@@ -29,6 +29,8 @@ export const header = {
   wait: "confluo-wait",
   /** How long a message went round for want of a handler, in milliseconds. Default: 0. */
   unclaimed: "confluo-unclaimed",
+  /** On a message that was replayed: which replay it is of. Default: none. */
+  replay: "confluo-replay",
   /** How many instances are known to have died on it. Default: 0. */
   deaths: "confluo-deaths",
   /** What was left of the message's `expiration` when it was published again, in milliseconds. Default: no bound. */

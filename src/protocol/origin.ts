@@ -18,6 +18,8 @@ export interface Origin {
   readonly waitMs: number;
   /** How long it went round for want of a handler, in milliseconds. */
   readonly unclaimedMs: number;
+  /** Which replay it is of, so that it is not taken for what was tried before; empty if none. */
+  readonly replay: string;
   /** How many instances are known to have died on it. */
   readonly deaths: number;
   /** How long it may live from now on, in milliseconds; `undefined` for ever. */
@@ -47,6 +49,7 @@ export function originOf(message: Message, { lane, eventKey, newId }: Arrival): 
     attempt: wholeNumber(protocolHeader(headers, header.attempt)) || 1,
     waitMs: wholeNumber(protocolHeader(headers, header.wait)) ?? 0,
     unclaimedMs: wholeNumber(protocolHeader(headers, header.unclaimed)) ?? 0,
+    replay: protocolHeader(headers, header.replay) ?? "",
     deaths: wholeNumber(protocolHeader(headers, header.deaths)) ?? 0,
     expiresMs: wholeNumber(protocolHeader(headers, header.expires) ?? text(expiration)),
     query: protocolHeader(headers, header.query) ?? "",

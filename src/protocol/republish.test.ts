@@ -1,14 +1,44 @@
 import { describe, expect, it } from "vitest";
 import { header, headerBytes } from "./codec.ts";
-import type { WireHeaders } from "./message.ts";
+import type { Message, Properties, WireHeaders } from "./message.ts";
 import { originOf } from "./origin.ts";
-import { republished } from "./republish.ts";
+import { republished, republishedCall } from "./republish.ts";
 
 function copyOf(headers: WireHeaders, added: Readonly<Record<string, string>>): WireHeaders {
   const message = { body: new Uint8Array(), properties: { type: "/a", messageId: "m", headers } };
   const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
   return republished(message, origin, added).properties.headers ?? {};
 }
+
+const forged = {
+  userId: "guest",
+  priority: 9,
+  clusterId: "c",
+  timestamp: 1,
+  contentEncoding: "identity",
+  expiration: "1000",
+  type: "/t",
+  messageId: "m",
+  correlationId: "c",
+  replyTo: "r",
+  appId: "a",
+  contentType: "application/json",
+  headers: {
+    CC: "q",
+    cc: ["q"],
+    BCC: ["q"],
+    Bcc: "q",
+    "x-death": [{ queue: "q" }],
+    "x-delivery-count": 3,
+    "X-Own": "1",
+    "confluo-wait": "5",
+    "confluo-error": "E",
+    h: "kept",
+    n: 5,
+  },
+} as Properties;
+const message: Message = { body: new Uint8Array([1]), properties: forged };
+const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
 
 describe("a copy", () => {
   it("keeps all headers that confluo lets one send, whatever the story is", () => {
@@ -33,5 +63,40 @@ describe("a copy", () => {
     const copy = copyOf(own, { [header.error]: "X", [header.errorStack]: "stack" });
     expect(copy).toMatchObject({ [header.path]: "/a", [header.error]: "X", h0: own.h0 });
     expect(copy.h59).toBeUndefined();
+  });
+
+  it("of a durable message has what is allowed, and nothing else of a foreign sender's", () => {
+    expect(republished(message, { ...origin, replay: "r-1" }, { "confluo-subscription": "/s" })).toEqual({
+      body: message.body,
+      properties: {
+        contentType: "application/json",
+        messageId: "m",
+        deliveryMode: 2,
+        mandatory: true,
+        headers: {
+          "confluo-kind": "send",
+          "confluo-path": "/t",
+          "confluo-attempt": "1",
+          "confluo-subscription": "/s",
+          "confluo-from": "a",
+          "confluo-replay": "r-1",
+          h: "kept",
+          n: "5",
+        },
+      },
+    });
+  });
+
+  it("of a call has that and what answering needs", () => {
+    expect(republishedCall(message, origin).properties).toEqual({
+      contentType: "application/json",
+      type: "/t",
+      correlationId: "c",
+      replyTo: "r",
+      appId: "a",
+      expiration: "1000",
+      mandatory: true,
+      headers: { h: "kept", n: "5" },
+    });
   });
 });

@@ -19,6 +19,7 @@ export function republished(
   const optional: readonly (readonly [string, string])[] = [
     [header.from, origin.from],
     [header.query, origin.query],
+    [header.replay, origin.replay],
   ];
   // In the order of what they are worth, should there not be room for all: the story's long texts last.
   const headers = fitting([

@@ -57,17 +57,20 @@ export class Namespace {
   readonly events: string;
   readonly back: string;
   readonly orphans: string;
+  /** What the names of all delay levels begin with. */
+  readonly delayPrefix: string;
 
   constructor(name: string) {
     this.name = name;
     this.events = `${name}.events`;
     this.back = `${name}.back`;
     this.orphans = `${name}.orphans`;
+    this.delayPrefix = `${name}.delay.`;
   }
 
   /** The exchange and the queue of a delay level have one name. */
   delay(ms: number): string {
-    return `${this.name}.delay.${ms}`;
+    return `${this.delayPrefix}${ms}`;
   }
 
   calls(service: string): string {

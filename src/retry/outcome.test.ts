@@ -15,6 +15,7 @@ const origin: Origin = {
   attempt: 1,
   waitMs: 0,
   unclaimedMs: 0,
+  replay: "",
   deaths: 0,
   expiresMs: undefined,
   query: "",

@@ -1,14 +1,18 @@
 /** The definition of 'a broker that confluo runs on', as tests. */
 
+import { allowlist } from "./allowlist.ts";
 import { calls } from "./calls.ts";
 import { contracts } from "./contracts.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
 import { health } from "./health.ts";
 import { leaving } from "./leaving.ts";
+import { letters } from "./letters.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { mistakes } from "./mistakes.ts";
 import { oneWay } from "./one-way.ts";
+import { orphans } from "./orphans.ts";
+import { replay } from "./replay.ts";
 import { retry } from "./retry.ts";
 import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
 import { suspects } from "./suspects.ts";
@@ -33,5 +37,9 @@ export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
     retry,
     suspects,
     topology,
+    "dead letters": letters,
+    replay,
+    "orphans and bindings": orphans,
+    "copies of foreign messages": allowlist,
   });
 }

@@ -197,3 +197,20 @@ function catchUncaught(): Promise<unknown> {
     });
   });
 }
+
+test("a deleted queue is gone with what was in it, and its consumers hear of it", async () => {
+  await publish("", "q");
+  const { onCancelled } = await consume(wire);
+  await wire.deleteQueue("q");
+  await wire.deleteQueue("q");
+  await wire.deleteQueue("never");
+  await turns();
+  expect(onCancelled).toHaveBeenCalledTimes(1);
+  expect(await wire.inspectQueue("q")).toBeUndefined();
+  expect(await publish("", "q", { properties: { mandatory: true } })).toBe("returned");
+});
+
+test("another connection's exclusive queue cannot be deleted", async () => {
+  const name = await broker.connect().declareQueue({ name: "", exclusive: true, arguments: {} });
+  await expect(wire.deleteQueue(name)).rejects.toMatchObject({ code: "ACCESS_REFUSED" });
+});

@@ -1,0 +1,230 @@
+/** The operator's hands at the dead letters of a service, or at the orphans of a namespace. */
+
+import { type Limits, waitSettings } from "../core/deadline.ts";
+import { type Known, knownOptions, type Waiting } from "../core/options.ts";
+import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
+import type { PublishFailure, Wire, WireDelivery } from "../transport/wire.ts";
+import { type DeadLetter, type Found, type Letterbox, readLetter } from "./letter.ts";
+import { onOwnWire } from "./own-wire.ts";
+import { MOST_HELD, MOST_PER_CONSUMER, type Verdict, walk } from "./walk.ts";
+
+/** Options of {@link DeadLetters.list}. */
+export interface ListLettersOptions extends Waiting {
+  /** How many letters at most, from 1 to 20,000. Default: 100. */
+  readonly limit?: number;
+}
+
+/**
+ * Which letters: all that are there, those with one of these ids, or those for which a function returns `true`. The
+ * function must not be asynchronous.
+ */
+export type LetterSelection = "all" | readonly string[] | ((letter: DeadLetter) => boolean);
+
+/** What dead letters need of their broker. */
+export interface LettersParts extends Letterbox {
+  open(signal: AbortSignal): Promise<Wire>;
+  newId(): string;
+}
+
+const LETTERS_MS = 20_000;
+const LIST_LIMIT = 100;
+// How many copies wait for their confirm at a time.
+const UNDER_WAY = 256;
+
+const listOptions: Known<ListLettersOptions> = { timeoutMs: true, signal: true, limit: true };
+
+/**
+ * Dead letters: what a service gave up, or what returned to a queue that is gone. Every method opens a connection of its
+ * own and closes it at the end, and takes `timeoutMs` (default: 20,000) and `signal`.
+ *
+ * Letters that are being looked at are held for that time: somebody else who looks meanwhile sees the others, and
+ * `count` does not count them. All of them go back to their places. `show`, and `replay` and `discard` with ids or a
+ * function, look through the oldest 20,000 that stay.
+ *
+ * All reject with `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT`, `CANCELLED`, `UNAVAILABLE` if
+ * the queue goes away meanwhile, and `INVALID_ARGUMENT`. A service that is not known has no letters.
+ *
+ * @example
+ * const letters = broker.deadLetters("orders");
+ * for (const { id, path, error } of await letters.list()) console.log(id, path, error?.message);
+ * await letters.replay((letter) => letter.error?.code === "TIMEOUT");
+ */
+export class DeadLetters {
+  readonly #parts: LettersParts;
+
+  /** @internal Made by `Broker.deadLetters` and `Broker.orphans`. */
+  constructor(parts: LettersParts) {
+    this.#parts = parts;
+  }
+
+  /** How many letters there are, without those that somebody is looking at. */
+  async count(options?: Waiting): Promise<number> {
+    const limits = waitSettings("count", options, LETTERS_MS);
+    return this.#onWire(limits, async (wire) => {
+      return (await wire.inspectQueue(this.#parts.queue))?.messages ?? 0;
+    });
+  }
+
+  /** The letters, the oldest first. They stay where they are. */
+  async list(options?: ListLettersOptions): Promise<readonly DeadLetter[]> {
+    const { limit = LIST_LIMIT, ...waiting } = knownOptions("list", options, listOptions);
+    if (!Number.isSafeInteger(limit) || limit < 1 || limit > MOST_HELD)
+      throw invalidArgument("limit", `a whole number of letters from 1 to ${MOST_HELD}`, limit);
+    const letters: DeadLetter[] = [];
+    const limits = waitSettings("list", waiting, LETTERS_MS);
+    const prefetch = Math.min(limit, MOST_PER_CONSUMER);
+    await this.#walk(limits, prefetch, ({ letter, redelivered }) => {
+      if (letters.length < limit) letters.push(letter);
+      return letters.length < limit ? "stays" : stopping(redelivered);
+    });
+    return letters;
+  }
+
+  /** The oldest letter with an id; `undefined` if there is none. It stays where it is. */
+  async show(id: string, options?: Waiting): Promise<DeadLetter | undefined> {
+    checkId(id);
+    const limits = waitSettings("show", options, LETTERS_MS);
+    let found: DeadLetter | undefined;
+    await this.#walk(limits, MOST_PER_CONSUMER, ({ letter, redelivered }) => {
+      if (letter.id === id) found ??= letter;
+      return found === undefined ? "stays" : stopping(redelivered);
+    });
+    return found;
+  }
+
+  /**
+   * Sends letters back to be handled anew: as the same message, first try, an event for the subscription that failed and
+   * no other, a call as a one-way command. A letter is removed when the broker has confirmed its copy: a crash in
+   * between costs a repetition, never a letter. Those whose path is not known stay and do not count. Those that come
+   * meanwhile, perhaps since they failed again, are left for the next time.
+   *
+   * @returns how many were sent back.
+   * @throws also `NO_SUCH_SERVICE` if the inbox is gone, `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker does not take
+   *   one, and what a function that selects throws. The letter stays then, and so do those that were not come to; the
+   *   error's `data.replayed` says how many were sent back before.
+   */
+  async replay(selection: LetterSelection, options?: Waiting): Promise<number> {
+    const { newId } = this.#parts;
+    return this.#act("replay", selection, options, ({ letter, target, copy }, wire) => {
+      const message = copy(newId);
+      if (message === undefined) return undefined;
+      return new Promise((resolve, reject) => {
+        wire.publish({ exchange: "", key: target }, message, (failure) => {
+          if (failure === undefined) resolve();
+          else reject(notSentBack(failure, letter, target));
+        });
+      });
+    });
+  }
+
+  /**
+   * Removes letters for good.
+   *
+   * @returns how many were removed.
+   * @throws also what a function that selects throws. The error's `data.discarded` says how many were removed before.
+   */
+  async discard(selection: LetterSelection, options?: Waiting): Promise<number> {
+    return this.#act("discard", selection, options, () => Promise.resolve());
+  }
+
+  async #act(
+    what: "replay" | "discard",
+    selection: LetterSelection,
+    options: Waiting | undefined,
+    act: (found: Found, wire: Wire) => Promise<void> | undefined,
+  ): Promise<number> {
+    const isChosen = chooser(selection);
+    const limits = waitSettings(what, options, LETTERS_MS);
+    if (Array.isArray(selection) && selection.length === 0) return 0;
+    let count = 0;
+    const visit = (found: Found, wire: Wire): Verdict => {
+      if (!isChosen(found.letter)) return "stays";
+      const work = act(found, wire);
+      if (work === undefined) return "stays";
+      return work.then(() => {
+        count += 1;
+      });
+    };
+    try {
+      await this.#walk(limits, UNDER_WAY, visit);
+      return count;
+    } catch (error) {
+      throw withCount(error, what === "replay" ? { replayed: count } : { discarded: count });
+    }
+  }
+
+  #walk(limits: Limits, prefetch: number, visit: (found: Found, wire: Wire) => Verdict): Promise<void> {
+    const { queue } = this.#parts;
+    return this.#onWire(limits, (wire, signal) => {
+      const look = (delivery: WireDelivery): Verdict => visit(readLetter(delivery, this.#parts), wire);
+      return walk(wire, { queue, prefetch, visit: look }, signal);
+    });
+  }
+
+  #onWire<Result>(
+    limits: Limits,
+    work: (wire: Wire, signal: AbortSignal) => Promise<Result>,
+  ): Promise<Result> {
+    const { queue, open } = this.#parts;
+    return onOwnWire({ ...limits, what: `the letters in ${queue}` }, open, work);
+  }
+}
+
+// What somebody looked at before is delivered first and goes back behind its like: were only some of it taken, the oldest
+// would be the last the next time. So it is taken to its end.
+function stopping(redelivered: boolean): Verdict {
+  return redelivered ? "stays" : "enough";
+}
+
+function checkId(id: unknown): void {
+  if (typeof id !== "string" || id === "") throw invalidArgument("A letter's id", "a non-empty string", id);
+}
+
+function chooser(selection: LetterSelection): (letter: DeadLetter) => boolean {
+  if (selection === "all") return () => true;
+  if (Array.isArray(selection)) {
+    for (const id of selection) checkId(id);
+    const ids = new Set<string>(selection);
+    return ({ id }) => ids.has(id);
+  }
+  if (typeof selection !== "function") {
+    throw invalidArgument("A selection of letters", '"all", a list of ids or a function', selection);
+  }
+  return (letter) => {
+    const chosen: unknown = selection(letter);
+    // A promise would count as true, whatever it resolves with.
+    if (typeof chosen === "boolean") return chosen;
+    throw invalidArgument("What a selection of letters returns", "true or false", chosen);
+  };
+}
+
+function notSentBack(failure: PublishFailure, { id }: DeadLetter, target: string): ConfluoError {
+  const stays = `The letter ${show(id)} stays`;
+  switch (failure) {
+    case "returned":
+      return new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `${stays}: the queue ${target} does not exist. It is declared when an instance of its service connects.`,
+      );
+    case "refused":
+      return new ConfluoError("UNAVAILABLE", `${stays}: the broker did not take it for the queue ${target}.`);
+    case "too-large":
+      return new ConfluoError(
+        "PAYLOAD_TOO_LARGE",
+        `${stays}: it is over the broker's limit on message size.`,
+      );
+    case "lost":
+      return new ConfluoError(
+        "CONNECTION_LOST",
+        `${stays}: the connection broke before the broker confirmed its copy, which may have arrived.`,
+      );
+    default:
+      return failure satisfies never;
+  }
+}
+
+// What another threw is not ours to change.
+function withCount(error: unknown, data: Readonly<Record<string, number>>): unknown {
+  if (!isConfluoError(error)) return error;
+  return new ConfluoError(error.code, error.message, { cause: error, data, status: error.status });
+}
