@@ -49,6 +49,7 @@ export class Attachments {
   readonly #serviceKeys = new Set<string>();
   readonly #instanceKeys = new Set<string>();
   #replying = false;
+  #hasServed = false;
 
   // What there is on the present wire.
   #declaredOn: Wire | undefined;
@@ -185,8 +186,7 @@ export class Attachments {
 
   async #declareService(wire: Wire): Promise<void> {
     if (this.#declaredOn === wire) return;
-    const { namespace } = this.#parts;
-    const { service } = this.#parts;
+    const { namespace, service } = this.#parts;
     for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
     this.#declaredOn = wire;
   }
@@ -195,40 +195,50 @@ export class Attachments {
     await this.#declareService(wire);
     await this.#bindAll(wire, this.#inbox, this.#serviceKeys);
     const inbox = this.#inbox;
-    const { prefetch } = this.#parts;
+    const { prefetch, namespace } = this.#parts;
+    const again = namespace.again(inbox);
+    const consumeInbox = (): Promise<void> => this.#consume(wire, "inbox", inbox, prefetch.inbox);
     const consuming = [
-      this.#consume(wire, "inbox", inbox, prefetch.inbox),
-      this.#consume(wire, "inbox alone", this.#parts.namespace.again(inbox), 1),
-      this.#consumeFastLane(wire, prefetch.calls),
+      // Who connects for the first time shall hear of it; who comes back goes on with what there is.
+      this.#hasServed ? this.#orLater("inbox", inbox, consumeInbox) : consumeInbox(),
+      this.#orLater("inbox alone", again, () => this.#consume(wire, "inbox alone", again, 1)),
+      this.#consumeFastLane(wire),
     ];
     // To the last, also when one fails: what comes next must not meet the others halfway.
     const failed = (await Promise.allSettled(consuming)).find(({ status }) => status === "rejected");
     if (failed?.status === "rejected") throw failed.reason;
+    this.#hasServed = true;
   }
 
   // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
-  async #consumeFastLane(wire: Wire, prefetch: number): Promise<void> {
-    await this.#consumeCalls(wire, "calls", prefetch);
-    await this.#consumeCalls(wire, "calls alone", 1);
+  async #consumeFastLane(wire: Wire): Promise<void> {
+    await this.#consumeCalls(wire, "calls");
+    await this.#consumeCalls(wire, "calls alone");
   }
 
-  // The fast lane must not hold up the durable one: where it cannot be had, it is tried again on its own.
-  async #consumeCalls(wire: Wire, place: "calls" | "calls alone", prefetch: number): Promise<void> {
-    if (this.#consumers.has(place)) return;
+  async #consumeCalls(wire: Wire, place: "calls" | "calls alone"): Promise<void> {
     const [own, again] = this.#parts.namespace.callQueues(this.#parts.service);
-    const plan = place === "calls" ? own : again;
+    const [plan, prefetch] = place === "calls" ? [own, this.#parts.prefetch.calls] : [again, 1];
     const attach = async (): Promise<void> => {
       await declare(wire, plan);
       await this.#consume(wire, place, plan.name, prefetch);
     };
+    await this.#orLater(place, plan.name, () =>
+      attach().catch((error: unknown) => this.#attachAnew(wire, plan.name, { error, attach })),
+    );
+  }
+
+  // One queue that cannot be had must not hold up the others: it is tried again on its own.
+  async #orLater(place: Place, queue: string, attach: () => Promise<void>): Promise<void> {
+    if (this.#consumers.has(place)) return;
     try {
-      await attach().catch((error: unknown) => this.#attachAnew(wire, plan.name, { error, attach }));
+      await attach();
       this.#unavailable.delete(place);
     } catch (error) {
       if (!isConfluoError(error, "UNAVAILABLE")) throw error;
       // Once, not once for each attempt.
       if (!this.#unavailable.has(place))
-        this.#parts.warn({ queue: plan.name, err: error }, `${plan.name} is not available; trying again.`);
+        this.#parts.warn({ queue, err: error }, `${queue} is not available; trying again.`);
       this.#unavailable.add(place);
       this.#reattach(place, LAST_REATTACH_MS);
     }
@@ -315,9 +325,8 @@ export class Attachments {
       case "instance":
         return this.#attachInstance(wire);
       case "calls":
-        return this.#consumeCalls(wire, place, this.#parts.prefetch.calls);
       case "calls alone":
-        return this.#consumeCalls(wire, place, 1);
+        return this.#consumeCalls(wire, place);
       case "inbox":
       case "inbox alone":
         return this.#attachService(wire);

@@ -117,6 +117,34 @@ it("consumes the durable lane though no calls queue can be had, and goes on to t
   }
 });
 
+it("comes back with what there is when a queue does not answer on the next wire", async () => {
+  vi.useFakeTimers();
+  try {
+    let silent = new Set(["confluo.s.inbox.again"]);
+    const consumes = async ({ queue }: ConsumeOptions): Promise<Consumer> => {
+      if (silent.has(queue)) throw new ConfluoError("UNAVAILABLE", "no answer");
+      return { cancel: async () => undefined, close: async () => undefined };
+    };
+    const host = hostOf(fakeWire({ consume: consumes }));
+    const link = new WireLink(host, fakeMember());
+    await link.serve();
+    expect(link.detached).toEqual(["confluo.s.inbox.again"]);
+    link.forget();
+    host.wire = fakeWire({ consume: consumes });
+    silent = new Set(["confluo.s.inbox"]);
+    await link.restore();
+    expect(link.detached).toEqual(["confluo.s.inbox"]);
+    silent.clear();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(link.detached).toEqual([]);
+    silent.add("confluo.s.inbox");
+    await expect(new WireLink(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await link.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 /** A link that serves, with the means to deliver to it and to confirm what it publishes. */
 async function serving(): Promise<{
   readonly host: ReturnType<typeof hostOf>;
