@@ -1,13 +1,14 @@
 /** `npm run torture`: the command line of the ledger. */
 
 import { parseArgs } from "node:util";
-import { startTestBroker } from "../../scripts/test-broker.mjs";
+import { startTestBroker, startTestBroker4 } from "../../scripts/test-broker.mjs";
 import { torture } from "./torture.ts";
 
 const usage = `npm run torture -- [options]
 
   --minutes N        how long the faults go on, at most 60; default 10
   --broker URL,URL   a broker to use instead of one of its own; it is not restarted
+  --rabbitmq4        a RabbitMQ 4 of its own, got as by npm run test:rabbitmq4
   --seed N           repeats the faults of an earlier run
   --keep FOLDER      keeps the ledgers and logs there`;
 
@@ -21,6 +22,7 @@ async function main(): Promise<number> {
     options: {
       minutes: { type: "string", default: "10" },
       broker: { type: "string" },
+      rabbitmq4: { type: "boolean", default: false },
       seed: { type: "string", default: String(Math.floor(Math.random() * 1_000_000)) },
       keep: { type: "string" },
       help: { type: "boolean", default: false },
@@ -52,7 +54,11 @@ async function main(): Promise<number> {
 
   const env =
     values.broker === undefined ? process.env : { ...process.env, CONFLUO_TEST_BROKER: values.broker };
-  const broker = await startTestBroker({ env });
+  if (values.rabbitmq4 && values.broker !== undefined)
+    throw new Error(
+      `--rabbitmq4 starts a broker of its own, and --broker names one: give one of the two.\n\n${usage}`,
+    );
+  const broker = await (values.rabbitmq4 ? startTestBroker4 : startTestBroker)({ env });
   try {
     console.log(`Broker: ${broker.description}`);
     console.log(`Seed: ${seed}, for ${minutes} min`);
