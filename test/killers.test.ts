@@ -1,14 +1,14 @@
 /** A message that kills every process that handles it takes none of its neighbours along, and leaves most of a fleet up. */
 
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
-import { POISON } from "./killers/worker.ts";
+import { POISON } from "./processes/killed-worker.ts";
+import { startProcess } from "./support/forked.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
 
 const MESSAGES = 128;
@@ -31,17 +31,11 @@ async function startFleet(size: number): Promise<{
   cleanUp.push(() => rmSync(folder, { recursive: true, force: true }));
   const ledger = join(folder, "ledger");
   writeFileSync(ledger, "");
-  const fleet = Array.from({ length: size }, () =>
-    fork(join(import.meta.dirname, "killers/worker.ts"), [testBrokerUrl(), broker.namespace, ledger], {
-      cwd: join(import.meta.dirname, ".."),
-      execArgv: ["--import", "tsx"],
-      env: { ...process.env, TSX_DISABLE_CACHE: "1" },
-    }),
-  );
+  const args = [testBrokerUrl(), broker.namespace, ledger];
+  const fleet = await Promise.all(Array.from({ length: size }, () => startProcess("killed-worker.ts", args)));
   cleanUp.push(() => {
     for (const child of fleet) child.kill("SIGKILL");
   });
-  await Promise.all(fleet.map((child) => once(child, "message")));
   const client = await new Service("client", { broker, logger: silentLogger }).connect();
   cleanUp.push(() => client.shutdown());
   return {
