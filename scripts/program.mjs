@@ -1,0 +1,13 @@
+/** `npm run torture`, `npm run soak`: installs what is missing, then runs that program. Arguments go to it; `--help` lists them. */
+
+import { join } from "node:path";
+import { root, run, runScript } from "./child-process.mjs";
+import { ensureInstalled } from "./install.mjs";
+
+await runScript(async () => {
+  await ensureInstalled();
+  const [name = "", ...args] = process.argv.slice(2);
+  const program = join(root, "test", name, "main.ts");
+  const { code } = await run(process.execPath, ["--expose-gc", "--import", "tsx", program, ...args]);
+  return code;
+});
