@@ -194,6 +194,20 @@ it("is paused only when what goes on to its next delay queue is confirmed there"
   expect(delivery.ack).toHaveBeenCalledTimes(1);
 });
 
+it("declares what is missing once for all deliveries that found it missing", async () => {
+  const { host, confirms, deliver } = await serving();
+  const declareShared = vi.fn(async () => undefined);
+  host.declareShared = declareShared;
+  const deliveries = Array.from({ length: 20 }, () => deliver({}));
+  for (const confirm of confirms.splice(0)) confirm("returned");
+  await vi.waitFor(() => expect(confirms).toHaveLength(20));
+  expect(declareShared).toHaveBeenCalledTimes(1);
+  for (const confirm of confirms) confirm();
+  await vi.waitFor(() =>
+    expect(deliveries.every(({ ack }) => vi.mocked(ack).mock.calls.length === 1)).toBe(true),
+  );
+});
+
 it("publishes no copy of what came over a wire that is gone, or to a link that is closed", async () => {
   for (const end of ["lost", "replaced", "closed"] as const) {
     const { host, link, confirms, deliver } = await serving();

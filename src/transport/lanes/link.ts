@@ -132,6 +132,14 @@ export class WireLink implements Link {
     const attachments = this.#attachments;
     const { namespace, newId, warn } = host;
     const { service, instance } = this.member;
+    let declaring: Promise<void> | undefined;
+    const declareMoves = async (): Promise<void> => {
+      const { wire } = host;
+      if (wire === undefined) return;
+      await host.declareShared(wire);
+      for (const plan of [...namespace.durableQueues(service), ...namespace.callQueues(service)])
+        await declare(wire, plan);
+    };
     return {
       instance,
       namespace,
@@ -140,12 +148,12 @@ export class WireLink implements Link {
         return attachments.isClosed ? undefined : host.wire;
       },
       queueOf: (source) => attachments.queueOf(source),
-      declareMoves: async () => {
-        const { wire } = host;
-        if (wire === undefined) return;
-        await host.declareShared(wire);
-        for (const plan of [...namespace.durableQueues(service), ...namespace.callQueues(service)])
-          await declare(wire, plan);
+      // Once for all that failed at the same time: it takes some forty requests.
+      declareMoves: () => {
+        declaring ??= declareMoves().finally(() => {
+          declaring = undefined;
+        });
+        return declaring;
       },
       newId,
       warn,
