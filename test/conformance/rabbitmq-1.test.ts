@@ -1,0 +1,3 @@
+import { conformanceOfRabbitMQ } from "./rabbitmq.ts";
+
+conformanceOfRabbitMQ(1, 3);
