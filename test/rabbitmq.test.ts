@@ -320,6 +320,31 @@ describe("connections", () => {
       expect((await broker.queue(`${broker.namespace}.a.${queue}`))?.messages).toBe(0);
   });
 
+  it("does not run again what it has handled, though the acknowledgement was lost with the connection", async () => {
+    const { proxy, url } = await makeProxy();
+    const broker = makeBroker(url);
+    let handled = 0;
+    const a = await makeService("a", broker)
+      .route("/", () => {
+        handled += 1;
+        if (handled === 1) proxy.stall("to broker"); // what is written from now on does not arrive
+      })
+      .connect();
+    const caller = await makeService("caller", makeBrokerIn(broker.namespace)).connect();
+    await caller.send("a", "/");
+    await eventually(() => handled === 1, "the first delivery");
+    proxy.reset();
+    await eventually(() => a.state === "reconnecting", "the loss");
+    proxy.flow();
+    await eventually(() => a.state === "running", "the next connection");
+    await caller.send("a", "/", "another");
+    await eventually(() => handled === 2, "another");
+    await a.shutdown();
+    expect(handled).toBe(2);
+    for (const queue of ["inbox", "inbox.again", "dead"])
+      expect((await broker.queue(`${broker.namespace}.a.${queue}`))?.messages).toBe(0);
+  });
+
   it("says that no broker was reached when each attempt is broken off", async () => {
     const { proxy, url } = await makeProxy();
     const broker = makeBroker(url);
