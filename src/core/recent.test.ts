@@ -18,7 +18,7 @@ function serviceWith(handler: () => unknown) {
     logger: silentLogger,
     maxBodyBytes: () => 1_000,
     callTimeoutMs: 1_000,
-    graceMs: 0,
+    graceMs: 600_000,
     mostCalls: 128,
     reply: (to) => {
       replies.push(to);
@@ -27,13 +27,13 @@ function serviceWith(handler: () => unknown) {
   });
   const deliver = async (
     record: DeliveryRecord,
-    { lane = "inbox", messageId = "m", stands = true, body = "1", replay }: Partial<Past> = {},
+    { lane = "inbox", messageId = "m", stands = true, body = "1", headers, type = "/" }: Partial<Past> = {},
   ): Promise<Outcome | undefined> => {
     const settle = vi.fn(async (_outcome: Outcome) => stands);
     const properties = {
-      type: "/",
+      type,
       messageId,
-      ...(replay === undefined ? {} : { headers: { "confluo-replay": replay } }),
+      ...(headers === undefined ? {} : { headers }),
       ...(lane === "calls" ? { replyTo: "q", correlationId: "c" } : {}),
     };
     const message = { body: new TextEncoder().encode(body), properties };
@@ -52,7 +52,8 @@ interface Past {
   /** Whether the outcome stood, as far as this instance knows. */
   readonly stands: boolean;
   readonly body: string;
-  readonly replay: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly type: string;
 }
 
 describe("what the broker delivers again", () => {
@@ -72,8 +73,19 @@ describe("what the broker delivers again", () => {
     await deliver("fresh");
     expect(await deliver("suspect", { messageId: "other" })).toMatchObject({ kind: "isolate" });
     expect(await deliver("suspect", { body: "12" })).toMatchObject({ kind: "isolate" });
-    expect(await deliver("suspect", { replay: "r-1" })).toMatchObject({ kind: "isolate" });
+    expect(await deliver("suspect", { headers: { "confluo-replay": "r-1" } })).toMatchObject({
+      kind: "isolate",
+    });
     expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it("goes round again if it only went round here: another instance may have begun it since", async () => {
+    const { deliver } = serviceWith(() => undefined);
+    const round = { kind: "move", moves: [{ kind: "go-round" }] };
+    expect(await deliver("fresh", { type: "/new" })).toMatchObject(round);
+    expect(await deliver("suspect", { type: "/new" })).toEqual({ kind: "done" }); // its copy goes round already
+    const headers = { "confluo-unclaimed": "250" };
+    expect(await deliver("suspect", { type: "/new", headers })).toMatchObject(round);
   });
 
   it("waits for the run that goes on here, and ends as that ends", async () => {

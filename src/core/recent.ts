@@ -58,6 +58,8 @@ const finished: Promise<Ended> = Promise.resolve({ outcome: { kind: "done" }, st
 function identityOf({ lane, message, origin }: Delivery): string | undefined {
   const { replyTo, correlationId } = message.properties;
   if (lane === "calls") return replyTo && correlationId ? `call ${replyTo} ${correlationId}` : undefined;
-  const { kind, path, messageId, attempt, replay, subscription = "" } = origin;
-  return `${kind} ${messageId} ${attempt} ${message.body.length} ${path} ${subscription} ${replay}`;
+  // Going round is no try, and each round is another message: what had no handler here may have one by then.
+  const { kind, path, messageId, attempt, unclaimedMs, replay, subscription = "" } = origin;
+  const which = `${attempt} ${unclaimedMs} ${message.body.length}`;
+  return `${kind} ${messageId} ${which} ${path} ${subscription} ${replay}`;
 }
