@@ -278,9 +278,9 @@ export class Service implements Verbs {
       validates: this.#settings.validates,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
-      runHere: (message) => this.#dispatching().runHere(message),
+      runHere: (message, nested) => this.#dispatching().runHere(message, nested),
       link: () => this.#lifecycle.link(),
-      steadyLink: () => this.#lifecycle.steadyLink(),
+      broken: () => this.#lifecycle.broken,
     });
     return this.#requests;
   }

@@ -6,7 +6,7 @@ import { fitsShortString } from "../protocol/address.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { withinMs } from "../waiting/abort.ts";
+import type { Gate } from "../waiting/gate.ts";
 import type { Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
@@ -25,8 +25,8 @@ export interface AnsweringParts {
   readonly maxBodyBytes: () => number;
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
-  /** A promise while the broker is behind: whoever goes on meanwhile fills the process with answers. */
-  reply(to: string, message: Message, tooLarge?: () => void): Promise<void> | undefined;
+  /** Returns what opens when the broker, if it is behind, takes more: going on before fills the process with answers. */
+  reply(to: string, message: Message, tooLarge?: () => void): Gate | undefined;
 }
 
 /** Answers calls. */
@@ -47,7 +47,7 @@ export class Answering {
       const answer = await this.#parts.runs.run(limits, (run) => this.#answer(delivery, id, run));
       const congestion = this.#parts.reply(replyTo, answer, () => this.#tooLarge(delivery, answer));
       // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
-      if (congestion !== undefined) await withinMs(limitMs, congestion, () => overdue).catch(() => undefined);
+      if (congestion !== undefined) await relieved(congestion, limitMs);
     } catch (error) {
       if (error !== overdue) throw error;
       const message = `The handler of ${path} took longer than its caller's ${limitMs} ms.`;
@@ -141,6 +141,18 @@ export class Answering {
     const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
     return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.#parts.callTimeoutMs;
   }
+}
+
+function relieved(congestion: Gate, atMostMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      leave();
+      resolve();
+    };
+    const timer = setTimeout(end, atMostMs);
+    const leave = congestion.onOpen(end);
+  });
 }
 
 interface ReturnAddress {

@@ -3,6 +3,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ConfluoError, invalidArgument } from "../errors.ts";
 import { onAbort } from "../waiting/abort.ts";
+import type { Gate } from "../waiting/gate.ts";
 import { type Known, knownOptions, type Waiting } from "./options.ts";
 
 /** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
@@ -36,8 +37,8 @@ function isSignal(value: unknown): value is AbortSignal {
 interface Running {
   /** On the monotonic clock. */
   readonly deadline: number;
-  /** Whether it takes one of the places for calls. */
-  readonly isCall: boolean;
+  /** Of the handler of a call, which keeps its place until it ends: what it has run here, one after the other. */
+  readonly nested: Nested | undefined;
   /** What a handler left running when it ended is nobody's handler any more. */
   ended: boolean;
 }
@@ -57,7 +58,8 @@ export function runWithin<Result>(
   { ms, isCall }: RunLimits,
   handler: () => Promise<Result>,
 ): Promise<Result> {
-  const own: Running = { deadline: performance.now() + ms, isCall, ended: false };
+  const nested = isCall ? new Nested() : undefined;
+  const own: Running = { deadline: performance.now() + ms, nested, ended: false };
   const end = (): void => {
     own.ended = true;
   };
@@ -66,10 +68,21 @@ export function runWithin<Result>(
   return work;
 }
 
-/** Whether this is the handler of a call, which keeps its place until it ends. */
-export function isRunningCall(): boolean {
+/** Work done in the place of a handler: one piece at a time, or a place would be any number of them. */
+export class Nested {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Does it when what was asked for before is done. */
+  run(work: () => Promise<unknown>): void {
+    this.#last = this.#last.then(work, work);
+    this.#last.catch(() => undefined);
+  }
+}
+
+/** The place of the handler of a call that this is running in, if it is. */
+export function nestedInCall(): Nested | undefined {
   const handler = running.getStore();
-  return handler?.isCall === true && !handler.ended;
+  return handler === undefined || handler.ended ? undefined : handler.nested;
 }
 
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
@@ -113,9 +126,22 @@ export function cancelled(what: string, signal: AbortSignal): ConfluoError<"CANC
   return new ConfluoError("CANCELLED", `The caller stopped waiting for ${what}.`, { cause: signal.reason });
 }
 
+/** Resolves when a gate opens or, leaving nothing behind at the gate, when the wait is over. */
+export function passed(gate: Gate, waiter: Pick<Waiter<unknown>, "onEnd">): Promise<void> {
+  return new Promise((resolve) => {
+    const leave = gate.onOpen(resolve);
+    waiter.onEnd(() => {
+      leave();
+      resolve();
+    });
+  });
+}
+
 /** How a wait is ended from within. After its end, by whatever cause, nothing more happens. */
 export interface Waiter<Value> {
   readonly over: boolean;
+  /** Calls back when the wait is over, whatever ended it. */
+  onEnd(callback: () => void): void;
   resolve(value: Value): void;
   reject(error: unknown): void;
 }
@@ -139,17 +165,23 @@ export function waitFor<Value>(
     let over = false;
     let timer: NodeJS.Timeout | undefined;
     let stopListening: (() => void) | undefined;
+    const endings: (() => void)[] = [];
     const end = (): boolean => {
       if (over) return false;
       over = true;
       clearTimeout(timer);
       stopListening?.();
       ended?.();
+      for (const callback of endings) callback();
       return true;
     };
     const waiter: Waiter<Value> = {
       get over() {
         return over;
+      },
+      onEnd: (callback) => {
+        if (over) callback();
+        else endings.push(callback);
       },
       resolve: (value) => {
         if (end()) resolve(value);

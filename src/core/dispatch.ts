@@ -6,7 +6,9 @@ import type { Message } from "../protocol/message.ts";
 import { originOf } from "../protocol/origin.ts";
 import { done, giveBack } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
+import type { Gate } from "../waiting/gate.ts";
 import { Answering, whyUnanswerable } from "./answering.ts";
+import type { Nested } from "./deadline.ts";
 import { abandoned, HandlerRuns } from "./handler-runs.ts";
 import { Handlers } from "./handlers.ts";
 import { Handling } from "./handling.ts";
@@ -27,8 +29,15 @@ export interface DispatchParts {
   readonly graceMs: number;
   /** Places for calls. */
   readonly mostCalls: number;
-  /** A promise while the broker is behind with what was published. */
-  reply(to: string, message: Message, tooLarge?: () => void): Promise<void> | undefined;
+  /** Returns what opens when the broker, if it is behind with what was published, takes more. */
+  reply(to: string, message: Message, tooLarge?: () => void): Gate | undefined;
+}
+
+/** A call that a handler of a call makes to its own service. */
+export interface NestedCall {
+  readonly place: Nested;
+  /** Whether its maker has stopped waiting. */
+  isOver(): boolean;
 }
 
 /** Runs handlers for deliveries; settles each delivery once. */
@@ -56,24 +65,32 @@ export class Dispatch {
   }
 
   /**
-   * Runs a call that this service makes to itself, if all its places for calls are taken. It needs none, since the one who
-   * makes it has one and waits: without this they could all wait for a place that none of them gives up.
+   * Runs a call that this service makes to itself, if all its places for calls are taken. It gets the place of the one who
+   * makes it, who has one and waits: without this they could all wait for a place that none of them gives up.
    */
-  runHere(message: Message): boolean {
+  runHere(message: Message, { place, isOver }: NestedCall): boolean {
     if (this.#calls < this.#mostCalls) return false;
     const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
-    this.handle({ lane: "calls", message, origin, record: "fresh", settle: () => Promise.resolve(true) });
+    const settle = (): Promise<boolean> => Promise.resolve(true);
+    const delivery = { lane: "calls", message, origin, record: "fresh", redelivered: false, settle } as const;
+    place.run(async () => {
+      if (!isOver()) await this.#take(delivery);
+    });
     return true;
   }
 
   /** Takes a delivery; never throws. */
   handle(delivery: Delivery): void {
+    void this.#take(delivery);
+  }
+
+  #take(delivery: Delivery): Promise<void> {
     this.#inHand += 1;
     if (delivery.lane === "calls") this.#calls += 1;
     const { record } = delivery;
     const isBack = record === "suspect" || record === "fatal";
     const work = isBack ? this.#back(delivery) : this.#run(delivery);
-    work
+    return work
       .catch((error: unknown) => this.#logger.error({ err: error }, "A delivery could not be settled."))
       .finally(() => this.#released(delivery));
   }
@@ -140,9 +157,7 @@ export class Dispatch {
       return;
     }
     if (delivery.lane !== "calls") {
-      const outcome = this.#handling.afterLoss(delivery);
-      if (outcome === undefined) await this.#run(delivery);
-      else await delivery.settle(outcome);
+      await delivery.settle(this.#handling.afterLoss(delivery));
     } else await this.#backCall(delivery);
   }
 

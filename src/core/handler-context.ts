@@ -57,7 +57,7 @@ export class HandlerContext implements Context {
   }
 
   get redelivered(): boolean {
-    return this.#delivery.record !== "fresh";
+    return this.#delivery.redelivered;
   }
 
   get query(): Query {

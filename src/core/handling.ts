@@ -53,18 +53,13 @@ export class Handling {
     return outcome;
   }
 
-  /**
-   * What becomes of a message whose instance is gone; `undefined` if there is nothing here that it could kill, so that it
-   * may as well be handled.
-   */
-  afterLoss(delivery: Delivery): Outcome | undefined {
+  /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
+  afterLoss(delivery: Delivery): Outcome {
     const { handlers, logger } = this.#parts;
     const { origin, record } = delivery;
     const { path, messageId, from, deaths } = origin;
     const subscriptions =
       origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
-    const isFor = origin.kind === "event" ? subscriptions.length > 0 : handlers.hasRoute(origin);
-    if (!isFor) return undefined;
     if (record === "suspect") {
       logger.debug({ path, messageId, from }, `An instance that had ${show(path)} is gone; it runs alone.`);
       return { kind: "isolate", subscriptions, deaths };

@@ -3,6 +3,7 @@
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
 import { delay, onAbort, untilAborted, withinMs } from "../waiting/abort.ts";
+import { Gate } from "../waiting/gate.ts";
 import { type Limits, waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
@@ -51,7 +52,7 @@ export class Lifecycle {
   // For those whose connect() waits for a shutdown to end: the next shutdown() is meant for them, too.
   #queued = new AbortController();
   // While the connection is lost: ends when it is restored.
-  #broken: PromiseWithResolve | undefined;
+  #broken: Gate | undefined;
   // Declarations made after connect(), so that the next connect() can wait for them.
   #declaring: Promise<void> = Promise.resolve();
   #serves = false;
@@ -171,7 +172,9 @@ export class Lifecycle {
   // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
   async #attached(link: Link, signal: AbortSignal): Promise<void> {
     for (;;) {
-      if (this.#broken !== undefined) await untilAborted(this.#broken.promise, signal);
+      const { broken } = this;
+      if (broken !== undefined)
+        await untilAborted(new Promise<void>((resolve) => void broken.onOpen(resolve)), signal);
       try {
         await untilAborted(this.#attach(link), signal);
         if (this.#broken === undefined) return;
@@ -202,7 +205,7 @@ export class Lifecycle {
       onLost: (reason) => {
         if (!isPresent()) return;
         if (this.states.current === "running") this.states.enter("reconnecting", reason);
-        this.#broken ??= promiseWithResolve();
+        this.#broken ??= new Gate();
         logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
         requests().rejectCalls(
           (called, path) =>
@@ -216,8 +219,9 @@ export class Lifecycle {
       onRestored: () => {
         if (!isPresent()) return;
         if (this.states.current === "reconnecting") this.states.enter("running");
-        this.#broken?.resolve();
+        const broken = this.#broken;
         this.#broken = undefined;
+        broken?.open();
       },
     };
   }
@@ -289,13 +293,9 @@ export class Lifecycle {
     );
   }
 
-  /** The same, and waits while the connection is being made again. A shutdown rejects whoever waits by other means. */
-  async steadyLink(): Promise<Link> {
-    for (;;) {
-      const link = await this.link();
-      if (this.#broken === undefined) return link;
-      await this.#broken.promise;
-    }
+  /** Opens when the connection that is lost has been made again. A shutdown rejects whoever waits by other means. */
+  get broken(): Gate | undefined {
+    return this.#broken;
   }
 
   /** The link to answer on: there from the first delivery on, before the service counts as running. */
@@ -380,17 +380,4 @@ function explained(error: unknown, { lastFailure }: Transport, ms: number): unkn
   return new ConfluoError(code, `${lastFailure.message} Gave up after ${ms} ms.`, {
     cause: lastFailure,
   });
-}
-
-interface PromiseWithResolve {
-  readonly promise: Promise<void>;
-  resolve(): void;
-}
-
-function promiseWithResolve(): PromiseWithResolve {
-  let resolve: () => void = () => undefined;
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
 }

@@ -38,7 +38,8 @@ function serviceWith(handler: () => unknown) {
     };
     const message = { body: new TextEncoder().encode(body), properties };
     const origin = originOf(message, { lane, eventKey: undefined, newId: () => "new" });
-    const delivery: Delivery = { lane, message, origin, record, settle };
+    const redelivered = record !== "fresh";
+    const delivery: Delivery = { lane, message, origin, record, redelivered, settle };
     dispatch.handle(delivery);
     await dispatch.idle();
     return settle.mock.calls[0]?.[0];
@@ -79,13 +80,13 @@ describe("what the broker delivers again", () => {
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
-  it("goes round again if it only went round here: another instance may have begun it since", async () => {
+  it("is put aside if it only went round here before: another instance may have begun it since", async () => {
     const { deliver } = serviceWith(() => undefined);
     const round = { kind: "move", moves: [{ kind: "go-round" }] };
     expect(await deliver("fresh", { type: "/new" })).toMatchObject(round);
     expect(await deliver("suspect", { type: "/new" })).toEqual({ kind: "done" }); // its copy goes round already
     const headers = { "confluo-unclaimed": "250" };
-    expect(await deliver("suspect", { type: "/new", headers })).toMatchObject(round);
+    expect(await deliver("suspect", { type: "/new", headers })).toMatchObject({ kind: "isolate" });
   });
 
   it("waits for the run that goes on here, and ends as that ends", async () => {

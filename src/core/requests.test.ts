@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Link } from "../transport/transport.ts";
+import { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
 import { messageIds } from "./identity.ts";
 import { silentLogger } from "./logger.ts";
@@ -7,13 +8,12 @@ import { Requests } from "./requests.ts";
 
 /** The requesting side of a service, on a link that takes nothing until it is relieved. */
 function held() {
-  let relieve: () => void = () => undefined;
-  let congestion: Promise<void> | undefined = new Promise<void>((resolve) => {
-    relieve = () => {
-      congestion = undefined;
-      resolve();
-    };
-  });
+  const gate = new Gate();
+  let congestion: Gate | undefined = gate;
+  const relieve = (): void => {
+    congestion = undefined;
+    gate.open();
+  };
   const published = vi.fn((..._given: unknown[]) => undefined);
   const link = {
     connected: true,
@@ -40,7 +40,7 @@ function held() {
     newId: messageIds("i"),
     runHere: () => false,
     link: async () => link,
-    steadyLink: async () => link,
+    broken: () => undefined,
   });
   const verbs = {
     call: (options: object, body?: unknown) =>
@@ -50,7 +50,7 @@ function held() {
     publish: (options: object, body?: unknown) =>
       requests.publish({ target: "/e", schema: undefined }, body, options),
   };
-  return { verbs, published, relieve, requests };
+  return { verbs, published, relieve, requests, gate };
 }
 
 describe("while the broker takes nothing more", () => {

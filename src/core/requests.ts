@@ -16,17 +16,20 @@ import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from 
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
+import type { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
 import type { Reply } from "./context.ts";
 import {
   checkMs,
   checkSignal,
-  isRunningCall,
+  nestedInCall,
+  passed,
   remainingMs,
   timedOut,
   type Waiter,
   waitFor,
 } from "./deadline.ts";
+import type { NestedCall } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import {
   type CallOptions,
@@ -51,11 +54,11 @@ export interface RequestParts {
    * Runs a call to this service itself in this process, if it has to: it is made by a handler of a call while all places
    * for calls are taken, perhaps all of them by handlers that wait for such calls. @returns whether it does.
    */
-  runHere(message: Message): boolean;
+  runHere(message: Message, call: NestedCall): boolean;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
   link(): Promise<Link>;
-  /** The same, and waits for a connection that is being made again. */
-  steadyLink(): Promise<Link>;
+  /** Opens when the connection that is lost has been made again; `undefined` while there is one. */
+  broken(): Gate | undefined;
 }
 
 /** A command to call or send, whether it came as names or as a contract. */
@@ -69,6 +72,11 @@ export interface CommandTarget {
 export interface EventTarget {
   readonly target: string;
   readonly schema: AnySchema | undefined;
+}
+
+interface Asked {
+  readonly id: string;
+  readonly waiter: Waiter<Reply>;
 }
 
 interface PendingCall {
@@ -124,7 +132,10 @@ export class Requests {
     const start = (waiter: Waiter<Reply>): void => {
       // Registered before it is published: the reply must not come first.
       this.#pending.set(id, { waiter, command, path });
-      this.#ask(id, command.service, outgoing, performance.now() + ms).then(release, waiter.reject);
+      this.#ask({ id, waiter }, command.service, outgoing, performance.now() + ms).then(
+        release,
+        waiter.reject,
+      );
     };
     const ended = (): void => {
       this.#pending.delete(id);
@@ -135,14 +146,14 @@ export class Requests {
     return waitFor(limits, start, ended);
   }
 
-  async #ask(id: string, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
-    const isNested = service === this.#parts.service && isRunningCall();
+  async #ask({ id, waiter }: Asked, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
+    const place = service === this.#parts.service ? nestedInCall() : undefined;
     if (outgoing.validate !== undefined) await outgoing.validate();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
-    while (link.congestion !== undefined && this.#pending.has(id)) await link.congestion;
+    while (link.congestion !== undefined && !waiter.over) await passed(link.congestion, waiter);
     const leftMs = Math.floor(deadline - performance.now());
-    if (leftMs < 1 || !this.#pending.has(id)) return; // the wait is over, or will be in this very turn
+    if (leftMs < 1 || waiter.over) return; // the wait is over, or will be in this very turn
     if (!link.connected || link.replyTo === "") throw reconnecting(this.#parts.service);
     const { path, headers, body } = outgoing;
     const properties: Properties = {
@@ -156,7 +167,7 @@ export class Requests {
       ...(headers === undefined ? {} : { headers }),
     };
     const message: Message = { body: body.bytes, properties };
-    if (isNested && this.#parts.runHere(message)) return;
+    if (place !== undefined && this.#parts.runHere(message, { place, isOver: () => waiter.over })) return;
     link.call(service, message, (rejection) => {
       if (rejection !== undefined) this.#pending.get(id)?.waiter.reject(rejected(rejection, service, path));
     });
@@ -201,8 +212,12 @@ export class Requests {
       own = waiter;
       if (outgoing.validate !== undefined) await outgoing.validate();
       for (;;) {
-        const link = await this.#parts.steadyLink();
-        while (link.congestion !== undefined && !waiter.over) await link.congestion;
+        const link = await this.#parts.link();
+        const closed = this.#parts.broken() ?? link.congestion;
+        if (closed !== undefined && !waiter.over) {
+          await passed(closed, waiter);
+          if (!waiter.over) continue;
+        }
         if (waiter.over) return; // what its sender gave up on does not go out
         const rejection = await new Promise<Rejection | undefined>((settled) => publish(link, settled));
         if (rejection === undefined) return waiter.resolve();

@@ -31,6 +31,8 @@ export const header = {
   unclaimed: "confluo-unclaimed",
   /** On a message that was replayed: which replay it is of. Default: none. */
   replay: "confluo-replay",
+  /** Present on what an instance gave back without having finished it. */
+  givenBack: "confluo-given-back",
   /** How many instances are known to have died on it. Default: 0. */
   deaths: "confluo-deaths",
   /** What was left of the message's `expiration` when it was published again, in milliseconds. Default: no bound. */

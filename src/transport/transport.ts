@@ -7,6 +7,7 @@ import type { ConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Origin } from "../protocol/origin.ts";
 import type { Outcome } from "../retry/outcome.ts";
+import type { Gate } from "../waiting/gate.ts";
 
 /** A broker, shared by the services of a process that were given the same one. */
 export interface Transport {
@@ -56,6 +57,8 @@ export interface Delivery {
   /** What the message is. */
   readonly origin: Origin;
   readonly record: DeliveryRecord;
+  /** Whether an instance was given it before, started or not, and be it that it gave it back. */
+  readonly redelivered: boolean;
   /**
    * Ends the delivery; a second time does nothing. A copy is confirmed by the broker before the delivery is
    * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
@@ -87,8 +90,8 @@ export interface Link {
   openReplies(): Promise<void>;
   /** Whether there is a connection at the moment. */
   readonly connected: boolean;
-  /** Resolves when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
-  readonly congestion: Promise<void> | undefined;
+  /** Opens when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
+  readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment, in its own words. */
   readonly blocked: string | undefined;
   /** Names of the queues that were asked for and are not consumed at the moment. */

@@ -7,6 +7,7 @@
 
 import type { ConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
+import type { Gate } from "../waiting/gate.ts";
 
 /** Queue and exchange arguments: RabbitMQ's names, such as `x-queue-type`. */
 export type Arguments = Readonly<Record<string, string | number | boolean>>;
@@ -89,8 +90,8 @@ export interface Wire {
   declareQueue(spec: QueueSpec): Promise<string>;
   bind(queue: string, exchange: string, key: string): Promise<void>;
   unbind(queue: string, exchange: string, key: string): Promise<void>;
-  /** Also if there is none. */
-  deleteQueue(name: string): Promise<void>;
+  /** Also if there is none. `unused`: rejects if anyone consumes from it. */
+  deleteQueue(name: string, when?: "unused"): Promise<void>;
   /** Resolves with `undefined` when there is no such queue. */
   inspectQueue(name: string): Promise<QueueInfo | undefined>;
 
@@ -106,10 +107,10 @@ export interface Wire {
   post(queue: string, message: Message, tooLarge?: () => void): void;
 
   /**
-   * Resolves when the broker takes more; `undefined` while it does. Who waits for it before publishing keeps what waits out
+   * Opens when the broker takes more; `undefined` while it does. Who waits for it before publishing keeps what waits out
    * of the wire's buffers.
    */
-  readonly congestion: Promise<void> | undefined;
+  readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment (a memory or disk alarm), in its own words. */
   readonly blocked: string | undefined;
 

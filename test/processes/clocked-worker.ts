@@ -7,7 +7,7 @@ process.on("disconnect", () => process.exit(1)); // whoever started it is gone
 
 const broker = new Broker(url, { namespace, logger: silentLogger });
 const worker = new Service("worker", { broker, logger: silentLogger });
-let given = Number.NaN;
+let given: number | null = null;
 
 worker
   .route("/now", () => Date.now())

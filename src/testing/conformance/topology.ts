@@ -59,6 +59,26 @@ export const topology: Define = (it) => {
     assert.equal(self.state, "running");
   });
 
+  it("keeps to its places for calls, however many a handler makes to its own service", async (bench) => {
+    let running = 0;
+    let most = 0;
+    const setUp = (service: Service): Service =>
+      service
+        .route("/inner", async () => {
+          running += 1;
+          most = Math.max(most, running);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          running -= 1;
+        })
+        .route("/outer", async () => {
+          await Promise.all(Array.from({ length: 50 }, () => service.call("self", "/inner")));
+        });
+    await bench.start("self", setUp, { concurrency: { calls: 4 }, timeoutMs: 15_000 });
+    const caller = await bench.start("caller");
+    await Promise.all(Array.from({ length: 8 }, () => caller.call("self", "/outer")));
+    assert.ok(most <= 2 * 4, `${most}`);
+  });
+
   it("keeps what is taken and given back 25 times in every queue that holds something", async (bench) => {
     await bench
       .start("worker", (service) => service.route("/", () => undefined))

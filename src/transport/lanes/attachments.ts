@@ -11,6 +11,9 @@ import type { Source } from "./delivery.ts";
 /** What a service consumes from. */
 type Place = Lane | "calls alone" | "inbox alone" | "replies";
 
+/** What is tried again on its own: a consumer, or the bindings. */
+type Attempt = Place | "bindings";
+
 const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {
   calls: { lane: "calls", alone: false },
   inbox: { lane: "inbox", alone: false },
@@ -57,7 +60,7 @@ export class Attachments {
   // By place, the names that the broker gave to the queues of this instance alone.
   readonly #exclusive = new Map<Place, string>();
   readonly #consumers = new Map<Place, Consumer>();
-  readonly #reattaching = new Map<Place, NodeJS.Timeout>();
+  readonly #reattaching = new Map<Attempt, NodeJS.Timeout>();
   // Said to be so already.
   readonly #unavailable = new Set<Place>();
   #work: Promise<void> = Promise.resolve();
@@ -95,7 +98,8 @@ export class Attachments {
     }
     if (this.#instanceKeys.size > 0) wanted.push(["instance", "events of this instance"]);
     if (this.#replying) wanted.push(["replies", "replies to this instance"]);
-    return wanted.filter(([place]) => !this.#consumers.has(place)).map(([, name]) => name);
+    const missing = wanted.filter(([place]) => !this.#consumers.has(place)).map(([, name]) => name);
+    return [...missing, ...this.#unbound().map((key) => `binding of ${key}`)];
   }
 
   /** Declares the service's queues and consumes them. */
@@ -108,11 +112,14 @@ export class Attachments {
   bind(key: string, per: "service" | "instance"): Promise<void> {
     const keys = per === "service" ? this.#serviceKeys : this.#instanceKeys;
     keys.add(key);
-    return this.#enqueue(async (wire) => {
+    const bound = this.#enqueue(async (wire) => {
       if (per === "instance") return this.#attachInstance(wire);
       await this.#declareService(wire);
       await this.#bindAll(wire, this.#inbox, [key]);
     });
+    // Whoever asked hears of it; and it is tried again, since nobody else would.
+    bound.catch(() => this.#bindLater());
+    return bound;
   }
 
   unbindInstance(key: string): Promise<void> {
@@ -134,7 +141,7 @@ export class Attachments {
   async pause(): Promise<void> {
     if (this.#state !== "taking") return;
     this.#state = "paused";
-    for (const place of SOURCES) clearTimeout(this.#reattaching.get(place));
+    for (const place of [...SOURCES, "bindings" as const]) clearTimeout(this.#reattaching.get(place));
     await this.#work.catch(() => undefined);
     await Promise.allSettled(SOURCES.map((place) => this.#consumers.get(place)?.cancel()));
   }
@@ -252,7 +259,10 @@ export class Attachments {
     { error, attach }: { readonly error: unknown; readonly attach: () => Promise<void> },
   ): Promise<void> {
     if (!isConfluoError(error, "UNAVAILABLE")) throw error;
-    await wire.deleteQueue(queue);
+    // Someone who consumes from it has made it anew already: then it need only be asked for again.
+    await wire.deleteQueue(queue, "unused").catch((cause: unknown) => {
+      if (!isConfluoError(cause, "TOPOLOGY_CONFLICT")) throw cause;
+    });
     await attach();
     this.#parts.warn({ queue, err: error }, `${queue} was not available; it was made anew.`);
   }
@@ -318,6 +328,39 @@ export class Attachments {
     this.#consumers.set(place, consumer);
   }
 
+  // The queue itself may be gone, and its bindings with it.
+  #forgetInbox(): void {
+    this.#declaredOn = undefined;
+    for (const binding of [...this.#bound])
+      if (binding.startsWith(`${this.#inbox} `)) this.#bound.delete(binding);
+  }
+
+  // Keys that were asked for and are not bound at the moment.
+  #unbound(): readonly string[] {
+    const own = this.#exclusive.get("instance") ?? "";
+    const isBound = (queue: string, key: string): boolean => this.#bound.has(`${queue} ${key}`);
+    return [
+      ...[...this.#serviceKeys].filter((key) => !isBound(this.#inbox, key)),
+      ...[...this.#instanceKeys].filter((key) => !isBound(own, key)),
+    ];
+  }
+
+  #bindLater(): void {
+    if (this.#state !== "taking") return;
+    const attempt = (): void => {
+      this.#reattaching.delete("bindings");
+      this.#enqueue(async (wire) => {
+        if (this.#serviceKeys.size > 0) {
+          await this.#declareService(wire);
+          await this.#bindAll(wire, this.#inbox, this.#serviceKeys);
+        }
+        if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
+      }).catch(() => this.#bindLater());
+    };
+    clearTimeout(this.#reattaching.get("bindings"));
+    this.#reattaching.set("bindings", setTimeout(attempt, LAST_REATTACH_MS));
+  }
+
   #attach(wire: Wire, place: Place): Promise<void> {
     switch (place) {
       case "replies":
@@ -341,8 +384,7 @@ export class Attachments {
       this.#reattaching.delete(place);
       this.#enqueue((wire) => {
         if (this.#consumers.has(place)) return Promise.resolve();
-        this.#declaredOn = undefined; // the queue itself may be gone, and its bindings with it
-        this.#bound.clear();
+        if (place === "inbox" || place === "inbox alone") this.#forgetInbox();
         return this.#attach(wire, place);
       }).catch((error: unknown) => {
         this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);

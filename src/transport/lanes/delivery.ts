@@ -1,5 +1,7 @@
 /** One delivery of a lane, settled once. */
 
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { header, protocolHeader } from "../../protocol/codec.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
@@ -10,13 +12,14 @@ import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 
-const GIVE_BACK_MS = 1_000;
+const FIRST_AGAIN_MS = 1_000;
+const LAST_AGAIN_MS = 8_000;
 
 /** What a delivery needs of the link that it came over. */
 export interface DeliverySurroundings {
   readonly instance: string;
   readonly namespace: Namespace;
-  readonly queues: { readonly inbox: string; readonly dead: string };
+  readonly dead: string;
   /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
   readonly wire: Wire | undefined;
   queueOf(source: Source): string;
@@ -38,6 +41,7 @@ export class LaneDelivery implements Delivery {
   readonly message: Message;
   readonly origin: Origin;
   readonly record: DeliveryRecord;
+  readonly redelivered: boolean;
   readonly #source: Source;
   readonly #wired: WireDelivery;
   readonly #link: DeliverySurroundings;
@@ -50,6 +54,8 @@ export class LaneDelivery implements Delivery {
     this.lane = lane;
     this.#source = source;
     this.record = recordOf(source, wired.redelivered);
+    const wasGivenBack = protocolHeader(wired.message.properties.headers, header.givenBack) !== undefined;
+    this.redelivered = this.record !== "fresh" || wasGivenBack;
     this.message = wired.message;
     this.#wired = wired;
     this.#link = link;
@@ -68,10 +74,8 @@ export class LaneDelivery implements Delivery {
         this.#wired.ack();
         return true;
       case "give-back":
-        // From there, a return by the broker would look like a death.
-        if (this.#source.alone) return this.#move([this.#isolated(this.origin.deaths, undefined)]);
-        this.#wired.requeue();
-        return false;
+        // As a copy: what the broker itself delivers again looks like what a death left behind.
+        return this.#move([this.#givenBack()]);
       case "isolate": {
         const { subscriptions, deaths } = outcome;
         if (subscriptions.length === 0) return this.#move([this.#isolated(deaths, undefined)]);
@@ -93,7 +97,8 @@ export class LaneDelivery implements Delivery {
     this.#settled = true;
     const hop = firstHop(this.origin.waitMs);
     const { unclaimedMs, expiresMs } = this.origin;
-    await this.#move([this.#delayed(hop, this.#unchanged(waitHeaders({ hop, unclaimedMs, expiresMs })))]);
+    const headers = { ...waitHeaders({ hop, unclaimedMs, expiresMs }), ...this.#deaths };
+    await this.#move([this.#delayed(hop, this.#unchanged(headers))]);
   }
 
   // The message as it is, with the story so far.
@@ -108,13 +113,30 @@ export class LaneDelivery implements Delivery {
   }
 
   #isolated(deaths: number, subscription: string | undefined): Moved {
-    const key = this.#link.queueOf({ lane: this.lane, alone: true });
+    return this.#copied({ lane: this.lane, alone: true }, { deaths, subscription });
+  }
+
+  #givenBack(): Moved {
+    const { deaths, subscription } = this.origin;
+    const moved = this.#copied(this.#source, { deaths, subscription });
+    const { body, properties } = moved.message;
+    const headers = { ...properties.headers, [header.givenBack]: "1" };
+    return { ...moved, message: { body, properties: { ...properties, headers } } };
+  }
+
+  // Into a queue of the same lane, as it is and with what it has been through.
+  #copied(
+    source: Source,
+    { deaths, subscription }: { readonly deaths: number; readonly subscription: string | undefined },
+  ): Moved {
+    const key = this.#link.queueOf(source);
     if (this.lane === "calls")
       return { exchange: "", key, message: republishedCall(this.message, this.origin) };
-    const { expiresMs } = this.origin;
+    const { expiresMs, unclaimedMs } = this.origin;
     const message = this.#unchanged({
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
       ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
+      ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
       ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
     });
     return { exchange: "", key, message };
@@ -128,19 +150,26 @@ export class LaneDelivery implements Delivery {
     return this.#wire !== undefined && this.#link.wire === this.#wire;
   }
 
+  // Until it is done, or the wire is gone: giving it back would have the handler run again, or look like a death.
   async #move(moved: readonly Moved[]): Promise<boolean> {
-    if (!this.#standing) return false;
-    try {
-      await Promise.all(moved.map((each) => this.#post(each)));
-      this.#wired.ack();
-      return true;
-    } catch (error) {
+    let left = moved;
+    for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
+      const posted = await Promise.allSettled(left.map((each) => this.#post(each)));
+      if (posted.every(({ status }) => status === "fulfilled")) {
+        this.#wired.ack();
+        return true;
+      }
       if (!this.#standing) return false;
-      const where = moved.map(({ exchange, key }) => exchange || key).join(", ");
-      this.#link.warn({ err: error }, `A message did not reach ${where}; it is kept and tried again.`);
-      setTimeout(() => this.#wired.requeue(), GIVE_BACK_MS).unref();
-      return false;
+      left = left.filter((_, n) => posted[n]?.status === "rejected");
+      const err = posted.find((result) => result.status === "rejected")?.reason;
+      // Once, not once for each attempt.
+      if (waitMs === FIRST_AGAIN_MS) {
+        const where = left.map(({ exchange, key }) => exchange || key).join(", ");
+        this.#link.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
+      }
+      await sleep(waitMs, undefined, { ref: false });
     }
+    return false;
   }
 
   async #post(moved: Moved): Promise<void> {
@@ -162,21 +191,31 @@ export class LaneDelivery implements Delivery {
     const { attempt } = this.origin;
     switch (move.kind) {
       case "dead-letter":
-        return { exchange: "", key: this.#link.queues.dead, message: this.#copy(move, queue, attempt, {}) };
+        return { exchange: "", key: this.#link.dead, message: this.#copy(move, queue, attempt, {}) };
       case "retry":
         return this.#delayed(
           move.hop,
           this.#copy(move, queue, attempt + 1, waitHeaders({ ...move, unclaimedMs: 0 })),
         );
       case "go-round":
-        return this.#delayed(move.hop, this.#copy(move, queue, attempt, waitHeaders(move)));
+        return this.#delayed(
+          move.hop,
+          this.#copy(move, queue, attempt, { ...waitHeaders(move), ...this.#deaths }),
+        );
       default:
         return move satisfies never;
     }
   }
 
+  get #deaths(): Readonly<Record<string, string>> {
+    const { deaths } = this.origin;
+    return deaths === 0 ? {} : { [header.deaths]: String(deaths) };
+  }
+
+  // What is tried alone comes back to be tried alone.
   #delayed({ levelMs }: Hop, message: Message): Moved {
-    return { exchange: this.#link.namespace.delay(levelMs), key: this.#link.queues.inbox, message };
+    const key = this.#link.queueOf({ lane: "inbox", alone: this.#source.alone });
+    return { exchange: this.#link.namespace.delay(levelMs), key, message };
   }
 
   #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {

@@ -2,6 +2,7 @@
 
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
+import type { Gate } from "../../waiting/gate.ts";
 import type { Link, Member, Settled } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 import { Attachments } from "./attachments.ts";
@@ -49,7 +50,7 @@ export class WireLink implements Link {
     return this.#host.wire !== undefined;
   }
 
-  get congestion(): Promise<void> | undefined {
+  get congestion(): Gate | undefined {
     return this.#host.wire?.congestion;
   }
 
@@ -143,7 +144,7 @@ export class WireLink implements Link {
     return {
       instance,
       namespace,
-      queues: { inbox: namespace.inbox(service), dead: namespace.dead(service) },
+      dead: namespace.dead(service),
       get wire() {
         return attachments.isClosed ? undefined : host.wire;
       },

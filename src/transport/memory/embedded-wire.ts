@@ -1,4 +1,4 @@
-import { ConfluoError, invalidArgument } from "../../errors.ts";
+import { ConfluoError, invalidArgument, show } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
 import type {
   ConsumeOptions,
@@ -68,9 +68,13 @@ export class EmbeddedWire implements Wire, TurnTask {
     this.#host.unbind(queue, exchange, key, this);
   }
 
-  async deleteQueue(name: string): Promise<void> {
+  async deleteQueue(name: string, when?: "unused"): Promise<void> {
     this.#assertOpen();
-    if (this.#host.findQueue(name, this) !== undefined) this.#host.deleteQueue(name);
+    const queue = this.#host.findQueue(name, this);
+    if (queue === undefined) return;
+    if (when === "unused" && queue.consumerCount > 0)
+      throw new ConfluoError("TOPOLOGY_CONFLICT", `The queue ${show(name)} is in use.`);
+    this.#host.deleteQueue(name);
   }
 
   async inspectQueue(name: string): Promise<QueueInfo | undefined> {

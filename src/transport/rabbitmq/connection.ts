@@ -22,6 +22,7 @@ export interface ConnectionOptions {
 
 const ANSWER_MS = 10_000;
 const QUEUE_ANSWER_MS = 5_000;
+const PROMPT_MS = 500;
 const CLOSE_MS = 1_200;
 
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
@@ -144,8 +145,12 @@ export class Connection {
     try {
       return await withinMs(QUEUE_ANSWER_MS, request, () => silent);
     } catch (error) {
-      if (error === silent) await (await this.channel()).close();
-      throw error;
+      if (error !== silent) throw error;
+      const asked = performance.now();
+      await (await this.channel()).close();
+      // Answered at once: it is this request that is not. Answered late: the connection was silent, and the answer is coming.
+      if (performance.now() - asked < PROMPT_MS) throw silent;
+      return withinMs(QUEUE_ANSWER_MS, request, () => silent);
     }
   }
 

@@ -1,6 +1,6 @@
 /** amqplib's and the broker's failures in confluo's words. */
 
-import { ConfluoError } from "../../errors.ts";
+import { ConfluoError, isConfluoError } from "../../errors.ts";
 
 interface AmqpError {
   readonly code?: unknown;
@@ -108,6 +108,13 @@ function conflictMessage(what: string, reason: string): string {
     `The ${kind} ${name} exists with ${argument} = ${present}, and confluo declares it with ${wanted}. ` +
     `Delete the ${kind} once it is empty, or use another namespace.`
   );
+}
+
+/** Whether a request failed since there is no such queue, and not since it is not available or nobody answered. */
+export function isMissingQueue(error: unknown): boolean {
+  if (!isConfluoError(error, "UNAVAILABLE")) return false;
+  const { code, message } = asAmqpError(error.cause);
+  return code === 404 && /NOT_FOUND - no queue/.test(message);
 }
 
 /** The limit that the broker named when it refused a message for its size. */

@@ -1,27 +1,27 @@
 import { describe, expect, it, vi } from "vitest";
+import type { Gate } from "../../waiting/gate.ts";
 import { Pressure } from "./pressure.ts";
 
 const MIB = 1024 * 1024;
 
-/** Whether a promise has resolved by now. */
-async function isOver(promise: Promise<void> | undefined): Promise<boolean> {
-  const over = vi.fn();
-  void promise?.then(over);
-  await new Promise(setImmediate);
-  return over.mock.calls.length > 0;
+/** Tells whether a gate has opened. */
+function watched(gate: Gate | undefined): () => boolean {
+  const opened = vi.fn();
+  gate?.onOpen(opened);
+  return () => opened.mock.calls.length > 0;
 }
 
 describe("pressure", () => {
-  it("holds up what comes next while the broker is behind by 8 MiB, until it is by 4", async () => {
+  it("holds up what comes next while the broker is behind by 8 MiB, until it is by 4", () => {
     const pressure = new Pressure();
     for (let n = 0; n < 7; n += 1) pressure.add(MIB);
     expect(pressure.congestion).toBeUndefined();
     pressure.add(MIB);
-    const { congestion } = pressure;
+    const isOver = watched(pressure.congestion);
     for (let n = 0; n < 4; n += 1) pressure.remove(MIB);
-    expect(await isOver(congestion)).toBe(false);
+    expect(isOver()).toBe(false);
     pressure.remove(MIB);
-    expect(await isOver(congestion)).toBe(true);
+    expect(isOver()).toBe(true);
     expect(pressure.congestion).toBeUndefined();
   });
 
@@ -31,18 +31,18 @@ describe("pressure", () => {
     expect(pressure.congestion).toBeDefined();
   });
 
-  it("lasts while the broker takes nothing, and ends with the connection", async () => {
+  it("lasts while the broker takes nothing, and ends with the connection", () => {
     const pressure = new Pressure();
     pressure.setBlocked("low on memory");
     expect(pressure.blocked).toBe("low on memory");
-    const first = pressure.congestion;
-    expect(await isOver(first)).toBe(false);
+    const isFirstOver = watched(pressure.congestion);
+    expect(isFirstOver()).toBe(false);
     pressure.setBlocked(undefined);
-    expect(await isOver(first)).toBe(true);
+    expect(isFirstOver()).toBe(true);
     pressure.setBlocked("low on disk");
-    const second = pressure.congestion;
+    const isSecondOver = watched(pressure.congestion);
     pressure.end();
-    expect(await isOver(second)).toBe(true);
+    expect(isSecondOver()).toBe(true);
     expect(pressure.congestion).toBeUndefined();
     expect(pressure.blocked).toBeUndefined();
   });

@@ -1,5 +1,7 @@
 /** How much the broker is behind with what was published, so that what comes next can wait outside of all buffers. */
 
+import { Gate } from "../../waiting/gate.ts";
+
 const MOST_BYTES = 8 * 1024 * 1024;
 const FEW_BYTES = 4 * 1024 * 1024;
 /** What a message takes besides its body. */
@@ -8,25 +10,27 @@ const MESSAGE_BYTES = 256;
 /** Counts what was published and is neither confirmed nor known to be written. */
 export class Pressure {
   #bytes = 0;
+  #settled = 0;
   #blocked: string | undefined;
   #ended = false;
-  #relief: { readonly promise: Promise<void>; resolve(): void } | undefined;
+  #relief: Gate | undefined;
 
   /** Why the broker takes nothing more, in its own words. */
   get blocked(): string | undefined {
     return this.#blocked;
   }
 
-  /** Resolves when more may be published; `undefined` if it may be now. */
-  get congestion(): Promise<void> | undefined {
-    if (this.#relief !== undefined) return this.#relief.promise;
+  /** Opens when more may be published; `undefined` if it may be now. */
+  get congestion(): Gate | undefined {
+    if (this.#relief !== undefined) return this.#relief;
     if (this.#ended || (this.#blocked === undefined && this.#bytes < MOST_BYTES)) return undefined;
-    let resolve: () => void = () => undefined;
-    const promise = new Promise<void>((done) => {
-      resolve = done;
-    });
-    this.#relief = { promise, resolve };
-    return promise;
+    this.#relief = new Gate();
+    return this.#relief;
+  }
+
+  /** Whether anything is under way, and how much has arrived so far: for whoever watches over its going on. */
+  get progress(): { readonly waits: boolean; readonly settled: number } {
+    return { waits: this.#bytes > 0, settled: this.#settled };
   }
 
   add(bodyBytes: number): void {
@@ -35,6 +39,7 @@ export class Pressure {
 
   remove(bodyBytes: number): void {
     this.#bytes -= bodyBytes + MESSAGE_BYTES;
+    this.#settled += 1;
     if (this.#relief !== undefined) this.#relieve();
   }
 
@@ -53,7 +58,8 @@ export class Pressure {
 
   #relieve(): void {
     if (!this.#ended && (this.#blocked !== undefined || this.#bytes > FEW_BYTES)) return;
-    this.#relief?.resolve();
+    const relief = this.#relief;
     this.#relief = undefined;
+    relief?.open();
   }
 }

@@ -35,7 +35,7 @@ export class Publisher {
     const channel = await this.#connection.confirmChannel();
     let closedBecause: Closed;
     channel.on("return", ({ fields, properties }: AmqpMessage) => {
-      const id = identity(fields.routingKey, properties);
+      const id = identity(fields.exchange, fields.routingKey, properties);
       this.#returned.set(id, (this.#returned.get(id) ?? 0) + 1);
     });
     channel.on("error", (error: unknown) => {
@@ -95,9 +95,9 @@ export class Publisher {
     }
   }
 
-  #takeReturn({ key }: Route, { properties }: Message): boolean {
+  #takeReturn({ exchange, key }: Route, { properties }: Message): boolean {
     if (this.#returned.size === 0) return false;
-    const id = identity(key, properties);
+    const id = identity(exchange, key, properties);
     const returns = this.#returned.get(id) ?? 0;
     if (returns > 1) this.#returned.set(id, returns - 1);
     else this.#returned.delete(id);
@@ -123,10 +123,11 @@ export class Publisher {
 // A return is matched to its confirm by the message's identity and where it went: every mandatory message has one, though
 // two may have the same.
 function identity(
+  exchange: string,
   key: string,
   properties: { readonly messageId?: unknown; readonly correlationId?: unknown },
 ): string {
-  return `${key} ${properties.messageId ?? properties.correlationId ?? ""}`;
+  return `${exchange} ${key} ${properties.messageId ?? properties.correlationId ?? ""}`;
 }
 
 function isNack(error: unknown): boolean {

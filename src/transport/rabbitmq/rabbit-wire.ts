@@ -3,6 +3,7 @@
 import type { Channel } from "amqplib";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { Gate } from "../../waiting/gate.ts";
 import type {
   ConsumeOptions,
   Consumer,
@@ -16,7 +17,7 @@ import type {
 import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
-import { operationFailure } from "./failure.ts";
+import { isMissingQueue, operationFailure } from "./failure.ts";
 import { Pressure } from "./pressure.ts";
 import { asBuffer, Publisher } from "./publisher.ts";
 import type { TlsOptions } from "./tls-options.ts";
@@ -32,6 +33,7 @@ export interface RabbitOptions {
 }
 
 const CONNECT_MS = 5_000;
+const WATCH_MS = 5_000;
 /** No broker is set to refuse what is not above this. */
 const SMALL_BYTES = 64 * 1024;
 
@@ -95,6 +97,8 @@ class RabbitWire implements Wire {
   readonly #direct: Publisher;
   readonly #exchanges: Publisher;
   readonly #pressure = new Pressure();
+  #settledBefore = 0;
+  #probing = false;
   #replies: Channel | undefined;
   /** Replies that are not known to be written. */
   #unwritten: number[] = [];
@@ -111,8 +115,10 @@ class RabbitWire implements Wire {
       this.#pressure.setBlocked(reason);
       onBlocked(reason);
     };
+    const watch = setInterval(() => this.#watch(), WATCH_MS).unref();
     this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
       // Half a wire is of no use.
+      clearInterval(watch);
       this.#pressure.end();
       await Promise.all([publishing.close(), consuming.close()]);
       if (cause === undefined) return undefined;
@@ -120,6 +126,24 @@ class RabbitWire implements Wire {
         cause,
       });
     });
+  }
+
+  // RabbitMQ has been seen to take nothing more from a connection and to say nothing of it, heartbeats apart, after a quorum
+  // queue was deleted under load. So when nothing is confirmed for a while, the connection is asked for a sign of life;
+  // one that gives none is given up.
+  #watch(): void {
+    const { waits, settled } = this.#pressure.progress;
+    const stands = waits && settled === this.#settledBefore && this.#pressure.blocked === undefined;
+    this.#settledBefore = settled;
+    if (!stands || this.#probing) return;
+    this.#probing = true;
+    this.#publishing
+      .channel()
+      .then((channel) => channel.close())
+      .catch(() => undefined)
+      .finally(() => {
+        this.#probing = false;
+      });
   }
 
   async open(): Promise<void> {
@@ -171,9 +195,9 @@ class RabbitWire implements Wire {
     });
   }
 
-  deleteQueue(name: string): Promise<void> {
+  deleteQueue(name: string, when?: "unused"): Promise<void> {
     return this.#administer(`delete the queue ${name}`, async (channel) => {
-      await channel.deleteQueue(name);
+      await channel.deleteQueue(name, { ifUnused: when === "unused" });
     });
   }
 
@@ -184,7 +208,7 @@ class RabbitWire implements Wire {
         return { messages: messageCount, consumers: consumerCount };
       });
     } catch (error) {
-      if (error instanceof ConfluoError && error.code === "UNAVAILABLE") return undefined;
+      if (isMissingQueue(error)) return undefined;
       throw error;
     }
   }
@@ -222,7 +246,7 @@ class RabbitWire implements Wire {
     for (const bytes of this.#unwritten.splice(0)) this.#pressure.remove(bytes);
   }
 
-  get congestion(): Promise<void> | undefined {
+  get congestion(): Gate | undefined {
     return this.#pressure.congestion;
   }
 
