@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
 import type { Link } from "../transport/transport.ts";
 import { Gate } from "../waiting/gate.ts";
@@ -79,6 +81,29 @@ describe("while the broker takes nothing more", () => {
     await requests.idle();
     await new Promise(setImmediate);
     expect(published).not.toHaveBeenCalled();
+  });
+
+  it("nothing is kept of what its sender has given up on", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const { verbs, requests } = held();
+    const before = process.memoryUsage().arrayBuffers;
+    for (const verb of Object.values(verbs)) {
+      for (let n = 0; n < 32; n += 1) {
+        const error = await verb({ timeoutMs: 1 }, new Uint8Array(1024 * 1024)).catch(
+          (reason: unknown) => reason,
+        );
+        expect(error).toMatchObject({ code: "TIMEOUT" });
+      }
+    }
+    await requests.idle();
+    // Freeing takes a few turns.
+    const keptBytes = (): number => process.memoryUsage().arrayBuffers - before;
+    for (let turns = 0; turns < 50 && keptBytes() > 24 * 1024 * 1024; turns += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      collect();
+    }
+    expect(keptBytes()).toBeLessThan(24 * 1024 * 1024); // of 96
   });
 
   it("no more waits than memory bears, and then again", async () => {

@@ -180,6 +180,49 @@ export const suspects: Define = (it) => {
     assert.ok(String(headers["confluo-first-failed-at"]) < String(headers["confluo-failed-at"]));
   });
 
+  it("gives calls that a shutdown does not wait for back without counting a death", async (bench) => {
+    await declared(bench, (service) => service.route("/", () => undefined));
+    const caller = await bench.start("caller");
+    const call = caller.call("worker", "/slow", 7);
+    for (let deploys = 0; deploys < 3; deploys += 1) {
+      const begun = signalled();
+      const old = await bench.start("worker", (service) =>
+        service.route("/slow", () => {
+          begun.resolve();
+          return new Promise(() => undefined);
+        }),
+      );
+      await begun.promise;
+      await old.shutdown({ timeoutMs: 1 });
+    }
+    await bench.start("worker", (service) =>
+      service.route("/slow", ({ body, redelivered }) => ({ body, redelivered })),
+    );
+    assert.deepEqual((await call).body, { body: 7, redelivered: true });
+  });
+
+  it("puts a suspect aside where nothing handles it, too, and counts its deaths on", async (bench) => {
+    await declared(bench, (service) => service.route("/", () => undefined));
+    await bench.publishForeign("", bench.queue("worker", "inbox.again"), "1", {
+      type: "/new",
+      messageId: "m-1",
+      headers: { "confluo-deaths": "1", "confluo-unclaimed": "250" },
+    });
+    // An old instance, which sends it round; then the last that a new one gets.
+    const old = await bench.start("worker", (service) => service.route("/old", () => 1), {
+      graceMs: 60_000,
+    });
+    const again = bench.queue("worker", "inbox.again");
+    await eventually(async () => (await bench.broker.queue(again))?.messages === 0, "its start");
+    await old.shutdown();
+    const [taken] = await bench.dieWith("worker", "inbox.again", 1);
+    assert.equal(taken?.properties.headers?.["confluo-deaths"], "1");
+    assert.ok(Number(taken?.properties.headers?.["confluo-unclaimed"]) > 250);
+    await bench.start("worker", (service) => service.route("/old", () => 1), { graceMs: 60_000 });
+    const { headers = {} } = (await bench.takeDead("worker")).properties;
+    assert.equal(headers["confluo-error"], "INSTANCE_LOST");
+  });
+
   it("gives work that a shutdown does not wait for back without counting a death", async (bench) => {
     await declared(bench, (service) => service.route("/", () => undefined));
     const manager = await bench.start("manager");

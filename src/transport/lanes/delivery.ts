@@ -1,7 +1,5 @@
 /** One delivery of a lane, settled once. */
 
-import { setTimeout as sleep } from "node:timers/promises";
-
 import { header, protocolHeader } from "../../protocol/codec.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
@@ -167,7 +165,7 @@ export class LaneDelivery implements Delivery {
         const where = left.map(({ exchange, key }) => exchange || key).join(", ");
         this.#link.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
       }
-      await sleep(waitMs, undefined, { ref: false });
+      await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
     }
     return false;
   }

@@ -194,6 +194,50 @@ it("is paused only when what goes on to its next delay queue is confirmed there"
   expect(delivery.ack).toHaveBeenCalledTimes(1);
 });
 
+it("keeps what it cannot move and tries again, only what is left, without giving it back", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const { confirms, deliver } = await serving();
+    const delivery = deliver({});
+    const settle = async (failure?: PublishFailure): Promise<void> => {
+      await vi.waitFor(() => expect(confirms.length).toBeGreaterThan(0));
+      for (const confirm of confirms.splice(0)) confirm(failure);
+    };
+    for (let times = 0; times < 2; times += 1) await settle("refused"); // at once, and after declaring anew
+    expect(delivery.ack).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1_000);
+    await settle();
+    await vi.waitFor(() => expect(delivery.ack).toHaveBeenCalledTimes(1));
+    expect(delivery.requeue).not.toHaveBeenCalled();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it("makes a binding later that was refused, and says so until then", async () => {
+  vi.useFakeTimers();
+  try {
+    let refuse = true;
+    const bound: string[] = [];
+    const wire = fakeWire({
+      bind: async (_queue, exchange, key) => {
+        if (refuse && exchange === "confluo.events") throw new ConfluoError("UNAVAILABLE", "no exchange");
+        bound.push(key);
+      },
+    });
+    const link = new WireLink(hostOf(wire), fakeMember());
+    await expect(link.bind("a.b", "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(link.detached).toEqual(["binding of a.b"]);
+    refuse = false;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(bound).toContain("a.b");
+    expect(link.detached).toEqual([]);
+    await link.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 it("declares what is missing once for all deliveries that found it missing", async () => {
   const { host, confirms, deliver } = await serving();
   const declareShared = vi.fn(async () => undefined);
