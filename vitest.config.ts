@@ -8,7 +8,7 @@ export default defineConfig({
   test: {
     pool: "forks",
     // They wait for the broker more than they compute.
-    maxWorkers: 4,
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 60_000,
     projects: [
