@@ -14,7 +14,10 @@ import { type Verb, verbs } from "./faults/traffic.ts";
 import { deleteNamespace, testBrokerUrl } from "./support/rabbitmq.ts";
 
 /** Tries a fault and writes down what came of it; given a reason instead of a place, that. Never rejects. */
-type Attempt = (fault: Fault, options: StageOptions | string) => Promise<void>;
+type Attempt = (
+  fault: Fault,
+  options: StageOptions | string | { readonly failure: unknown },
+) => Promise<void>;
 
 const rows: Row[] = [];
 
@@ -30,7 +33,9 @@ function describeFaults(
 ): void {
   const results = new Map<Fault, Row["result"]>();
   const attempt: Attempt = async (fault, options) => {
-    results.set(fault, typeof options === "string" ? { notRun: options } : await tryFault(fault, options));
+    if (typeof options === "string") results.set(fault, { notRun: options });
+    else if ("failure" in options) results.set(fault, options);
+    else results.set(fault, await tryFault(fault, options));
   };
 
   describe(title, () => {
@@ -70,6 +75,7 @@ function expectAsDocumented({ fault, cells, wrong }: Outcome, verb: Verb): void 
   expect(cell?.seen.get("done")).toBeGreaterThan(0);
   expect(cell?.late).toBe(0);
   if (!fault.mayLose.includes(verb)) expect(cell?.lost).toBe(0);
+  if (fault.repeats === "never") expect(cell?.twice).toBe(0);
   expect(wrong).toEqual([]);
 }
 
@@ -117,16 +123,17 @@ describe("docs/guarantees.md, fault by fault", () => {
     [...cell.matchAll(/`([A-Z_]{2,})`/g)].map(([, code]) => code ?? "").sort();
   const all = [...network.caller, ...network.handler, ...topology, ...nodeFaults, consumerTimeout];
 
-  it.each(all)("has one row for: $name ($side)", ({ name, side, codes, mayLose }) => {
+  it.each(all)("has one row for: $name ($side)", ({ name, side, codes, mayLose, repeats }) => {
     const found = documented.filter(
       ([names, sides]) => names?.split("; ").includes(name) && sides?.split("; ").includes(side),
     );
     expect(found).toHaveLength(1);
-    const [, , call, send, publish, gone] = found[0] ?? [];
+    const [, , call, send, publish, gone, twice] = found[0] ?? [];
     expect(codesIn(call)).toEqual(codes.call.toSorted());
     expect(codesIn(send)).toEqual(codes.send.toSorted());
     expect(codesIn(publish === "the same" ? send : publish)).toEqual(codes.publish.toSorted());
     expect(gone === "nothing").toBe(mayLose.length === 0);
+    expect(twice?.startsWith("nothing")).toBe(repeats === "never");
   });
 
   it("has no row for anything else", () => {
@@ -147,7 +154,10 @@ async function onOwnNode(
   try {
     node = await startOwnNode(wanted);
   } catch (error) {
-    for (const fault of faults) await attempt(fault, error instanceof Error ? error.message : String(error));
+    // One that is not there cannot be struck; one that does not start is a failure.
+    const reason = error instanceof Error ? error.message : String(error);
+    const why = /no RabbitMQ is installed/.test(reason) ? reason : { failure: error };
+    for (const fault of faults) await attempt(fault, why);
     return;
   }
   try {

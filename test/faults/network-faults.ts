@@ -104,6 +104,7 @@ export function networkFaults(side: Side): readonly Fault[] {
     strike: (stage) => strike(stage.proxies, stage),
     codes: codesOf(side, costs),
     mayLose: side === "caller" || costs === "nothing" ? [] : ["publish per instance"],
+    ...(costs === "nothing" ? { repeats: "never" } : {}),
   }));
 }
 

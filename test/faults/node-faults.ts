@@ -48,6 +48,7 @@ export const nodeFaults: readonly Fault[] = [
   },
   {
     name: "standstill for a moment",
+    repeats: "never",
     side: "both",
     async strike({ ownNode }) {
       ownNode.pause?.("SIGSTOP");
@@ -74,6 +75,7 @@ export const nodeFaults: readonly Fault[] = [
   },
   {
     name: "memory and disk alarm",
+    repeats: "never",
     side: "both",
     async strike({ ownNode, traffic }) {
       await ownNode.control?.(exhausting);

@@ -23,6 +23,8 @@ export interface Fault {
   readonly codes: Readonly<Record<Verb, readonly ErrorCode[]>>;
   /** What may be gone though it was confirmed. */
   readonly mayLose: readonly Verb[];
+  /** `never`: nothing is handled twice. Default: what was under way may be. */
+  readonly repeats?: "never";
 }
 
 export interface StageOptions {

@@ -14,6 +14,7 @@ const retryLevelMs = 250;
 export const queueFaults: readonly Fault[] = [
   {
     name: "calls queue deleted",
+    repeats: "never",
     side: "handler",
     strike: (stage) => deleteConsumed(stage, stage.namespace.calls(stage.handler.name)),
     codes: allow({ call: ["NO_SUCH_SERVICE", "TIMEOUT"] }),
@@ -50,6 +51,7 @@ export const sharedFaults: readonly Fault[] = [
   },
   {
     name: "delay exchange deleted",
+    repeats: "never",
     side: "handler",
     async strike(stage) {
       const exchange = stage.namespace.delay(retryLevelMs);
