@@ -43,12 +43,12 @@ describe("a connection that says nothing any more", () => {
     proxy.stall("from broker");
     const sent = sender.send("worker", "/", "meanwhile", { timeoutMs: 60_000 });
     await eventually(() => sender.state === "reconnecting", "the end of the connection", {
-      timeoutMs: 30_000,
+      timeoutMs: 45_000,
     });
     proxy.flow();
     await sent;
     await eventually(() => got.includes("meanwhile"), "the message");
-  }, 60_000);
+  }, 90_000);
 
   it("does not make another instance's calls queue anew", async () => {
     const direct = freshBroker({ logger: silentLogger });

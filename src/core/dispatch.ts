@@ -36,15 +36,18 @@ export interface DispatchParts {
 /** A call that a handler of a call makes to its own service. */
 export interface NestedCall {
   readonly place: Nested;
-  /** Whether its maker has stopped waiting. */
-  isOver(): boolean;
+  /** Calls back when its maker waits no longer, at once if that is so already. */
+  onOver(callback: () => void): void;
 }
+
+const MOST_GIVEN_BACK = 32;
 
 /** Runs handlers for deliveries; settles each delivery once. */
 export class Dispatch {
   readonly #logger: Logger;
   readonly #mostCalls: number;
   #calls = 0;
+  readonly #givingBack = new Set<Promise<void>>();
   readonly #runs = new HandlerRuns();
   readonly #recent = new Recent();
   readonly #handlers: Handlers;
@@ -68,14 +71,20 @@ export class Dispatch {
    * Runs a call that this service makes to itself, if all its places for calls are taken. It gets the place of the one who
    * makes it, who has one and waits: without this they could all wait for a place that none of them gives up.
    */
-  runHere(message: Message, { place, isOver }: NestedCall): boolean {
+  runHere(message: Message, { place, onOver }: NestedCall): boolean {
     if (this.#calls < this.#mostCalls) return false;
     const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
     const settle = (): Promise<boolean> => Promise.resolve(true);
     const delivery = { lane: "calls", message, origin, record: "fresh", redelivered: false, settle } as const;
-    place.run(async () => {
-      if (!isOver()) await this.#take(delivery);
+    let isOver = false;
+    const over = new Promise<void>((resolve) => {
+      onOver(() => {
+        isOver = true;
+        resolve();
+      });
     });
+    // One that its maker has given up, and that goes on all the same, holds up no others.
+    place.run(() => (isOver ? over : Promise.race([this.#take(delivery), over])));
     return true;
   }
 
@@ -123,7 +132,15 @@ export class Dispatch {
   async #run(delivery: Delivery): Promise<void> {
     const work = this.#ended(delivery);
     if (delivery.lane !== "instance") this.#recent.track(delivery, work);
-    if ((await work) === undefined) await delivery.settle(giveBack);
+    if ((await work) === undefined) await this.#giveBack(delivery);
+  }
+
+  // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.
+  async #giveBack(delivery: Delivery): Promise<void> {
+    while (this.#givingBack.size >= MOST_GIVEN_BACK) await Promise.race(this.#givingBack);
+    const given = delivery.settle(giveBack).then(() => void this.#givingBack.delete(given));
+    this.#givingBack.add(given);
+    await given;
   }
 
   async #ended(delivery: Delivery): Promise<Ended | undefined> {

@@ -24,7 +24,7 @@ export interface LifecycleParts {
 }
 
 const REATTACH_MS = 100;
-const GIVE_BACK_MS = 300;
+const GIVE_BACK_MS = 500;
 
 interface Connecting {
   /** Settles when everything is attached, or when that failed. */
@@ -164,7 +164,7 @@ export class Lifecycle {
       // What it was given meanwhile goes back to the queue.
       this.#parts.dispatch().abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
-      link.close().catch(() => undefined);
+      void this.#leave(link);
       throw error;
     }
   }
@@ -351,7 +351,7 @@ export class Lifecycle {
     });
     this.#parts.dispatch().abandon(reason);
     // What goes back is on its way when the link closes.
-    await withinMs(GIVE_BACK_MS, this.#parts.dispatch().idle(), () => reason).catch(() => undefined);
+    await this.#givenBack();
     const requests = this.#parts.requests();
     const shutDown = (what: string): ConfluoError =>
       new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`);
@@ -363,6 +363,16 @@ export class Lifecycle {
     this.#transport = undefined;
     this.#connecting = undefined;
     await link.close();
+  }
+
+  async #leave(link: Link): Promise<void> {
+    await withinMs(GIVE_BACK_MS, link.pause(), () => undefined).catch(() => undefined);
+    await this.#givenBack();
+    await link.close().catch(() => undefined);
+  }
+
+  #givenBack(): Promise<void> {
+    return withinMs(GIVE_BACK_MS, this.#parts.dispatch().idle(), () => undefined).catch(() => undefined);
   }
 
   async #drain(link: Link): Promise<void> {

@@ -167,7 +167,11 @@ export class Requests {
       ...(headers === undefined ? {} : { headers }),
     };
     const message: Message = { body: body.bytes, properties };
-    if (place !== undefined && this.#parts.runHere(message, { place, isOver: () => waiter.over })) return;
+    if (
+      place !== undefined &&
+      this.#parts.runHere(message, { place, onOver: (callback) => waiter.onEnd(callback) })
+    )
+      return;
     link.call(service, message, (rejection) => {
       if (rejection !== undefined) this.#pending.get(id)?.waiter.reject(rejected(rejection, service, path));
     });

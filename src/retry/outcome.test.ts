@@ -4,7 +4,7 @@ import { ServiceError } from "../errors.ts";
 import type { Origin } from "../protocol/origin.ts";
 import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
 import { firstHop, hopNear } from "./delay-levels.ts";
-import { decide, type Failure, type Move } from "./outcome.ts";
+import { decide, decideAfterDeath, type Failure, type Move } from "./outcome.ts";
 import { backoffMs, defaultRetry } from "./policy.ts";
 
 const origin: Origin = {
@@ -100,5 +100,20 @@ describe("what failed", () => {
     expect(Math.max(...levels)).toBe(64_000);
     expect(unclaimedMs).toBeGreaterThanOrEqual(600_000);
     expect(levels.length).toBeLessThan(30);
+  });
+});
+
+describe("what is decided after a death", () => {
+  it("is once more after the first, and a dead letter for each subscription after the second", () => {
+    expect(decideAfterDeath(origin, ["/s1"])).toEqual({ kind: "isolate", subscriptions: ["/s1"], deaths: 1 });
+    const last = decideAfterDeath({ ...origin, deaths: 1 }, ["/s1", "/s2"]);
+    expect(last).toMatchObject({
+      kind: "move",
+      moves: [{ failure: { subscription: "/s1" } }, { failure: { subscription: "/s2" } }],
+    });
+    expect(decideAfterDeath({ ...origin, deaths: 1 }, [])).toMatchObject({
+      kind: "move",
+      moves: [{ kind: "dead-letter", failure: { error: { code: "INSTANCE_LOST" } } }],
+    });
   });
 });

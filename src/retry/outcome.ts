@@ -108,10 +108,14 @@ export function decideAfterDeath({ deaths, path }: Origin, subscriptions: readon
     "INSTANCE_LOST",
     `${MOST_DEATHS} instances that handled ${show(path)}, each alone, were lost while they did.`,
   );
-  const [subscription] = subscriptions;
-  const failure: Failure =
-    subscription === undefined ? { error, retry: "final" } : { error, retry: "final", subscription };
-  return { kind: "move", moves: [{ kind: "dead-letter", failure }] };
+  const dead = (subscription?: string): Move => {
+    const failure: Failure = { error, retry: "final" };
+    return {
+      kind: "dead-letter",
+      failure: subscription === undefined ? failure : { ...failure, subscription },
+    };
+  };
+  return { kind: "move", moves: subscriptions.length === 0 ? [dead()] : subscriptions.map(dead) };
 }
 
 /** The story of an error, as text. */

@@ -79,6 +79,21 @@ export const topology: Define = (it) => {
     assert.ok(most <= 2 * 4, `${most}`);
   });
 
+  it("goes on with the next call to its own service when a handler has given one up", async (bench) => {
+    const setUp = (service: Service): Service =>
+      service
+        .route("/quick", () => "quick")
+        .route("/hang", () => new Promise(() => undefined))
+        .route("/outer", async () => {
+          const signal = AbortSignal.timeout(100);
+          await service.call("self", "/hang", undefined, { signal }).catch(() => undefined);
+          return (await service.call("self", "/quick")).body;
+        });
+    await bench.start("self", setUp, { concurrency: { calls: 1 } });
+    const caller = await bench.start("caller");
+    assert.equal((await caller.call("self", "/outer", undefined, { timeoutMs: 5_000 })).body, "quick");
+  });
+
   it("keeps what is taken and given back 25 times in every queue that holds something", async (bench) => {
     await bench
       .start("worker", (service) => service.route("/", () => undefined))

@@ -3,25 +3,10 @@
 import { isConfluoError } from "../../errors.ts";
 import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
-import type { Lane } from "../transport.ts";
 import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
 import { declare } from "./declare.ts";
 import type { Source } from "./delivery.ts";
-
-/** What a service consumes from. */
-type Place = Lane | "calls alone" | "inbox alone" | "replies";
-
-/** What is tried again on its own: a consumer, or the bindings. */
-type Attempt = Place | "bindings";
-
-const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {
-  calls: { lane: "calls", alone: false },
-  inbox: { lane: "inbox", alone: false },
-  "calls alone": { lane: "calls", alone: true },
-  "inbox alone": { lane: "inbox", alone: true },
-  instance: { lane: "instance", alone: false },
-};
-const SOURCES = Object.keys(sources) as readonly (keyof typeof sources)[];
+import { type Attempt, type Place, SOURCES, sources } from "./places.ts";
 
 const CLOSE_MS = 400;
 const REATTACH_MS = 250;
@@ -112,6 +97,8 @@ export class Attachments {
   bind(key: string, per: "service" | "instance"): Promise<void> {
     const keys = per === "service" ? this.#serviceKeys : this.#instanceKeys;
     keys.add(key);
+    // What is bound has to be consumed, also if this fails now.
+    if (per === "service") this.#serving = true;
     const bound = this.#enqueue(async (wire) => {
       if (per === "instance") return this.#attachInstance(wire);
       await this.#declareService(wire);
@@ -134,7 +121,9 @@ export class Attachments {
 
   openReplies(): Promise<void> {
     this.#replying = true;
-    return this.#enqueue((wire) => this.#attachReplies(wire));
+    const opened = this.#enqueue((wire) => this.#attachReplies(wire));
+    opened.catch(() => this.#reattach("replies", LAST_REATTACH_MS));
+    return opened;
   }
 
   /** Ends all consumers but that of the replies: what runs may still call. */
@@ -142,8 +131,11 @@ export class Attachments {
     if (this.#state !== "taking") return;
     this.#state = "paused";
     for (const place of [...SOURCES, "bindings" as const]) clearTimeout(this.#reattaching.get(place));
+    const cancel = (): Promise<unknown> =>
+      Promise.allSettled(SOURCES.map((place) => this.#consumers.get(place)?.cancel()));
+    await cancel();
     await this.#work.catch(() => undefined);
-    await Promise.allSettled(SOURCES.map((place) => this.#consumers.get(place)?.cancel()));
+    await cancel(); // what was attached meanwhile
   }
 
   /** Ends all consumers, without holding up whoever waits for it. */
@@ -178,6 +170,8 @@ export class Attachments {
     this.#replyTo = "";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
+    // What still waits for an answer of that wire must not hold up what is asked of the next.
+    this.#work = Promise.resolve();
   }
 
   // One thing at a time, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
@@ -350,10 +344,7 @@ export class Attachments {
     const attempt = (): void => {
       this.#reattaching.delete("bindings");
       this.#enqueue(async (wire) => {
-        if (this.#serviceKeys.size > 0) {
-          await this.#declareService(wire);
-          await this.#bindAll(wire, this.#inbox, this.#serviceKeys);
-        }
+        if (this.#serviceKeys.size > 0) await this.#attachService(wire);
         if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
       }).catch(() => this.#bindLater());
     };

@@ -72,6 +72,8 @@ export class LaneDelivery implements Delivery {
         this.#wired.ack();
         return true;
       case "give-back":
+        // Its queue is gone with its consumer, and nobody else has one.
+        if (this.lane === "instance") return true;
         // As a copy: what the broker itself delivers again looks like what a death left behind.
         return this.#move([this.#givenBack()]);
       case "isolate": {

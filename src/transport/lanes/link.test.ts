@@ -227,10 +227,11 @@ it("makes a binding later that was refused, and says so until then", async () =>
     });
     const link = new WireLink(hostOf(wire), fakeMember());
     await expect(link.bind("a.b", "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    expect(link.detached).toEqual(["binding of a.b"]);
+    expect(link.detached).toContain("binding of a.b");
     refuse = false;
     await vi.advanceTimersByTimeAsync(10_000);
     expect(bound).toContain("a.b");
+    // And what is bound is consumed, though nobody asked for that any more.
     expect(link.detached).toEqual([]);
     await link.close();
   } finally {

@@ -126,7 +126,7 @@ export class Connection {
   answered<Value>(what: string, request: Promise<Value>): Promise<Value> {
     return withinMs(ANSWER_MS, request, () => {
       const silent = new Error(`the broker did not ${what} within ${ANSWER_MS} ms`);
-      this.#stream?.destroy(silent);
+      this.giveUp(silent);
       return silent;
     });
   }
@@ -147,11 +147,25 @@ export class Connection {
     } catch (error) {
       if (error !== silent) throw error;
       const asked = performance.now();
-      await (await this.channel()).close();
+      await this.answered(what, this.signOfLife());
       // Answered at once: it is this request that is not. Answered late: the connection was silent, and the answer is coming.
       if (performance.now() - asked < PROMPT_MS) throw silent;
       return withinMs(QUEUE_ANSWER_MS, request, () => silent);
     }
+  }
+
+  /** Resolves when the broker answers to anything at all; for how long that may take is the caller's affair. */
+  async signOfLife(): Promise<void> {
+    const channel = quiet(await this.#model.createChannel());
+    // Not waited for: amqplib never settles the close of a channel whose connection breaks meanwhile.
+    Promise.resolve()
+      .then(() => channel.close())
+      .catch(ignore);
+  }
+
+  /** Ends the connection without a farewell: `lost` tells why. */
+  giveUp(reason: Error): void {
+    this.#stream?.destroy(reason);
   }
 
   /** What was written before goes out first. A broker that does not answer is left after a moment. */

@@ -15,7 +15,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
   try {
     const channel = await connection.channel();
     opened = channel;
-    const consumer = new ChannelConsumer(channel);
+    const consumer = new ChannelConsumer(channel, connection);
     let failure: unknown;
     channel.on("error", (error: unknown) => {
       failure = error;
@@ -53,10 +53,12 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
 class ChannelConsumer implements Consumer {
   tag = "";
   readonly #channel: Channel;
+  readonly #connection: Connection;
   #running = true;
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, connection: Connection) {
     this.#channel = channel;
+    this.#connection = connection;
   }
 
   /** @returns whether it was running. */
@@ -73,10 +75,12 @@ class ChannelConsumer implements Consumer {
 
   async close(): Promise<void> {
     this.end();
-    // On a channel that is closed already amqplib throws instead of rejecting.
-    await Promise.resolve()
+    // On a channel that is closed already amqplib throws instead of rejecting; and where the connection breaks meanwhile, it
+    // does neither.
+    const closing = Promise.resolve()
       .then(() => this.#channel.close())
       .catch(() => undefined);
+    await Promise.race([closing, this.#connection.lost]);
   }
 }
 

@@ -28,9 +28,9 @@ export class Pressure {
     return this.#relief;
   }
 
-  /** Whether anything is under way, and how much has arrived so far: for whoever watches over its going on. */
-  get progress(): { readonly waits: boolean; readonly settled: number } {
-    return { waits: this.#bytes > 0, settled: this.#settled };
+  /** How much is under way, and how many have arrived so far: for whoever watches over its going on. */
+  get progress(): { readonly bytes: number; readonly settled: number } {
+    return { bytes: this.#bytes, settled: this.#settled };
   }
 
   add(bodyBytes: number): void {

@@ -34,6 +34,8 @@ export interface RabbitOptions {
 
 const CONNECT_MS = 5_000;
 const WATCH_MS = 5_000;
+const PATIENCE_MS = 10_000;
+const SLOWEST_BYTES_PER_MS = 50;
 /** No broker is set to refuse what is not above this. */
 const SMALL_BYTES = 64 * 1024;
 
@@ -98,7 +100,7 @@ class RabbitWire implements Wire {
   readonly #exchanges: Publisher;
   readonly #pressure = new Pressure();
   #settledBefore = 0;
-  #probing = false;
+  #askedAt: number | undefined;
   #replies: Channel | undefined;
   /** Replies that are not known to be written. */
   #unwritten: number[] = [];
@@ -129,21 +131,26 @@ class RabbitWire implements Wire {
   }
 
   // RabbitMQ has been seen to take nothing more from a connection and to say nothing of it, heartbeats apart, after a quorum
-  // queue was deleted under load. So when nothing is confirmed for a while, the connection is asked for a sign of life;
-  // one that gives none is given up.
+  // queue was deleted under load. So when nothing is confirmed for a while, the connection is asked for a sign of life. One
+  // that gives none is given up, in a time in which even a slow line would have carried all that is under way.
   #watch(): void {
-    const { waits, settled } = this.#pressure.progress;
-    const stands = waits && settled === this.#settledBefore && this.#pressure.blocked === undefined;
+    const { bytes, settled } = this.#pressure.progress;
+    const stands = bytes > 0 && settled === this.#settledBefore && this.#pressure.blocked === undefined;
     this.#settledBefore = settled;
-    if (!stands || this.#probing) return;
-    this.#probing = true;
-    this.#publishing
-      .channel()
-      .then((channel) => channel.close())
-      .catch(() => undefined)
-      .finally(() => {
-        this.#probing = false;
-      });
+    if (!stands) {
+      this.#askedAt = undefined;
+      return;
+    }
+    const now = performance.now();
+    if (this.#askedAt === undefined) {
+      this.#askedAt = now;
+      const answered = (): void => {
+        this.#askedAt = undefined;
+      };
+      this.#publishing.signOfLife().then(answered, () => undefined);
+    } else if (now - this.#askedAt > PATIENCE_MS + bytes / SLOWEST_BYTES_PER_MS) {
+      this.#publishing.giveUp(new Error("the broker confirmed nothing more and gave no sign of life"));
+    }
   }
 
   async open(): Promise<void> {
