@@ -1,6 +1,7 @@
 /** Where a fault happens: a service that asks, one that handles, and what lies between them and the broker. */
 
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Channel, type ChannelModel, connect } from "amqplib";
 import type { TestBroker } from "../../scripts/test-broker.mjs";
 import { Broker, type ErrorCode, Service, silentLogger } from "../../src/index.ts";
@@ -54,6 +55,8 @@ export class Stage {
   readonly #side: Side;
   readonly #node: TestBroker | undefined;
   readonly #warnings = new Map<string, string[]>();
+  // Not the operator's: RabbitMQ may close it when a queue that it reads is deleted.
+  #reader: ChannelModel | undefined;
   #admin: ChannelModel | undefined;
 
   private constructor(fault: Fault, options: StageOptions & { readonly proxies: Proxied }) {
@@ -130,6 +133,19 @@ export class Stage {
 
   /** Works on the broker as an operator would. */
   async administer<Result>(work: (channel: Channel) => Promise<Result>): Promise<Result> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#administerOnce(work);
+      } catch (error) {
+        // RabbitMQ closes connections, this one as well, over which something arrives for a queue that is being deleted.
+        if (tries === 3 || !/connection closed|channel ended/i.test(String(error))) throw error;
+        await leave(this.#admin);
+        this.#admin = undefined;
+      }
+    }
+  }
+
+  async #administerOnce<Result>(work: (channel: Channel) => Promise<Result>): Promise<Result> {
     const channel = await this.#channel();
     try {
       return await work(channel);
@@ -157,10 +173,22 @@ export class Stage {
 
   /** Takes out from now on what gave up or lost its way; to be asked for again after the fault, which may end it. */
   async readLetters(): Promise<void> {
-    const old = this.#admin;
-    this.#admin = await this.#connect();
-    await leave(old);
-    const channel = await this.#channel();
+    for (let tries = 1; ; tries += 1) {
+      await leave(this.#reader);
+      try {
+        this.#reader = await this.#connect();
+        await this.#readOn(this.#reader);
+        return;
+      } catch (error) {
+        if (tries === 5) throw error;
+        await sleep(200); // the queue may be on its way out or in
+      }
+    }
+  }
+
+  async #readOn(connection: ChannelModel): Promise<void> {
+    const channel = await connection.createChannel();
+    channel.on("error", () => undefined);
     const read = (queue: string, take: (body: unknown, redelivered: boolean) => boolean) =>
       channel.consume(queue, (message) => {
         if (message === null) return;
@@ -180,6 +208,7 @@ export class Stage {
       for (const { name } of queues) await channel.deleteQueue(name);
     });
     await leave(this.#admin);
+    await leave(this.#reader);
     await Promise.all(this.proxies.map((proxy) => proxy.close()));
   }
 }
