@@ -51,7 +51,7 @@ export const leaving: Define = (it) => {
       (error: unknown) => error,
     );
     const outcome = await attempt;
-    if (outcome === "connected") await worker.shutdown({ timeoutMs: 1 });
+    if (outcome === "connected") await worker.shutdown({ timeoutMs: 250 });
     else assert.ok(isConfluoError(outcome, "CANCELLED"), String(outcome));
     await told.promise;
     await eventually(async () => (await bench.depth("worker", "inbox")) === 1, "the task, given back");
