@@ -1,0 +1,129 @@
+/** One measurement: fresh processes for one variant in one case. */
+
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Case } from "./case.ts";
+import type { Sent } from "./messages.ts";
+import { Program } from "./program.ts";
+import { percentile } from "./statistics.ts";
+import type { Surroundings } from "./variants/variant.ts";
+
+/** What one measurement gave. CPU is in microseconds for each message. */
+export interface Measured {
+  readonly perSecond: number;
+  /** Of calls, milliseconds. */
+  readonly latency: { readonly p50: number; readonly p99: number } | undefined;
+  readonly cpu: {
+    readonly requester: number;
+    /** Of all handlers together. */
+    readonly handlers: number;
+    /** Unknown where the broker is not a process of this machine. */
+    readonly broker: number | undefined;
+  };
+}
+
+export interface MeasureOptions {
+  readonly broker: string;
+  readonly brokerPid: number | undefined;
+  readonly seconds: number;
+  /** For Node, such as `--cpu-prof`. */
+  readonly execArgv: readonly string[];
+}
+
+const WARM_UP_SHARE = 0.5;
+
+export async function measure(variant: string, measured: Case, options: MeasureOptions): Promise<Measured> {
+  const name = `b${randomBytes(4).toString("hex")}`;
+  const surroundings: Surroundings = { broker: options.broker, name, case: measured };
+  const programs: Program[] = [];
+  const start = async (service: string | undefined): Promise<Program> => {
+    const title = `${variant}, ${service ?? "requester"} of ${measured.name}`;
+    const program = new Program(title, options.execArgv);
+    programs.push(program);
+    await program.begin({ variant, surroundings, service });
+    return program;
+  };
+  try {
+    const handlers: Handlers = [];
+    for (let i = 0; i < measured.services; i += 1) {
+      const instances: Program[] = [];
+      for (let j = 0; j < measured.instances; j += 1) instances.push(await start(`service-${i}`));
+      handlers.push(instances);
+    }
+    const requester = await start(undefined);
+    const ms = options.seconds * 1_000;
+    await run(requester, handlers, measured, ms * WARM_UP_SHARE);
+    const all = handlers.flat();
+    const before = await sample(requester, all, options.brokerPid);
+    const { sent, endedAt } = await run(requester, handlers, measured, ms);
+    const after = await sample(requester, all, options.brokerPid);
+    const per = (began: number | undefined, ended: number | undefined): number | undefined =>
+      began === undefined || ended === undefined ? undefined : (ended - began) / sent.count;
+    return {
+      perSecond: (sent.count / (endedAt - sent.beganAt)) * 1_000,
+      latency: latencyOf(sent, measured),
+      cpu: {
+        requester: per(before.requester, after.requester) ?? 0,
+        handlers: per(before.handlers, after.handlers) ?? 0,
+        broker: per(before.broker, after.broker),
+      },
+    };
+  } finally {
+    await Promise.all(programs.map((program) => program.end()));
+  }
+}
+
+/** By service, its instances. */
+type Handlers = Program[][];
+
+async function run(
+  requester: Program,
+  handlers: Handlers,
+  { load }: Case,
+  ms: number,
+): Promise<{ readonly sent: Sent; readonly endedAt: number }> {
+  const { sent } = await requester.ask({ kind: "load", ms }, "sent", ms);
+  if (load.kind === "calls" || load.kind === "arrivals") return { sent, endedAt: sent.endedAt };
+  // One instance each, here: nobody knows which of several gets what.
+  const counting = handlers.map(async ([only]) => {
+    const counted = await only?.ask({ kind: "count", until: sent.count }, "counted");
+    return counted?.at ?? 0;
+  });
+  return { sent, endedAt: Math.max(...(await Promise.all(counting))) };
+}
+
+function latencyOf({ latencies }: Sent, { load }: Case): Measured["latency"] {
+  if (load.kind !== "calls" && load.kind !== "arrivals") return undefined;
+  latencies.sort();
+  return { p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99) };
+}
+
+interface Sample {
+  readonly requester: number;
+  readonly handlers: number;
+  readonly broker: number | undefined;
+}
+
+async function sample(
+  requester: Program,
+  handlers: readonly Program[],
+  brokerPid: number | undefined,
+): Promise<Sample> {
+  const [own, ...others] = await Promise.all([requester, ...handlers].map((program) => program.cpu()));
+  return {
+    requester: own ?? 0,
+    handlers: others.reduce((sum, us) => sum + us, 0),
+    broker: brokerPid === undefined ? undefined : cpuOf(brokerPid),
+  };
+}
+
+// Linux counts in ticks of 10 ms.
+function cpuOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  } catch {
+    return undefined;
+  }
+}
