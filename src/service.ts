@@ -11,8 +11,9 @@ import { messageIds, newInstanceId } from "./core/identity.ts";
 import { Lifecycle } from "./core/lifecycle.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
 import { knownOptions, type RouteOptions, type SubscribeOptions, type Waiting } from "./core/options.ts";
+import type { CommandTarget } from "./core/pending-call.ts";
 import { Registry } from "./core/registry.ts";
-import { type CommandTarget, Requests } from "./core/requests.ts";
+import { Requests } from "./core/requests.ts";
 import type { Health, ServiceState, StateChange } from "./core/state.ts";
 import { onStopSignal } from "./core/stop-signals.ts";
 import type {
@@ -271,6 +272,7 @@ export class Service implements Verbs {
   }
 
   #requesting(): Requests {
+    const lifecycle = this.#lifecycle;
     this.#requests ??= new Requests({
       service: this.name,
       logger: this.#logger,
@@ -279,8 +281,13 @@ export class Service implements Verbs {
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       newId: messageIds(this.instance),
       runHere: (message, nested) => this.#dispatching().runHere(message, nested),
+      get ready() {
+        return lifecycle.ready;
+      },
+      get broken() {
+        return lifecycle.broken;
+      },
       link: () => this.#lifecycle.link(),
-      broken: () => this.#lifecycle.broken,
     });
     return this.#requests;
   }

@@ -7,13 +7,12 @@ import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import type { Delivery } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
+import { isPending, type Soon } from "../waiting/soon.ts";
 import type { Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
-import type { HandlerContext } from "./handler-context.ts";
-import { type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
-import type { Handlers } from "./handlers.ts";
+import { abandoned, type HandlerRuns, type Run } from "./handler-runs.ts";
+import { type Handlers, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
-import type { CommandEntry } from "./registry.ts";
 import { validated } from "./validation.ts";
 
 /** What answering needs of its surroundings. */
@@ -37,28 +36,41 @@ export class Answering {
     this.#parts = parts;
   }
 
-  /** Runs a call and answers it, unless its deadline passes first. @throws `abandoned`. */
-  async answer(delivery: Delivery): Promise<void> {
-    const { id, replyTo } = returnAddress(delivery);
-    const limitMs = this.#deadlineOf(delivery);
-    const { path, messageId, from } = delivery.origin;
-    try {
-      const limits = { ms: limitMs, what: `the handler of ${path}`, isCall: true };
-      const answer = await this.#parts.runs.run(limits, (run) => this.#answer(delivery, id, run));
-      const congestion = this.#parts.reply(replyTo, answer, () => this.#tooLarge(delivery, answer));
-      // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
-      if (congestion !== undefined) await relieved(congestion, limitMs);
-    } catch (error) {
-      if (error !== overdue) throw error;
-      const message = `The handler of ${path} took longer than its caller's ${limitMs} ms.`;
-      this.#parts.logger.warn({ path, messageId, from }, message);
-    }
+  /**
+   * Runs a call and answers it, unless its deadline passes first. `ended` is told whether that is so or the shutdown stopped
+   * waiting for it.
+   */
+  answer(delivery: Delivery, ended: (end: "done" | typeof abandoned) => void): void {
+    const ms = this.#deadlineOf(delivery);
+    const limits = { ms, what: `the handler of ${delivery.origin.path}`, isCall: true };
+    this.#parts.runs.run<Message>(limits, {
+      work: (run) => this.#answer(delivery, run),
+      returned: (answer) => {
+        const { replyTo } = delivery.message.properties;
+        const congestion = this.#parts.reply(replyTo as string, answer, () =>
+          this.#tooLarge(delivery, answer),
+        );
+        // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
+        if (congestion === undefined) ended("done");
+        else void relieved(congestion, ms).then(() => ended("done"));
+      },
+      failed: (reason) => {
+        if (reason === abandoned) {
+          ended(abandoned);
+          return;
+        }
+        const { path, messageId, from } = delivery.origin;
+        const message = `The handler of ${path} took longer than its caller's ${ms} ms.`;
+        this.#parts.logger.warn({ path, messageId, from }, message);
+        ended("done");
+      },
+    });
   }
 
   /** Answers a call with an error, without running it. */
   refuse(delivery: Delivery, error: ConfluoError): void {
-    const { id, replyTo } = returnAddress(delivery);
-    void this.#parts.reply(replyTo, this.#refusal(id, error));
+    const { replyTo } = delivery.message.properties;
+    void this.#parts.reply(replyTo as string, this.#refusal(correlationOf(delivery), error));
   }
 
   #tooLarge(delivery: Delivery, { body }: Message): void {
@@ -70,31 +82,49 @@ export class Answering {
   }
 
   // Whatever happens is an answer.
-  async #answer(delivery: Delivery, id: string | undefined, run: Run): Promise<Message> {
+  #answer(delivery: Delivery, run: Run): Soon<Message> {
     const { handlers } = this.#parts;
-    let entry: CommandEntry;
-    let context: HandlerContext;
     try {
       const found = handlers.route(delivery.origin);
-      entry = found.route;
-      context = await handlers.prepare(delivery, found, run);
+      const schema = found.route.contract?.output;
+      const result = handlers.command(delivery, found, run);
+      if (!isPending(result) && schema === undefined) return this.#encode(replyOf(result), delivery, run);
+      return this.#answerLater(delivery, run, { coming: result, schema });
     } catch (error) {
-      return this.#refusal(id, error);
+      return this.#failed(error, delivery, run);
     }
+  }
+
+  async #answerLater(
+    delivery: Delivery,
+    run: Run,
+    { coming, schema }: { readonly coming: Soon<unknown>; readonly schema: AnySchema | undefined },
+  ): Promise<Message> {
     let reply: Reply;
     try {
-      reply = await handlers.handle(entry, context);
+      reply = replyOf(await coming);
     } catch (error) {
-      return this.#thrown(error, delivery, id, run);
+      return this.#failed(error, delivery, run);
     }
-    const { path } = delivery.origin;
+    if (schema === undefined || reply.status >= 400) return this.#encode(reply, delivery, run);
     try {
-      return await this.#encode(reply, entry.contract?.output, path, id);
+      await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${delivery.origin.path}`);
     } catch (error) {
-      if (!run.stopped)
-        this.#parts.logger.error({ err: error, path }, `The answer of ${path} could not be sent.`);
-      return this.#refusal(id, error);
+      return this.#unsendable(error, delivery, run);
     }
+    return this.#encode(reply, delivery, run);
+  }
+
+  #failed(error: unknown, delivery: Delivery, run: Run): Message {
+    const id = correlationOf(delivery);
+    return run.entered ? this.#thrown(error, delivery, id, run) : this.#refusal(id, error);
+  }
+
+  #unsendable(error: unknown, delivery: Delivery, run: Run): Message {
+    const { path } = delivery.origin;
+    if (!run.stopped)
+      this.#parts.logger.error({ err: error, path }, `The answer of ${path} could not be sent.`);
+    return this.#refusal(correlationOf(delivery), error);
   }
 
   #thrown(error: unknown, { origin }: Delivery, id: string | undefined, run: Run): Message {
@@ -112,27 +142,21 @@ export class Answering {
     return encodeErrorReply(id, status, error, this.#parts.maxBodyBytes());
   }
 
-  async #encode(
-    reply: Reply,
-    schema: AnySchema | undefined,
-    path: string,
-    id: string | undefined,
-  ): Promise<Message> {
-    if (reply.status < 400) await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${path}`);
+  #encode(reply: Reply, delivery: Delivery, run: Run): Message {
     const maxBodyBytes = this.#parts.maxBodyBytes();
+    const { path } = delivery.origin;
     let message: Message;
     try {
-      message = encodeReply(id, reply);
+      message = encodeReply(correlationOf(delivery), reply);
     } catch (cause) {
       const reason = describeThrown(cause).message;
-      throw new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
+      const text = `The answer of ${path} cannot be sent: ${reason}`;
+      return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), delivery, run);
     }
     const { length } = message.body;
     if (length <= maxBodyBytes) return message;
-    throw new ConfluoError(
-      "PAYLOAD_TOO_LARGE",
-      `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`,
-    );
+    const text = `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`;
+    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), delivery, run);
   }
 
   // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
@@ -155,14 +179,9 @@ function relieved(congestion: Gate, atMostMs: number): Promise<void> {
   });
 }
 
-interface ReturnAddress {
-  readonly replyTo: string;
-  readonly id: string | undefined;
-}
-
-function returnAddress({ message }: Delivery): ReturnAddress {
-  const { replyTo, correlationId } = message.properties;
-  return { replyTo: replyTo as string, id: typeof correlationId === "string" ? correlationId : undefined };
+function correlationOf({ message }: Delivery): string | undefined {
+  const { correlationId } = message.properties;
+  return typeof correlationId === "string" ? correlationId : undefined;
 }
 
 /** Why nobody can be told the answer of a call; `undefined` if its caller can. */

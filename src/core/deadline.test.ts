@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { checkMs, remainingMs, runWithin, type Waiter, waitFor } from "./deadline.ts";
+import { checkMs, remainingMs, Scope, type Waiter, waitFor } from "./deadline.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -52,7 +52,8 @@ describe("a deadline", () => {
   it("is inherited by what runs within it, and by nothing that goes on afterwards", async () => {
     expect(remainingMs(500)).toBe(500);
     let later = 0;
-    await runWithin({ ms: 200, what: "it", isCall: true }, async () => {
+    const scope = new Scope({ ms: 200, what: "it", isCall: true });
+    const work = async (): Promise<void> => {
       setTimeout(() => {
         later = remainingMs(500);
       }, 400);
@@ -60,7 +61,9 @@ describe("a deadline", () => {
       expect(remainingMs(50)).toBe(50);
       vi.advanceTimersByTime(300);
       expect(remainingMs(500)).toBeLessThanOrEqual(0);
-    });
+    };
+    await scope.run({ work }, undefined);
+    scope.end();
     vi.advanceTimersByTime(400);
     expect(later).toBe(500);
   });

@@ -34,17 +34,6 @@ function isSignal(value: unknown): value is AbortSignal {
   );
 }
 
-interface Running {
-  /** On the monotonic clock. */
-  readonly deadline: number;
-  /** Of the handler of a call, which keeps its place until it ends: what it has run here, one after the other. */
-  readonly nested: Nested | undefined;
-  /** What a handler left running when it ended is nobody's handler any more. */
-  ended: boolean;
-}
-
-const running = new AsyncLocalStorage<Running>();
-
 /** What runs, and how long it may. */
 export interface RunLimits {
   readonly ms: number;
@@ -53,43 +42,60 @@ export interface RunLimits {
   readonly isCall: boolean;
 }
 
-/** Runs a handler whose deadline is a number of milliseconds from now. */
-export function runWithin<Result>(
-  { ms, isCall }: RunLimits,
-  handler: () => Promise<Result>,
-): Promise<Result> {
-  const nested = isCall ? new Nested() : undefined;
-  const own: Running = { deadline: performance.now() + ms, nested, ended: false };
-  const end = (): void => {
-    own.ended = true;
-  };
-  const work = running.run(own, handler);
-  work.then(end, end);
-  return work;
+/** What everything knows that a handler calls: until when it may run. */
+export class Scope {
+  /** On the monotonic clock. */
+  readonly deadline: number;
+  /** Of the handler of a call, which keeps its place until it ends: what it has run here, one after the other. */
+  readonly nested: Nested | undefined;
+  #ended = false;
+
+  constructor({ ms, isCall }: RunLimits) {
+    this.deadline = performance.now() + ms;
+    this.nested = isCall ? new Nested() : undefined;
+  }
+
+  /** The scope that this is running in, if it is. What a handler left running when it ended is nobody's handler any more. */
+  static get current(): Scope | undefined {
+    const scope = scopes.getStore();
+    return scope === undefined || scope.#ended ? undefined : scope;
+  }
+
+  run<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
+    return scopes.run(this, begin<Argument, Result>, task, argument);
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+}
+
+const scopes = new AsyncLocalStorage<Scope>();
+
+function begin<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
+  return task.work(argument);
 }
 
 /** Work done in the place of a handler: one piece at a time, or a place would be any number of them. */
 export class Nested {
-  #last: Promise<unknown> = Promise.resolve();
+  #last: Promise<unknown> | undefined;
 
   /** Does it when what was asked for before is done. */
   run(work: () => Promise<unknown>): void {
-    this.#last = this.#last.then(work, work);
+    this.#last = (this.#last ?? Promise.resolve()).then(work, work);
     this.#last.catch(() => undefined);
   }
 }
 
 /** The place of the handler of a call that this is running in, if it is. */
 export function nestedInCall(): Nested | undefined {
-  const handler = running.getStore();
-  return handler === undefined || handler.ended ? undefined : handler.nested;
+  return Scope.current?.nested;
 }
 
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
 export function remainingMs(ownMs: number): number {
-  const handler = running.getStore();
-  if (handler === undefined || handler.ended) return ownMs;
-  return Math.min(ownMs, Math.floor(handler.deadline - performance.now()));
+  const scope = Scope.current;
+  return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }
 
 /** Bounds of a wait. */
@@ -146,56 +152,128 @@ export interface Waiter<Value> {
   reject(error: unknown): void;
 }
 
-/**
- * A promise that settles by itself, at its deadline or when its signal fires, whichever is first. `ended` is called
- * once, whatever ended the wait: timer and listener are gone by then.
- */
+/** A promise that settles by itself, at its deadline or when its signal fires, whichever is first. */
+export abstract class Wait<Value> implements Waiter<Value> {
+  readonly promise: Promise<Value>;
+  readonly #ms: number;
+  readonly #signal: AbortSignal | undefined;
+  #resolve: (value: Value) => void = ignore;
+  #reject: (error: unknown) => void = ignore;
+  #over = false;
+  #timer: NodeJS.Timeout | undefined;
+  #stopListening: (() => void) | undefined;
+  #endings: (() => void)[] | undefined;
+
+  constructor({ ms, signal }: Limits) {
+    this.#ms = ms;
+    this.#signal = signal;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  /** What is waited for, in words that follow 'while waiting for'. */
+  protected abstract get what(): string;
+
+  /** Called once, whatever ended the wait: timer and listener are gone by then. */
+  protected abstract ended(): void;
+
+  /** Begins to count. @returns whether there is still something to wait for. */
+  begin(): boolean {
+    const signal = this.#signal;
+    if (signal?.aborted) {
+      this.reject(cancelled(this.what, signal));
+      return false;
+    }
+    this.#timer = setTimeout(expire<Value>, this.#ms, this);
+    if (signal !== undefined) {
+      this.#stopListening = onAbort(signal, () => this.reject(cancelled(this.what, signal)));
+    }
+    return true;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  onEnd(callback: () => void): void {
+    if (this.#over) callback();
+    else if (this.#endings === undefined) this.#endings = [callback];
+    else this.#endings.push(callback);
+  }
+
+  resolve(value: Value): void {
+    if (this.#end()) this.#resolve(value);
+  }
+
+  reject(error: unknown): void {
+    if (this.#end()) this.#reject(error);
+  }
+
+  /** Its deadline has passed. */
+  expire(): void {
+    if (!this.#over) this.reject(timedOut({ ms: this.#ms, what: this.what }));
+  }
+
+  #end(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#stopListening?.();
+    this.ended();
+    if (this.#endings !== undefined) for (const callback of this.#endings) callback();
+    return true;
+  }
+}
+
+const ignore = (): void => undefined;
+
+function expire<Value>(wait: Wait<Value>): void {
+  wait.expire();
+}
+
+class PlainWait<Value> extends Wait<Value> {
+  protected readonly what: string;
+  readonly #ended: (() => void) | undefined;
+
+  constructor(limits: WaitLimits, ended: (() => void) | undefined) {
+    super(limits);
+    this.what = limits.what;
+    this.#ended = ended;
+  }
+
+  protected ended(): void {
+    this.#ended?.();
+  }
+
+  /** The same with functions that can be passed on by themselves. */
+  get waiter(): Waiter<Value> {
+    const isOver = (): boolean => this.over;
+    return {
+      get over() {
+        return isOver();
+      },
+      onEnd: (callback) => this.onEnd(callback),
+      resolve: (value) => this.resolve(value),
+      reject: (error) => this.reject(error),
+    };
+  }
+}
+
+/** A {@link Wait} for what `start` begins. `ended` is called once, whatever ended it. */
 export function waitFor<Value>(
   limits: WaitLimits,
   start: (waiter: Waiter<Value>) => void,
   ended?: () => void,
 ): Promise<Value> {
-  const { ms, signal, what } = limits;
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      ended?.();
-      reject(cancelled(what, signal));
-      return;
-    }
-    let over = false;
-    let timer: NodeJS.Timeout | undefined;
-    let stopListening: (() => void) | undefined;
-    const endings: (() => void)[] = [];
-    const end = (): boolean => {
-      if (over) return false;
-      over = true;
-      clearTimeout(timer);
-      stopListening?.();
-      ended?.();
-      for (const callback of endings) callback();
-      return true;
-    };
-    const waiter: Waiter<Value> = {
-      get over() {
-        return over;
-      },
-      onEnd: (callback) => {
-        if (over) callback();
-        else endings.push(callback);
-      },
-      resolve: (value) => {
-        if (end()) resolve(value);
-      },
-      reject: (error) => {
-        if (end()) reject(error);
-      },
-    };
-    timer = setTimeout(() => waiter.reject(timedOut(limits)), ms);
+  const wait = new PlainWait<Value>(limits, ended);
+  if (wait.begin()) {
     try {
-      if (signal !== undefined) stopListening = onAbort(signal, () => waiter.reject(cancelled(what, signal)));
-      start(waiter);
+      start(wait.waiter);
     } catch (error) {
-      waiter.reject(error);
+      wait.reject(error);
     }
-  });
+  }
+  return wait.promise;
 }

@@ -4,16 +4,17 @@ import { ConfluoError, show } from "../errors.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { originOf } from "../protocol/origin.ts";
-import { done, giveBack } from "../retry/outcome.ts";
+import { done, giveBack, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
+import { isPending } from "../waiting/soon.ts";
 import { Answering, whyUnanswerable } from "./answering.ts";
 import type { Nested } from "./deadline.ts";
 import { abandoned, HandlerRuns } from "./handler-runs.ts";
 import { Handlers } from "./handlers.ts";
 import { Handling } from "./handling.ts";
 import type { Logger } from "./logger.ts";
-import { type Ended, Recent } from "./recent.ts";
+import { type Ended, Recent, Work } from "./recent.ts";
 import type { Registry } from "./registry.ts";
 
 /** What dispatch needs of its surroundings. */
@@ -40,6 +41,7 @@ export interface NestedCall {
   onOver(callback: () => void): void;
 }
 
+const ignore = (): void => undefined;
 const MOST_GIVEN_BACK = 32;
 
 /** Runs handlers for deliveries; settles each delivery once. */
@@ -74,7 +76,7 @@ export class Dispatch {
   runHere(message: Message, { place, onOver }: NestedCall): boolean {
     if (this.#calls < this.#mostCalls) return false;
     const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
-    const settle = (): Promise<boolean> => Promise.resolve(true);
+    const settle = (): boolean => true;
     const delivery = { lane: "calls", message, origin, record: "fresh", redelivered: false, settle } as const;
     let isOver = false;
     const over = new Promise<void>((resolve) => {
@@ -84,24 +86,32 @@ export class Dispatch {
       });
     });
     // One that its maker has given up, and that goes on all the same, holds up no others.
-    place.run(() => (isOver ? over : Promise.race([this.#take(delivery), over])));
+    const handled = (): Promise<void> => new Promise((resolve) => this.#take(delivery, resolve));
+    place.run(() => (isOver ? over : Promise.race([handled(), over])));
     return true;
   }
 
   /** Takes a delivery; never throws. */
   handle(delivery: Delivery): void {
-    void this.#take(delivery);
+    this.#take(delivery, ignore);
   }
 
-  #take(delivery: Delivery): Promise<void> {
+  #take(delivery: Delivery, over: () => void): void {
     this.#inHand += 1;
     if (delivery.lane === "calls") this.#calls += 1;
+    const end = (): void => {
+      this.#released(delivery);
+      over();
+    };
     const { record } = delivery;
-    const isBack = record === "suspect" || record === "fatal";
-    const work = isBack ? this.#back(delivery) : this.#run(delivery);
-    return work
-      .catch((error: unknown) => this.#logger.error({ err: error }, "A delivery could not be settled."))
-      .finally(() => this.#released(delivery));
+    if (record === "fresh" || record === "alone") {
+      this.#run(delivery, end);
+      return;
+    }
+    this.#back(delivery).then(end, (error: unknown) => {
+      this.#logger.error({ err: error }, "A delivery could not be settled.");
+      end();
+    });
   }
 
   /** Resolves when nothing is in hand. */
@@ -129,39 +139,62 @@ export class Dispatch {
     for (const resolve of waiting) resolve();
   }
 
-  async #run(delivery: Delivery): Promise<void> {
-    const work = this.#ended(delivery);
-    if (delivery.lane !== "instance") this.#recent.track(delivery, work);
-    if ((await work) === undefined) await this.#giveBack(delivery);
+  #run(delivery: Delivery, over: () => void): void {
+    const work = new Work(delivery);
+    const ended = (outcome: Outcome | typeof abandoned): void => this.#ended(work, outcome, over);
+    try {
+      this.#outcome(delivery, ended);
+    } catch (error) {
+      // Nothing above throws but this; if it ever did, the message must not be lost for it.
+      if (error === abandoned) ended(abandoned);
+      else ended(this.#handling.outcomeOf(delivery, [{ error, retry: "final" }], 0));
+    }
+    if (!work.isOver && delivery.lane !== "instance") this.#recent.begin(work);
+  }
+
+  #outcome(delivery: Delivery, ended: (outcome: Outcome | typeof abandoned) => void): void {
+    if (delivery.lane !== "calls") {
+      this.#handling.handle(delivery, ended);
+      return;
+    }
+    const unanswerable = whyUnanswerable(delivery);
+    if (unanswerable === undefined) {
+      this.#answering.answer(delivery, (end) => ended(end === abandoned ? abandoned : done));
+      return;
+    }
+    ended(this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0));
+  }
+
+  #ended(work: Work, outcome: Outcome | typeof abandoned, over: () => void): void {
+    const { delivery } = work;
+    const isRemembered = delivery.lane !== "instance";
+    const end = (ended: Ended | undefined): void => {
+      if (isRemembered) this.#recent.end(work, ended);
+      else work.end(ended);
+    };
+    if (outcome === abandoned) {
+      end(undefined);
+      void this.#giveBack(delivery).then(over);
+      return;
+    }
+    const stands = delivery.settle(outcome);
+    if (!isPending(stands)) {
+      end({ outcome, stands });
+      over();
+      return;
+    }
+    void stands.then((stands) => {
+      end({ outcome, stands });
+      over();
+    });
   }
 
   // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.
   async #giveBack(delivery: Delivery): Promise<void> {
     while (this.#givingBack.size >= MOST_GIVEN_BACK) await Promise.race(this.#givingBack);
-    const given = delivery.settle(giveBack).then(() => void this.#givingBack.delete(given));
+    const given = Promise.resolve(delivery.settle(giveBack)).then(() => void this.#givingBack.delete(given));
     this.#givingBack.add(given);
     await given;
-  }
-
-  async #ended(delivery: Delivery): Promise<Ended | undefined> {
-    try {
-      const outcome = await this.#outcome(delivery);
-      return { outcome, stands: await delivery.settle(outcome) };
-    } catch (error) {
-      if (error === abandoned) return undefined;
-      // Nothing above throws; if it ever did, the message must not be lost for it.
-      const outcome = this.#handling.outcomeOf(delivery, [{ error, retry: "final" }], 0);
-      return { outcome, stands: await delivery.settle(outcome) };
-    }
-  }
-
-  async #outcome(delivery: Delivery): Promise<Ended["outcome"]> {
-    if (delivery.lane !== "calls") return this.#handling.handle(delivery);
-    const unanswerable = whyUnanswerable(delivery);
-    if (unanswerable !== undefined)
-      return this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0);
-    await this.#answering.answer(delivery);
-    return done;
   }
 
   // An instance had it and is gone, or this one has lost its connection since.
@@ -181,7 +214,7 @@ export class Dispatch {
   async #backCall(delivery: Delivery): Promise<void> {
     const { origin, record } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
-    if (isHarmless) return this.#run(delivery);
+    if (isHarmless) return new Promise((resolve) => this.#run(delivery, resolve));
     const { path, from } = origin;
     if (record === "suspect") {
       this.#logger.debug(

@@ -1,83 +1,144 @@
 /** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
 
-import { type RunLimits, runWithin, timedOut } from "./deadline.ts";
+import { isPending, type Soon } from "../waiting/soon.ts";
+import { type RunLimits, Scope, timedOut } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
 
-/** What a run rejects with when its limit passed first. */
+/** Why a run failed whose limit passed first. */
 export const overdue: unique symbol = Symbol("overdue");
-/** What a run rejects with when the shutdown stopped waiting for it. */
+/** Why a run failed that the shutdown stopped waiting for. */
 export const abandoned: unique symbol = Symbol("abandoned");
 
 /** One run, as the work inside sees it. */
-export class Run {
+export interface Run {
+  /** Whether nobody waits for it any more. */
+  readonly stopped: boolean;
+  /** Whether it came as far as the handler. */
+  readonly entered: boolean;
+  /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
+  enter(context: HandlerContext): void;
+}
+
+/** Who began a run, and is told of its end, once. */
+export interface Task<Result> {
+  /** The work itself, validation and handler alike. */
+  work(run: Run): Soon<Result>;
+  returned(result: Result, run: Run): void;
+  /** It threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
+  failed(reason: unknown, run: Run): void;
+}
+
+class Running<Result> implements Run {
+  readonly #limits: RunLimits;
+  readonly #task: Task<Result>;
+  readonly #all: Set<Running<unknown>>;
+  readonly #scope: Scope;
+  #timer: NodeJS.Timeout | undefined;
   #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
 
-  /** Whether nobody waits for it any more. */
+  constructor(limits: RunLimits, task: Task<Result>, all: Set<Running<unknown>>) {
+    this.#limits = limits;
+    this.#task = task;
+    this.#all = all;
+    this.#scope = new Scope(limits);
+  }
+
   get stopped(): boolean {
     return this.#stopped !== undefined;
   }
 
-  /** Whether it came as far as the handler. */
   get entered(): boolean {
     return this.#context !== undefined;
   }
 
-  /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
   enter(context: HandlerContext): void {
     this.#context = context;
     if (this.#stopped !== undefined) context.abort(this.#stopped.reason);
   }
 
-  /** Fires the context's signal. */
-  stop(reason: unknown): void {
+  begin(): void {
+    const task = this.#task;
+    let result: Soon<Result>;
+    try {
+      result = this.#scope.run(task, this);
+    } catch (error) {
+      this.#scope.end();
+      task.failed(error, this);
+      return;
+    }
+    if (isPending(result)) {
+      this.#watch(result);
+      return;
+    }
+    this.#scope.end();
+    task.returned(result, this);
+  }
+
+  // Only what is not over at once needs a limit, and can be abandoned.
+  #watch(coming: Promise<Result>): void {
+    this.#timer = setTimeout(passed<Result>, this.#limits.ms, this);
+    this.#all.add(this as Running<unknown>);
+    coming.then(
+      (result) => {
+        this.#scope.end();
+        if (this.#end()) this.#task.returned(result, this);
+      },
+      (error: unknown) => {
+        this.#scope.end();
+        if (this.#end()) this.#task.failed(error, this);
+      },
+    );
+  }
+
+  /** Its limit has passed. */
+  pass(): void {
+    this.#stop(overdue, timedOut(this.#limits));
+  }
+
+  abandon(reason: unknown): void {
+    this.#stop(abandoned, reason);
+  }
+
+  // What still runs is told by its signal.
+  #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
+    if (!this.#end()) return;
     this.#stopped = { reason };
+    this.#task.failed(why, this);
     this.#context?.abort(reason);
   }
+
+  /** @returns whether anyone still waited for it. */
+  #end(): boolean {
+    clearTimeout(this.#timer);
+    return this.#all.delete(this as Running<unknown>);
+  }
+}
+
+function passed<Result>(running: Running<Result>): void {
+  running.pass();
 }
 
 /** What one service is running. */
 export class HandlerRuns {
-  readonly #abandon = new Set<(reason: unknown) => void>();
+  readonly #running = new Set<Running<unknown>>();
   #closed = false;
 
   /**
-   * Runs work, validation and handler alike, within a limit. Rejects with what it throws, with {@link overdue} or with
-   * {@link abandoned}; after the latter two it may go on, told by its signal, and nobody listens to it any more.
+   * Runs a task within a limit. After {@link overdue} and {@link abandoned} it may go on, told by its signal, and nobody
+   * listens to it any more.
+   *
+   * @throws `abandoned`, if nothing is to be begun any more.
    */
-  run<Result>(limits: RunLimits, work: (run: Run) => Promise<Result>): Promise<Result> {
-    if (this.#closed) return Promise.reject(abandoned);
-    return new Promise((resolve, reject) => {
-      const run = new Run();
-      const end = (): void => {
-        clearTimeout(timer);
-        this.#abandon.delete(abandon);
-      };
-      const stop = (why: typeof overdue | typeof abandoned, reason: unknown): void => {
-        end();
-        reject(why);
-        run.stop(reason);
-      };
-      const abandon = (reason: unknown): void => stop(abandoned, reason);
-      const timer = setTimeout(() => stop(overdue, timedOut(limits)), limits.ms);
-      this.#abandon.add(abandon);
-      runWithin(limits, () => work(run)).then(
-        (result) => {
-          end();
-          resolve(result);
-        },
-        (error: unknown) => {
-          end();
-          reject(error);
-        },
-      );
-    });
+  run<Result>(limits: RunLimits, task: Task<Result>): void {
+    if (this.#closed) throw abandoned;
+    new Running<Result>(limits, task, this.#running).begin();
   }
 
   /** Stops waiting for what runs, and fires its signals with the reason. */
   abandon(reason: unknown): void {
     this.#closed = true;
-    for (const abandon of [...this.#abandon]) abandon(reason);
+    for (const running of [...this.#running]) running.abandon(reason);
   }
 
   /** Takes work again after {@link abandon}. */

@@ -6,7 +6,8 @@ import { bindingKey, eventKey } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
 import type { Origin } from "../protocol/origin.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { isHandlerReply, noHeaders, type Reply } from "./context.ts";
+import { type Soon, soonOf } from "../waiting/soon.ts";
+import { type HandlerReply, handlerReplyOf, isHandlerReply, noHeaders, type Reply } from "./context.ts";
 import { HandlerContext } from "./handler-context.ts";
 import type { Run } from "./handler-runs.ts";
 import { runThrough } from "./middleware.ts";
@@ -48,42 +49,54 @@ export class Handlers {
     return matching.filter(({ key }) => key === only);
   }
 
-  /** Runs a route's handler. @throws what is wrong with the input, and what the handler throws. */
-  async command(delivery: Delivery, found: Found<CommandEntry>, run: Run): Promise<Reply> {
-    return this.handle(found.route, await this.prepare(delivery, found, run));
+  /**
+   * Runs a route's handler; {@link replyOf} says what its result means. Throws or rejects with `INVALID_INPUT` or `MALFORMED_MESSAGE` before the run is entered, and with
+   * what the handler throws after.
+   */
+  command(delivery: Delivery, { route, params }: Found<CommandEntry>, run: Run): Soon<unknown> {
+    return this.#checked(delivery, route.contract?.input, "input", (body) => {
+      const context = new HandlerContext(delivery, params, body);
+      run.enter(context);
+      return this.#handle(route, context);
+    });
   }
 
-  /** Runs a subscription's handler. @throws what is wrong with the body, and what the handler throws. */
-  async event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Promise<Reply> {
-    const { path } = delivery.origin;
-    const body = await received(delivery, handler.contract?.body, `The body of ${path}`);
-    const context = new HandlerContext(delivery, eventParams(pattern, path), body);
-    run.enter(context);
-    return this.handle(handler, context);
+  /** Runs a subscription's handler, and throws as {@link command} does. */
+  event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Soon<unknown> {
+    return this.#checked(delivery, handler.contract?.body, "body", (body) => {
+      const context = new HandlerContext(delivery, eventParams(pattern, delivery.origin.path), body);
+      run.enter(context);
+      return this.#handle(handler, context);
+    });
   }
 
-  /** The context for a route's handler. @throws `INVALID_INPUT`, `MALFORMED_MESSAGE`. */
-  async prepare(delivery: Delivery, found: Found<CommandEntry>, run: Run): Promise<HandlerContext> {
-    const { route, params } = found;
-    const body = await received(delivery, route.contract?.input, `The input of ${delivery.origin.path}`);
-    const context = new HandlerContext(delivery, params, body);
-    run.enter(context);
-    return context;
+  #checked(
+    { message, origin }: Delivery,
+    schema: AnySchema | undefined,
+    what: "input" | "body",
+    goOn: (body: unknown) => Soon<unknown>,
+  ): Soon<unknown> {
+    const body = decodeBody(message);
+    if (schema === undefined) return goOn(body);
+    return validated(schema, body, "INVALID_INPUT", `The ${what} of ${origin.path}`).then(goOn);
   }
 
-  /** Runs a handler inside the service's middleware. */
-  handle(entry: Registered<unknown>, context: HandlerContext): Promise<Reply> {
+  // Inside the service's middleware, if it has any.
+  #handle(entry: Registered<unknown>, context: HandlerContext): Soon<unknown> {
     const { middleware } = this.#registry;
-    const handler = async (): Promise<Reply> => {
-      const result = await entry.handler(context);
-      return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
-    };
-    return middleware.length === 0 ? handler() : runThrough(middleware, context, handler);
+    if (middleware.length === 0) return soonOf(entry.handler(context));
+    const handler = async (): Promise<Reply> => replyOf(await entry.handler(context));
+    return runThrough(middleware, context, handler).then(asHandlerReply);
   }
 }
 
-async function received(delivery: Delivery, schema: AnySchema | undefined, what: string): Promise<unknown> {
-  return validated(schema, decodeBody(delivery.message), "INVALID_INPUT", what);
+/** The reply that a handler means by what it returned. */
+export function replyOf(result: unknown): Reply {
+  return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
+}
+
+function asHandlerReply({ status, headers, body }: Reply): HandlerReply {
+  return handlerReplyOf(status, headers, body);
 }
 
 // Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.

@@ -3,9 +3,9 @@
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import type { Reply } from "./context.ts";
+import type { Soon } from "../waiting/soon.ts";
 import { abandoned, type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
-import type { Handlers } from "./handlers.ts";
+import { type Handlers, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import type { CommandEntry, Registered } from "./registry.ts";
 import type { Found } from "./router.ts";
@@ -28,12 +28,17 @@ export class Handling {
     this.#parts = parts;
   }
 
-  /** Runs what a delivery is for. @throws `abandoned`. */
-  async handle(delivery: Delivery): Promise<Outcome> {
+  /** Runs what a delivery is for, and tells what becomes of it, or that the shutdown stopped waiting for it. */
+  handle(delivery: Delivery, ended: (outcome: Outcome | typeof abandoned) => void): void {
     const began = performance.now();
-    const isEvent = delivery.origin.kind === "event";
-    const failures = isEvent ? await this.#event(delivery) : await this.#command(delivery);
-    if (failures.some(({ error }) => error === abandoned)) throw abandoned;
+    const after = (failures: readonly Failure[]): void => ended(this.#after(delivery, failures, began));
+    if (delivery.origin.kind === "event") this.#event(delivery, after);
+    else this.#command(delivery, after);
+  }
+
+  #after(delivery: Delivery, failures: readonly Failure[], began: number): Outcome | typeof abandoned {
+    if (failures.length === 0) return done;
+    if (failures.some(({ error }) => error === abandoned)) return abandoned;
     if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
     for (const { error, subscription } of failures) {
       this.#parts.logger.error(
@@ -94,56 +99,81 @@ export class Handling {
     }
   }
 
-  async #command(delivery: Delivery): Promise<readonly Failure[]> {
+  #command(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {
     const { handlers } = this.#parts;
     let found: Found<CommandEntry>;
     try {
       found = handlers.route(delivery.origin);
     } catch (error) {
-      return [{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }];
+      after([{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }]);
+      return;
     }
-    const failure = await this.#attempt(delivery, found.route, (run) =>
-      handlers.command(delivery, found, run),
-    );
-    return failure === undefined ? [] : [failure];
+    this.#attempt(delivery, {
+      registered: found.route,
+      subscription: undefined,
+      work: (run) => handlers.command(delivery, found, run),
+      ended: (failure) => after(failure === undefined ? none : [failure]),
+    });
   }
 
-  async #event(delivery: Delivery): Promise<readonly Failure[]> {
+  // Side by side; what becomes of the event is decided when the last of them has ended.
+  #event(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {
     const { handlers } = this.#parts;
     const matching = handlers.subscribed(delivery);
-    if (matching.length === 0) return this.#unsubscribed(delivery);
-    const runs = matching.map((subscription) => {
-      const work = (run: Run): Promise<Reply> => handlers.event(delivery, subscription, run);
-      return this.#attempt(delivery, subscription.handler, work, subscription.pattern);
-    });
-    return (await Promise.all(runs)).filter((failure) => failure !== undefined);
+    if (matching.length === 0) {
+      after(this.#unsubscribed(delivery));
+      return;
+    }
+    const failures: Failure[] = [];
+    let left = matching.length;
+    const ended = (failure: Failure | undefined): void => {
+      if (failure !== undefined) failures.push(failure);
+      left -= 1;
+      if (left === 0) after(failures);
+    };
+    for (const subscription of matching) {
+      this.#attempt(delivery, {
+        registered: subscription.handler,
+        subscription: subscription.pattern,
+        work: (run) => handlers.event(delivery, subscription, run),
+        ended,
+      });
+    }
   }
 
-  async #attempt(
-    { origin, lane }: Delivery,
-    { timeoutMs, retry }: Registered<unknown>,
-    work: (run: Run) => Promise<Reply>,
-    subscription?: string,
-  ): Promise<Failure | undefined> {
-    let run: Run | undefined;
-    try {
-      const limits = { ms: timeoutMs, what: `the handler of ${origin.path}`, isCall: false };
-      await this.#parts.runs.run(limits, async (begun) => {
-        run = begun;
-        accepted(await work(begun));
-      });
-      return undefined;
-    } catch (thrown) {
+  #attempt(delivery: Delivery, { registered, subscription, work, ended }: Attempt): void {
+    const { origin, lane } = delivery;
+    const { timeoutMs, retry } = registered;
+    const failed = (thrown: unknown, entered: boolean): void => {
       const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
       const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
       // What did not come as far as the handler will be no better for waiting.
-      const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
-      return subscription === undefined ? failure : { ...failure, subscription };
+      const failure = { error, retry: entered || thrown === overdue ? retry : "final" } as const;
+      ended(subscription === undefined ? failure : { ...failure, subscription });
+    };
+    const limits = { ms: timeoutMs, what: `the handler of ${origin.path}`, isCall: false };
+    try {
+      this.#parts.runs.run(limits, {
+        work,
+        returned: (result) => {
+          const { status } = replyOf(result);
+          // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
+          if (status < 400) ended(undefined);
+          else
+            failed(
+              new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status }),
+              true,
+            );
+        },
+        failed: (thrown, run) => failed(thrown, run.entered),
+      });
+    } catch (notBegun) {
+      failed(notBegun, false);
     }
   }
 
   #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
-    if (lane === "instance") return [];
+    if (lane === "instance") return none;
     const { service } = this.#parts;
     const { path, subscription } = origin;
     if (subscription === undefined) {
@@ -155,8 +185,11 @@ export class Handling {
   }
 }
 
-// Nobody gets an answer here, so one that says 'failed' has to count as a failure.
-function accepted({ status }: Reply): void {
-  if (status < 400) return;
-  throw new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
+const none: readonly Failure[] = [];
+
+interface Attempt {
+  readonly registered: Registered<unknown>;
+  readonly subscription: string | undefined;
+  readonly work: (run: Run) => Soon<unknown>;
+  readonly ended: (failure: Failure | undefined) => void;
 }

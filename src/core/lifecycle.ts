@@ -274,9 +274,14 @@ export class Lifecycle {
     if (this.#link !== undefined) await this.#attached(this.#link, signal);
   }
 
+  /** The link to send on, if there is one at the moment. */
+  get ready(): Link | undefined {
+    return this.states.current === "connecting" ? undefined : this.#link;
+  }
+
   /** The link to send on: waits while connecting. */
   async link(): Promise<Link> {
-    if (this.#link !== undefined && this.states.current !== "connecting") return this.#link;
+    if (this.ready !== undefined) return this.ready;
     try {
       await this.#connecting?.done;
     } catch (cause) {

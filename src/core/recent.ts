@@ -11,27 +11,66 @@ export interface Ended {
   readonly stands: boolean;
 }
 
+/** Work on one delivery. */
+export class Work {
+  readonly delivery: Delivery;
+  /** By which it is found while it goes on. */
+  id: string | undefined;
+  #isOver = false;
+  #ended: Ended | undefined;
+  #waiting: ((ended: Ended | undefined) => void)[] | undefined;
+
+  constructor(delivery: Delivery) {
+    this.delivery = delivery;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Is told once how it ended. */
+  end(ended: Ended | undefined): void {
+    this.#isOver = true;
+    this.#ended = ended;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) for (const resolve of waiting) resolve(ended);
+  }
+
+  ended(): Promise<Ended | undefined> {
+    if (this.#isOver) return Promise.resolve(this.#ended);
+    return new Promise((resolve) => {
+      this.#waiting ??= [];
+      this.#waiting.push(resolve);
+    });
+  }
+}
+
 // Twice this many at most: a set that is full becomes the older one, and the older one is forgotten.
 const REMEMBERED = 8_192;
 
 /** A memory with a bound. */
 export class Recent {
-  readonly #running = new Map<string, Promise<Ended | undefined>>();
+  readonly #running = new Map<string, Work>();
   #finished = new Set<string>();
   #finishedBefore = new Set<string>();
 
-  /** Remembers work on a delivery: while it goes on, and when it has ended for good. */
-  track(delivery: Delivery, work: Promise<Ended | undefined>): void {
-    const id = identityOf(delivery);
-    if (id === undefined) return;
-    this.#running.set(id, work);
-    const forget = (): void => {
-      if (this.#running.get(id) === work) this.#running.delete(id);
-    };
-    work.then((ended) => {
-      forget();
-      if (ended?.stands === true) this.#remember(id);
-    }, forget);
+  /** Work goes on. */
+  begin(work: Work): void {
+    work.id = identityOf(work.delivery);
+    if (work.id !== undefined) this.#running.set(work.id, work);
+  }
+
+  /** Work has ended, be it that it never went on. Remembers what has ended for good. */
+  end(work: Work, ended: Ended | undefined): void {
+    const { delivery, id: running } = work;
+    // A call that comes again is tried alone, answered or not; only then does it matter whether this instance survived it.
+    const isWorthIt = ended?.stands === true && (delivery.lane !== "calls" || delivery.record === "alone");
+    work.end(ended);
+    if (running !== undefined && this.#running.get(running) === work) this.#running.delete(running);
+    if (!isWorthIt) return;
+    const id = running ?? identityOf(delivery);
+    if (id !== undefined) this.#remember(id);
   }
 
   /** The end of the work on a message that was begun here, if it is remembered. */
@@ -39,7 +78,7 @@ export class Recent {
     const id = identityOf(delivery);
     if (id === undefined) return undefined;
     const running = this.#running.get(id);
-    if (running !== undefined) return running;
+    if (running !== undefined) return running.ended();
     if (!this.#finished.has(id) && !this.#finishedBefore.has(id)) return undefined;
     return delivery.lane === "calls" ? answered : finished;
   }
@@ -68,7 +107,11 @@ function digestOf(body: Uint8Array): string {
 // with each delivery, and so is never taken for another.
 function identityOf({ lane, message, origin }: Delivery): string | undefined {
   const { replyTo, correlationId } = message.properties;
-  if (lane === "calls") return replyTo && correlationId ? `call ${replyTo} ${correlationId}` : undefined;
+  if (lane === "calls") {
+    // Of a foreign sender, they may be anything.
+    const isNamed = typeof replyTo === "string" && typeof correlationId === "string" && correlationId !== "";
+    return isNamed ? `call ${replyTo} ${correlationId}` : undefined;
+  }
   // Going round is no try, and each round is another message: what had no handler here may have one by then.
   const { kind, path, messageId, attempt, unclaimedMs, replay, subscription = "" } = origin;
   const which = `${attempt} ${unclaimedMs} ${digestOf(message.body)}`;

@@ -41,15 +41,17 @@ function held() {
     validates: true,
     newId: messageIds("i"),
     runHere: () => false,
+    ready: link,
     link: async () => link,
-    broken: () => undefined,
+    broken: undefined,
   });
   const verbs = {
-    call: (options: object, body?: unknown) =>
+    // As a service does: what it throws is a rejection.
+    call: async (options: object, body?: unknown) =>
       requests.call({ service: "a", target: "/", contract: undefined }, body, options),
-    send: (options: object, body?: unknown) =>
+    send: async (options: object, body?: unknown) =>
       requests.send({ service: "a", target: "/", contract: undefined }, body, options),
-    publish: (options: object, body?: unknown) =>
+    publish: async (options: object, body?: unknown) =>
       requests.publish({ target: "/e", schema: undefined }, body, options),
   };
   return { verbs, published, relieve, requests, gate };

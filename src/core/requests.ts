@@ -1,6 +1,5 @@
 /** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
 
-import type { AnyCommand } from "../contract/command.ts";
 import { parseErrorData } from "../contract/declared-errors.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { type ConfluoError, errorFromWire, invalidArgument, RemoteError } from "../errors.ts";
@@ -12,23 +11,14 @@ import {
   parseTarget,
   SHORT_STRING_BYTES,
 } from "../protocol/address.ts";
-import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
+import { checkHeaders, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
-import type { Link, Rejection } from "../transport/transport.ts";
+import type { Link } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
 import type { Reply } from "./context.ts";
-import {
-  checkMs,
-  checkSignal,
-  nestedInCall,
-  passed,
-  remainingMs,
-  timedOut,
-  type Waiter,
-  waitFor,
-} from "./deadline.ts";
+import { checkMs, checkSignal, type Nested, nestedInCall, passed, remainingMs } from "./deadline.ts";
 import type { NestedCall } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import {
@@ -38,6 +28,8 @@ import {
   type MessageOptions,
   type SendOptions,
 } from "./options.ts";
+import { type CommandTarget, type Outgoing, PendingCall } from "./pending-call.ts";
+import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting, rejected, tooLarge } from "./request-errors.ts";
 import { validated } from "./validation.ts";
 
@@ -55,17 +47,12 @@ export interface RequestParts {
    * for calls are taken, perhaps all of them by handlers that wait for such calls. @returns whether it does.
    */
   runHere(message: Message, call: NestedCall): boolean;
+  /** The link, if there is one to send on at once. */
+  readonly ready: Link | undefined;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
   link(): Promise<Link>;
   /** Opens when the connection that is lost has been made again; `undefined` while there is one. */
-  broken(): Gate | undefined;
-}
-
-/** A command to call or send, whether it came as names or as a contract. */
-export interface CommandTarget {
-  readonly service: string;
-  readonly target: string;
-  readonly contract: AnyCommand | undefined;
+  readonly broken: Gate | undefined;
 }
 
 /** An event to publish. */
@@ -73,28 +60,6 @@ export interface EventTarget {
   readonly target: string;
   readonly schema: AnySchema | undefined;
 }
-
-interface Asked {
-  readonly id: string;
-  readonly waiter: Waiter<Reply>;
-}
-
-interface PendingCall {
-  readonly waiter: Waiter<Reply>;
-  readonly command: CommandTarget;
-  readonly path: string;
-}
-
-/** A message before it goes out. */
-interface Outgoing {
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>> | undefined;
-  readonly body: EncodedBody;
-  /** Rejects with `INVALID_INPUT`. Runs the schema, which may take its time or never end; absent if nothing is to be run. */
-  readonly validate: (() => Promise<unknown>) | undefined;
-}
-
-const RESEND_MS = 50;
 
 const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
 const callOptions: Known<CallOptions> = messageOptions;
@@ -104,7 +69,7 @@ const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, ex
 export class Requests {
   readonly #parts: RequestParts;
   readonly #pending = new Map<string, PendingCall>();
-  readonly #unconfirmed = new Map<Waiter<void>, string>();
+  readonly #unconfirmed = new Set<PendingPublish>();
   readonly #calls = new Backlog("their answers");
   readonly #confirms = new Backlog("the broker to confirm them");
   #whenIdle: (() => void)[] = [];
@@ -113,48 +78,58 @@ export class Requests {
     this.#parts = parts;
   }
 
-  async call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
+  /** @throws what is wrong with the arguments; the promise rejects with the rest. */
+  call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
     const options = knownOptions("call", given, callOptions);
     const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
-    const what = `${command.service} to answer ${path}`;
     const ms = remainingMs(this.#waitMs(options));
-    if (ms < 1) throw timedOut({ ms: 0, what: `${what}: the caller's own deadline has passed` });
-    const limits = { ms, what, signal: checkSignal(options.signal) };
+    const limits = { ms, signal: checkSignal(options.signal) };
     const id = this.#parts.newId();
-    const { length } = outgoing.body.bytes;
-    this.#calls.add(path, length);
-    let held = length;
-    const release = (): void => {
-      this.#calls.release(held);
-      held = 0;
-    };
-    const start = (waiter: Waiter<Reply>): void => {
-      // Registered before it is published: the reply must not come first.
-      this.#pending.set(id, { waiter, command, path });
-      this.#ask({ id, waiter }, command.service, outgoing, performance.now() + ms).then(
-        release,
-        waiter.reject,
-      );
-    };
-    const ended = (): void => {
-      this.#pending.delete(id);
-      release();
-      this.#calls.remove();
-      this.#released();
-    };
-    return waitFor(limits, start, ended);
+    const call = new PendingCall(limits, { id, command, outgoing, of: this.#callsInFlight });
+    if (ms < 1) throw call.tooLate();
+    this.#calls.add(path, outgoing.body.bytes.length);
+    // Registered before it is published: the reply must not come first.
+    this.#pending.set(id, call);
+    if (call.begin()) this.#ask(call);
+    return call.promise;
   }
 
-  async #ask({ id, waiter }: Asked, service: string, outgoing: Outgoing, deadline: number): Promise<void> {
-    const place = service === this.#parts.service ? nestedInCall() : undefined;
-    if (outgoing.validate !== undefined) await outgoing.validate();
+  readonly #callsInFlight = {
+    release: (bytes: number): void => this.#calls.release(bytes),
+    remove: (call: PendingCall): void => {
+      this.#pending.delete(call.id);
+      this.#calls.remove();
+      this.#released();
+    },
+  };
+
+  // At once, if nothing is to be waited for.
+  #ask(call: PendingCall): void {
+    const { outgoing, command } = call;
+    const place = command.service === this.#parts.service ? nestedInCall() : undefined;
+    const { ready } = this.#parts;
+    const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
+    if (isReady && outgoing.validate === undefined) this.#publishCall(call, ready, place);
+    else this.#askLater(call, place).catch((error: unknown) => call.reject(error));
+  }
+
+  async #askLater(call: PendingCall, place: Nested | undefined): Promise<void> {
+    await call.outgoing.validate?.();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
-    while (link.congestion !== undefined && !waiter.over) await passed(link.congestion, waiter);
-    const leftMs = Math.floor(deadline - performance.now());
-    if (leftMs < 1 || waiter.over) return; // the wait is over, or will be in this very turn
-    if (!link.connected || link.replyTo === "") throw reconnecting(this.#parts.service);
+    while (link.congestion !== undefined && !call.over) await passed(link.congestion, call);
+    this.#publishCall(call, link, place);
+  }
+
+  #publishCall(call: PendingCall, link: Link, place: Nested | undefined): void {
+    const { id, command, outgoing } = call;
+    const leftMs = call.leftMs();
+    if (leftMs < 1 || call.over) return; // the wait is over, or will be in this very turn
+    if (!link.connected || link.replyTo === "") {
+      call.reject(reconnecting(this.#parts.service));
+      return;
+    }
     const { path, headers, body } = outgoing;
     const properties: Properties = {
       contentType: body.contentType,
@@ -164,85 +139,77 @@ export class Requests {
       appId: this.#parts.service,
       expiration: String(leftMs),
       mandatory: true,
-      ...(headers === undefined ? {} : { headers }),
     };
-    const message: Message = { body: body.bytes, properties };
-    if (
-      place !== undefined &&
-      this.#parts.runHere(message, { place, onOver: (callback) => waiter.onEnd(callback) })
-    )
-      return;
-    link.call(service, message, (rejection) => {
-      if (rejection !== undefined) this.#pending.get(id)?.waiter.reject(rejected(rejection, service, path));
+    const message: Message = {
+      body: body.bytes,
+      properties: headers === undefined ? properties : { ...properties, headers },
+    };
+    call.release();
+    if (place !== undefined) {
+      const onOver = (callback: () => void): void => call.onEnd(callback);
+      if (this.#parts.runHere(message, { place, onOver })) return;
+    }
+    link.call(command.service, message, (rejection) => {
+      if (rejection !== undefined) call.reject(rejected(rejection, command.service, path));
     });
   }
 
-  async send(command: CommandTarget, body: unknown, given?: SendOptions): Promise<void> {
+  /** @throws as {@link call}. */
+  send(command: CommandTarget, body: unknown, given?: SendOptions): Promise<void> {
     const options = knownOptions("send", given, sendOptions);
     const outgoing = this.#command(command, body, options);
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
     const message: Message = { body: outgoing.body.bytes, properties };
-    const { service } = command;
-    return this.#confirmed(options, service, outgoing, (link, settled) =>
-      link.send(service, message, settled),
-    );
+    return this.#confirmed(options, { outgoing, message, service: command.service, key: undefined });
   }
 
-  async publish({ target, schema }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
+  /** @throws as {@link call}. */
+  publish({ target, schema }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
     const options = knownOptions("publish", given, sendOptions);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
     const outgoing = this.#outgoing(path, query, schema, body, options);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
-    return this.#confirmed(options, "", outgoing, (link, settled) => link.publish(key, message, settled));
+    return this.#confirmed(options, { outgoing, message, service: "", key });
   }
 
-  async #confirmed(
-    options: SendOptions,
-    service: string,
-    outgoing: Outgoing,
-    publish: (link: Link, settled: (rejection?: Rejection) => void) => void,
-  ): Promise<void> {
-    const { path } = outgoing;
-    const limits = {
-      ms: this.#waitMs(options),
-      what: `the broker to confirm ${path}${service === "" ? "" : ` for ${service}`}`,
-      signal: checkSignal(options.signal),
-    };
-    const { length } = outgoing.body.bytes;
-    this.#confirms.add(path, length);
-    const start = async (waiter: Waiter<void>): Promise<void> => {
-      this.#unconfirmed.set(waiter, path);
-      own = waiter;
-      if (outgoing.validate !== undefined) await outgoing.validate();
-      for (;;) {
-        const link = await this.#parts.link();
-        const closed = this.#parts.broken() ?? link.congestion;
-        if (closed !== undefined && !waiter.over) {
-          await passed(closed, waiter);
-          if (!waiter.over) continue;
-        }
-        if (waiter.over) return; // what its sender gave up on does not go out
-        const rejection = await new Promise<Rejection | undefined>((settled) => publish(link, settled));
-        if (rejection === undefined) return waiter.resolve();
-        if (rejection !== "lost") throw rejected(rejection, service, path);
-        // It may have arrived: it goes out again as the same message.
-        await new Promise((resolve) => setTimeout(resolve, RESEND_MS));
+  #confirmed(options: SendOptions, parts: Omit<PublishParts, "of">): Promise<void> {
+    const limits = { ms: this.#waitMs(options), signal: checkSignal(options.signal) };
+    const pending = new PendingPublish(limits, { ...parts, of: this.#publishing });
+    this.#confirms.add(pending.path, pending.bytes);
+    this.#unconfirmed.add(pending);
+    if (!pending.begin()) return pending.promise;
+    const { ready, broken } = this.#parts;
+    const isReady = ready !== undefined && broken === undefined && ready.congestion === undefined;
+    if (isReady && pending.validate === undefined) pending.publish(ready);
+    else this.#publishLater(pending).catch((error: unknown) => pending.reject(error));
+    return pending.promise;
+  }
+
+  readonly #publishing = {
+    again: (pending: PendingPublish): void => {
+      this.#publishLater(pending).catch((error: unknown) => pending.reject(error));
+    },
+    remove: (pending: PendingPublish): void => {
+      this.#unconfirmed.delete(pending);
+      this.#confirms.release(pending.bytes);
+      this.#confirms.remove();
+      this.#released();
+    },
+  };
+
+  async #publishLater(pending: PendingPublish): Promise<void> {
+    await pending.validate?.();
+    for (;;) {
+      const link = await this.#parts.link();
+      const closed = this.#parts.broken ?? link.congestion;
+      if (pending.over) return; // what its sender gave up on does not go out
+      if (closed === undefined) {
+        pending.publish(link);
+        return;
       }
-    };
-    let own: Waiter<void> | undefined;
-    return waitFor<void>(
-      limits,
-      (waiter) => {
-        start(waiter).catch(waiter.reject);
-      },
-      () => {
-        if (own !== undefined) this.#unconfirmed.delete(own);
-        this.#confirms.release(length);
-        this.#confirms.remove();
-        this.#released();
-      },
-    );
+      await passed(closed, pending);
+    }
   }
 
   #command(command: CommandTarget, body: unknown, options: MessageOptions): Outgoing {
@@ -297,26 +264,26 @@ export class Requests {
       this.#parts.logger.debug({ correlationId }, "A reply came that nobody waits for; it is dropped.");
       return;
     }
-    const { waiter } = pending;
     try {
       const reply = decodeReply(message);
       // A schema may take its time: the call goes on waiting, within its limits.
-      if (reply.kind === "answer") accepted(reply, pending).then(waiter.resolve, waiter.reject);
-      else refused(reply, pending).then(waiter.reject, waiter.reject);
+      const taken = reply.kind === "answer" ? accepted(reply, pending) : refused(reply, pending);
+      if (!(taken instanceof Promise)) pending.resolve(taken);
+      else taken.then((value) => pending.resolve(value)).catch((error: unknown) => pending.reject(error));
     } catch (error) {
-      waiter.reject(error);
+      pending.reject(error);
     }
   }
 
   /** Rejects the calls in flight: their replies will not come. */
   rejectCalls(error: (service: string, path: string) => ConfluoError): void {
-    for (const { waiter, command, path } of [...this.#pending.values()])
-      waiter.reject(error(command.service, path));
+    for (const call of [...this.#pending.values()])
+      call.reject(error(call.command.service, call.outgoing.path));
   }
 
   /** Rejects what waits for the broker to confirm it. */
   rejectUnconfirmed(error: (path: string) => ConfluoError): void {
-    for (const [waiter, path] of [...this.#unconfirmed]) waiter.reject(error(path));
+    for (const pending of [...this.#unconfirmed]) pending.reject(error(pending.path));
   }
 
   /** Resolves when no call waits for its reply and no publish for its confirm. */
@@ -338,29 +305,34 @@ export class Requests {
 }
 
 // An answer of 400 and above is an error; any other is what the contract says.
-async function accepted({ status, headers, body }: Reply, { command, path }: PendingCall): Promise<Reply> {
+function accepted(
+  reply: ReceivedReply & Reply,
+  { command, outgoing: { path } }: PendingCall,
+): Reply | Promise<Reply> {
   const { service, contract } = command;
+  const { status, headers, body } = reply;
   if (status >= 400) {
     const message = `${service} answered ${path} with status ${status}.`;
     throw new RemoteError("SERVICE_ERROR", message, { service, path, status, data: body });
   }
   const output = contract?.output;
   if (output === undefined) return { status, headers, body };
-  const parsed = await validated(output, body, "INVALID_OUTPUT", `The answer of ${path}`);
-  return { status, headers, body: parsed };
+  const parsed = validated(output, body, "INVALID_OUTPUT", `The answer of ${path}`);
+  return parsed.then((value) => ({ status, headers, body: value }));
 }
 
 // The data of a declared error is transformed by its schema, like an answer.
 async function refused(
   { error, status }: ReceivedReply & { readonly kind: "error" },
-  { command, path }: PendingCall,
-): Promise<RemoteError> {
+  { command, outgoing: { path } }: PendingCall,
+): Promise<never> {
   const { service, contract } = command;
   const received = errorFromWire(error, { service, path, status });
-  if (contract?.errors === undefined) return received;
+  if (contract?.errors === undefined) throw received;
   const { code, message, data } = received;
   const parsed = await parseErrorData(contract, code, data);
-  return parsed === data ? received : new RemoteError(code, message, { service, path, status, data: parsed });
+  if (parsed === data) throw received;
+  throw new RemoteError(code, message, { service, path, status, data: parsed });
 }
 
 function checkMessageId(messageId: string): void {

@@ -18,17 +18,21 @@ export interface Subscription<Handler> {
 
 /** Subscriptions by pattern. The cost of a look-up does not grow with their number. */
 export class Subscriptions<Handler> {
+  /** Those with wildcards or parameters. */
   readonly #matchers: Readonly<Record<Per, TopicMatcher<Subscription<Handler>>>> = {
     service: new TopicMatcher(),
     instance: new TopicMatcher(),
   };
+  readonly #patterns: Record<Per, number> = { service: 0, instance: 0 };
+  /** The others match one key each. By {@link idOf}. */
+  readonly #literal = new Map<string, readonly [Subscription<Handler>]>();
   readonly #all = new Map<string, Subscription<Handler>>();
 
   /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
   add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
     checkParameters(pattern);
     const subscription = { pattern: withSlash(pattern), key: bindingKey(pattern), per, handler };
-    const id = `${per} ${subscription.key}`;
+    const id = idOf(per, subscription.key);
     if (this.#all.has(id)) {
       throw new ConfluoError(
         "ALREADY_REGISTERED",
@@ -36,27 +40,45 @@ export class Subscriptions<Handler> {
       );
     }
     this.#all.set(id, subscription);
-    this.#matchers[per].add(subscription.key, subscription);
+    if (isPattern(subscription.key)) {
+      this.#matchers[per].add(subscription.key, subscription);
+      this.#patterns[per] += 1;
+    } else this.#literal.set(id, [subscription]);
     return subscription;
   }
 
   remove({ key, per }: Subscription<Handler>): void {
-    const id = `${per} ${key}`;
+    const id = idOf(per, key);
     const present = this.#all.get(id);
     if (present === undefined) return;
     this.#all.delete(id);
+    if (this.#literal.delete(id)) return;
     this.#matchers[per].remove(key, present);
+    this.#patterns[per] -= 1;
   }
 
   /** Those that match the routing key of a path. */
   match(key: string, per: Per): readonly Subscription<Handler>[] {
-    return this.#matchers[per].match(key);
+    const literal = this.#literal.get(idOf(per, key)) ?? none;
+    if (this.#patterns[per] === 0) return literal;
+    const matching = this.#matchers[per].match(key);
+    return literal.length === 0 ? matching : [...literal, ...matching];
   }
 
   /** All of them. */
   list(): readonly Subscription<Handler>[] {
     return [...this.#all.values()];
   }
+}
+
+const none: readonly [] = [];
+
+function idOf(per: Per, key: string): string {
+  return `${per} ${key}`;
+}
+
+function isPattern(key: string): boolean {
+  return key.split(".").some((word) => word === "*" || word === "#");
 }
 
 // Between two #, no one could say which segment a parameter is.
@@ -72,7 +94,7 @@ function checkParameters(pattern: string): void {
 
 /** Values of a pattern's `:name` segments in a path that matches it; both with a leading slash. */
 export function eventParams(pattern: string, path: string): Readonly<Record<string, string>> {
-  if (!pattern.includes(":")) return none;
+  if (!pattern.includes(":")) return noParams;
   const wanted = pattern.split("/");
   const given = path.split("/");
   // A `#` stands for any number of segments: parameters behind it are counted from the end.
@@ -86,4 +108,4 @@ export function eventParams(pattern: string, path: string): Readonly<Record<stri
   return Object.fromEntries(found);
 }
 
-const none: Readonly<Record<string, string>> = Object.freeze({});
+const noParams: Readonly<Record<string, string>> = Object.freeze({});

@@ -4,17 +4,16 @@ import { type AnySchema, describeProblems, validateWith } from "../contract/sche
 import { ConfluoError } from "../errors.ts";
 
 /**
- * The value as the schema transforms it; as it is without a schema.
+ * The value as the schema transforms it.
  *
  * @throws the code, with the problems in its data.
  */
 export async function validated(
-  schema: AnySchema | undefined,
+  schema: AnySchema,
   value: unknown,
   code: "INVALID_INPUT" | "INVALID_OUTPUT",
   what: string,
 ): Promise<unknown> {
-  if (schema === undefined) return value;
   const result = await validateWith(schema, value);
   if (result.issues === undefined) return result.value;
   throw new ConfluoError(code, `${what} is not valid: ${describeProblems(result.issues)}.`, {

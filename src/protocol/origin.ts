@@ -42,32 +42,39 @@ export interface Arrival {
 /** Tells what a message is. Never throws, whatever a foreign sender wrote. */
 export function originOf(message: Message, { lane, eventKey, newId }: Arrival): Origin {
   const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
+  const id = identity(messageId) || identity(correlationId) || newId();
+  // Most messages have no headers, and then all of it holds its default.
+  const told = isEmpty(headers) ? undefined : headers;
+  const isEvent = eventKey !== undefined;
+  const named = isEvent ? pathOfKey(eventKey) : (protocolHeader(told, header.path) ?? text(type));
   return {
-    ...kindAndPath(lane, eventKey, type, headers),
-    from: protocolHeader(headers, header.from) ?? text(appId),
-    messageId: identity(messageId) || identity(correlationId) || newId(),
-    attempt: wholeNumber(protocolHeader(headers, header.attempt)) || 1,
-    waitMs: wholeNumber(protocolHeader(headers, header.wait)) ?? 0,
-    unclaimedMs: wholeNumber(protocolHeader(headers, header.unclaimed)) ?? 0,
-    replay: protocolHeader(headers, header.replay) ?? "",
-    deaths: wholeNumber(protocolHeader(headers, header.deaths)) ?? 0,
-    expiresMs: wholeNumber(protocolHeader(headers, header.expires) ?? text(expiration)),
-    query: protocolHeader(headers, header.query) ?? "",
-    subscription: protocolHeader(headers, header.subscription),
+    kind: isEvent ? "event" : kindOf(lane, told),
+    path: named === "" ? "" : withSlash(named),
+    from: protocolHeader(told, header.from) ?? text(appId),
+    messageId: id,
+    attempt: numberIn(told, header.attempt) || 1,
+    waitMs: numberIn(told, header.wait) ?? 0,
+    unclaimedMs: numberIn(told, header.unclaimed) ?? 0,
+    replay: protocolHeader(told, header.replay) ?? "",
+    deaths: numberIn(told, header.deaths) ?? 0,
+    expiresMs: wholeNumber(protocolHeader(told, header.expires) ?? text(expiration)),
+    query: protocolHeader(told, header.query) ?? "",
+    subscription: protocolHeader(told, header.subscription),
   };
 }
 
-function kindAndPath(
-  lane: Arrival["lane"],
-  eventKey: string | undefined,
-  type: unknown,
-  headers: WireHeaders | undefined,
-): Pick<Origin, "kind" | "path"> {
-  if (eventKey !== undefined) return { kind: "event", path: pathOfKey(eventKey) };
-  const path = protocolHeader(headers, header.path) ?? text(type);
-  const kind =
-    lane === "calls" ? "call" : protocolHeader(headers, header.kind) === "event" ? "event" : "send";
-  return { kind, path: path === "" ? "" : withSlash(path) };
+function kindOf(lane: Arrival["lane"], headers: WireHeaders | undefined): Origin["kind"] {
+  if (lane === "calls") return "call";
+  return protocolHeader(headers, header.kind) === "event" ? "event" : "send";
+}
+
+function isEmpty(headers: WireHeaders | undefined): boolean {
+  for (const _ in headers) return false;
+  return true;
+}
+
+function numberIn(headers: WireHeaders | undefined, name: string): number | undefined {
+  return headers === undefined ? undefined : wholeNumber(protocolHeader(headers, name));
 }
 
 // Of at most ten digits: as milliseconds, 115 days.

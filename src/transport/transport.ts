@@ -64,9 +64,9 @@ export interface Delivery {
    * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
    * happens: the broker delivers it again. Never rejects.
    *
-   * @returns whether the outcome stands, though the acknowledgement may be lost: then the message needs nothing more.
+   * @returns at once, if nothing has to be asked for: whether the outcome stands, though the acknowledgement may be lost: then the message needs nothing more.
    */
-  settle(outcome: Outcome): Promise<boolean>;
+  settle(outcome: Outcome): boolean | Promise<boolean>;
 }
 
 /**

@@ -64,7 +64,7 @@ export class LaneDelivery implements Delivery {
     this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
   }
 
-  async settle(outcome: Outcome): Promise<boolean> {
+  settle(outcome: Outcome): boolean | Promise<boolean> {
     if (this.#settled) return false;
     this.#settled = true;
     switch (outcome.kind) {

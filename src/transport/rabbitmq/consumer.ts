@@ -4,6 +4,7 @@ import type { Channel, ConsumeMessage } from "amqplib";
 import { isConfluoError } from "../../errors.ts";
 import type { Message, Properties } from "../../protocol/message.ts";
 import type { ConsumeOptions, Consumer, WireDelivery } from "../wire.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import type { Connection } from "./connection.ts";
 import { operationFailure } from "./failure.ts";
 
@@ -15,7 +16,8 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
   try {
     const channel = await connection.channel();
     opened = channel;
-    const consumer = new ChannelConsumer(channel, connection);
+    const acknowledgements = prefetch === "no-ack" ? undefined : new Acknowledgements(channel);
+    const consumer = new ChannelConsumer(channel, connection, acknowledgements);
     let failure: unknown;
     channel.on("error", (error: unknown) => {
       failure = error;
@@ -30,7 +32,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     if (prefetch !== "no-ack") await connection.answered(what, channel.prefetch(prefetch));
     const deliver = (message: ConsumeMessage | null): void => {
       if (message !== null) {
-        onDelivery(new ChannelDelivery(channel, message, prefetch === "no-ack"));
+        onDelivery(new ChannelDelivery(message, acknowledgements));
         return;
       }
       cancelled(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
@@ -54,11 +56,13 @@ class ChannelConsumer implements Consumer {
   tag = "";
   readonly #channel: Channel;
   readonly #connection: Connection;
+  readonly #acknowledgements: Acknowledgements | undefined;
   #running = true;
 
-  constructor(channel: Channel, connection: Connection) {
+  constructor(channel: Channel, connection: Connection, acknowledgements: Acknowledgements | undefined) {
     this.#channel = channel;
     this.#connection = connection;
+    this.#acknowledgements = acknowledgements;
   }
 
   /** @returns whether it was running. */
@@ -75,6 +79,7 @@ class ChannelConsumer implements Consumer {
 
   async close(): Promise<void> {
     this.end();
+    this.#acknowledgements?.flush();
     // On a channel that is closed already amqplib throws instead of rejecting; and where the connection breaks meanwhile, it
     // does neither.
     const closing = Promise.resolve()
@@ -89,36 +94,29 @@ class ChannelDelivery implements WireDelivery {
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
-  readonly #channel: Channel;
-  readonly #delivered: ConsumeMessage;
-  #settled: boolean;
+  readonly #tag: number;
+  /** What it is still to be settled with. */
+  #acknowledgements: Acknowledgements | undefined;
 
-  constructor(channel: Channel, delivered: ConsumeMessage, settled: boolean) {
-    const { fields, content, properties } = delivered;
+  constructor(
+    { fields, content, properties }: ConsumeMessage,
+    acknowledgements: Acknowledgements | undefined,
+  ) {
     this.message = { body: content, properties: properties as Properties };
     this.exchange = fields.exchange;
     this.key = fields.routingKey;
     this.redelivered = fields.redelivered;
-    this.#channel = channel;
-    this.#delivered = delivered;
-    this.#settled = settled;
+    this.#tag = fields.deliveryTag;
+    this.#acknowledgements = acknowledgements;
   }
 
   ack(): void {
-    this.#settle(() => this.#channel.ack(this.#delivered));
+    this.#acknowledgements?.ack(this.#tag);
+    this.#acknowledgements = undefined;
   }
 
   requeue(): void {
-    this.#settle(() => this.#channel.reject(this.#delivered, true));
-  }
-
-  #settle(act: () => void): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    try {
-      act();
-    } catch {
-      // The channel is gone: the broker has given the message to someone else already.
-    }
+    this.#acknowledgements?.requeue(this.#tag);
+    this.#acknowledgements = undefined;
   }
 }

@@ -1,0 +1,81 @@
+/** A call that waits for its answer. */
+
+import type { AnyCommand } from "../contract/command.ts";
+import type { ConfluoError } from "../errors.ts";
+import type { EncodedBody } from "../protocol/codec.ts";
+import type { Reply } from "./context.ts";
+import { type Limits, timedOut, Wait } from "./deadline.ts";
+
+/** A command to call or send, whether it came as names or as a contract. */
+export interface CommandTarget {
+  readonly service: string;
+  readonly target: string;
+  readonly contract: AnyCommand | undefined;
+}
+
+/** A message before it goes out. */
+export interface Outgoing {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>> | undefined;
+  readonly body: EncodedBody;
+  /** Rejects with `INVALID_INPUT`. Runs the schema, which may take its time or never end; absent if nothing is to be run. */
+  readonly validate: (() => Promise<unknown>) | undefined;
+}
+
+/** What a call needs of those that it is one of. */
+export interface CallParts {
+  readonly id: string;
+  readonly command: CommandTarget;
+  readonly outgoing: Outgoing;
+  readonly of: {
+    /** The body is no longer held here. */
+    release(bytes: number): void;
+    /** It waits no longer. */
+    remove(call: PendingCall): void;
+  };
+}
+
+/** From the moment it is made until it has its answer, or none is waited for any more. */
+export class PendingCall extends Wait<Reply> {
+  readonly id: string;
+  readonly command: CommandTarget;
+  readonly outgoing: Outgoing;
+  readonly #of: CallParts["of"];
+  readonly #deadline: number;
+  #heldBytes: number;
+
+  constructor(limits: Limits, { id, command, outgoing, of }: CallParts) {
+    super(limits);
+    this.id = id;
+    this.command = command;
+    this.outgoing = outgoing;
+    this.#of = of;
+    this.#deadline = performance.now() + limits.ms;
+    this.#heldBytes = outgoing.body.bytes.length;
+  }
+
+  /** What is left of its deadline, in whole milliseconds. */
+  leftMs(): number {
+    return Math.floor(this.#deadline - performance.now());
+  }
+
+  /** Its body is on its way: others account for it now. */
+  release(): void {
+    this.#of.release(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  /** The error of one that would have to be answered before it is made. */
+  tooLate(): ConfluoError {
+    return timedOut({ ms: 0, what: `${this.what}: the caller's own deadline has passed` });
+  }
+
+  protected override get what(): string {
+    return `${this.command.service} to answer ${this.outgoing.path}`;
+  }
+
+  protected override ended(): void {
+    this.release();
+    this.#of.remove(this);
+  }
+}

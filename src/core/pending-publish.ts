@@ -1,0 +1,72 @@
+/** A one-way command or event that waits for the broker's confirm. */
+
+import type { Message } from "../protocol/message.ts";
+import type { Link, Rejection } from "../transport/transport.ts";
+import { type Limits, Wait } from "./deadline.ts";
+import type { Outgoing } from "./pending-call.ts";
+import { rejected } from "./request-errors.ts";
+
+const RESEND_MS = 50;
+
+/** What a publish needs of those that it is one of. */
+export interface PublishParts {
+  readonly outgoing: Outgoing;
+  readonly message: Message;
+  /** Of a command; empty for an event. */
+  readonly service: string;
+  /** Of an event; `undefined` for a command. */
+  readonly key: string | undefined;
+  readonly of: {
+    /** It may have arrived, or not: it is to go out again, as the same message. */
+    again(pending: PendingPublish): void;
+    /** It waits no longer. */
+    remove(pending: PendingPublish): void;
+  };
+}
+
+/** From the moment it is made until it is confirmed, or nobody waits for that any more. */
+export class PendingPublish extends Wait<void> {
+  readonly #parts: PublishParts;
+
+  constructor(limits: Limits, parts: PublishParts) {
+    super(limits);
+    this.#parts = parts;
+  }
+
+  get path(): string {
+    return this.#parts.outgoing.path;
+  }
+
+  /** Of the body. */
+  get bytes(): number {
+    return this.#parts.message.body.length;
+  }
+
+  /** The check of its body; absent if there is none. */
+  get validate(): Outgoing["validate"] {
+    return this.#parts.outgoing.validate;
+  }
+
+  /** Sends it, and settles with what the broker says. */
+  publish(link: Link): void {
+    const { service, key, message } = this.#parts;
+    const settled = (rejection?: Rejection): void => this.#settled(rejection);
+    if (key === undefined) link.send(service, message, settled);
+    else link.publish(key, message, settled);
+  }
+
+  #settled(rejection: Rejection | undefined): void {
+    if (rejection === undefined) this.resolve();
+    else if (rejection !== "lost") this.reject(rejected(rejection, this.#parts.service, this.path));
+    else setTimeout(() => this.#parts.of.again(this), RESEND_MS);
+  }
+
+  protected override get what(): string {
+    const { service } = this.#parts;
+    return `the broker to confirm ${this.path}${service === "" ? "" : ` for ${service}`}`;
+  }
+
+  protected override ended(): void {
+    this.#parts.of.remove(this);
+  }
+}
