@@ -18,6 +18,7 @@ export default defineConfig({
           name: "unit",
           include: [
             "src/**/*.test.ts",
+            "bench/src/**/*.test.ts",
             "test/architecture.test.ts",
             "test/docs.test.ts",
             "test/types/*.test.ts",

@@ -1,24 +1,32 @@
-/** Builds `dist/` from `src/`. */
+/** Builds `dist/` from `src/`, and whatever else is compiled. */
 
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { isProgram, root, run, runScript } from "./child-process.mjs";
 import { ensureInstalled } from "./install.mjs";
 
-/**
- * Compiles into a folder of its own, then makes `dist/` equal to it file by file, each by an atomic rename. So a
- * failed build leaves `dist/` alone, two builds at a time do no harm, and nobody ever finds `dist/` missing.
- */
+/** Builds the package. */
 export async function build() {
+  await compile("tsconfig.build.json", "dist", ["--noEmitOnError"]);
+}
+
+/**
+ * Compiles into a folder of its own, then makes the target equal to it file by file, each by an atomic rename. So a
+ * failed build leaves the target alone, two builds at a time do no harm, and nobody ever finds the target missing.
+ * @param {string} project A `tsconfig.json`, in the checkout.
+ * @param {string} target A folder, in the checkout.
+ * @param {readonly string[]} options For the compiler.
+ */
+export async function compile(project, target, options) {
   const cache = join(root, "node_modules", ".cache");
   mkdirSync(cache, { recursive: true });
   const fresh = mkdtempSync(join(cache, "confluo-build-"));
   try {
     const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
-    const args = [compiler, "-p", "tsconfig.build.json", "--noEmitOnError", "--outDir", fresh];
+    const args = [compiler, "-p", join(root, project), ...options, "--outDir", fresh];
     const { code } = await run(process.execPath, args);
     if (code !== 0) throw new Error("The build failed: see the compiler's messages above.");
-    replace(join(root, "dist"), fresh);
+    replace(join(root, target), fresh);
   } finally {
     rmSync(fresh, { recursive: true, force: true });
   }

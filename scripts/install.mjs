@@ -1,7 +1,7 @@
 /** Installs the dependencies where they are missing or differ from `package-lock.json`. */
 
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { isProgram, root, run, runScript } from "./child-process.mjs";
 
 /**
@@ -9,15 +9,21 @@ import { isProgram, root, run, runScript } from "./child-process.mjs";
  * @typedef {Record<string, LockedPackage>} LockedPackages
  */
 
-/** Makes `node_modules` what `package-lock.json` says. Prints one line when there is something to install. */
-export async function ensureInstalled() {
+/**
+ * Makes a folder's `node_modules` what its `package-lock.json` says. Tells in one line when there is something to install.
+ * @param {object} [options]
+ * @param {string} [options.folder] Default: the checkout's.
+ * @param {(line: string) => void} [options.log] Default: `console.log`.
+ */
+export async function ensureInstalled({ folder = root, log = console.log } = {}) {
   requireNode(20, 19);
-  const reason = whyInstall();
+  const reason = whyInstall(folder);
   if (reason === undefined) return;
-  const command = existsSync(join(root, "package-lock.json")) ? "ci" : "install";
-  console.log(`Installing dependencies with npm ${command}: ${reason}.`);
+  const command = existsSync(join(folder, "package-lock.json")) ? "ci" : "install";
+  const where = folder === root ? "" : ` in ${relative(root, folder)}/`;
+  log(`Installing dependencies${where} with npm ${command}: ${reason}.`);
   // With NODE_ENV=production npm would leave out what the tests need.
-  const options = ["--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
+  const options = [`--prefix=${folder}`, "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
   const { code, output } = await runNpm([command, ...options]);
   if (code === 0) return;
   console.error(output);
@@ -31,11 +37,14 @@ function runNpm(args) {
   return started ? run(process.execPath, [npm, ...args], { quiet: true }) : run("npm", args, { quiet: true });
 }
 
-/** @returns {string | undefined} what is wrong with `node_modules`, if anything is. */
-function whyInstall() {
-  const wanted = readPackages(join(root, "package-lock.json"));
+/**
+ * @param {string} folder
+ * @returns {string | undefined} what is wrong with its `node_modules`, if anything is.
+ */
+function whyInstall(folder) {
+  const wanted = readPackages(join(folder, "package-lock.json"));
   // npm's own record of what it put there, by `npm ci` and by `npm install` alike.
-  const installed = readPackages(join(root, "node_modules", ".package-lock.json"));
+  const installed = readPackages(join(folder, "node_modules", ".package-lock.json"));
   if (installed === undefined) return "they are missing";
   if (wanted === undefined) return undefined;
   for (const [path, locked] of Object.entries(wanted)) {
@@ -46,7 +55,7 @@ function whyInstall() {
     if (found?.version !== locked.version || found?.integrity !== locked.integrity) {
       return `package-lock.json asks for ${path.replace("node_modules/", "")} ${locked.version}`;
     }
-    if (!existsSync(join(root, path))) return `${path} is missing`;
+    if (!existsSync(join(folder, path))) return `${path} is missing`;
   }
   return undefined;
 }
@@ -72,4 +81,4 @@ function requireNode(major, minor) {
   );
 }
 
-if (isProgram(import.meta.filename)) await runScript(ensureInstalled);
+if (isProgram(import.meta.filename)) await runScript(() => ensureInstalled());

@@ -1,4 +1,4 @@
-/** The types of `test-broker.mjs`, for the tests. */
+/** The types of `test-broker.mjs`, for the tests and the benchmark. */
 
 export interface TestBroker {
   readonly url: string;
@@ -23,6 +23,9 @@ export interface TestBrokerOptions {
 export function startTestBroker(options?: TestBrokerOptions): Promise<TestBroker>;
 
 export function startTestBroker4(options?: TestBrokerOptions): Promise<TestBroker>;
+
+/** A broker that runs already, once it answers; `variable` is where its URL was given, for messages. */
+export function useGivenBroker(variable: string, given: string): Promise<TestBroker>;
 
 export interface NodeExtras {
   readonly plugins?: readonly string[];

@@ -44,7 +44,7 @@ const givenTimeoutMs = 20_000;
  * @returns {Promise<TestBroker>}
  */
 export async function startTestBroker({ env = process.env, folders, log = console.log } = {}) {
-  if (env.CONFLUO_TEST_BROKER) return useGiven("CONFLUO_TEST_BROKER", env.CONFLUO_TEST_BROKER);
+  if (env.CONFLUO_TEST_BROKER) return useGivenBroker("CONFLUO_TEST_BROKER", env.CONFLUO_TEST_BROKER);
   const installed = findRabbitMQ(env, folders);
   if (installed !== undefined) return startOwn("private-node", () => startPrivateNode(installed, env));
   const noDocker = await whyNoDocker(env);
@@ -75,7 +75,7 @@ export async function startTestBroker4(options) {
  * @returns {Promise<TestBroker>} of a version yet to be checked
  */
 async function startSome4({ env = process.env, folders, log = console.log } = {}) {
-  if (env.CONFLUO_TEST_BROKER4) return useGiven("CONFLUO_TEST_BROKER4", env.CONFLUO_TEST_BROKER4);
+  if (env.CONFLUO_TEST_BROKER4) return useGivenBroker("CONFLUO_TEST_BROKER4", env.CONFLUO_TEST_BROKER4);
   const installed = findRabbitMQ(env, folders);
   const version = installed === undefined ? undefined : readVersion(installed);
   if (installed !== undefined && isVersion4(version))
@@ -138,11 +138,12 @@ function isVersion4(version) {
 }
 
 /**
- * @param {string} variable Where it was given.
+ * A broker that runs already, once it answers.
+ * @param {string} variable Where it was given: a variable, an option.
  * @param {string} given
  * @returns {Promise<TestBroker>}
  */
-async function useGiven(variable, given) {
+export async function useGivenBroker(variable, given) {
   const urls = given.split(",").map((url) => url.trim());
   for (const url of urls) {
     if (/^amqps?:$/.test(URL.canParse(url) ? new URL(url).protocol : "")) continue;

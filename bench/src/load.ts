@@ -2,24 +2,15 @@
 
 import { Worker } from "node:worker_threads";
 import type { Case } from "./case.ts";
-import type { Sent } from "./messages.ts";
+import type { Outcomes, Sent } from "./messages.ts";
 import type { Body, Requester } from "./variants/variant.ts";
 
 const MOST_LATENCIES = 1_000_000;
 
 /** Sends for so long, then waits for what is under way. @throws for a wrong answer. */
 export function send(requester: Requester, { load, bodyBytes }: Case, ms: number): Promise<Sent> {
-  const text = "x".repeat(Math.max(0, bodyBytes - JSON.stringify({ id: 123_456, text: "" }).length));
-  let last = 0;
-  const nextBody = (): Body => {
-    last += 1;
-    return { id: last, text };
-  };
-  const call = async (): Promise<void> => {
-    const body = nextBody();
-    const answer = await requester.call(body);
-    if (answer?.id !== body.id || answer.text !== text) throw wrongAnswer(body, answer);
-  };
+  const nextBody = bodiesOf(bodyBytes);
+  const call = callOf(requester, nextBody);
   switch (load.kind) {
     case "calls":
       return keepInFlight(load.inFlight, call, ms);
@@ -32,6 +23,61 @@ export function send(requester: Requester, { load, bodyBytes }: Case, ms: number
     default:
       return load satisfies never;
   }
+}
+
+/** Begins so many calls at once and waits for none of them. */
+export function hold(requester: Requester, { bodyBytes }: Case, count: number): void {
+  const call = callOf(requester, bodiesOf(bodyBytes));
+  // They fail when the programs end, if not before.
+  for (let i = 0; i < count; i += 1) call().catch(() => undefined);
+}
+
+/** Begins so many calls at once and counts what becomes of them. Resolves when nothing is open, or at the latest then. */
+export async function volley(
+  requester: Requester,
+  { bodyBytes }: Case,
+  { count, withinMs }: { readonly count: number; readonly withinMs: number },
+): Promise<Outcomes> {
+  const call = callOf(requester, bodiesOf(bodyBytes));
+  const began = performance.now();
+  let answered = 0;
+  let failed = 0;
+  let lastMs = 0;
+  const one = async (): Promise<void> => {
+    try {
+      await call();
+      answered += 1;
+    } catch {
+      failed += 1;
+    }
+    lastMs = performance.now() - began;
+  };
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, withinMs);
+  });
+  await Promise.race([Promise.all(Array.from({ length: count }, one)), late]);
+  clearTimeout(timer);
+  return { answered, failed, hung: count - answered - failed, lastMs };
+}
+
+/** Different bodies of about so many bytes as JSON. */
+function bodiesOf(bytes: number): () => Body {
+  const text = "x".repeat(Math.max(0, bytes - JSON.stringify({ id: 123_456, text: "" }).length));
+  let last = 0;
+  return () => {
+    last += 1;
+    return { id: last, text };
+  };
+}
+
+/** A call that rejects for a wrong answer. */
+function callOf(requester: Requester, nextBody: () => Body): () => Promise<void> {
+  return async () => {
+    const body = nextBody();
+    const answer = await requester.call(body);
+    if (answer?.id !== body.id || answer.text !== body.text) throw wrongAnswer(body, answer);
+  };
 }
 
 function wrongAnswer(asked: Body, answer: unknown): Error {
@@ -70,6 +116,7 @@ async function atRandom(perSecond: number, one: () => Promise<void>, ms: number)
     count += 1;
   };
   const clock = new Worker(new URL("./arrivals.js", import.meta.url), {
+    execArgv: [], // not the profiler: its file would take the place of the program's
     workerData: { perSecond, ms, origin: performance.timeOrigin + began },
   });
   clock.on("message", (due: readonly number[]) => {

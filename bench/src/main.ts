@@ -1,60 +1,69 @@
 /** `npm run bench`. */
-import { parseArgs } from "node:util";
-import { startTestBroker } from "../../scripts/test-broker.mjs";
-import { cases } from "./case.ts";
-import { type Measured, measure } from "./measure.ts";
-import { median, spread } from "./statistics.ts";
-import { variants } from "./variants/index.ts";
 
-const { values } = parseArgs({
-  options: {
-    broker: { type: "string" },
-    only: { type: "string", multiple: true },
-    rounds: { type: "string", default: "3" },
-    seconds: { type: "string", default: "2" },
-    "cpu-prof": { type: "string" },
-  },
+import { setMaxListeners } from "node:events";
+import { join } from "node:path";
+import { bench } from "./bench.ts";
+import { cases } from "./case.ts";
+import { subjectOf } from "./case-subject.ts";
+import { parseOptions, usage } from "./options.ts";
+import { Progress } from "./progress.ts";
+import { formatJson, type Report } from "./report.ts";
+import { saveReport } from "./save.ts";
+import { select } from "./selection.ts";
+import type { Subject } from "./subject.ts";
+import { formatReport } from "./table.ts";
+
+const checkout = join(import.meta.dirname, "..", "..");
+const subjects: readonly Subject[] = cases.map(subjectOf);
+const INTERRUPTED = 130;
+
+process.exitCode = await main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  return 1;
 });
-const broker = values.broker === undefined ? await startTestBroker() : undefined;
-const pid = process.env.BROKER_PID ? Number(process.env.BROKER_PID) : undefined;
-const only = values.only ?? [];
-const wanted = (kind: string, name: string) =>
-  only.length === 0 ||
-  only.some((o) => {
-    const part = o.split("/")[kind === "case" ? 0 : 1];
-    return part === undefined || part === "*" || part.split(",").includes(name);
-  });
-for (const c of cases.filter((c) => wanted("case", c.name))) {
-  const names = Object.keys(variants).filter((n) => wanted("variant", n));
-  const results = new Map<string, Measured[]>();
-  for (let round = 0; round < Number(values.rounds); round += 1) {
-    for (const name of round % 2 ? [...names].reverse() : names) {
-      const m = await measure(name, c, {
-        broker: values.broker ?? broker!.url,
-        brokerPid: pid,
-        seconds: Number(values.seconds),
-        execArgv: values["cpu-prof"] ? ["--cpu-prof", `--cpu-prof-dir=${values["cpu-prof"]}/${name}`] : [],
-      });
-      results.set(name, [...(results.get(name) ?? []), m]);
-    }
-  }
-  for (const [name, ms] of results) {
-    const rate = ms.map((m) => m.perSecond);
-    const f = (g: (m: Measured) => number | undefined) => median(ms.map((m) => g(m) ?? NaN)).toFixed(2);
-    console.log(
-      c.name.padEnd(14),
-      name.padEnd(12),
-      Math.round(median(rate)).toString().padStart(8),
-      (spread(rate) * 100).toFixed(0) + "%",
-      "p50",
-      f((m) => m.latency?.p50),
-      "p99",
-      f((m) => m.latency?.p99),
-      "cpu",
-      f((m) => m.cpu.requester),
-      f((m) => m.cpu.handlers),
-      f((m) => m.cpu.broker),
-    );
-  }
+
+async function main(): Promise<number> {
+  // npm runs this in the checkout, wherever it was started.
+  const options = parseOptions(process.argv.slice(2), process.env.INIT_CWD ?? process.cwd());
+  if (options === "help") return print(usage);
+  if (options === "list") return print(subjects.map(formatSubject).join("\n"));
+  const chosen = select(subjects, options.only, options.quick);
+  const signal = abortOnSignals();
+  const progress = new Progress(process.stderr, process.env);
+  const report = await bench(chosen, { options, progress, signal, checkout });
+  print(options.json ? formatJson(report).trimEnd() : formatReport(report));
+  if (options.save) save(report);
+  // That a variant fails is a result.
+  return report.interrupted ? INTERRUPTED : 0;
 }
-await broker?.stop();
+
+function save(report: Report): void {
+  const say = (line: string): void => console.error(line);
+  if (report.interrupted) say("Nothing was saved: the run was ended early.");
+  else for (const line of saveReport(report, checkout)) say(line);
+}
+
+function abortOnSignals(): AbortSignal {
+  const ended = new AbortController();
+  setMaxListeners(0, ended.signal); // one for each program that runs
+  let endedAt = Number.NaN;
+  const end = (): void => {
+    // Ctrl-C in a terminal comes twice: from the terminal, and handed on by the script.
+    if (performance.now() - endedAt > 1_000) process.exit(INTERRUPTED);
+    if (ended.signal.aborted) return;
+    endedAt = performance.now();
+    console.error("\nEnding early; once more ends without the results.");
+    ended.abort();
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, end);
+  return ended.signal;
+}
+
+function formatSubject({ name, title, variants }: Subject): string {
+  return `${name.padEnd(20)} ${title}: ${variants.join(", ")}`;
+}
+
+function print(text: string): number {
+  console.log(text);
+  return 0;
+}

@@ -1,12 +1,12 @@
 /** One measurement: fresh processes for one variant in one case. */
 
-import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Case } from "./case.ts";
+import type { Launch } from "./launch.ts";
 import type { Sent } from "./messages.ts";
-import { Program } from "./program.ts";
+import type { Program } from "./program.ts";
 import { percentile } from "./statistics.ts";
-import type { Surroundings } from "./variants/variant.ts";
+import { Troupe } from "./troupe.ts";
 
 /** What one measurement gave. CPU is in microseconds for each message. */
 export interface Measured {
@@ -22,35 +22,27 @@ export interface Measured {
   };
 }
 
-export interface MeasureOptions {
+export interface MeasureOptions extends Launch {
+  /** Its URL. */
   readonly broker: string;
+  /** Where the broker is a process of this machine and it is known which. */
   readonly brokerPid: number | undefined;
   readonly seconds: number;
-  /** For Node, such as `--cpu-prof`. */
-  readonly execArgv: readonly string[];
 }
 
-const WARM_UP_SHARE = 0.5;
+/** How long the load runs before it counts, as a share of how long it counts. */
+export const WARM_UP_SHARE = 0.5;
 
 export async function measure(variant: string, measured: Case, options: MeasureOptions): Promise<Measured> {
-  const name = `b${randomBytes(4).toString("hex")}`;
-  const surroundings: Surroundings = { broker: options.broker, name, case: measured };
-  const programs: Program[] = [];
-  const start = async (service: string | undefined): Promise<Program> => {
-    const title = `${variant}, ${service ?? "requester"} of ${measured.name}`;
-    const program = new Program(title, options.execArgv);
-    programs.push(program);
-    await program.begin({ variant, surroundings, service });
-    return program;
-  };
+  const troupe = new Troupe(variant, measured, options);
   try {
     const handlers: Handlers = [];
     for (let i = 0; i < measured.services; i += 1) {
       const instances: Program[] = [];
-      for (let j = 0; j < measured.instances; j += 1) instances.push(await start(`service-${i}`));
+      for (let j = 0; j < measured.instances; j += 1) instances.push(await troupe.start(`service-${i}`));
       handlers.push(instances);
     }
-    const requester = await start(undefined);
+    const requester = await troupe.start();
     const ms = options.seconds * 1_000;
     await run(requester, handlers, measured, ms * WARM_UP_SHARE);
     const all = handlers.flat();
@@ -69,7 +61,7 @@ export async function measure(variant: string, measured: Case, options: MeasureO
       },
     };
   } finally {
-    await Promise.all(programs.map((program) => program.end()));
+    await troupe.end();
   }
 }
 

@@ -1,6 +1,7 @@
 /** A process that runs one program of a measurement. */
 
-import { type ChildProcess, fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { type Launch, launchNode } from "./launch.ts";
 import type { FromWorker, Role, ToWorker } from "./messages.ts";
 
 const ANSWER_MS = 60_000;
@@ -14,14 +15,10 @@ export class Program {
   #waiting: { kind: string; resolve: (answer: never) => void; reject: (error: Error) => void } | undefined;
   #failure: Error | undefined;
 
-  /** @param execArgv for Node, such as `--cpu-prof`. */
-  constructor(name: string, execArgv: readonly string[] = []) {
+  /** @param name for people: it begins messages, and names the profile. */
+  constructor(name: string, launch: Launch) {
     this.#name = name;
-    this.#child = fork(new URL("./worker.js", import.meta.url), {
-      execArgv: [...execArgv],
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
-    });
+    this.#child = launchNode(new URL("./worker.js", import.meta.url), name, launch);
     let errors = "";
     this.#child.stderr?.on("data", (chunk: Buffer) => {
       errors = (errors + String(chunk)).slice(-2_000);
@@ -30,9 +27,10 @@ export class Program {
       if (message.kind === "failed") this.#fail(new Error(`${name}: ${message.reason}`));
       else if (message.kind === this.#waiting?.kind) this.#waiting.resolve(message as never);
     });
+    this.#child.on("error", (error) => this.#fail(error));
     this.#exited = new Promise((resolve) => {
       this.#child.once("exit", (code, signal) => {
-        if (code !== 0) this.#fail(new Error(`${name} ended with ${code ?? signal}: ${errors}`));
+        this.#fail(new Error(`${name} ended with ${code ?? signal}. ${errors}`.trim()));
         resolve();
       });
     });
@@ -66,6 +64,12 @@ export class Program {
       clearTimeout(timer);
       this.#waiting = undefined;
     }
+  }
+
+  /** Ends it as a crash would. Resolves when it is gone. */
+  kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    return this.#exited;
   }
 
   /** Ends it, by force if it does not end by itself. */

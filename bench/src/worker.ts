@@ -1,7 +1,8 @@
 /** One program of a measurement: a handler or the requester, of one variant. */
 
 import type { Case, Work } from "./case.ts";
-import { send as generate } from "./load.ts";
+import { readHeap } from "./heap.ts";
+import { send as generate, hold, volley } from "./load.ts";
 import type { FromWorker, Role, ToWorker } from "./messages.ts";
 import { loadVariant } from "./variants/index.ts";
 import type { Body, Closable, Handler, Requester } from "./variants/variant.ts";
@@ -53,9 +54,14 @@ async function begin({ variant, surroundings, service }: Role): Promise<void> {
   tell({ kind: "ready" });
 }
 
-async function load(ms: number): Promise<void> {
+function sender(): readonly [Requester, Case] {
   if (requester === undefined || measured === undefined) throw new Error("This program sends nothing.");
-  tell({ kind: "sent", sent: await generate(requester, measured, ms) });
+  return [requester, measured];
+}
+
+async function describe(name: string): Promise<void> {
+  const { title, settings, loads } = await loadVariant(name);
+  tell({ kind: "description", description: { title, settings, loads } });
 }
 
 async function obey(message: ToWorker): Promise<void> {
@@ -63,7 +69,16 @@ async function obey(message: ToWorker): Promise<void> {
     case "begin":
       return begin(message.role);
     case "load":
-      return load(message.ms);
+      return tell({ kind: "sent", sent: await generate(...sender(), message.ms) });
+    case "hold":
+      hold(...sender(), message.count);
+      return tell({ kind: "held" });
+    case "volley":
+      return tell({ kind: "outcomes", outcomes: await volley(...sender(), message) });
+    case "heap":
+      return tell({ kind: "heap", bytes: await readHeap() });
+    case "describe":
+      return describe(message.variant);
     case "count":
       wanted = message.until;
       return checkCount();
@@ -81,8 +96,10 @@ async function obey(message: ToWorker): Promise<void> {
   }
 }
 
+// Whoever wanted this program is gone, or wants it no more.
+process.on("disconnect", () => process.exit());
 process.on("message", (message: ToWorker) => {
   obey(message).catch((error: unknown) => {
-    tell({ kind: "failed", reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    tell({ kind: "failed", reason: error instanceof Error ? error.message : String(error) });
   });
 });

@@ -1,0 +1,68 @@
+/** One run of the tool, from the choice of what is measured to the report. */
+
+import { getBroker } from "./broker.ts";
+import { describeVariants } from "./describe.ts";
+import { describeMachine } from "./machine.ts";
+import type { Description } from "./messages.ts";
+import type { Options } from "./options.ts";
+import { planSteps } from "./plan.ts";
+import type { Progress } from "./progress.ts";
+import { makeSections, type Report } from "./report.ts";
+import { run } from "./run.ts";
+import type { Chosen } from "./selection.ts";
+import type { Subject } from "./subject.ts";
+import { variants } from "./variants/index.ts";
+
+export interface BenchOptions {
+  readonly options: Options;
+  readonly progress: Progress;
+  /** Aborted: the run ends, with what was measured so far. */
+  readonly signal: AbortSignal;
+  /** Folder of the checkout. */
+  readonly checkout: string;
+}
+
+export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOptions): Promise<Report> {
+  const { options, progress, signal, checkout } = bench;
+  const { rounds, seconds, profileFolder } = options;
+  const startedAt = new Date().toISOString();
+  const names = Object.keys(variants).filter((name) => chosen.some((one) => one.variants.includes(name)));
+  const descriptions = await describeVariants(names, { profileFolder: undefined, signal });
+  const able = chosen.map(({ subject, variants }) => ({
+    subject,
+    variants: variants.filter((name) => isAble(descriptions.get(name), subject)),
+  }));
+  const log = (line: string): void => progress.say(line);
+  const needsBroker = able.some(({ subject, variants }) => subject.needsBroker && variants.length > 0);
+  const broker = needsBroker && !signal.aborted ? await getBroker({ ...options, log }) : undefined;
+  try {
+    if (broker !== undefined) log(`Broker: ${broker.description}`);
+    const results = await run(planSteps(able, options), {
+      broker: broker?.url ?? "",
+      brokerPid: broker?.pid,
+      seconds,
+      profileFolder,
+      signal,
+      listener: progress,
+      tidy: async () => broker?.tidy(),
+    });
+    return {
+      startedAt,
+      interrupted: signal.aborted,
+      machine: describeMachine(broker?.version, checkout),
+      settings: { rounds, seconds },
+      variants: Object.fromEntries(
+        [...descriptions].map(([name, { title, settings }]) => [name, { title, settings }]),
+      ),
+      sections: makeSections(results),
+    };
+  } finally {
+    progress.end();
+    await broker?.stop();
+  }
+}
+
+/** Also of what nothing is known: then measuring it says why. */
+function isAble(description: Description | undefined, { needs }: Subject): boolean {
+  return description === undefined || needs === undefined || description.loads.includes(needs);
+}

@@ -1,0 +1,21 @@
+/** `npm run bench`: installs and builds what is missing, then runs the benchmark. Arguments go to it; `--help` lists them. */
+
+import { join } from "node:path";
+import { build } from "./build.mjs";
+import { buildBench } from "./build-bench.mjs";
+import { root, run, runScript } from "./child-process.mjs";
+import { ensureInstalled } from "./install.mjs";
+
+await runScript(async () => {
+  // Its standard output is for results.
+  const log = console.error;
+  await ensureInstalled({ log });
+  await build();
+  await ensureInstalled({ folder: join(root, "bench"), log });
+  await buildBench();
+  const { code } = await run(process.execPath, [
+    join(root, "bench", "dist", "main.js"),
+    ...process.argv.slice(2),
+  ]);
+  return code;
+});
