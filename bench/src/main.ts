@@ -6,6 +6,7 @@ import { bench } from "./bench.ts";
 import { cases } from "./case.ts";
 import { subjectOf } from "./case-subject.ts";
 import { parseOptions, usage } from "./options.ts";
+import { probes } from "./probes/index.ts";
 import { Progress } from "./progress.ts";
 import { formatJson, type Report } from "./report.ts";
 import { saveReport } from "./save.ts";
@@ -14,7 +15,7 @@ import type { Subject } from "./subject.ts";
 import { formatReport } from "./table.ts";
 
 const checkout = join(import.meta.dirname, "..", "..");
-const subjects: readonly Subject[] = cases.map(subjectOf);
+const subjects: readonly Subject[] = [...cases.map(subjectOf), ...probes];
 const INTERRUPTED = 130;
 
 process.exitCode = await main().catch((error: unknown) => {

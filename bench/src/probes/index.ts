@@ -1,0 +1,19 @@
+/** What is measured besides messages per second. */
+
+import type { Subject } from "../subject.ts";
+import { embedded } from "./embedded.ts";
+import { memoryGrowth } from "./memory-growth.ts";
+import { memoryIdle } from "./memory-idle.ts";
+import { memoryPending } from "./memory-pending.ts";
+import { startUp } from "./start-up.ts";
+import { survival } from "./survival.ts";
+
+/** In the order of the tables. */
+export const probes: readonly Subject[] = [
+  startUp,
+  embedded,
+  memoryPending,
+  memoryGrowth,
+  memoryIdle,
+  survival,
+];
