@@ -1,6 +1,7 @@
 /** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
 
 import { isPending, type Soon } from "../waiting/soon.ts";
+import { Bag, type Bagged } from "./bag.ts";
 import { type RunLimits, Scope, timedOut } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
 
@@ -28,16 +29,17 @@ export interface Task<Result> {
   failed(reason: unknown, run: Run): void;
 }
 
-class Running<Result> implements Run {
+class Running<Result> implements Run, Bagged {
+  place = -1;
   readonly #limits: RunLimits;
   readonly #task: Task<Result>;
-  readonly #all: Set<Running<unknown>>;
+  readonly #all: Bag<Running<unknown>>;
   readonly #scope: Scope;
   #timer: NodeJS.Timeout | undefined;
   #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
 
-  constructor(limits: RunLimits, task: Task<Result>, all: Set<Running<unknown>>) {
+  constructor(limits: RunLimits, task: Task<Result>, all: Bag<Running<unknown>>) {
     this.#limits = limits;
     this.#task = task;
     this.#all = all;
@@ -121,7 +123,7 @@ function passed<Result>(running: Running<Result>): void {
 
 /** What one service is running. */
 export class HandlerRuns {
-  readonly #running = new Set<Running<unknown>>();
+  readonly #running = new Bag<Running<unknown>>();
   #closed = false;
 
   /**
@@ -138,7 +140,7 @@ export class HandlerRuns {
   /** Stops waiting for what runs, and fires its signals with the reason. */
   abandon(reason: unknown): void {
     this.#closed = true;
-    for (const running of [...this.#running]) running.abandon(reason);
+    for (const running of this.#running.list()) running.abandon(reason);
   }
 
   /** Takes work again after {@link abandon}. */

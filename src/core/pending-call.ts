@@ -24,7 +24,6 @@ export interface Outgoing {
 
 /** What a call needs of those that it is one of. */
 export interface CallParts {
-  readonly id: string;
   readonly command: CommandTarget;
   readonly outgoing: Outgoing;
   readonly of: {
@@ -37,16 +36,16 @@ export interface CallParts {
 
 /** From the moment it is made until it has its answer, or none is waited for any more. */
 export class PendingCall extends Wait<Reply> {
-  readonly id: string;
+  /** Its `correlation_id`; given by {@link PendingCalls}. */
+  id = "";
   readonly command: CommandTarget;
   readonly outgoing: Outgoing;
   readonly #of: CallParts["of"];
   readonly #deadline: number;
   #heldBytes: number;
 
-  constructor(limits: Limits, { id, command, outgoing, of }: CallParts) {
+  constructor(limits: Limits, { command, outgoing, of }: CallParts) {
     super(limits);
-    this.id = id;
     this.command = command;
     this.outgoing = outgoing;
     this.#of = of;
@@ -78,4 +77,47 @@ export class PendingCall extends Wait<Reply> {
     this.release();
     this.#of.remove(this);
   }
+}
+
+/**
+ * All that wait for their answer. The place of each is part of its id: a `Map` by id would be rebuilt over and over as they
+ * come and go, as {@link Bag} says.
+ */
+export class PendingCalls {
+  readonly #places: (PendingCall | undefined)[] = [];
+  readonly #free: number[] = [];
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Takes one in, with an id made of one that no other message has. */
+  add(call: PendingCall, newId: string): void {
+    const place = this.#free.pop() ?? this.#places.length;
+    call.id = `${newId}.${place.toString(36)}`;
+    this.#places[place] = call;
+    this.#size += 1;
+  }
+
+  find(id: string): PendingCall | undefined {
+    const call = this.#places[placeIn(id)];
+    return call?.id === id ? call : undefined;
+  }
+
+  delete({ id }: PendingCall): void {
+    const place = placeIn(id);
+    if (this.#places[place]?.id !== id) return;
+    this.#places[place] = undefined;
+    this.#free.push(place);
+    this.#size -= 1;
+  }
+
+  list(): readonly PendingCall[] {
+    return this.#places.filter((call) => call !== undefined);
+  }
+}
+
+function placeIn(id: string): number {
+  return Number.parseInt(id.slice(id.lastIndexOf(".") + 1), 36);
 }

@@ -2,6 +2,7 @@
 
 import type { Message } from "../protocol/message.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
+import type { Bagged } from "./bag.ts";
 import { type Limits, Wait } from "./deadline.ts";
 import type { Outgoing } from "./pending-call.ts";
 import { rejected } from "./request-errors.ts";
@@ -25,7 +26,8 @@ export interface PublishParts {
 }
 
 /** From the moment it is made until it is confirmed, or nobody waits for that any more. */
-export class PendingPublish extends Wait<void> {
+export class PendingPublish extends Wait<void> implements Bagged {
+  place = -1;
   readonly #parts: PublishParts;
 
   constructor(limits: Limits, parts: PublishParts) {

@@ -3,6 +3,7 @@
 import { hash } from "node:crypto";
 import type { Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
+import { Bag, type Bagged } from "./bag.ts";
 
 /** How the work on a message ended; `undefined` if a shutdown stopped waiting for it. */
 export interface Ended {
@@ -12,10 +13,9 @@ export interface Ended {
 }
 
 /** Work on one delivery. */
-export class Work {
+export class Work implements Bagged {
   readonly delivery: Delivery;
-  /** By which it is found while it goes on. */
-  id: string | undefined;
+  place = -1;
   #isOver = false;
   #ended: Ended | undefined;
   #waiting: ((ended: Ended | undefined) => void)[] | undefined;
@@ -51,25 +51,23 @@ const REMEMBERED = 8_192;
 
 /** A memory with a bound. */
 export class Recent {
-  readonly #running = new Map<string, Work>();
+  readonly #running = new Bag<Work>();
   #finished = new Set<string>();
   #finishedBefore = new Set<string>();
 
   /** Work goes on. */
   begin(work: Work): void {
-    work.id = identityOf(work.delivery);
-    if (work.id !== undefined) this.#running.set(work.id, work);
+    this.#running.add(work);
   }
 
   /** Work has ended, be it that it never went on. Remembers what has ended for good. */
   end(work: Work, ended: Ended | undefined): void {
-    const { delivery, id: running } = work;
-    // A call that comes again is tried alone, answered or not; only then does it matter whether this instance survived it.
-    const isWorthIt = ended?.stands === true && (delivery.lane !== "calls" || delivery.record === "alone");
+    this.#running.delete(work);
     work.end(ended);
-    if (running !== undefined && this.#running.get(running) === work) this.#running.delete(running);
-    if (!isWorthIt) return;
-    const id = running ?? identityOf(delivery);
+    const { delivery } = work;
+    // A call that comes again is tried alone, answered or not; only then does it matter whether this instance survived it.
+    if (ended?.stands !== true || (delivery.lane === "calls" && delivery.record !== "alone")) return;
+    const id = identityOf(delivery);
     if (id !== undefined) this.#remember(id);
   }
 
@@ -77,7 +75,7 @@ export class Recent {
   find(delivery: Delivery): Promise<Ended | undefined> | undefined {
     const id = identityOf(delivery);
     if (id === undefined) return undefined;
-    const running = this.#running.get(id);
+    const running = this.#running.find((work) => identityOf(work.delivery) === id);
     if (running !== undefined) return running.ended();
     if (!this.#finished.has(id) && !this.#finishedBefore.has(id)) return undefined;
     return delivery.lane === "calls" ? answered : finished;

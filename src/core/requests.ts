@@ -17,6 +17,7 @@ import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
 import type { Link } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
+import { Bag } from "./bag.ts";
 import type { Reply } from "./context.ts";
 import { checkMs, checkSignal, type Nested, nestedInCall, passed, remainingMs } from "./deadline.ts";
 import type { NestedCall } from "./dispatch.ts";
@@ -28,7 +29,7 @@ import {
   type MessageOptions,
   type SendOptions,
 } from "./options.ts";
-import { type CommandTarget, type Outgoing, PendingCall } from "./pending-call.ts";
+import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting, rejected, tooLarge } from "./request-errors.ts";
 import { validated } from "./validation.ts";
@@ -68,8 +69,8 @@ const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, ex
 /** The requesting side of a service. */
 export class Requests {
   readonly #parts: RequestParts;
-  readonly #pending = new Map<string, PendingCall>();
-  readonly #unconfirmed = new Set<PendingPublish>();
+  readonly #pending = new PendingCalls();
+  readonly #unconfirmed = new Bag<PendingPublish>();
   readonly #calls = new Backlog("their answers");
   readonly #confirms = new Backlog("the broker to confirm them");
   #whenIdle: (() => void)[] = [];
@@ -85,12 +86,11 @@ export class Requests {
     const { path } = outgoing;
     const ms = remainingMs(this.#waitMs(options));
     const limits = { ms, signal: checkSignal(options.signal) };
-    const id = this.#parts.newId();
-    const call = new PendingCall(limits, { id, command, outgoing, of: this.#callsInFlight });
+    const call = new PendingCall(limits, { command, outgoing, of: this.#callsInFlight });
     if (ms < 1) throw call.tooLate();
     this.#calls.add(path, outgoing.body.bytes.length);
     // Registered before it is published: the reply must not come first.
-    this.#pending.set(id, call);
+    this.#pending.add(call, this.#parts.newId());
     if (call.begin()) this.#ask(call);
     return call.promise;
   }
@@ -98,7 +98,7 @@ export class Requests {
   readonly #callsInFlight = {
     release: (bytes: number): void => this.#calls.release(bytes),
     remove: (call: PendingCall): void => {
-      this.#pending.delete(call.id);
+      this.#pending.delete(call);
       this.#calls.remove();
       this.#released();
     },
@@ -259,7 +259,7 @@ export class Requests {
   /** A reply came. One that nobody waits for any more is dropped. */
   receive(message: Message): void {
     const { correlationId } = message.properties;
-    const pending = typeof correlationId === "string" ? this.#pending.get(correlationId) : undefined;
+    const pending = typeof correlationId === "string" ? this.#pending.find(correlationId) : undefined;
     if (pending === undefined) {
       this.#parts.logger.debug({ correlationId }, "A reply came that nobody waits for; it is dropped.");
       return;
@@ -277,13 +277,12 @@ export class Requests {
 
   /** Rejects the calls in flight: their replies will not come. */
   rejectCalls(error: (service: string, path: string) => ConfluoError): void {
-    for (const call of [...this.#pending.values()])
-      call.reject(error(call.command.service, call.outgoing.path));
+    for (const call of this.#pending.list()) call.reject(error(call.command.service, call.outgoing.path));
   }
 
   /** Rejects what waits for the broker to confirm it. */
   rejectUnconfirmed(error: (path: string) => ConfluoError): void {
-    for (const pending of [...this.#unconfirmed]) pending.reject(error(pending.path));
+    for (const pending of this.#unconfirmed.list()) pending.reject(error(pending.path));
   }
 
   /** Resolves when no call waits for its reply and no publish for its confirm. */
