@@ -1,7 +1,7 @@
 /** One measurement: fresh processes for one variant in one case. */
 
 import { readFileSync } from "node:fs";
-import type { Case } from "./case.ts";
+import type { Case, Load } from "./case.ts";
 import type { Launch } from "./launch.ts";
 import type { Sent } from "./messages.ts";
 import type { Program } from "./program.ts";
@@ -33,6 +33,15 @@ export interface MeasureOptions extends Launch {
 /** How long the load runs before it counts, as a share of how long it counts. */
 export const WARM_UP_SHARE = 0.5;
 
+const WARM_IN_FLIGHT = 64;
+
+// A few thousand messages, one after the other, are too few for V8 to have compiled what is measured.
+function warming(load: Load): Load {
+  if (load.kind === "arrivals") return { kind: "calls", inFlight: WARM_IN_FLIGHT };
+  if (load.kind !== "calls") return load;
+  return { kind: "calls", inFlight: Math.max(load.inFlight, WARM_IN_FLIGHT) };
+}
+
 export async function measure(variant: string, measured: Case, options: MeasureOptions): Promise<Measured> {
   const troupe = new Troupe(variant, measured, options);
   try {
@@ -44,7 +53,7 @@ export async function measure(variant: string, measured: Case, options: MeasureO
     }
     const requester = await troupe.start();
     const ms = options.seconds * 1_000;
-    await run(requester, handlers, measured, ms * WARM_UP_SHARE);
+    await run(requester, handlers, { ...measured, load: warming(measured.load) }, ms * WARM_UP_SHARE);
     const all = handlers.flat();
     const before = await sample(requester, all, options.brokerPid);
     const { sent, endedAt } = await run(requester, handlers, measured, ms);
@@ -74,7 +83,7 @@ async function run(
   { load }: Case,
   ms: number,
 ): Promise<{ readonly sent: Sent; readonly endedAt: number }> {
-  const { sent } = await requester.ask({ kind: "load", ms }, "sent", ms);
+  const { sent } = await requester.ask({ kind: "load", load, ms }, "sent", ms);
   if (load.kind === "calls" || load.kind === "arrivals") return { sent, endedAt: sent.endedAt };
   // One instance each, here: nobody knows which of several gets what.
   const counting = handlers.map(async ([only]) => {

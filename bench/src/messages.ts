@@ -1,5 +1,6 @@
 /** What the measuring process and the programs that it measures tell each other. */
 
+import type { Load } from "./case.ts";
 import type { Surroundings, Variant } from "./variants/variant.ts";
 
 /** What a program shall be. */
@@ -13,7 +14,7 @@ export interface Role {
 export type ToWorker =
   | { readonly kind: "begin"; readonly role: Role }
   /** To a requester: send for so long. */
-  | { readonly kind: "load"; readonly ms: number }
+  | { readonly kind: "load"; readonly load: Load; readonly ms: number }
   /** To a handler: tell when so many have been handled since the last time. */
   | { readonly kind: "count"; readonly until: number }
   | { readonly kind: "cpu" }

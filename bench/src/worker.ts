@@ -3,7 +3,7 @@
 import type { Case, Work } from "./case.ts";
 import { readHeap } from "./heap.ts";
 import { send as generate, hold, volley } from "./load.ts";
-import type { FromWorker, Role, ToWorker } from "./messages.ts";
+import type { FromWorker, Role, Sent, ToWorker } from "./messages.ts";
 import { loadVariant } from "./variants/index.ts";
 import type { Body, Closable, Handler, Requester } from "./variants/variant.ts";
 
@@ -59,6 +59,11 @@ function sender(): readonly [Requester, Case] {
   return [requester, measured];
 }
 
+async function sendFor({ load, ms }: Extract<ToWorker, { kind: "load" }>): Promise<Sent> {
+  const [by, of] = sender();
+  return generate(by, { ...of, load }, ms);
+}
+
 async function describe(name: string): Promise<void> {
   const { title, settings, loads } = await loadVariant(name);
   tell({ kind: "description", description: { title, settings, loads } });
@@ -69,7 +74,7 @@ async function obey(message: ToWorker): Promise<void> {
     case "begin":
       return begin(message.role);
     case "load":
-      return tell({ kind: "sent", sent: await generate(...sender(), message.ms) });
+      return tell({ kind: "sent", sent: await sendFor(message) });
     case "hold":
       hold(...sender(), message.count);
       return tell({ kind: "held" });

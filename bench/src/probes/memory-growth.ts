@@ -30,7 +30,7 @@ export const memoryGrowth: Subject = {
       const handler = await troupe.start("service-0");
       const requester = await troupe.start();
       const load = async (ms: number): Promise<number> =>
-        (await requester.ask({ kind: "load", ms }, "sent", ms)).sent.count;
+        (await requester.ask({ kind: "load", load: measured.load, ms }, "sent", ms)).sent.count;
       await load(WARM_UP_MS);
       const before = await readHeaps(requester, handler);
       for (let count = 0; count < CALLS; count += await load(PART_MS));
