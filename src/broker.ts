@@ -96,6 +96,9 @@ export class Broker {
     });
   }
 
+  /** @internal For tests: services gather also what comes alone, and ask nobody first. */
+  gathersEagerly = false;
+
   /** @internal What services join. */
   get transport(): Transport {
     return this.#hub;

@@ -53,6 +53,7 @@ export {
 } from "./errors.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export {
+  type GatheringOptions,
   type Health,
   Service,
   type ServiceOptions,

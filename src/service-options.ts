@@ -21,6 +21,12 @@ export interface ServiceOptions {
     readonly inbox?: number;
   };
   /**
+   * How much travels in one message. Calls that are made in one turn of the event loop to one service go out together, and
+   * so do answers; nothing waits for it. Each keeps its own deadline, status and place. A broker pays by the message, so
+   * this is what makes many calls cheap.
+   */
+  readonly gathering?: GatheringOptions;
+  /**
    * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
    * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side. What a handler gets and
    * answers is checked in either case. Default: `"both"`.
@@ -38,6 +44,17 @@ export interface ServiceOptions {
   readonly logger?: Logger;
 }
 
+/** How much travels in one message. */
+export interface GatheringOptions {
+  /** Calls, at most, from 1 to 256. 1: each by itself, and so the answers. Default: 16. */
+  readonly calls?: number;
+  /**
+   * Bytes of their bodies and headers together, at most, about, from 1,024 to 65,536. What takes over an eighth of it travels
+   * by itself. Default: 65,536.
+   */
+  readonly bytes?: number;
+}
+
 /** Options of `shutdown`. */
 export interface ShutdownOptions {
   /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 8,000. */
@@ -50,12 +67,14 @@ const serviceOptions: Known<ServiceOptions> = {
   broker: true,
   timeoutMs: true,
   concurrency: true,
+  gathering: true,
   validate: true,
   retry: true,
   graceMs: true,
   logger: true,
 };
 const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = { calls: true, inbox: true };
+const gatheringOptions: Known<GatheringOptions> = { calls: true, bytes: true };
 const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true, retry: true };
 const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, retry: true, per: true };
 
@@ -73,6 +92,7 @@ export interface ServiceSettings {
   readonly broker: BrokerAddress | undefined;
   readonly timeoutMs: number;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
+  readonly gathering: Required<GatheringOptions>;
   readonly validates: boolean;
   readonly retry: RetryPolicy;
   readonly graceMs: number;
@@ -90,6 +110,7 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
     broker: checkBrokerAddress(broker),
     timeoutMs: checkMs("timeoutMs", timeoutMs),
     prefetch: { calls: checkConcurrency("calls", calls), inbox: checkConcurrency("inbox", inbox) },
+    gathering: gatheringOf(options.gathering),
     validates: validate === "both",
     retry: retryPolicy(options.retry, defaultRetry),
     graceMs: graceMs === 0 ? 0 : checkMs("graceMs", graceMs),
@@ -100,6 +121,19 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
 function checkConcurrency(lane: string, limit: number = CONCURRENCY): number {
   if (Number.isInteger(limit) && limit >= 1 && limit <= MOST_CONCURRENCY) return limit;
   throw invalidArgument(`concurrency.${lane}`, `a whole number from 1 to ${MOST_CONCURRENCY}`, limit);
+}
+
+const MOST_GATHERED = 256;
+const FEWEST_BYTES = 1_024;
+const MOST_BYTES = 65_536;
+
+function gatheringOf(given: GatheringOptions | undefined): Required<GatheringOptions> {
+  const { calls = 16, bytes = 65_536 } = knownOptions("gathering", given, gatheringOptions);
+  if (!Number.isInteger(calls) || calls < 1 || calls > MOST_GATHERED)
+    throw invalidArgument("gathering.calls", `a whole number from 1 to ${MOST_GATHERED}`, calls);
+  if (!Number.isInteger(bytes) || bytes < FEWEST_BYTES || bytes > MOST_BYTES)
+    throw invalidArgument("gathering.bytes", `a whole number from ${FEWEST_BYTES} to ${MOST_BYTES}`, bytes);
+  return { calls, bytes };
 }
 
 const retryOptions: Known<RetryOptions> = { attempts: true, backoff: true };

@@ -5,7 +5,7 @@ import { type AnyCommand, checkCommand } from "./contract/command.ts";
 import { type AnyEvent, checkEvent } from "./contract/event.ts";
 import { boundPath } from "./contract/path.ts";
 import type { Context, Middleware, Reply } from "./core/context.ts";
-import { checkSignal, waitSettings } from "./core/deadline.ts";
+import { atCaller, checkSignal, waitSettings } from "./core/deadline.ts";
 import { Dispatch } from "./core/dispatch.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { Lifecycle } from "./core/lifecycle.ts";
@@ -37,10 +37,11 @@ import {
   serviceSettings,
   subscribeSettings,
 } from "./service-options.ts";
+import type { Gathering } from "./transport/transport.ts";
 import { onAbort } from "./waiting/abort.ts";
 
 export type { Health, ServiceState, StateChange } from "./core/state.ts";
-export type { ServiceOptions, ShutdownOptions } from "./service-options.ts";
+export type { GatheringOptions, ServiceOptions, ShutdownOptions } from "./service-options.ts";
 
 /**
  * A component that handles commands and events and calls others. Instances of one name share the work; a service that
@@ -73,6 +74,7 @@ export class Service implements Verbs {
       service: name,
       instance: this.instance,
       prefetch,
+      gathering: () => this.#gathering,
       registry: this.#registry,
       logger: this.#logger,
       dispatch: () => this.#dispatching(),
@@ -279,6 +281,7 @@ export class Service implements Verbs {
       timeoutMs: this.#settings.timeoutMs,
       validates: this.#settings.validates,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
+      gathering: this.#gathering,
       newId: messageIds(this.instance),
       runHere: (message, nested) => this.#dispatching().runHere(message, nested),
       get ready() {
@@ -290,6 +293,10 @@ export class Service implements Verbs {
       link: () => this.#lifecycle.link(),
     });
     return this.#requests;
+  }
+
+  get #gathering(): Gathering {
+    return { ...this.#settings.gathering, isEager: this.#broker?.gathersEagerly === true };
   }
 
   #dispatching(): Dispatch {
@@ -325,13 +332,11 @@ export class Service implements Verbs {
   }
 
   // What the caller did wrong rejects the promise, too: a verb never throws.
-  async #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
+  #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
-      return await work();
+      return work().catch(atCaller);
     } catch (error) {
-      // Errors of ours are made in timers and callbacks of the connection; from here on the stack leads to the caller.
-      if (isConfluoError(error)) Error.captureStackTrace?.(error);
-      throw error;
+      return Promise.reject(error).catch(atCaller);
     }
   }
 }

@@ -3,6 +3,7 @@
 import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, describeThrown, refusalToWire, thrownToWire } from "../errors.ts";
 import { fitsShortString } from "../protocol/address.ts";
+import type { EncodedMessage } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import type { Delivery } from "../transport/transport.ts";
@@ -10,7 +11,7 @@ import type { Gate } from "../waiting/gate.ts";
 import { isPending, type Soon } from "../waiting/soon.ts";
 import type { Reply } from "./context.ts";
 import { LONGEST_MS } from "./deadline.ts";
-import { abandoned, type HandlerRuns, type Run } from "./handler-runs.ts";
+import { abandoned, type HandlerRuns, type Run, type Task } from "./handler-runs.ts";
 import { type Handlers, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import { validated } from "./validation.ts";
@@ -37,34 +38,43 @@ export class Answering {
   }
 
   /**
-   * Runs a call and answers it, unless its deadline passes first. `ended` is told whether that is so or the shutdown stopped
+   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. `ended` is told whether that is so or the shutdown stopped
    * waiting for it.
    */
-  answer(delivery: Delivery, ended: (end: "done" | typeof abandoned) => void): void {
-    const ms = this.#deadlineOf(delivery);
+  answer(delivery: Delivery, heldMs: number, ended: (end: "done" | typeof abandoned) => void): void {
+    const ms = this.#deadlineOf(delivery) - heldMs;
+    if (ms < 1) {
+      const { path, from } = delivery.origin;
+      this.#parts.logger.debug(
+        { path, from },
+        `The call ${path} waited here for longer than its caller did.`,
+      );
+      ended("done");
+      return;
+    }
     const limits = { ms, what: `the handler of ${delivery.origin.path}`, isCall: true };
-    this.#parts.runs.run<Message>(limits, {
-      work: (run) => this.#answer(delivery, run),
-      returned: (answer) => {
-        const { replyTo } = delivery.message.properties;
-        const congestion = this.#parts.reply(replyTo as string, answer, () =>
-          this.#tooLarge(delivery, answer),
-        );
-        // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
-        if (congestion === undefined) ended("done");
-        else void relieved(congestion, ms).then(() => ended("done"));
-      },
-      failed: (reason) => {
-        if (reason === abandoned) {
-          ended(abandoned);
-          return;
-        }
-        const { path, messageId, from } = delivery.origin;
-        const message = `The handler of ${path} took longer than its caller's ${ms} ms.`;
-        this.#parts.logger.warn({ path, messageId, from }, message);
-        ended("done");
-      },
-    });
+    this.#parts.runs.run<Message>(limits, new AnswerTask(this, delivery, { ms, ended }));
+  }
+
+  /** Sends an answer. `ended` is told when there is room for more of them. */
+  post(delivery: Delivery, answer: Message, { ms, ended }: AnswerEnd): void {
+    const { replyTo } = delivery.message.properties;
+    const congestion = this.#parts.reply(replyTo as string, answer, () => this.#tooLarge(delivery, answer));
+    // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
+    if (congestion === undefined) ended("done");
+    else void relieved(congestion, ms).then(() => ended("done"));
+  }
+
+  /** Nobody waits any more, for one reason or the other. */
+  giveUp(delivery: Delivery, reason: unknown, { ms, ended }: AnswerEnd): void {
+    if (reason === abandoned) {
+      ended(abandoned);
+      return;
+    }
+    const { path, messageId, from } = delivery.origin;
+    const message = `The handler of ${path} took longer than its caller's ${ms} ms.`;
+    this.#parts.logger.warn({ path, messageId, from }, message);
+    ended("done");
   }
 
   /** Answers a call with an error, without running it. */
@@ -81,8 +91,8 @@ export class Answering {
     this.refuse(delivery, error);
   }
 
-  // Whatever happens is an answer.
-  #answer(delivery: Delivery, run: Run): Soon<Message> {
+  /** Runs a call. Whatever happens is an answer. */
+  work(delivery: Delivery, run: Run): Soon<Message> {
     const { handlers } = this.#parts;
     try {
       const found = handlers.route(delivery.origin);
@@ -145,7 +155,7 @@ export class Answering {
   #encode(reply: Reply, delivery: Delivery, run: Run): Message {
     const maxBodyBytes = this.#parts.maxBodyBytes();
     const { path } = delivery.origin;
-    let message: Message;
+    let message: EncodedMessage;
     try {
       message = encodeReply(correlationOf(delivery), reply);
     } catch (cause) {
@@ -153,7 +163,7 @@ export class Answering {
       const text = `The answer of ${path} cannot be sent: ${reason}`;
       return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), delivery, run);
     }
-    const { length } = message.body;
+    const { length } = message;
     if (length <= maxBodyBytes) return message;
     const text = `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`;
     return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), delivery, run);
@@ -164,6 +174,36 @@ export class Answering {
     const { expiration } = delivery.message.properties;
     const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
     return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.#parts.callTimeoutMs;
+  }
+}
+
+interface AnswerEnd {
+  /** What the caller waits. */
+  readonly ms: number;
+  readonly ended: (end: "done" | typeof abandoned) => void;
+}
+
+class AnswerTask implements Task<Message> {
+  readonly #answering: Answering;
+  readonly #delivery: Delivery;
+  readonly #end: AnswerEnd;
+
+  constructor(answering: Answering, delivery: Delivery, end: AnswerEnd) {
+    this.#answering = answering;
+    this.#delivery = delivery;
+    this.#end = end;
+  }
+
+  work(run: Run): Soon<Message> {
+    return this.#answering.work(this.#delivery, run);
+  }
+
+  returned(answer: Message): void {
+    this.#answering.post(this.#delivery, answer, this.#end);
+  }
+
+  failed(reason: unknown): void {
+    this.#answering.giveUp(this.#delivery, reason, this.#end);
   }
 }
 

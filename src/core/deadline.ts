@@ -1,10 +1,11 @@
 /** Deadlines: checked, inherited by what a handler calls, and kept. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
-import { ConfluoError, invalidArgument } from "../errors.ts";
+import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { onAbort } from "../waiting/abort.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { type Known, knownOptions, type Waiting } from "./options.ts";
+import { startTimer, stopTimer, Timed } from "./timers.ts";
 
 /** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
 export const LONGEST_MS = 2_147_483_647;
@@ -153,23 +154,18 @@ export interface Waiter<Value> {
 }
 
 /** A promise that settles by itself, at its deadline or when its signal fires, whichever is first. */
-export abstract class Wait<Value> implements Waiter<Value> {
+export abstract class Wait<Value> extends Timed implements Waiter<Value> {
   readonly promise: Promise<Value>;
   readonly #ms: number;
-  readonly #signal: AbortSignal | undefined;
-  #resolve: (value: Value) => void = ignore;
-  #reject: (error: unknown) => void = ignore;
-  #over = false;
-  #timer: NodeJS.Timeout | undefined;
-  #stopListening: (() => void) | undefined;
+  /** `undefined` once it is over. */
+  #resolve: ((value: Value | Promise<never>) => void) | undefined;
   #endings: (() => void)[] | undefined;
 
-  constructor({ ms, signal }: Limits) {
+  constructor(ms: number) {
+    super();
     this.#ms = ms;
-    this.#signal = signal;
-    this.promise = new Promise((resolve, reject) => {
+    this.promise = new Promise((resolve) => {
       this.#resolve = resolve;
-      this.#reject = reject;
     });
   }
 
@@ -180,57 +176,56 @@ export abstract class Wait<Value> implements Waiter<Value> {
   protected abstract ended(): void;
 
   /** Begins to count. @returns whether there is still something to wait for. */
-  begin(): boolean {
-    const signal = this.#signal;
+  begin(signal: AbortSignal | undefined): boolean {
     if (signal?.aborted) {
       this.reject(cancelled(this.what, signal));
       return false;
     }
-    this.#timer = setTimeout(expire<Value>, this.#ms, this);
-    if (signal !== undefined) {
-      this.#stopListening = onAbort(signal, () => this.reject(cancelled(this.what, signal)));
-    }
+    startTimer(this, this.#ms);
+    if (signal !== undefined) this.onEnd(onAbort(signal, () => this.reject(cancelled(this.what, signal))));
     return true;
   }
 
   get over(): boolean {
-    return this.#over;
+    return this.#resolve === undefined;
   }
 
   onEnd(callback: () => void): void {
-    if (this.#over) callback();
+    if (this.over) callback();
     else if (this.#endings === undefined) this.#endings = [callback];
     else this.#endings.push(callback);
   }
 
   resolve(value: Value): void {
-    if (this.#end()) this.#resolve(value);
+    this.#end(value);
   }
 
   reject(error: unknown): void {
-    if (this.#end()) this.#reject(error);
+    if (!this.over) this.#end(Promise.reject(error));
   }
 
-  /** Its deadline has passed. */
-  expire(): void {
-    if (!this.#over) this.reject(timedOut({ ms: this.#ms, what: this.what }));
+  override pass(): void {
+    this.reject(timedOut({ ms: this.#ms, what: this.what }));
   }
 
-  #end(): boolean {
-    if (this.#over) return false;
-    this.#over = true;
-    clearTimeout(this.#timer);
-    this.#stopListening?.();
-    this.ended();
+  #end(outcome: Value | Promise<never>): void {
+    const resolve = this.#resolve;
+    if (resolve === undefined) return;
+    this.#resolve = undefined;
+    stopTimer(this);
     if (this.#endings !== undefined) for (const callback of this.#endings) callback();
-    return true;
+    this.ended();
+    resolve(outcome);
   }
 }
 
-const ignore = (): void => undefined;
-
-function expire<Value>(wait: Wait<Value>): void {
-  wait.expire();
+/**
+ * Gives an error of ours a stack that leads to whoever waits for it: it was made in a timer or a callback of the connection.
+ * For `catch` on the promise that is waited for, since V8 follows only that from here to there.
+ */
+export function atCaller(error: unknown): never {
+  if (isConfluoError(error)) Error.captureStackTrace?.(error, atCaller);
+  throw error;
 }
 
 class PlainWait<Value> extends Wait<Value> {
@@ -238,7 +233,7 @@ class PlainWait<Value> extends Wait<Value> {
   readonly #ended: (() => void) | undefined;
 
   constructor(limits: WaitLimits, ended: (() => void) | undefined) {
-    super(limits);
+    super(limits.ms);
     this.what = limits.what;
     this.#ended = ended;
   }
@@ -268,7 +263,7 @@ export function waitFor<Value>(
   ended?: () => void,
 ): Promise<Value> {
   const wait = new PlainWait<Value>(limits, ended);
-  if (wait.begin()) {
+  if (wait.begin(limits.signal)) {
     try {
       start(wait.waiter);
     } catch (error) {

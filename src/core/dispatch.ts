@@ -41,6 +41,12 @@ export interface NestedCall {
   onOver(callback: () => void): void;
 }
 
+interface Waiting {
+  readonly delivery: Delivery;
+  /** On the monotonic clock. */
+  readonly since: number;
+}
+
 const ignore = (): void => undefined;
 const MOST_GIVEN_BACK = 32;
 
@@ -49,6 +55,9 @@ export class Dispatch {
   readonly #logger: Logger;
   readonly #mostCalls: number;
   #calls = 0;
+  /** Calls that wait for a place. */
+  readonly #waiting: Waiting[] = [];
+  #isBeginning = false;
   readonly #givingBack = new Set<Promise<void>>();
   readonly #runs = new HandlerRuns();
   readonly #recent = new Recent();
@@ -93,11 +102,30 @@ export class Dispatch {
 
   /** Takes a delivery; never throws. */
   handle(delivery: Delivery): void {
-    this.#take(delivery, ignore);
+    // What came together may be more than there are places.
+    if (delivery.lane === "calls" && delivery.record === "fresh" && this.#calls >= this.#mostCalls) {
+      this.#inHand += 1;
+      this.#waiting.push({ delivery, since: performance.now() });
+    } else this.#take(delivery, ignore);
   }
 
   #take(delivery: Delivery, over: () => void): void {
     this.#inHand += 1;
+    this.#begin(delivery, over, 0);
+  }
+
+  // One by one, not one within the other: a handler may end in the turn in which it begins.
+  #beginWaiting(): void {
+    if (this.#isBeginning) return;
+    this.#isBeginning = true;
+    while (this.#waiting.length > 0 && this.#calls < this.#mostCalls) {
+      const { delivery, since } = this.#waiting.shift() as Waiting;
+      this.#begin(delivery, ignore, performance.now() - since);
+    }
+    this.#isBeginning = false;
+  }
+
+  #begin(delivery: Delivery, over: () => void, heldMs: number): void {
     if (delivery.lane === "calls") this.#calls += 1;
     const end = (): void => {
       this.#released(delivery);
@@ -105,7 +133,7 @@ export class Dispatch {
     };
     const { record } = delivery;
     if (record === "fresh" || record === "alone") {
-      this.#run(delivery, end);
+      this.#run(new Work(delivery, heldMs), end);
       return;
     }
     this.#back(delivery).then(end, (error: unknown) => {
@@ -123,6 +151,7 @@ export class Dispatch {
   /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
     this.#runs.abandon(reason);
+    for (const { delivery } of this.#waiting.splice(0)) this.#begin(delivery, ignore, 0);
   }
 
   /** Takes work again after {@link abandon}. */
@@ -131,19 +160,22 @@ export class Dispatch {
   }
 
   #released({ lane }: Delivery): void {
-    if (lane === "calls") this.#calls -= 1;
     this.#inHand -= 1;
+    if (lane === "calls") {
+      this.#calls -= 1;
+      this.#beginWaiting();
+    }
     if (this.#inHand > 0) return;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();
   }
 
-  #run(delivery: Delivery, over: () => void): void {
-    const work = new Work(delivery);
+  #run(work: Work, over: () => void): void {
+    const { delivery } = work;
     const ended = (outcome: Outcome | typeof abandoned): void => this.#ended(work, outcome, over);
     try {
-      this.#outcome(delivery, ended);
+      this.#outcome(work, ended);
     } catch (error) {
       // Nothing above throws but this; if it ever did, the message must not be lost for it.
       if (error === abandoned) ended(abandoned);
@@ -152,14 +184,14 @@ export class Dispatch {
     if (!work.isOver && delivery.lane !== "instance") this.#recent.begin(work);
   }
 
-  #outcome(delivery: Delivery, ended: (outcome: Outcome | typeof abandoned) => void): void {
+  #outcome({ delivery, heldMs }: Work, ended: (outcome: Outcome | typeof abandoned) => void): void {
     if (delivery.lane !== "calls") {
       this.#handling.handle(delivery, ended);
       return;
     }
     const unanswerable = whyUnanswerable(delivery);
     if (unanswerable === undefined) {
-      this.#answering.answer(delivery, (end) => ended(end === abandoned ? abandoned : done));
+      this.#answering.answer(delivery, heldMs, (end) => ended(end === abandoned ? abandoned : done));
       return;
     }
     ended(this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0));
@@ -214,7 +246,7 @@ export class Dispatch {
   async #backCall(delivery: Delivery): Promise<void> {
     const { origin, record } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
-    if (isHarmless) return new Promise((resolve) => this.#run(delivery, resolve));
+    if (isHarmless) return new Promise((resolve) => this.#run(new Work(delivery, 0), resolve));
     const { path, from } = origin;
     if (record === "suspect") {
       this.#logger.debug(

@@ -4,6 +4,7 @@ import { isPending, type Soon } from "../waiting/soon.ts";
 import { Bag, type Bagged } from "./bag.ts";
 import { type RunLimits, Scope, timedOut } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
+import { startTimer, stopTimer, Timed } from "./timers.ts";
 
 /** Why a run failed whose limit passed first. */
 export const overdue: unique symbol = Symbol("overdue");
@@ -29,17 +30,17 @@ export interface Task<Result> {
   failed(reason: unknown, run: Run): void;
 }
 
-class Running<Result> implements Run, Bagged {
+class Running<Result> extends Timed implements Run, Bagged {
   place = -1;
   readonly #limits: RunLimits;
   readonly #task: Task<Result>;
   readonly #all: Bag<Running<unknown>>;
   readonly #scope: Scope;
-  #timer: NodeJS.Timeout | undefined;
   #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
 
   constructor(limits: RunLimits, task: Task<Result>, all: Bag<Running<unknown>>) {
+    super();
     this.#limits = limits;
     this.#task = task;
     this.#all = all;
@@ -79,7 +80,7 @@ class Running<Result> implements Run, Bagged {
 
   // Only what is not over at once needs a limit, and can be abandoned.
   #watch(coming: Promise<Result>): void {
-    this.#timer = setTimeout(passed<Result>, this.#limits.ms, this);
+    startTimer(this, this.#limits.ms);
     this.#all.add(this as Running<unknown>);
     coming.then(
       (result) => {
@@ -93,8 +94,7 @@ class Running<Result> implements Run, Bagged {
     );
   }
 
-  /** Its limit has passed. */
-  pass(): void {
+  override pass(): void {
     this.#stop(overdue, timedOut(this.#limits));
   }
 
@@ -112,13 +112,9 @@ class Running<Result> implements Run, Bagged {
 
   /** @returns whether anyone still waited for it. */
   #end(): boolean {
-    clearTimeout(this.#timer);
+    stopTimer(this);
     return this.#all.delete(this as Running<unknown>);
   }
-}
-
-function passed<Result>(running: Running<Result>): void {
-  running.pass();
 }
 
 /** What one service is running. */

@@ -17,6 +17,7 @@ export interface LifecycleParts {
   readonly service: string;
   readonly instance: string;
   readonly prefetch: Member["prefetch"];
+  readonly gathering: () => Member["gathering"];
   readonly registry: Registry;
   readonly logger: Logger;
   readonly dispatch: () => Dispatch;
@@ -193,28 +194,28 @@ export class Lifecycle {
   }
 
   #member(attempt: AbortController): Member {
-    const { service, instance, prefetch, dispatch, requests, logger } = this.#parts;
+    const { service, instance, prefetch, gathering, dispatch, requests, logger } = this.#parts;
     // What an earlier link goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
       service,
       instance,
       prefetch,
+      gathering: gathering(),
       onDelivery: (delivery: Delivery) => dispatch().handle(delivery),
       onReply: (reply) => requests().receive(reply),
+      onBounced: (id) => requests().sendAgain(id),
       onLost: (reason) => {
         if (!isPresent()) return;
         if (this.states.current === "running") this.states.enter("reconnecting", reason);
         this.#broken ??= new Gate();
         logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
-        requests().rejectCalls(
-          (called, path) =>
-            new ConfluoError(
-              "CONNECTION_LOST",
-              `The connection broke while ${called} was to answer ${path}: it may or may not have run.`,
-              { cause: reason },
-            ),
-        );
+        requests().rejectCalls((called, path) => {
+          const what = `The connection broke while ${called} was to answer ${path}`;
+          return new ConfluoError("CONNECTION_LOST", `${what}: it may or may not have run.`, {
+            cause: reason,
+          });
+        });
       },
       onRestored: () => {
         if (!isPresent()) return;

@@ -2,9 +2,11 @@
 
 import type { AnyCommand } from "../contract/command.ts";
 import type { ConfluoError } from "../errors.ts";
-import type { EncodedBody } from "../protocol/codec.ts";
+import { EncodedBody } from "../protocol/codec.ts";
+import type { Rejection } from "../transport/transport.ts";
 import type { Reply } from "./context.ts";
-import { type Limits, timedOut, Wait } from "./deadline.ts";
+import { timedOut, Wait } from "./deadline.ts";
+import { rejected } from "./request-errors.ts";
 
 /** A command to call or send, whether it came as names or as a contract. */
 export interface CommandTarget {
@@ -38,30 +40,50 @@ export interface CallParts {
 export class PendingCall extends Wait<Reply> {
   /** Its `correlation_id`; given by {@link PendingCalls}. */
   id = "";
-  readonly command: CommandTarget;
-  readonly outgoing: Outgoing;
+  readonly service: string;
+  readonly contract: AnyCommand | undefined;
+  readonly path: string;
+  readonly headers: Outgoing["headers"];
   readonly #of: CallParts["of"];
-  readonly #deadline: number;
-  #heldBytes: number;
+  /** As text, if it is only kept in case it has to go out again. */
+  #body: EncodedBody | string | undefined;
 
-  constructor(limits: Limits, { command, outgoing, of }: CallParts) {
-    super(limits);
-    this.command = command;
-    this.outgoing = outgoing;
+  constructor(ms: number, { command, outgoing, of }: CallParts) {
+    super(ms);
+    this.service = command.service;
+    this.contract = command.contract;
+    this.path = outgoing.path;
+    this.headers = outgoing.headers;
+    this.#body = outgoing.body;
     this.#of = of;
-    this.#deadline = performance.now() + limits.ms;
-    this.#heldBytes = outgoing.body.bytes.length;
+  }
+
+  /** `undefined` once it is on its way for good. */
+  get body(): EncodedBody | undefined {
+    return typeof this.#body === "string" ? new EncodedBody(this.#body) : this.#body;
+  }
+
+  /** The broker has said what became of it. */
+  settle(rejection?: Rejection): void {
+    if (rejection !== undefined) this.reject(rejected(rejection, this.service, this.path));
   }
 
   /** What is left of its deadline, in whole milliseconds. */
   leftMs(): number {
-    return Math.floor(this.#deadline - performance.now());
+    return Math.floor(this.dueAt - performance.now());
   }
 
-  /** Its body is on its way: others account for it now. */
+  /** Its body is on its way, and may be asked for again. */
+  keep(): void {
+    if (typeof this.#body === "object") this.#body = this.#body.json;
+  }
+
+  /** Its body is on its way, and will not be asked for again: others account for it now. */
   release(): void {
-    this.#of.release(this.#heldBytes);
-    this.#heldBytes = 0;
+    const { body } = this;
+    if (body === undefined) return;
+    this.#of.release(body.length);
+    this.#body = undefined;
   }
 
   /** The error of one that would have to be answered before it is made. */
@@ -70,7 +92,7 @@ export class PendingCall extends Wait<Reply> {
   }
 
   protected override get what(): string {
-    return `${this.command.service} to answer ${this.outgoing.path}`;
+    return `${this.service} to answer ${this.path}`;
   }
 
   protected override ended(): void {

@@ -3,7 +3,7 @@
 import type { Message } from "../protocol/message.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
 import type { Bagged } from "./bag.ts";
-import { type Limits, Wait } from "./deadline.ts";
+import { Wait } from "./deadline.ts";
 import type { Outgoing } from "./pending-call.ts";
 import { rejected } from "./request-errors.ts";
 
@@ -30,8 +30,8 @@ export class PendingPublish extends Wait<void> implements Bagged {
   place = -1;
   readonly #parts: PublishParts;
 
-  constructor(limits: Limits, parts: PublishParts) {
-    super(limits);
+  constructor(ms: number, parts: PublishParts) {
+    super(ms);
     this.#parts = parts;
   }
 

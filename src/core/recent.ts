@@ -20,8 +20,12 @@ export class Work implements Bagged {
   #ended: Ended | undefined;
   #waiting: ((ended: Ended | undefined) => void)[] | undefined;
 
-  constructor(delivery: Delivery) {
+  /** How long it waited here before it began, in milliseconds. */
+  readonly heldMs: number;
+
+  constructor(delivery: Delivery, heldMs: number) {
     this.delivery = delivery;
+    this.heldMs = heldMs;
   }
 
   get isOver(): boolean {

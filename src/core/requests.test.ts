@@ -39,6 +39,7 @@ function held() {
     timeoutMs: 1_000,
     maxBodyBytes: () => Number.POSITIVE_INFINITY,
     validates: true,
+    gathering: { calls: 1, bytes: 65_536, isEager: false },
     newId: messageIds("i"),
     runHere: () => false,
     ready: link,

@@ -11,10 +11,11 @@ import {
   parseTarget,
   SHORT_STRING_BYTES,
 } from "../protocol/address.ts";
-import { checkHeaders, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
+import { checkHeaders, EncodedMessage, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
+import { isGatherable } from "../protocol/gathered.ts";
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
-import type { Link } from "../transport/transport.ts";
+import type { Gathering, Link } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
 import { Bag } from "./bag.ts";
@@ -31,7 +32,7 @@ import {
 } from "./options.ts";
 import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
-import { reconnecting, rejected, tooLarge } from "./request-errors.ts";
+import { reconnecting, tooLarge } from "./request-errors.ts";
 import { validated } from "./validation.ts";
 
 /** What requests need of their surroundings. */
@@ -40,6 +41,7 @@ export interface RequestParts {
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly maxBodyBytes: () => number;
+  readonly gathering: Gathering;
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;
@@ -85,13 +87,13 @@ export class Requests {
     const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
     const ms = remainingMs(this.#waitMs(options));
-    const limits = { ms, signal: checkSignal(options.signal) };
-    const call = new PendingCall(limits, { command, outgoing, of: this.#callsInFlight });
+    const signal = checkSignal(options.signal);
+    const call = new PendingCall(ms, { command, outgoing, of: this.#callsInFlight });
     if (ms < 1) throw call.tooLate();
-    this.#calls.add(path, outgoing.body.bytes.length);
+    this.#calls.add(path, outgoing.body.length);
     // Registered before it is published: the reply must not come first.
     this.#pending.add(call, this.#parts.newId());
-    if (call.begin()) this.#ask(call);
+    if (call.begin(signal)) this.#ask(call, outgoing.validate);
     return call.promise;
   }
 
@@ -105,17 +107,20 @@ export class Requests {
   };
 
   // At once, if nothing is to be waited for.
-  #ask(call: PendingCall): void {
-    const { outgoing, command } = call;
-    const place = command.service === this.#parts.service ? nestedInCall() : undefined;
+  #ask(call: PendingCall, validate: Outgoing["validate"]): void {
+    const place = call.service === this.#parts.service ? nestedInCall() : undefined;
     const { ready } = this.#parts;
     const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
-    if (isReady && outgoing.validate === undefined) this.#publishCall(call, ready, place);
-    else this.#askLater(call, place).catch((error: unknown) => call.reject(error));
+    if (isReady && validate === undefined) this.#publishCall(call, ready, place);
+    else this.#askLater(call, validate, place).catch((error: unknown) => call.reject(error));
   }
 
-  async #askLater(call: PendingCall, place: Nested | undefined): Promise<void> {
-    await call.outgoing.validate?.();
+  async #askLater(
+    call: PendingCall,
+    validate: Outgoing["validate"],
+    place: Nested | undefined,
+  ): Promise<void> {
+    await validate?.();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
     while (link.congestion !== undefined && !call.over) await passed(link.congestion, call);
@@ -123,35 +128,51 @@ export class Requests {
   }
 
   #publishCall(call: PendingCall, link: Link, place: Nested | undefined): void {
-    const { id, command, outgoing } = call;
+    const message = this.#messageOf(call, link);
+    if (message === undefined) return;
+    const { calls, bytes } = this.#parts.gathering;
+    // One that may travel with others may have to go out again.
+    if (calls > 1 && isGatherable(message, bytes)) call.keep();
+    else call.release();
+    if (place !== undefined) {
+      const onOver = (callback: () => void): void => call.onEnd(callback);
+      if (this.#parts.runHere(message, { place, onOver })) return;
+    }
+    link.call(call.service, message, (rejection) => call.settle(rejection));
+  }
+
+  /** A call that was gathered with others came to an instance that is gone: it goes out again by itself, once. */
+  sendAgain(id: string): void {
+    const call = this.#pending.find(id);
+    const { ready } = this.#parts;
+    // One that nobody waits for any more does not run; one whose connection is gone has been rejected.
+    if (call === undefined || ready === undefined) return;
+    const message = this.#messageOf(call, ready);
+    if (message === undefined) return;
+    call.release();
+    ready.callAlone(call.service, message, (rejection) => call.settle(rejection));
+  }
+
+  // `undefined` if the wait is over, or will be in this very turn.
+  #messageOf(call: PendingCall, link: Link): EncodedMessage | undefined {
     const leftMs = call.leftMs();
-    if (leftMs < 1 || call.over) return; // the wait is over, or will be in this very turn
+    const { body } = call;
+    if (leftMs < 1 || call.over || body === undefined) return undefined;
     if (!link.connected || link.replyTo === "") {
       call.reject(reconnecting(this.#parts.service));
-      return;
+      return undefined;
     }
-    const { path, headers, body } = outgoing;
+    const { path, headers } = call;
     const properties: Properties = {
       contentType: body.contentType,
       type: path,
-      correlationId: id,
+      correlationId: call.id,
       replyTo: link.replyTo,
       appId: this.#parts.service,
       expiration: String(leftMs),
       mandatory: true,
     };
-    const message: Message = {
-      body: body.bytes,
-      properties: headers === undefined ? properties : { ...properties, headers },
-    };
-    call.release();
-    if (place !== undefined) {
-      const onOver = (callback: () => void): void => call.onEnd(callback);
-      if (this.#parts.runHere(message, { place, onOver })) return;
-    }
-    link.call(command.service, message, (rejection) => {
-      if (rejection !== undefined) call.reject(rejected(rejection, command.service, path));
-    });
+    return new EncodedMessage(body, headers === undefined ? properties : { ...properties, headers });
   }
 
   /** @throws as {@link call}. */
@@ -174,11 +195,11 @@ export class Requests {
   }
 
   #confirmed(options: SendOptions, parts: Omit<PublishParts, "of">): Promise<void> {
-    const limits = { ms: this.#waitMs(options), signal: checkSignal(options.signal) };
-    const pending = new PendingPublish(limits, { ...parts, of: this.#publishing });
+    const signal = checkSignal(options.signal);
+    const pending = new PendingPublish(this.#waitMs(options), { ...parts, of: this.#publishing });
     this.#confirms.add(pending.path, pending.bytes);
     this.#unconfirmed.add(pending);
-    if (!pending.begin()) return pending.promise;
+    if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#parts;
     const isReady = ready !== undefined && broken === undefined && ready.congestion === undefined;
     if (isReady && pending.validate === undefined) pending.publish(ready);
@@ -232,7 +253,7 @@ export class Requests {
     const headers = query === "" ? own : { ...own, [header.query]: query };
     const encoded = encodeBody(body);
     const maxBodyBytes = this.#parts.maxBodyBytes();
-    if (encoded.bytes.length > maxBodyBytes) throw tooLarge(path, encoded.bytes.length, maxBodyBytes);
+    if (encoded.length > maxBodyBytes) throw tooLarge(path, encoded.length, maxBodyBytes);
     const validate =
       schema === undefined || !this.#parts.validates
         ? undefined
@@ -277,7 +298,7 @@ export class Requests {
 
   /** Rejects the calls in flight: their replies will not come. */
   rejectCalls(error: (service: string, path: string) => ConfluoError): void {
-    for (const call of this.#pending.list()) call.reject(error(call.command.service, call.outgoing.path));
+    for (const call of this.#pending.list()) call.reject(error(call.service, call.path));
   }
 
   /** Rejects what waits for the broker to confirm it. */
@@ -306,9 +327,8 @@ export class Requests {
 // An answer of 400 and above is an error; any other is what the contract says.
 function accepted(
   reply: ReceivedReply & Reply,
-  { command, outgoing: { path } }: PendingCall,
+  { service, contract, path }: PendingCall,
 ): Reply | Promise<Reply> {
-  const { service, contract } = command;
   const { status, headers, body } = reply;
   if (status >= 400) {
     const message = `${service} answered ${path} with status ${status}.`;
@@ -323,9 +343,8 @@ function accepted(
 // The data of a declared error is transformed by its schema, like an answer.
 async function refused(
   { error, status }: ReceivedReply & { readonly kind: "error" },
-  { command, outgoing: { path } }: PendingCall,
+  { service, contract, path }: PendingCall,
 ): Promise<never> {
-  const { service, contract } = command;
   const received = errorFromWire(error, { service, path, status });
   if (contract?.errors === undefined) throw received;
   const { code, message, data } = received;

@@ -2,7 +2,7 @@
 
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
-import type { Message, WireHeaders } from "./message.ts";
+import type { Message, Properties, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";
 export const BYTES_TYPE = "application/octet-stream";
@@ -15,6 +15,11 @@ export const header = {
   error: "confluo-error",
   /** Query string of a command or event. Default: none. */
   query: "confluo-query",
+  /**
+   * On a call: its sender takes replies that were gathered. On a reply: how many calls its sender takes in one message.
+   * Default: none.
+   */
+  gather: "confluo-gather",
   /** On a republished message: `send`, `event` or `call`. */
   kind: "confluo-kind",
   /** On a republished message: the path of the command or event. */
@@ -55,12 +60,53 @@ export const header = {
 export const HEADER_BYTES: number = 32 * 1024;
 
 /** A body with the content type that says how to read it. */
-export interface EncodedBody {
-  readonly bytes: Uint8Array;
+export class EncodedBody {
   readonly contentType: string;
+  /** The same as text, if it is JSON. */
+  readonly json: string | undefined;
+  /** In bytes. */
+  readonly length: number;
+  readonly #bytes: Uint8Array | undefined;
+
+  constructor(content: string | Uint8Array) {
+    const isText = typeof content === "string";
+    this.contentType = isText ? JSON_TYPE : BYTES_TYPE;
+    this.json = isText ? content : undefined;
+    this.#bytes = isText ? undefined : content;
+    this.length = isText ? Buffer.byteLength(content) : content.length;
+  }
+
+  /** Made anew each time, if it is JSON: whoever keeps this keeps the text, not both. */
+  get bytes(): Uint8Array {
+    return this.#bytes ?? Buffer.from(this.json as string);
+  }
 }
 
-const nothing: EncodedBody = { bytes: new Uint8Array(0), contentType: JSON_TYPE };
+/** A message whose body is written as bytes only if it travels by itself. */
+export class EncodedMessage implements Message {
+  readonly properties: Properties;
+  readonly #encoded: EncodedBody;
+
+  constructor(encoded: EncodedBody, properties: Properties) {
+    this.#encoded = encoded;
+    this.properties = properties;
+  }
+
+  get body(): Uint8Array {
+    return this.#encoded.bytes;
+  }
+
+  get json(): string | undefined {
+    return this.#encoded.json;
+  }
+
+  /** Of the body, in bytes. */
+  get length(): number {
+    return this.#encoded.length;
+  }
+}
+
+const nothing = new EncodedBody("");
 
 /**
  * Any JSON value as JSON, a `Uint8Array` as it is, `undefined` as an empty JSON body.
@@ -70,7 +116,7 @@ const nothing: EncodedBody = { bytes: new Uint8Array(0), contentType: JSON_TYPE 
 export function encodeBody(value: unknown): EncodedBody {
   if (value === undefined) return nothing;
   // A copy: it is written to the socket later, and the caller may go on to use its own.
-  if (value instanceof Uint8Array) return { bytes: new Uint8Array(value), contentType: BYTES_TYPE };
+  if (value instanceof Uint8Array) return new EncodedBody(new Uint8Array(value));
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
     throw invalidArgument("A binary body", "a Uint8Array", value);
   }
@@ -88,7 +134,7 @@ export function encodeBody(value: unknown): EncodedBody {
     throw new ConfluoError("INVALID_ARGUMENT", `The body cannot be written as JSON: ${reason}.`, { cause });
   }
   if (json === undefined) throw invalidArgument("A body", "a JSON value, a Uint8Array or undefined", value);
-  return { bytes: Buffer.from(json), contentType: JSON_TYPE };
+  return new EncodedBody(json);
 }
 
 /**
@@ -96,18 +142,30 @@ export function encodeBody(value: unknown): EncodedBody {
  *
  * @throws `MALFORMED_MESSAGE` for an unknown content type or encoding, broken JSON or broken UTF-8.
  */
-export function decodeBody({ body, properties }: Message): unknown {
-  const { contentType, contentEncoding } = properties;
+export function decodeBody(message: Message): unknown {
+  if (message.parsed !== undefined) return message.parsed.value;
+  const { contentType, contentEncoding } = message.properties;
   if (contentEncoding !== undefined && !isPlain(contentEncoding)) {
     throw malformed(`the content encoding ${show(contentEncoding)} is not supported: send the body as it is`);
   }
-  if (contentType === BYTES_TYPE) return new Uint8Array(body);
+  if (contentType === BYTES_TYPE) return new Uint8Array(message.body);
   if (!isJson(contentType)) {
     throw malformed(
       `the content type ${show(contentType)} is not supported: use ${JSON_TYPE} or ${BYTES_TYPE}`,
     );
   }
-  if (body.length === 0) return undefined;
+  if (message.json !== undefined) return message.json === "" ? undefined : JSON.parse(message.json);
+  const { body } = message;
+  return body.length === 0 ? undefined : parseJson(body);
+}
+
+/** How many bytes a message's body has. */
+export function bodyLength(message: Message): number {
+  return message.json === undefined ? message.body.length : Buffer.byteLength(message.json);
+}
+
+/** @throws `MALFORMED_MESSAGE` for broken JSON or broken UTF-8. */
+export function parseJson(body: Uint8Array): unknown {
   try {
     return JSON.parse(text(body));
   } catch (cause) {
@@ -202,7 +260,7 @@ export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<s
 }
 
 // Of a foreign sender, it may be anything.
-function isTable(headers: unknown): headers is WireHeaders {
+export function isTable(headers: unknown): headers is WireHeaders {
   return typeof headers === "object" && headers !== null;
 }
 

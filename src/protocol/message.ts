@@ -30,4 +30,8 @@ export interface Properties {
 export interface Message {
   readonly body: Uint8Array;
   readonly properties: Properties;
+  /** The body as JSON text, if whoever made the message has it at hand: the bytes are written when they are asked for. */
+  readonly json?: string | undefined;
+  /** What the body says, if it was parsed together with others. */
+  readonly parsed?: { readonly value: unknown };
 }

@@ -1,7 +1,15 @@
 /** Replies: an answer or an error, on their way to whoever asked. */
 
 import { clip, describeThrown, type WireError } from "../errors.ts";
-import { checkHeaders, decodeBody, encodeBody, header, protocolHeader, userHeaders } from "./codec.ts";
+import {
+  checkHeaders,
+  decodeBody,
+  EncodedMessage,
+  encodeBody,
+  header,
+  protocolHeader,
+  userHeaders,
+} from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
 
 /** An answer before it is encoded. */
@@ -15,11 +23,11 @@ export interface ReplyParts {
 export function encodeReply(
   correlationId: string | undefined,
   { status, headers, body }: ReplyParts,
-): Message {
-  const { bytes, contentType } = encodeBody(body);
+): EncodedMessage {
+  const encoded = encodeBody(body);
   const names = Object.keys(headers);
   const properties: Properties = {
-    contentType,
+    contentType: encoded.contentType,
     ...(correlationId === undefined ? {} : { correlationId }),
     ...(status === 200 && names.length === 0
       ? {}
@@ -30,7 +38,7 @@ export function encodeReply(
           },
         }),
   };
-  return { body: bytes, properties };
+  return new EncodedMessage(encoded, properties);
 }
 
 const ERROR_BYTES = 1024 * 1024;

@@ -1,3 +1,3 @@
-export { conformance } from "./conformance/index.ts";
+export { conformance, type Topic } from "./conformance/index.ts";
 export type { BrokerUnderTest, OpenBroker, TestRunner } from "./conformance/suite.ts";
 export { eventually } from "./eventually.ts";

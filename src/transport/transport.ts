@@ -28,13 +28,26 @@ export interface Member {
   readonly instance: string;
   /** Deliveries handed over and not yet settled, at most, for each lane. */
   readonly prefetch: { readonly calls: number; readonly inbox: number };
+  readonly gathering: Gathering;
   onDelivery(delivery: Delivery): void;
   /** A reply arrived. */
   onReply(reply: Message): void;
+  /** The instance that had a call, by its `correlation_id`, together with others, is gone: it is to be sent again. */
+  onBounced(correlationId: string): void;
   /** The connection broke. Replies to earlier calls will not come; earlier deliveries can no longer be settled. */
   onLost(reason: ConfluoError): void;
   /** Connected again: all that was declared, bound and consumed is so again. */
   onRestored(): void;
+}
+
+/** How much travels in one message. */
+export interface Gathering {
+  /** Calls, at most. 1: each by itself. */
+  readonly calls: number;
+  /** Bytes of their bodies, at most. */
+  readonly bytes: number;
+  /** Whether also a single call is gathered, and nobody has to say first that he takes that: for tests. */
+  readonly isEager: boolean;
 }
 
 /**
@@ -101,6 +114,8 @@ export interface Link {
 
   /** To any one instance of a service; the message names where its reply shall go. */
   call(service: string, message: Message, settled: Settled): void;
+  /** To any one instance of a service that has nothing else of its kind in hand: what an instance that is gone had. */
+  callAlone(service: string, message: Message, settled: Settled): void;
   /** To any one instance of a service, durably. */
   send(service: string, message: Message, settled: Settled): void;
   /** To every service and instance with a matching binding. */

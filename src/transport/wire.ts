@@ -54,6 +54,11 @@ export interface WireDelivery {
   ack(): void;
   /** Back to the queue, with `basic.reject`: it counts as a delivery on every version. */
   requeue(): void;
+  /**
+   * Of one that came with others: tells its sender to send it again by itself. Resolves with whether the broker has taken
+   * that.
+   */
+  bounce?(): Promise<boolean>;
 }
 
 /** How to consume. */

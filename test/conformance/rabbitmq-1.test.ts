@@ -1,3 +1,3 @@
 import { conformanceOfRabbitMQ } from "./rabbitmq.ts";
 
-conformanceOfRabbitMQ(1, 3);
+conformanceOfRabbitMQ({ part: 1, of: 3 });

@@ -1,3 +1,3 @@
 import { conformanceOfRabbitMQ } from "./rabbitmq.ts";
 
-conformanceOfRabbitMQ(2, 3);
+conformanceOfRabbitMQ({ part: 2, of: 3 });

@@ -1,3 +1,3 @@
 import { conformanceOfRabbitMQ } from "./rabbitmq.ts";
 
-conformanceOfRabbitMQ(3, 3);
+conformanceOfRabbitMQ({ part: 3, of: 3 });

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type Context, type Message, type Properties, ServiceError, type Wire } from "../../index.ts";
 import { eventually } from "../eventually.ts";
-import { type Bench, type Define, signalled } from "./suite.ts";
+import { type Bench, type Define, oneByOne, signalled } from "./suite.ts";
 
 export const foreign: Define = (it) => {
   it("takes plain JSON with a routing key for an event, also without any property", async (bench) => {
@@ -142,7 +142,7 @@ export const foreign: Define = (it) => {
         delivery.ack();
       },
     });
-    const caller = await bench.start("caller");
+    const caller = await bench.start("caller", undefined, oneByOne);
     assert.equal((await caller.call("foreigner", "/a")).body, 2);
     const { type, contentType, appId, expiration } = await caught.promise;
     assert.deepEqual(

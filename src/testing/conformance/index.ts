@@ -5,6 +5,9 @@ import { calls } from "./calls.ts";
 import { contracts } from "./contracts.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
+import { foreignGathering } from "./foreign-gathering.ts";
+import { gatheredAgain } from "./gathered-again.ts";
+import { gathering } from "./gathering.ts";
 import { health } from "./health.ts";
 import { leaving } from "./leaving.ts";
 import { letters } from "./letters.ts";
@@ -14,32 +17,67 @@ import { oneWay } from "./one-way.ts";
 import { orphans } from "./orphans.ts";
 import { replay } from "./replay.ts";
 import { retry } from "./retry.ts";
-import { type BrokerUnderTest, runTopics, type TestRunner } from "./suite.ts";
+import { type BrokerUnderTest, type Define, runTopics, type TestRunner } from "./suite.ts";
 import { suspects } from "./suspects.ts";
 import { topology } from "./topology.ts";
+import { whoGathers } from "./who-gathers.ts";
+
+/** A part of the suite. */
+export type Topic =
+  | "calls"
+  | "one-way commands"
+  | "events"
+  | "contracts"
+  | "foreign clients"
+  | "lifecycle"
+  | "health"
+  | "coming and going"
+  | "mistakes"
+  | "retry"
+  | "suspects"
+  | "topology"
+  | "dead letters"
+  | "replay"
+  | "orphans and bindings"
+  | "copies of foreign messages"
+  | "gathering"
+  | "gathered calls that come again"
+  | "who gathers"
+  | "foreign gathered messages";
+
+const topics: Readonly<Record<Topic, Define>> = {
+  calls,
+  "one-way commands": oneWay,
+  events,
+  contracts,
+  "foreign clients": foreign,
+  lifecycle,
+  health,
+  "coming and going": leaving,
+  mistakes,
+  retry,
+  suspects,
+  topology,
+  "dead letters": letters,
+  replay,
+  "orphans and bindings": orphans,
+  "copies of foreign messages": allowlist,
+  gathering,
+  "gathered calls that come again": gatheredAgain,
+  "who gathers": whoGathers,
+  "foreign gathered messages": foreignGathering,
+};
 
 /**
  * Declares the conformance suite for one broker. The embedded broker and RabbitMQ pass the same tests.
  *
+ * @param only The topics to declare. Default: all.
  * @example conformance({ describe, it }, { name: "embedded", open: async () => ({ broker: new Broker("memory:"), close: async () => {} }) });
  */
-export function conformance(runner: TestRunner, under: BrokerUnderTest): void {
-  runTopics(runner, under, {
-    calls,
-    "one-way commands": oneWay,
-    events,
-    contracts,
-    "foreign clients": foreign,
-    lifecycle,
-    health,
-    "coming and going": leaving,
-    mistakes,
-    retry,
-    suspects,
-    topology,
-    "dead letters": letters,
-    replay,
-    "orphans and bindings": orphans,
-    "copies of foreign messages": allowlist,
-  });
+export function conformance(
+  runner: TestRunner,
+  under: BrokerUnderTest,
+  only: readonly Topic[] = Object.keys(topics) as Topic[],
+): void {
+  runTopics(runner, under, Object.fromEntries(only.map((topic) => [topic, topics[topic]])));
 }

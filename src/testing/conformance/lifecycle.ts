@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { Broker, isConfluoError, Service } from "../../index.ts";
 import { eventually } from "../eventually.ts";
-import { type Define, rejection, signalled } from "./suite.ts";
+import { type Define, oneByOne, rejection, signalled } from "./suite.ts";
 
 export const lifecycle: Define = (it) => {
   it("refuses verbs before connect and after shutdown with NOT_CONNECTED", async (bench) => {
@@ -140,7 +140,7 @@ export const lifecycle: Define = (it) => {
   it("answers calls that waited while the service was restarted", async (bench) => {
     const first = await bench.start("restarted", (service) => service.route("/:n", () => "old"));
     await first.shutdown();
-    const caller = await bench.start("caller");
+    const caller = await bench.start("caller", undefined, oneByOne);
     const answers = Array.from({ length: 50 }, (_, n) => caller.call("restarted", `/${n}`));
     await eventually(async () => (await bench.depth("restarted", "calls")) === 50, "the calls in the queue");
     await bench.start("restarted", (service) => service.route("/:n", ({ params }) => params.n));

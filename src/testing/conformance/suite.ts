@@ -21,6 +21,8 @@ export interface TestRunner {
 /** Opens the broker under test, empty and in a namespace of its own, for one test. */
 export interface BrokerUnderTest {
   readonly name: string;
+  /** Options of every service, unless a test says otherwise. */
+  readonly serviceOptions?: ServiceOptions;
   open(): Promise<OpenBroker>;
 }
 
@@ -41,16 +43,21 @@ export interface LogLine {
   readonly details: object;
 }
 
+/** For callers in tests that count messages. */
+export const oneByOne: ServiceOptions = { gathering: { calls: 1 } };
+
 /** What a test of the suite works with. Everything is shut down at its end. */
 export class Bench {
   readonly broker: Broker;
   /** Lines that the services logged. */
   readonly log: LogLine[] = [];
+  readonly #serviceOptions: ServiceOptions;
   readonly #services: Service[] = [];
   readonly #wires: Wire[] = [];
 
-  constructor(broker: Broker) {
+  constructor(broker: Broker, serviceOptions: ServiceOptions = {}) {
     this.broker = broker;
+    this.#serviceOptions = serviceOptions;
   }
 
   /** A service that is not connected yet. */
@@ -60,8 +67,8 @@ export class Bench {
     };
     const logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
     // At once to the dead letters, unless a test is about the way there.
-    const given: ServiceOptions = { retry: { attempts: 1 }, graceMs: 0, ...options };
-    const service = new Service(name, { broker: this.broker, logger, ...given });
+    const usual: ServiceOptions = { retry: { attempts: 1 }, graceMs: 0, ...this.#serviceOptions };
+    const service = new Service(name, { broker: this.broker, logger, ...usual, ...options });
     this.#services.push(service);
     return service;
   }
@@ -175,7 +182,7 @@ export function runTopics(
         define((title, test) => {
           runner.it(title, async () => {
             const open = await under.open();
-            const bench = new Bench(open.broker);
+            const bench = new Bench(open.broker, under.serviceOptions);
             try {
               await test(bench);
             } finally {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { isConfluoError, type Message, type Service, ServiceError } from "../../index.ts";
 import { eventually } from "../eventually.ts";
-import { type Bench, type Define, rejection, type ServiceQueue, signalled } from "./suite.ts";
+import { type Bench, type Define, oneByOne, rejection, type ServiceQueue, signalled } from "./suite.ts";
 
 export const suspects: Define = (it) => {
   it("runs a call once more, alone, when the instance that had it is gone", async (bench) => {
@@ -42,7 +42,7 @@ export const suspects: Define = (it) => {
 
   it("answers every innocent of 128 calls that an instance took along", async (bench) => {
     await declared(bench, (service) => service.route("/", () => undefined));
-    const caller = await bench.start("caller");
+    const caller = await bench.start("caller", undefined, oneByOne);
     const calls = Array.from({ length: 128 }, (_, n) => caller.call("worker", "/double", n));
     await bench.dieWith("worker", "calls", 128);
     let most = 0;

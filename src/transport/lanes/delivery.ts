@@ -78,6 +78,7 @@ export class LaneDelivery implements Delivery {
         return this.#move([this.#givenBack()]);
       case "isolate": {
         const { subscriptions, deaths } = outcome;
+        if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), deaths);
         if (subscriptions.length === 0) return this.#move([this.#isolated(deaths, undefined)]);
         return this.#move(subscriptions.map((subscription) => this.#isolated(deaths, subscription)));
       }
@@ -89,6 +90,13 @@ export class LaneDelivery implements Delivery {
       default:
         return outcome satisfies never;
     }
+  }
+
+  // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
+  async #bounce(bouncing: Promise<boolean>, deaths: number): Promise<boolean> {
+    if (!(await bouncing)) return this.#move([this.#isolated(deaths, undefined)]);
+    this.#wired.ack();
+    return true;
   }
 
   /** Sends a message that has not waited long enough on to its next delay queue. Like {@link settle}, never rejects. */

@@ -43,6 +43,8 @@ export function fakeMember(own: Partial<Member> = {}): Member {
     instance: "i",
     prefetch: { calls: 1, inbox: 1 },
     onDelivery: () => undefined,
+    gathering: { calls: 1, bytes: 65_536, isEager: false },
+    onBounced: () => undefined,
     onReply: () => undefined,
     onLost: () => undefined,
     onRestored: () => undefined,

@@ -1,13 +1,18 @@
 /** A service's place at the broker: what it publishes, and what becomes of what it is given. */
 
+import { callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import type { Link, Member, Settled } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
+import { Appetite } from "./appetite.ts";
 import { Attachments } from "./attachments.ts";
+import { CallGatherer } from "./call-gatherer.ts";
 import { declare } from "./declare.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
+import { GatheredCalls } from "./gathered-calls.ts";
+import { ReplyGatherer } from "./reply-gatherer.ts";
 
 /** What a link needs of the hub that it hangs on. */
 export interface LinkHost {
@@ -28,6 +33,8 @@ export class WireLink implements Link {
   readonly #host: LinkHost;
   readonly #attachments: Attachments;
   readonly #surroundings: DeliverySurroundings;
+  readonly #calls: CallGatherer;
+  readonly #replies: ReplyGatherer;
   // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
 
@@ -40,10 +47,20 @@ export class WireLink implements Link {
       namespace: host.namespace,
       wire: () => host.wire,
       onDelivery: (source, delivery) => this.#deliver(source, delivery),
-      onReply: ({ message }) => member.onReply(message),
+      onReply: ({ message }) => this.#onReply(message),
       warn: host.warn,
     });
     this.#surroundings = this.#surroundingsOf(host);
+    const { service, gathering, prefetch } = member;
+    this.#calls = new CallGatherer(gathering, (to, message, settled) =>
+      this.#publish({ exchange: "", key: host.namespace.calls(to) }, message, settled),
+    );
+    this.#replies = new ReplyGatherer({
+      service,
+      gathering,
+      appetite: new Appetite(gathering, prefetch.calls),
+      post: (to, message, tooLarge) => host.wire?.post(to, message, tooLarge),
+    });
   }
 
   get connected(): boolean {
@@ -83,7 +100,12 @@ export class WireLink implements Link {
   }
 
   call(service: string, message: Message, settled: Settled): void {
-    this.#publish({ exchange: "", key: this.#host.namespace.calls(service) }, message, settled);
+    this.#calls.call(service, message, settled);
+  }
+
+  callAlone(service: string, message: Message, settled: Settled): void {
+    const { namespace } = this.#host;
+    this.#publish({ exchange: "", key: namespace.again(namespace.calls(service)) }, message, settled);
   }
 
   send(service: string, message: Message, settled: Settled): void {
@@ -95,7 +117,7 @@ export class WireLink implements Link {
   }
 
   reply(to: string, message: Message, tooLarge?: () => void): void {
-    this.#host.wire?.post(to, message, tooLarge);
+    this.#replies.reply(to, message, tooLarge);
   }
 
   async pause(): Promise<void> {
@@ -104,6 +126,8 @@ export class WireLink implements Link {
   }
 
   async close(): Promise<void> {
+    this.#calls.flush();
+    this.#replies.flush();
     await this.#attachments.close();
     await this.#host.leave(this);
   }
@@ -118,7 +142,53 @@ export class WireLink implements Link {
     this.#attachments.forget();
   }
 
+  #onReply(message: Message): void {
+    const takes = takesGathered(message);
+    if (takes !== undefined) this.#calls.learn(String(message.properties.appId), takes);
+    let entries: readonly ReplyEntry[] | undefined;
+    try {
+      entries = repliesIn(message);
+    } catch (error) {
+      this.#host.warn({ err: error }, "Gathered replies cannot be read; they are dropped.");
+      return;
+    }
+    if (entries === undefined) {
+      this.member.onReply(message);
+      return;
+    }
+    for (const entry of entries) {
+      if (entry.kind === "reply") this.member.onReply(entry.reply);
+      else this.member.onBounced(entry.id);
+    }
+  }
+
   #deliver(source: Source, wired: WireDelivery): void {
+    if (source.lane !== "calls" || source.alone) {
+      this.#deliverOne(source, wired);
+      return;
+    }
+    const { replyTo } = wired.message.properties;
+    const calls = this.#callsIn(wired.message);
+    const asks = calls !== undefined || takesGathered(wired.message) !== undefined;
+    if (asks && typeof replyTo === "string") this.#replies.heard(replyTo);
+    if (calls === undefined) {
+      this.#deliverOne(source, wired);
+      return;
+    }
+    const gathered = new GatheredCalls(wired, calls.length, this.#host.wire);
+    for (const call of calls) this.#deliverOne(source, gathered.delivery(call));
+  }
+
+  // One that cannot be read, or that nobody could be answered for, is dealt with as a whole.
+  #callsIn(message: Message): readonly Message[] | undefined {
+    try {
+      return callsIn(message);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #deliverOne(source: Source, wired: WireDelivery): void {
     const delivery = new LaneDelivery(source, wired, this.#surroundings);
     if (delivery.lane !== "inbox" || delivery.origin.waitMs === 0) {
       this.member.onDelivery(delivery);

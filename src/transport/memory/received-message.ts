@@ -11,5 +11,23 @@ export function withDeliveryCount(message: Message, count: number): Message {
 /** The message as it is received: `mandatory` is a flag of the publish and does not travel. */
 export function withoutMandatory(message: Message): Message {
   const { mandatory: _, ...properties }: Properties = message.properties;
-  return { body: message.body, properties };
+  return new Received(message, properties);
+}
+
+class Received implements Message {
+  readonly properties: Properties;
+  readonly #sent: Message;
+
+  constructor(sent: Message, properties: Properties) {
+    this.#sent = sent;
+    this.properties = properties;
+  }
+
+  get body(): Uint8Array {
+    return this.#sent.body;
+  }
+
+  get json(): string | undefined {
+    return this.#sent.json;
+  }
 }

@@ -19,7 +19,7 @@ export class Acknowledgements {
   }
 
   ack(tag: number): void {
-    if (this.#turn.length === 0) process.nextTick(this.flush);
+    if (this.#turn.length === 0) setImmediate(this.flush);
     this.#turn.push(tag);
   }
 

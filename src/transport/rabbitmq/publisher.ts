@@ -1,7 +1,7 @@
 /** Confirmed publishing on a channel of its own, which is opened anew when the broker closes it. */
 
 import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
-import type { Message } from "../../protocol/message.ts";
+import type { Message, Properties } from "../../protocol/message.ts";
 import type { PublishFailure, Route } from "../wire.ts";
 import type { Connection } from "./connection.ts";
 import { sizeLimitIn } from "./failure.ts";
@@ -9,7 +9,8 @@ import type { Pressure } from "./pressure.ts";
 
 interface Waiting {
   readonly route: Route;
-  readonly message: Message;
+  readonly body: Buffer;
+  readonly properties: Properties;
   readonly settled: (failure?: PublishFailure) => void;
 }
 
@@ -59,8 +60,9 @@ export class Publisher {
   }
 
   publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void {
-    const waiting = { route, message, settled };
-    if (message.body.length > this.#maxBytes) return void setImmediate(settled, "too-large");
+    const body = asBuffer(message.body);
+    const waiting = { route, body, properties: message.properties, settled };
+    if (body.length > this.#maxBytes) return void setImmediate(settled, "too-large");
     if (this.#channel !== undefined) this.#write(this.#channel, waiting);
     else if (this.#connection.open) this.#queue.push(waiting);
     else setImmediate(settled, "lost");
@@ -70,24 +72,18 @@ export class Publisher {
   #closedBecause: () => Closed = () => undefined;
 
   #write(channel: ConfirmChannel, waiting: Waiting): void {
-    const { route, message, settled } = waiting;
+    const { route, body, properties, settled } = waiting;
     const closedBecause = this.#closedBecause;
-    const { length } = message.body;
+    const { length } = body;
     this.#pressure.add(length);
     try {
-      channel.publish(
-        route.exchange,
-        route.key,
-        asBuffer(message.body),
-        message.properties as object,
-        (error: unknown) => {
-          this.#pressure.remove(length);
-          if (error === null || error === undefined) {
-            settled(this.#takeReturn(route, message) ? "returned" : undefined);
-          } else if (isNack(error)) settled("refused");
-          else this.#onChannelClosed(closedBecause(), waiting);
-        },
-      );
+      channel.publish(route.exchange, route.key, body, properties as object, (error: unknown) => {
+        this.#pressure.remove(length);
+        if (error === null || error === undefined) {
+          settled(this.#takeReturn(route, properties) ? "returned" : undefined);
+        } else if (isNack(error)) settled("refused");
+        else this.#onChannelClosed(closedBecause(), waiting);
+      });
     } catch {
       this.#pressure.remove(length);
       // The channel closed in this very turn, or a value cannot be encoded; the former will be told by its 'close'.
@@ -95,7 +91,7 @@ export class Publisher {
     }
   }
 
-  #takeReturn({ exchange, key }: Route, { properties }: Message): boolean {
+  #takeReturn({ exchange, key }: Route, properties: Properties): boolean {
     if (this.#returned.size === 0) return false;
     const id = identity(exchange, key, properties);
     const returns = this.#returned.get(id) ?? 0;
@@ -107,7 +103,7 @@ export class Publisher {
   // One message closed the channel for all: those that were not at fault are sent again.
   #onChannelClosed(because: Closed, waiting: Waiting): void {
     if (typeof because === "object") {
-      if (waiting.message.body.length > because.tooLargeOver) waiting.settled("too-large");
+      if (waiting.body.length > because.tooLargeOver) waiting.settled("too-large");
       else if (this.#connection.open) this.#queue.push(waiting);
       else waiting.settled("lost");
     } else waiting.settled(because === "refused" ? "refused" : "lost");

@@ -2,6 +2,7 @@
 
 import type { Channel } from "amqplib";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
+import { bodyLength } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import type {
@@ -226,7 +227,7 @@ class RabbitWire implements Wire {
 
   post(queue: string, message: Message, tooLarge?: () => void): void {
     // A refusal for size takes the channel and all that is on it along: only confirms tell what has to be sent again.
-    if (message.body.length > SMALL_BYTES) {
+    if (bodyLength(message) > SMALL_BYTES) {
       this.#direct.publish({ exchange: "", key: queue }, message, (failure) => {
         if (failure === "too-large") tooLarge?.();
       });
@@ -238,8 +239,8 @@ class RabbitWire implements Wire {
       return;
     }
     try {
-      const { body, properties } = message;
-      if (this.#replies.publish("", queue, asBuffer(body), properties as object)) return;
+      const body = asBuffer(message.body);
+      if (this.#replies.publish("", queue, body, message.properties as object)) return;
       this.#unwritten.push(body.length);
       this.#pressure.add(body.length);
     } catch {

@@ -1,0 +1,140 @@
+import fc from "fast-check";
+import { describe, expect, it, vi } from "vitest";
+import { encodeBody } from "../protocol/codec.ts";
+import { messageIds } from "./identity.ts";
+import { PendingCall, PendingCalls } from "./pending-call.ts";
+
+function pending(own: { readonly ms?: number; readonly body?: unknown } = {}) {
+  const { ms = 60_000, body = "four" } = own;
+  const of = { release: vi.fn(), remove: vi.fn() };
+  const outgoing = { path: "/", headers: undefined, body: encodeBody(body), validate: undefined };
+  const command = { service: "s", target: "/", contract: undefined };
+  const call = new PendingCall(ms, { command, outgoing, of });
+  call.promise.catch(() => undefined);
+  return { call, of };
+}
+
+describe("calls that wait", () => {
+  it("are found by their ids, each by its own", () => {
+    const calls = new PendingCalls();
+    const all = Array.from({ length: 100 }, () => pending().call);
+    const newId = messageIds("i");
+    for (const call of all) calls.add(call, newId());
+    expect(new Set(all.map(({ id }) => id)).size).toBe(100);
+    for (const call of all) expect(calls.find(call.id)).toBe(call);
+    expect([calls.size, calls.list().length]).toEqual([100, 100]);
+  });
+
+  it("give up their places, and no id of theirs leads to who has it next", () => {
+    const calls = new PendingCalls();
+    const [first, second, third] = [pending().call, pending().call, pending().call];
+    calls.add(first, "a");
+    calls.add(second, "b");
+    calls.delete(first);
+    calls.delete(first);
+    calls.add(third, "c");
+    expect(third.id.split(".").at(-1)).toBe(first.id.split(".").at(-1));
+    expect(calls.find(first.id)).toBeUndefined();
+    expect(calls.find(third.id)).toBe(third);
+    calls.delete(first);
+    expect(calls.find(third.id)).toBe(third);
+    expect(calls.list()).toEqual([third, second]);
+  });
+
+  it("give no place to two, however often one is taken out", () => {
+    const calls = new PendingCalls();
+    const [first, second, third] = [pending().call, pending().call, pending().call];
+    calls.add(first, "a");
+    for (let n = 0; n < 3; n += 1) calls.delete(first);
+    calls.add(second, "b");
+    calls.add(third, "c");
+    expect([calls.find(second.id), calls.find(third.id), calls.size]).toEqual([second, third, 2]);
+  });
+
+  it("are not found by what foreign replies name, be it one of their places", () => {
+    const calls = new PendingCalls();
+    const { call } = pending();
+    calls.add(call, "a.b");
+    expect(call.id).toBe("a.b.0");
+    const foreign = [
+      "",
+      "0",
+      ".0",
+      "a.0",
+      "a.b.",
+      "a.b.00",
+      "a.b.0!",
+      "a.b.0 ",
+      "a.b.-0",
+      "x.-1",
+      "__proto__",
+    ];
+    for (const id of [...foreign, "length", "x.length", "a.b.1", "a.b.0.0", "NaN", "x.Infinity", "A.B.0"])
+      expect(calls.find(id)).toBeUndefined();
+    expect(calls.find("a.b.0")).toBe(call);
+  });
+
+  it("are all found and no others, whatever comes and goes", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(20), { maxLength: 100 }), fc.string(), (steps, foreign) => {
+        const calls = new PendingCalls();
+        const here: PendingCall[] = [];
+        const gone: PendingCall[] = [];
+        const newId = messageIds("i");
+        for (const step of steps) {
+          const leaving = step % 2 === 0 ? here.splice(step % Math.max(1, here.length), 1) : [];
+          for (const call of leaving) {
+            calls.delete(call);
+            gone.push(call);
+          }
+          if (leaving.length > 0) continue;
+          const { call } = pending();
+          calls.add(call, newId());
+          here.push(call);
+        }
+        for (const call of here) expect(calls.find(call.id)).toBe(call);
+        for (const { id } of gone) expect(calls.find(id)).toBeUndefined();
+        expect(calls.find(foreign)).toBeUndefined();
+        expect(new Set(calls.list())).toEqual(new Set(here));
+        expect(calls.size).toBe(here.length);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+describe("a call that waits", () => {
+  it("accounts for its body until that is on its way for good or nobody waits any more, once", () => {
+    const released = pending();
+    released.call.release();
+    released.call.release();
+    expect(released.call.body).toBeUndefined();
+    const ended = pending();
+    expect(ended.call.body?.json).toBe('"four"');
+    ended.call.resolve({ status: 200, headers: {}, body: 1 });
+    released.call.reject(new Error("no"));
+    for (const { of } of [released, ended]) {
+      expect(of.release.mock.calls).toEqual([[6]]);
+      expect(of.remove).toHaveBeenCalledTimes(1);
+    }
+  });
+
+  it("is rejected with what became of its message, unless that was taken", async () => {
+    const { call } = pending();
+    call.settle();
+    expect(call.over).toBe(false);
+    call.settle("returned");
+    await expect(call.promise).rejects.toMatchObject({ code: "NO_SUCH_SERVICE" });
+  });
+
+  it("knows what is left of its deadline in whole milliseconds", () => {
+    const now = vi.spyOn(performance, "now").mockReturnValue(1_000);
+    const { call } = pending({ ms: 100 });
+    call.begin(undefined);
+    now.mockReturnValue(1_000.5);
+    expect(call.leftMs()).toBe(99);
+    now.mockReturnValue(1_101);
+    expect(call.leftMs()).toBe(-1);
+    now.mockRestore();
+  });
+});

@@ -1,0 +1,210 @@
+/** Several calls to one service in one message, and several replies to one requester: a broker pays by the message. */
+
+import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
+import type { Message, Properties, WireHeaders } from "./message.ts";
+
+/** Content types of gathered messages. */
+export const CALLS_TYPE = "application/vnd.confluo.calls+json";
+export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
+
+/** What takes more than this share of a message's bytes travels by itself. */
+const LARGEST_SHARE = 1 / 8;
+
+/**
+ * Whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
+ * else has a place in an entry.
+ */
+export function isGatherable(message: Message, bytes: number): boolean {
+  const { json, properties } = message;
+  if (json === undefined || properties.contentType !== JSON_TYPE || properties.correlationId === undefined)
+    return false;
+  return entryLength(message) <= bytes * LARGEST_SHARE;
+}
+
+/** What a call or a reply takes in a gathered message: its body and its headers, in characters. */
+export function entryLength({ json = "", properties: { headers } }: Message): number {
+  let length = json.length;
+  if (headers !== undefined)
+    for (const name of Object.keys(headers)) length += name.length + String(headers[name]).length;
+  return length;
+}
+
+/** Calls of one requester to one service as one message, which expires with the last of them. */
+export function gatherCalls(calls: readonly [Message, ...Message[]]): Message {
+  let ms = 0;
+  let body = "";
+  for (const { json, properties } of calls) {
+    const { correlationId, type, expiration, headers } = properties;
+    const left = Number(expiration);
+    if (left > ms) ms = left;
+    body += body === "" ? "[" : ",";
+    body += `{"id":${quoted(correlationId)},"path":${JSON.stringify(type)},"ms":${left}`;
+    if (headers !== undefined) body += withQuery(headers);
+    body += json === "" ? "}" : `,"body":${json}}`;
+  }
+  const { replyTo, appId, correlationId } = calls[0].properties;
+  return {
+    body: Buffer.from(`${body}]`),
+    properties: {
+      contentType: CALLS_TYPE,
+      // Tells them apart from others when the broker returns them.
+      ...(correlationId === undefined ? {} : { correlationId }),
+      ...(replyTo === undefined ? {} : { replyTo }),
+      ...(appId === undefined ? {} : { appId }),
+      expiration: String(ms),
+      mandatory: true,
+    },
+  };
+}
+
+function withQuery(headers: WireHeaders): string {
+  const { [header.query]: query, [header.gather]: _, ...own } = headers;
+  const asked = query === undefined ? "" : `,"query":${JSON.stringify(query)}`;
+  return Object.keys(own).length === 0 ? asked : `${asked},"headers":${JSON.stringify(own)}`;
+}
+
+/**
+ * The calls of a gathered message, each as it would have come by itself; `undefined` if it is none.
+ *
+ * @throws `MALFORMED_MESSAGE`.
+ */
+export function callsIn({ body, properties }: Message): readonly Message[] | undefined {
+  if (properties.contentType !== CALLS_TYPE) return undefined;
+  const { replyTo, appId } = properties;
+  return entriesIn(body).map((entry) => new Entry(entry.body, propertiesOf(entry, replyTo, appId)));
+}
+
+function propertiesOf(
+  { id, path, ms, query, headers }: RawEntry,
+  replyTo: string | undefined,
+  appId: string | undefined,
+): Properties {
+  const own: { -readonly [Name in keyof Properties]: Properties[Name] } = {
+    contentType: JSON_TYPE,
+    correlationId: id,
+  };
+  if (typeof path === "string") own.type = path;
+  if (replyTo !== undefined) own.replyTo = replyTo;
+  if (appId !== undefined) own.appId = appId;
+  if (typeof ms === "number" && Number.isInteger(ms) && ms >= 1) own.expiration = String(ms);
+  if (query === undefined && headers === undefined) return own;
+  const table = headersOf(headers, typeof query === "string" ? { [header.query]: query } : undefined);
+  if (table !== undefined) own.headers = table;
+  return own;
+}
+
+// Ids of confluo's own need no escapes, and are most of them.
+function quoted(id: string | undefined): string {
+  return id !== undefined && PLAIN_ID.test(id) ? `"${id}"` : JSON.stringify(id);
+}
+
+const PLAIN_ID = /^[\w.-]+$/;
+
+/** Replies to one requester as one message. */
+export function gatherReplies(replies: readonly Message[]): Message {
+  let body = "";
+  for (const { json, properties } of replies) {
+    const { correlationId, headers } = properties;
+    body += `${body === "" ? "[" : ","}{"id":${quoted(correlationId)}`;
+    if (headers !== undefined) body += withStatus(headers);
+    body += json === "" ? "}" : `,"body":${json}}`;
+  }
+  return { body: Buffer.from(`${body}]`), properties: { contentType: REPLIES_TYPE } };
+}
+
+/** What tells a requester to send calls again, each by itself: whoever had them is gone. */
+export function bounced(ids: readonly string[]): Message {
+  const body = JSON.stringify(ids.map((id) => ({ id, again: true })));
+  return { body: Buffer.from(body), properties: { contentType: REPLIES_TYPE } };
+}
+
+function withStatus(headers: WireHeaders): string {
+  const { [header.status]: status, [header.error]: error, [header.gather]: _, ...own } = headers;
+  let text = status === undefined ? "" : `,"status":${Number(status)}`;
+  if (error !== undefined) text += `,"error":${JSON.stringify(error)}`;
+  return Object.keys(own).length === 0 ? text : `${text},"headers":${JSON.stringify(own)}`;
+}
+
+/** An entry of gathered replies. */
+export type ReplyEntry =
+  | { readonly kind: "reply"; readonly reply: Message }
+  | { readonly kind: "again"; readonly id: string };
+
+/**
+ * The replies of a gathered message, each as it would have come by itself; `undefined` if it is none.
+ *
+ * @throws `MALFORMED_MESSAGE`.
+ */
+export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
+  if (properties.contentType !== REPLIES_TYPE) return undefined;
+  return entriesIn(body).map((entry): ReplyEntry => {
+    const { id, again, status, error, headers } = entry;
+    if (again === true) return { kind: "again", id };
+    const own: Properties = { contentType: JSON_TYPE, correlationId: id };
+    if (status === undefined && error === undefined && headers === undefined)
+      return { kind: "reply", reply: new Entry(entry.body, own) };
+    const table = headersOf(headers, {
+      ...(typeof status === "number" ? { [header.status]: String(status) } : {}),
+      ...(typeof error === "string" ? { [header.error]: error } : {}),
+    });
+    return {
+      kind: "reply",
+      reply: new Entry(entry.body, table === undefined ? own : { ...own, headers: table }),
+    };
+  });
+}
+
+/** How many calls in one message whoever wrote this takes; `undefined` if it does not say. */
+export function takesGathered({ properties }: Message): number | undefined {
+  const text = protocolHeader(properties.headers, header.gather);
+  return text !== undefined && /^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined;
+}
+
+/** A message with one header more. */
+export function withGatherHeader(message: Message, takes: number): Message {
+  const { body, json, properties } = message;
+  const headers = { ...properties.headers, [header.gather]: String(takes) };
+  return { body, json, properties: { ...properties, headers } };
+}
+
+/** One of several, as a message: its body is written only if it goes on by itself. */
+class Entry implements Message {
+  readonly properties: Properties;
+  readonly parsed: { readonly value: unknown };
+  #body: Uint8Array | undefined;
+
+  constructor(value: unknown, properties: Properties) {
+    this.parsed = { value };
+    this.properties = properties;
+  }
+
+  get body(): Uint8Array {
+    const { value } = this.parsed;
+    this.#body ??= Buffer.from(value === undefined ? "" : JSON.stringify(value));
+    return this.#body;
+  }
+}
+
+interface RawEntry {
+  readonly id: string;
+  readonly [name: string]: unknown;
+}
+
+function entriesIn(body: Uint8Array): readonly RawEntry[] {
+  const entries = parseJson(body);
+  if (!Array.isArray(entries) || entries.length === 0 || !entries.every(isEntry))
+    throw malformed("its body is no list of entries that each have an id");
+  return entries;
+}
+
+function isEntry(entry: unknown): entry is RawEntry {
+  return typeof entry === "object" && entry !== null && typeof (entry as RawEntry).id === "string";
+}
+
+// Absent, if there are none. Of a foreign sender, they may be anything.
+function headersOf(own: unknown, ours: WireHeaders | undefined): WireHeaders | undefined {
+  const table =
+    typeof own === "object" && own !== null && !Array.isArray(own) ? (own as WireHeaders) : undefined;
+  if (table === undefined) return ours === undefined || Object.keys(ours).length === 0 ? undefined : ours;
+  return { ...table, ...ours };
+}

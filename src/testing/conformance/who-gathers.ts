@@ -1,0 +1,161 @@
+/** Who sends several calls in one message: who was told by the service that it takes them, and that they cost it little. */
+
+import assert from "node:assert/strict";
+import type { Message, Service, ServiceOptions } from "../../index.ts";
+import { eventually } from "../eventually.ts";
+import { absent, asker, CALLS, entriesIn, REPLIES, standIn } from "./mailbox.ts";
+import { type Bench, type Define, oneByOne, rejection } from "./suite.ts";
+
+const COUNT = 32;
+
+export const whoGathers: Define = (it) => {
+  it("sends single calls only to a foreign service that says nothing", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    await absent(bench, "foreigner");
+    const { messages } = await standIn(bench, "foreigner", (message, wire) => {
+      const { replyTo = "", correlationId = "" } = message.properties;
+      wire.post(replyTo, { body: message.body, properties: { correlationId } });
+    });
+    const caller = await bench.start("caller");
+    for (const body of [{ n: 1 }, "€", undefined]) await round(caller, "foreigner", body);
+    const calls = 3 * 20 + (await warmUp(caller, "foreigner"));
+    assert.equal(messages.length, calls);
+    assert.deepEqual(
+      new Set(messages.map(({ properties }) => properties.contentType)),
+      new Set(["application/json"]),
+    );
+    const asked = messages.filter(({ properties }) => properties.headers?.["confluo-gather"] !== undefined);
+    assert.ok(asked.length > 0 && asked.length < calls / 2, `${asked.length} of ${calls} ask`);
+  });
+
+  it("sends several together once the service's replies have said that it takes that", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const messages = await sentAfterTraffic(bench, {});
+    // One or two if the machine is idle: the first alone, if the turn before had one call, and then 16 at a time.
+    assert.ok(messages.length <= COUNT / 4, `${messages.length} messages`);
+  });
+
+  it("sends one that is alone in its turn at once, as a single call", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const worker = await bench.start("worker", (service) => service.route("/", ({ body }) => body));
+    const caller = await bench.start("caller");
+    await warmUp(caller, "worker");
+    for (let n = 0; n < 3; n += 1) await caller.call("worker", "/", n);
+    await worker.shutdown();
+    const { messages } = await standIn(bench, "worker");
+    const call = rejection(caller.call("worker", "/", "alone", { timeoutMs: 1_000 }));
+    await eventually(() => messages.length === 1, "the call");
+    assert.equal(messages[0]?.properties.contentType, "application/json");
+    await call;
+  });
+
+  it("sends none to a service that takes one by one, and the service answers several all the same", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const messages = await sentAfterTraffic(bench, { worker: oneByOne });
+    assert.equal(messages.length, COUNT);
+    await bench.start("worker", (service) => service.route("/", ({ body }) => body), oneByOne);
+    const { replyTo, answer, replies } = await asker(bench);
+    const calls = JSON.stringify([
+      { id: "1", path: "/", ms: 5_000, body: "a" },
+      { id: "2", path: "/", ms: 5_000, body: "b" },
+    ]);
+    await bench.publishForeign("", bench.queue("worker", "calls"), calls, { contentType: CALLS, replyTo });
+    assert.deepEqual([(await answer("1")).body, (await answer("2")).body], ["a", "b"]);
+    assert.equal(replies.length, 2);
+  });
+
+  it("asks nobody, sends none and is sent none, if it is told to do one by one", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const messages = await sentAfterTraffic(bench, { caller: oneByOne });
+    assert.equal(messages.length, COUNT);
+    for (const { properties } of messages) assert.deepEqual(properties.headers ?? {}, {});
+  });
+
+  it("sends one by one to a service whose handlers keep its processor busy", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const busy = (): void => {
+      const end = performance.now() + 5;
+      while (performance.now() < end);
+    };
+    const messages = await sentAfterTraffic(bench, { handler: busy });
+    assert.equal(messages.length, COUNT);
+  });
+
+  it("gathers no more than a service has places for, by eighths", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const messages = await sentAfterTraffic(bench, { worker: { concurrency: { calls: 32 } } });
+    for (const message of messages) assert.ok(entriesIn(message).length <= 4);
+    const few = await sentAfterTraffic(bench, { worker: { concurrency: { calls: 15 } } });
+    assert.equal(few.length, COUNT);
+  });
+
+  it("answers several together only to who says that he takes that", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    await bench.start("worker", (service) => service.route("/", ({ body }) => body));
+    const plain = await asker(bench);
+    const able = await asker(bench);
+    for (const [to, headers] of [
+      [plain, {}],
+      [able, { "confluo-gather": "16" }],
+    ] as const) {
+      const wire = await bench.foreign();
+      const key = bench.queue("worker", "calls");
+      for (let n = 0; n < 40; n += 1) {
+        const properties = { type: "/", replyTo: to.replyTo, correlationId: `${n}`, headers };
+        const message = { body: new TextEncoder().encode(`${n}`), properties };
+        wire.publish({ exchange: "", key }, message, () => undefined);
+      }
+      for (let n = 0; n < 40; n += 1) assert.equal((await to.answer(`${n}`)).body, n);
+    }
+    assert.equal(plain.replies.length, 40);
+    for (const { properties } of plain.replies) {
+      assert.equal(properties.contentType, "application/json");
+      assert.deepEqual(properties.headers ?? {}, {});
+    }
+    const told = able.replies.find(({ properties }) => properties.headers?.["confluo-gather"] !== undefined);
+    assert.equal(told?.properties.appId, "worker");
+    assert.match(String(told?.properties.headers?.["confluo-gather"]), /^[1-9]\d*$/);
+    for (const { properties } of able.replies)
+      assert.ok(["application/json", REPLIES].includes(properties.contentType ?? ""));
+  });
+};
+
+interface Traffic {
+  readonly handler?: () => void;
+  readonly worker?: ServiceOptions;
+  readonly caller?: ServiceOptions;
+}
+
+/** The messages in which the calls of one turn go out, after some traffic with a service. */
+async function sentAfterTraffic(
+  bench: Bench,
+  { handler = () => undefined, worker, caller }: Traffic,
+): Promise<readonly Message[]> {
+  const answering = await bench.start("worker", (service) => service.route("/", handler), worker);
+  const calling = await bench.start("caller", undefined, caller);
+  await warmUp(calling, "worker");
+  await answering.shutdown();
+  const { messages, close } = await standIn(bench, "worker");
+  const stop = new AbortController();
+  const calls = Array.from({ length: COUNT }, (_, n) =>
+    rejection(calling.call("worker", "/", n, { signal: stop.signal })),
+  );
+  await eventually(() => messages.flatMap(entriesIn).length === COUNT, "all calls");
+  stop.abort();
+  await Promise.all(calls);
+  await close();
+  await calling.shutdown();
+  return messages;
+}
+
+/** Calls, 20 a turn, for as long as it takes to be told, and to tell, what calls cost. @returns how many. */
+async function warmUp(caller: Service, service: string): Promise<number> {
+  let calls = 0;
+  for (const end = performance.now() + 400; performance.now() < end; calls += 20)
+    await round(caller, service, calls);
+  return calls;
+}
+
+async function round(caller: Service, service: string, body: unknown): Promise<void> {
+  await Promise.all(Array.from({ length: 20 }, () => caller.call(service, "/", body)));
+}

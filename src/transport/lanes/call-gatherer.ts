@@ -1,0 +1,117 @@
+/** Calls on their way out: those of one turn to one service travel together, once its replies have said that they may. */
+
+import { entryLength, gatherCalls, isGatherable, withGatherHeader } from "../../protocol/gathered.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { Gathering, Settled } from "../transport.ts";
+import { TurnCollector } from "./turn-collector.ts";
+
+interface Outgoing {
+  readonly message: Message;
+  readonly settled: Settled;
+}
+
+/** What is known of a service, and what is on its way there. */
+interface Target {
+  readonly collector: TurnCollector<Outgoing>;
+  /** How many calls in one message it takes, as far as is known. */
+  takes: number;
+  /** When it was asked last. */
+  askedAt: number;
+  /** Longest and shortest time left of the calls that were collected. */
+  longestMs: number;
+  shortestMs: number;
+}
+
+const MOST_TARGETS = 4_096;
+/** How often a service is asked how many calls in one message it takes. */
+const ASK_MS = 50;
+/** The broker drops what has expired, and a message expires with the last of its calls: those have to expire together. */
+const SAME_DEADLINE = 1.1;
+
+/** Sends calls, each by itself or several together. */
+export class CallGatherer {
+  readonly #gathering: Gathering;
+  readonly #publish: (service: string, message: Message, settled: Settled) => void;
+  readonly #targets = new Map<string, Target>();
+
+  constructor(gathering: Gathering, publish: (service: string, message: Message, settled: Settled) => void) {
+    this.#gathering = gathering;
+    this.#publish = publish;
+  }
+
+  call(service: string, message: Message, settled: Settled): void {
+    const { calls, bytes, isEager } = this.#gathering;
+    if (calls === 1) {
+      this.#publish(service, message, settled);
+      return;
+    }
+    const target = this.#targets.get(service) ?? this.#targetOf(service);
+    const most = isEager ? calls : Math.min(calls, target.takes);
+    if (most === 1 || !isGatherable(message, bytes)) {
+      this.#single(service, target, { message, settled });
+      return;
+    }
+    this.#checkDeadline(target, Number(message.properties.expiration));
+    target.collector.add({ message, settled }, entryLength(message), most);
+  }
+
+  /** A reply said how many calls in one message its service takes. */
+  learn(service: string, takes: number): void {
+    const target = this.#targets.get(service);
+    if (target !== undefined) target.takes = takes;
+  }
+
+  /** Sends what waits for the end of its turn. */
+  flush(): void {
+    for (const { collector } of this.#targets.values()) collector.flush();
+  }
+
+  #targetOf(service: string): Target {
+    const { bytes, isEager } = this.#gathering;
+    const collector = new TurnCollector<Outgoing>({
+      bytes,
+      isEager,
+      send: (items) => this.#send(service, target, items),
+    });
+    // Names may be made up without end; what is known of them is soon learned again.
+    if (this.#targets.size >= MOST_TARGETS) {
+      this.flush();
+      this.#targets.clear();
+    }
+    const askedAt = Number.NEGATIVE_INFINITY;
+    const target: Target = { collector, takes: 1, askedAt, ...noDeadline };
+    this.#targets.set(service, target);
+    return target;
+  }
+
+  #checkDeadline(target: Target, ms: number): void {
+    target.longestMs = Math.max(target.longestMs, ms);
+    target.shortestMs = Math.min(target.shortestMs, ms);
+    if (target.longestMs <= target.shortestMs * SAME_DEADLINE) return;
+    target.collector.flush();
+    target.longestMs = ms;
+    target.shortestMs = ms;
+  }
+
+  #send(service: string, target: Target, items: readonly [Outgoing, ...Outgoing[]]): void {
+    Object.assign(target, noDeadline);
+    const [first] = items;
+    if (items.length === 1 && !this.#gathering.isEager) {
+      this.#single(service, target, first);
+      return;
+    }
+    const messages = items.map(({ message }) => message) as [Message, ...Message[]];
+    this.#publish(service, gatherCalls(messages), (rejection) => {
+      for (const { settled } of items) settled(rejection);
+    });
+  }
+
+  #single(service: string, target: Target, { message, settled }: Outgoing): void {
+    const now = performance.now();
+    const asks = now - target.askedAt >= ASK_MS;
+    if (asks) target.askedAt = now;
+    this.#publish(service, asks ? withGatherHeader(message, this.#gathering.calls) : message, settled);
+  }
+}
+
+const noDeadline = { longestMs: 0, shortestMs: Number.POSITIVE_INFINITY } as const;

@@ -1,0 +1,88 @@
+/** Calls that came in one message: each is a delivery of its own, and the message is acknowledged with the last of them. */
+
+import { bounced } from "../../protocol/gathered.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { Wire, WireDelivery } from "../wire.ts";
+
+/** A gathered message that is in hand. */
+export class GatheredCalls {
+  readonly #wired: WireDelivery;
+  readonly #wire: Wire | undefined;
+  #left: number;
+  #bouncing: Bouncing[] = [];
+
+  constructor(wired: WireDelivery, count: number, wire: Wire | undefined) {
+    this.#wired = wired;
+    this.#left = count;
+    this.#wire = wire;
+  }
+
+  /** One of its calls, as if it had come by itself. */
+  delivery(message: Message): WireDelivery {
+    return new GatheredCall(message, this.#wired, this);
+  }
+
+  /** One of its calls has ended. */
+  end(): void {
+    this.#left -= 1;
+    if (this.#left === 0) this.#wired.ack();
+  }
+
+  /** Sends one back: all that the turn sends back, in one message. */
+  bounce({ properties: { correlationId: id = "" } }: Message): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (this.#bouncing.length === 0) setImmediate(() => this.#sendBack());
+      this.#bouncing.push({ id, resolve });
+    });
+  }
+
+  #sendBack(): void {
+    const bouncing = this.#bouncing;
+    this.#bouncing = [];
+    const { replyTo = "" } = this.#wired.message.properties;
+    const end = (isBack: boolean): void => {
+      for (const { resolve } of bouncing) resolve(isBack);
+    };
+    if (this.#wire === undefined) {
+      end(false);
+      return;
+    }
+    const message = bounced(bouncing.map(({ id }) => id));
+    this.#wire.publish({ exchange: "", key: replyTo }, message, (failure) => end(failure === undefined));
+  }
+}
+
+interface Bouncing {
+  readonly id: string;
+  resolve(isBack: boolean): void;
+}
+
+class GatheredCall implements WireDelivery {
+  readonly message: Message;
+  readonly exchange: string;
+  readonly key: string;
+  readonly redelivered: boolean;
+  #of: GatheredCalls | undefined;
+
+  constructor(message: Message, { exchange, key, redelivered }: WireDelivery, of: GatheredCalls) {
+    this.message = message;
+    this.exchange = exchange;
+    this.key = key;
+    this.redelivered = redelivered;
+    this.#of = of;
+  }
+
+  ack(): void {
+    this.#of?.end();
+    this.#of = undefined;
+  }
+
+  /** Only all of them together can go back: this one counts as ended. */
+  requeue(): void {
+    this.ack();
+  }
+
+  bounce(): Promise<boolean> {
+    return this.#of?.bounce(this.message) ?? Promise.resolve(false);
+  }
+}

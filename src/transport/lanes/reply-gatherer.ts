@@ -1,0 +1,86 @@
+/** Replies on their way back: those of one turn to one requester travel together, if it takes that. */
+
+import { entryLength, gatherReplies, isGatherable, withGatherHeader } from "../../protocol/gathered.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { Gathering } from "../transport.ts";
+import type { Appetite } from "./appetite.ts";
+import { TurnCollector } from "./turn-collector.ts";
+
+/** What a reply gatherer works with. */
+export interface ReplyGathererParts {
+  readonly service: string;
+  readonly gathering: Gathering;
+  readonly appetite: Appetite;
+  post(to: string, message: Message, tooLarge?: () => void): void;
+}
+
+/** One who takes gathered replies. */
+interface Requester {
+  readonly collector: TurnCollector<Message>;
+  /** It has asked how many calls it may send in one message. */
+  asks: boolean;
+}
+
+const MOST_REPLIES = 64;
+const MOST_REQUESTERS = 4_096;
+
+/** Sends replies, each by itself or several together. */
+export class ReplyGatherer {
+  readonly #parts: ReplyGathererParts;
+  readonly #requesters = new Map<string, Requester>();
+
+  constructor(parts: ReplyGathererParts) {
+    this.#parts = parts;
+  }
+
+  /** A call said that its sender takes gathered replies, and wants to know how many calls it may send in one message. */
+  heard(replyTo: string): void {
+    if (this.#parts.gathering.calls === 1) return;
+    const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
+    requester.asks = true;
+  }
+
+  reply(to: string, message: Message, tooLarge?: () => void): void {
+    const { gathering, appetite, post } = this.#parts;
+    appetite.answered();
+    const requester = this.#requesters.get(to);
+    if (requester === undefined || !isGatherable(message, gathering.bytes)) post(to, message, tooLarge);
+    else requester.collector.add(message, entryLength(message), MOST_REPLIES);
+  }
+
+  /** Sends what waits for the end of its turn. */
+  flush(): void {
+    for (const { collector } of this.#requesters.values()) collector.flush();
+  }
+
+  #requesterAt(replyTo: string): Requester {
+    // The oldest goes; if it is still there, it asks again.
+    for (const known of this.#requesters.keys()) {
+      if (this.#requesters.size < MOST_REQUESTERS) break;
+      this.#requesters.get(known)?.collector.flush();
+      this.#requesters.delete(known);
+    }
+    const { bytes, isEager } = this.#parts.gathering;
+    const collector = new TurnCollector<Message>({
+      bytes,
+      isEager,
+      send: (replies) => this.#send(replyTo, requester, replies),
+    });
+    const requester: Requester = { collector, asks: false };
+    this.#requesters.set(replyTo, requester);
+    return requester;
+  }
+
+  #send(to: string, requester: Requester, replies: readonly [Message, ...Message[]]): void {
+    const { service, gathering, appetite, post } = this.#parts;
+    const isSingle = replies.length === 1 && !gathering.isEager;
+    const message = isSingle ? replies[0] : gatherReplies(replies);
+    if (!requester.asks) {
+      post(to, message);
+      return;
+    }
+    requester.asks = false;
+    const { properties, ...rest } = withGatherHeader(message, appetite.takes);
+    post(to, { ...rest, properties: { ...properties, appId: service } });
+  }
+}

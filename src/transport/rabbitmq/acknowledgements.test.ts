@@ -1,0 +1,166 @@
+import type { Channel, ConsumeMessage } from "amqplib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Acknowledgements } from "./acknowledgements.ts";
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A channel as RabbitMQ keeps it: of what was delivered, each tag is settled once, also where one covers several. */
+function channelOf(delivered: number) {
+  const unsettled = new Set(Array.from({ length: delivered }, (_, n) => n + 1));
+  const written: string[] = [];
+  /** What the consumer has settled, and how. */
+  const meant = new Map<number, "ack" | "requeue">();
+  const settle = (tag: number, as: "ack" | "requeue"): void => {
+    if (!unsettled.delete(tag)) throw new Error(`PRECONDITION_FAILED - unknown delivery tag ${tag}`);
+    if (meant.get(tag) !== as) throw new Error(`${as} of ${tag}, which was ${meant.get(tag)}`);
+  };
+  const failures: unknown[] = [];
+  // The class swallows what a closed channel throws.
+  const attempt = (act: () => void): void => {
+    try {
+      act();
+    } catch (error) {
+      failures.push(error);
+    }
+  };
+  const channel = {
+    ack: ({ fields: { deliveryTag } }: ConsumeMessage, allUpTo = false): void => {
+      written.push(`ack ${deliveryTag}${allUpTo ? " and all before" : ""}`);
+      const covered = [...unsettled].filter((tag) => tag < deliveryTag);
+      attempt(() => settle(deliveryTag, "ack"));
+      if (allUpTo) for (const tag of covered) attempt(() => settle(tag, "ack"));
+    },
+    reject: ({ fields: { deliveryTag } }: ConsumeMessage, requeue: boolean): void => {
+      written.push(`reject ${deliveryTag}${requeue ? "" : " for good"}`);
+      attempt(() => settle(deliveryTag, "requeue"));
+    },
+  } as unknown as Channel;
+  const acknowledgements = new Acknowledgements(channel);
+  const ack = (...tags: readonly number[]): void => {
+    for (const tag of tags) {
+      meant.set(tag, "ack");
+      acknowledgements.ack(tag);
+    }
+  };
+  const requeue = (tag: number): void => {
+    meant.set(tag, "requeue");
+    acknowledgements.requeue(tag);
+  };
+  return { ack, requeue, acknowledgements, written, unsettled, failures };
+}
+
+describe("acknowledgements of one turn", () => {
+  it("go out as one, if they are all that is unsettled so far", async () => {
+    const { ack, written, failures } = channelOf(9);
+    ack(1, 2, 3);
+    expect(written).toEqual([]);
+    await turn();
+    ack(5, 4, 6);
+    await turn();
+    expect(written).toEqual(["ack 3 and all before", "ack 6 and all before"]);
+    expect(failures).toEqual([]);
+  });
+
+  it("go out as a plain one, if there is one", async () => {
+    const { ack, written } = channelOf(3);
+    for (const tag of [1, 2, 3]) {
+      ack(tag);
+      await turn();
+    }
+    expect(written).toEqual(["ack 1", "ack 2", "ack 3"]);
+  });
+
+  it("go out one by one beyond one that is unsettled", async () => {
+    const { ack, written, unsettled } = channelOf(6);
+    ack(1, 2, 4, 6);
+    await turn();
+    expect(written).toEqual(["ack 2 and all before", "ack 4", "ack 6"]);
+    expect([...unsettled]).toEqual([3, 5]);
+  });
+
+  it("name one of their own turn when they close a gap: the broker knows no other any more", async () => {
+    const { ack, written, failures } = channelOf(6);
+    ack(3, 4, 6);
+    await turn();
+    ack(2, 1);
+    await turn();
+    ack(5);
+    await turn();
+    expect(written).toEqual(["ack 3", "ack 4", "ack 6", "ack 2 and all before", "ack 5"]);
+    expect(failures).toEqual([]);
+  });
+
+  it("are written before the turn is over when the channel is about to be closed, and not again after", async () => {
+    const { ack, acknowledgements, written } = channelOf(2);
+    ack(1, 2);
+    acknowledgements.flush();
+    expect(written).toEqual(["ack 2 and all before"]);
+    acknowledgements.flush();
+    await turn();
+    expect(written).toHaveLength(1);
+  });
+
+  it("do not take along what is given back", async () => {
+    const { ack, requeue, written, failures, unsettled } = channelOf(5);
+    ack(1);
+    requeue(2);
+    ack(3, 4);
+    await turn();
+    expect(written).toEqual(["ack 1", "reject 2", "ack 4 and all before"]);
+    requeue(5);
+    expect([failures, unsettled.size]).toEqual([[], 0]);
+  });
+
+  it("come to nothing on a channel that is closed", async () => {
+    const closed = (): never => {
+      throw new Error("Channel closed");
+    };
+    const acknowledgements = new Acknowledgements({ ack: closed, reject: closed } as unknown as Channel);
+    for (const tag of [1, 2, 4]) acknowledgements.ack(tag);
+    await turn();
+    acknowledgements.requeue(3);
+    acknowledgements.ack(5);
+    acknowledgements.flush();
+  });
+});
+
+it("settles every message once, as it was meant, in whatever order and turns that comes", async () => {
+  const steps = fc.integer({ min: 1, max: 40 }).chain((count) =>
+    fc.record({
+      count: fc.constant(count),
+      // Near their order, or anyhow.
+      order: fc.oneof(
+        fc.shuffledSubarray(
+          Array.from({ length: count }, (_, n) => n + 1),
+          { minLength: count },
+        ),
+        fc.array(fc.integer({ min: 0, max: 5 }), { minLength: count, maxLength: count }).map((late) =>
+          late
+            .map((by, n) => ({ tag: n + 1, at: n + by }))
+            .toSorted((a, b) => a.at - b.at)
+            .map(({ tag }) => tag),
+        ),
+      ),
+      acts: fc.array(fc.constantFrom("ack", "ack", "ack", "requeue"), { minLength: count, maxLength: count }),
+      ends: fc.array(fc.constantFrom("", "", "turn", "flush"), { minLength: count, maxLength: count }),
+    }),
+  );
+  await fc.assert(
+    fc.asyncProperty(steps, async ({ count, order, acts, ends }) => {
+      const { ack, requeue, acknowledgements, failures, unsettled, written } = channelOf(count);
+      for (const [n, tag] of order.entries()) {
+        if (acts[n] === "requeue") requeue(tag);
+        else ack(tag);
+        if (ends[n] === "turn") await turn();
+        else if (ends[n] === "flush") acknowledgements.flush();
+        if (ends[n] !== "") expect(unsettled.size).toBe(count - n - 1);
+      }
+      await turn();
+      expect(failures).toEqual([]);
+      expect(unsettled.size).toBe(0);
+      expect(written.length).toBeLessThanOrEqual(count);
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,14 @@
+/** The topics that gathering touches: those of tests that make calls. */
+
+import type { Topic } from "../../src/testing/index.ts";
+
+export const callingTopics: readonly Topic[] = [
+  "calls",
+  "contracts",
+  "foreign clients",
+  "lifecycle",
+  "coming and going",
+  "mistakes",
+  "suspects",
+  "topology",
+];
