@@ -4,6 +4,7 @@ import { getBroker } from "./broker.ts";
 import { describeVariants } from "./describe.ts";
 import { describeMachine } from "./machine.ts";
 import type { Description } from "./messages.ts";
+import { startNats } from "./nats.ts";
 import type { Options } from "./options.ts";
 import { planSteps } from "./plan.ts";
 import type { Progress } from "./progress.ts";
@@ -28,11 +29,18 @@ export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOpti
   const startedAt = new Date().toISOString();
   const names = Object.keys(variants).filter((name) => chosen.some((one) => one.variants.includes(name)));
   const descriptions = await describeVariants(names, { profileFolder: undefined, signal });
+  const nats = [...descriptions.values()].some(({ needs }) => needs === "nats")
+    ? await startNats()
+    : undefined;
+  // The programs that are measured find it there.
+  if (nats !== undefined) process.env.CONFLUO_BENCH_NATS = nats.url;
   const able = chosen.map(({ subject, variants }) => ({
     subject,
-    variants: variants.filter((name) => isAble(descriptions.get(name), subject)),
+    variants: variants.filter((name) => isAble(descriptions.get(name), subject, nats !== undefined)),
   }));
   const log = (line: string): void => progress.say(line);
+  for (const [name, { needs }] of descriptions)
+    if (needs === "nats" && nats === undefined) log(`Without ${name}: no nats-server is installed.`);
   const needsBroker = able.some(({ subject, variants }) => subject.needsBroker && variants.length > 0);
   const broker = needsBroker && !signal.aborted ? await getBroker({ ...options, log }) : undefined;
   try {
@@ -58,11 +66,13 @@ export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOpti
     };
   } finally {
     progress.end();
-    await broker?.stop();
+    await Promise.all([broker?.stop(), nats?.stop()]);
   }
 }
 
 /** Also of what nothing is known: then measuring it says why. */
-function isAble(description: Description | undefined, { needs }: Subject): boolean {
-  return description === undefined || needs === undefined || description.loads.includes(needs);
+function isAble(description: Description | undefined, { name, needs }: Subject, hasNats: boolean): boolean {
+  if (description === undefined) return true;
+  if (description.needs === "nats" && !hasNats) return false;
+  return needs === undefined || (description.loads.includes(needs) && !description.refuses.includes(name));
 }

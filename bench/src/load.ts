@@ -25,9 +25,20 @@ export function send(requester: Requester, { load, bodyBytes }: Case, ms: number
   }
 }
 
-/** Begins so many calls at once and waits for none of them. */
-export function hold(requester: Requester, { bodyBytes }: Case, count: number): void {
-  const call = callOf(requester, bodiesOf(bodyBytes));
+// Or nothing would refer to what waits, and it would be collected.
+const held: ((body: Body) => void)[] = [];
+
+/** Begins so many calls at once and waits for none of them. `none`: what waits for them, without the calls. */
+export function hold(
+  requester: Requester,
+  { bodyBytes }: Case,
+  { count, calls }: { readonly count: number; readonly calls: "real" | "none" },
+): void {
+  const nothing = {
+    ...requester,
+    call: (): Promise<Body> => new Promise((resolve) => void held.push(resolve)),
+  };
+  const call = callOf(calls === "real" ? requester : nothing, bodiesOf(bodyBytes));
   // They fail when the programs end, if not before.
   for (let i = 0; i < count; i += 1) call().catch(() => undefined);
 }

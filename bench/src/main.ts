@@ -13,6 +13,7 @@ import { saveReport } from "./save.ts";
 import { select } from "./selection.ts";
 import type { Subject } from "./subject.ts";
 import { formatReport } from "./table.ts";
+import { quickVariants } from "./variants/index.ts";
 
 const checkout = join(import.meta.dirname, "..", "..");
 const subjects: readonly Subject[] = [...cases.map(subjectOf), ...probes];
@@ -28,7 +29,8 @@ async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2), process.env.INIT_CWD ?? process.cwd());
   if (options === "help") return print(usage);
   if (options === "list") return print(subjects.map(formatSubject).join("\n"));
-  const chosen = select(subjects, options.only, options.quick);
+  const isShort = options.quick && options.only.length === 0;
+  const chosen = select(isShort ? subjects.map(shortened) : subjects, options.only, options.quick);
   const signal = abortOnSignals();
   const progress = new Progress(process.stderr, process.env);
   const report = await bench(chosen, { options, progress, signal, checkout });
@@ -36,6 +38,10 @@ async function main(): Promise<number> {
   if (options.save) save(report);
   // That a variant fails is a result.
   return report.interrupted ? INTERRUPTED : 0;
+}
+
+function shortened(subject: Subject): Subject {
+  return { ...subject, variants: subject.variants.filter((name) => quickVariants.includes(name)) };
 }
 
 function save(report: Report): void {

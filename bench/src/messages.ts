@@ -19,7 +19,7 @@ export type ToWorker =
   | { readonly kind: "count"; readonly until: number }
   | { readonly kind: "cpu" }
   /** To a requester: begin so many calls at once and wait for none of them. */
-  | { readonly kind: "hold"; readonly count: number }
+  | { readonly kind: "hold"; readonly count: number; readonly calls: "real" | "none" }
   /** To a requester: begin so many calls at once and tell what had become of them by then. */
   | { readonly kind: "volley"; readonly count: number; readonly withinMs: number }
   /** How much memory is in use, after a collection. Only with Node's `--expose-gc`. */
@@ -29,7 +29,11 @@ export type ToWorker =
   | { readonly kind: "end" };
 
 /** What a variant says of itself. */
-export type Description = Pick<Variant, "title" | "settings" | "loads">;
+export interface Description extends Pick<Variant, "title" | "settings" | "loads"> {
+  readonly needs: Variant["needs"] | undefined;
+  /** Names of cases that it does not do. */
+  readonly refuses: readonly string[];
+}
 
 /** What has become of calls. */
 export interface Outcomes {

@@ -1,6 +1,6 @@
 /** One program of a measurement: a handler or the requester, of one variant. */
 
-import type { Case, Work } from "./case.ts";
+import { type Case, cases, type Work } from "./case.ts";
 import { readHeap } from "./heap.ts";
 import { send as generate, hold, volley } from "./load.ts";
 import type { FromWorker, Role, Sent, ToWorker } from "./messages.ts";
@@ -65,8 +65,10 @@ async function sendFor({ load, ms }: Extract<ToWorker, { kind: "load" }>): Promi
 }
 
 async function describe(name: string): Promise<void> {
-  const { title, settings, loads } = await loadVariant(name);
-  tell({ kind: "description", description: { title, settings, loads } });
+  const variant = await loadVariant(name);
+  const { title, settings, loads, needs } = variant;
+  const refuses = cases.filter((one) => variant.supports?.(one) === false).map(({ name }) => name);
+  tell({ kind: "description", description: { title, settings, loads, needs, refuses } });
 }
 
 async function obey(message: ToWorker): Promise<void> {
@@ -76,7 +78,7 @@ async function obey(message: ToWorker): Promise<void> {
     case "load":
       return tell({ kind: "sent", sent: await sendFor(message) });
     case "hold":
-      hold(...sender(), message.count);
+      hold(...sender(), message);
       return tell({ kind: "held" });
     case "volley":
       return tell({ kind: "outcomes", outcomes: await volley(...sender(), message) });

@@ -7,6 +7,11 @@ import type { Body, Surroundings, Variant } from "./variant.ts";
 /** confluo as it comes. */
 export const confluo: Variant = confluoVariant("confluo", "", {});
 
+/** confluo with one message a call. */
+export const confluoSingle: Variant = confluoVariant("confluo, not gathering", "gathering: { calls: 1 }", {
+  gathering: { calls: 1 },
+});
+
 function confluoVariant(title: string, settings: string, options: ServiceOptions): Variant {
   return {
     title,

@@ -41,6 +41,10 @@ export interface Variant {
   readonly settings: string;
   /** The kinds of load that it can carry. */
   readonly loads: readonly Case["load"]["kind"][];
+  /** A server that it needs besides RabbitMQ; its URL is then in the environment, in `CONFLUO_BENCH_NATS`. */
+  readonly needs?: "nats";
+  /** Whether it does this case, of those that its `loads` allow. Default: it does them all. */
+  supports?(measured: Case): boolean;
   /** Handles calls, one-way commands or events, as the case says. Resolves when it is ready. */
   handle(surroundings: Surroundings, service: string, handler: Handler): Promise<Closable>;
   request(surroundings: Surroundings): Promise<Requester>;
@@ -49,4 +53,14 @@ export interface Variant {
 /** For what a variant cannot do and is not asked to, by its `loads`. */
 export function unsupported(): Promise<never> {
   return Promise.reject(new Error("This variant cannot do that."));
+}
+
+/** For `supports`: whether a case is without what only some have, routes besides and schemas. */
+export function isPlain({ beside, schema }: Case): boolean {
+  return beside === 0 && !schema;
+}
+
+/** A library with its defaults, beside the same at its best: a few cases show what the defaults cost. */
+export function asItComes(variant: Variant): Variant {
+  return { ...variant, supports: (measured) => measured.quick && isPlain(measured) };
 }
