@@ -296,7 +296,10 @@ export class Service implements Verbs {
   }
 
   get #gathering(): Gathering {
-    return { ...this.#settings.gathering, isEager: this.#broker?.gathersEagerly === true };
+    const { calls, bytes } = this.#settings.gathering;
+    // With room for what is not a body.
+    const most = Math.floor((this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY) / 2);
+    return { calls, bytes: Math.min(bytes, most), isEager: this.#broker?.gathersEagerly === true };
   }
 
   #dispatching(): Dispatch {

@@ -102,3 +102,49 @@ it("runs what goes on here once, though the connection that it came over is gone
   expect(await depth("calls.again")).toBe(0);
   expect(begun).toBe(16);
 });
+
+it("runs once what waited for a place when the connection that it came over broke", async () => {
+  const runs = new Map<string, number>();
+  let finish: () => void = () => undefined;
+  const free = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const run = async ({ params: { n = "" } }: { readonly params: Readonly<Record<string, string>> }) => {
+    runs.set(n, (runs.get(n) ?? 0) + 1);
+    await free;
+    return n;
+  };
+  const { worker, caller, depth } = await pair((service) => service.route("/:n", run), {
+    concurrency: { calls: 1 },
+  });
+  const calls = Array.from({ length: 4 }, (_, n) => caller.service.call("worker", `/${n}`));
+  await eventually(() => runs.size === 1, "the first");
+  await broken(worker);
+  await eventually(async () => (await depth("calls")) === 0, "what came again");
+  finish();
+  const bodies = (await Promise.all(calls)).map(({ body }) => body);
+  expect(bodies).toEqual(["0", "1", "2", "3"]);
+  await worker.service.shutdown();
+  expect([...runs.values()]).toEqual([1, 1, 1, 1]);
+});
+
+it.each([
+  ["calls", "/short", "x".repeat(500)],
+  ["replies", "/long", 1],
+])("makes no message of %s that is larger than the broker takes", async (_, path, body) => {
+  const broker = new Broker("memory:", { maxBodyBytes: 4_096, logger: silentLogger });
+  broker.gathersEagerly = true;
+  const make = (name: string): Service => {
+    const service = new Service(name, { broker, logger: silentLogger });
+    cleanUp.push(() => service.shutdown({ timeoutMs: 100 }));
+    return service;
+  };
+  const worker = make("worker").route("/short", () => "short");
+  await worker.route("/long", () => "x".repeat(500)).connect();
+  const caller = await make("caller").connect();
+  const calls = Array.from({ length: 16 }, () => caller.call("worker", path, body, { timeoutMs: 1_000 }));
+  const codes = (await Promise.allSettled(calls)).map((outcome) =>
+    outcome.status === "rejected" ? outcome.reason.code : "answered",
+  );
+  expect(codes).toEqual(codes.map(() => "answered"));
+});

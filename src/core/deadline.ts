@@ -1,6 +1,6 @@
 /** Deadlines: checked, inherited by what a handler calls, and kept. */
 
-import { AsyncLocalStorage } from "node:async_hooks";
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { onAbort } from "../waiting/abort.ts";
 import type { Gate } from "../waiting/gate.ts";
@@ -63,7 +63,10 @@ export class Scope {
   }
 
   run<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
-    return scopes.run(this, begin<Argument, Result>, task, argument);
+    // A resource of its own: what a handler enters by `enterWith` of its own storage is not for those that run after it in
+    // the same callback.
+    const own = new AsyncResource("confluo.handler", { requireManualDestroy: true });
+    return own.runInAsyncScope(begin<Argument, Result>, this, task, argument);
   }
 
   end(): void {
@@ -73,7 +76,15 @@ export class Scope {
 
 const scopes = new AsyncLocalStorage<Scope>();
 
-function begin<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
+function begin<Argument, Result>(
+  this: Scope,
+  task: { work(argument: Argument): Result },
+  argument: Argument,
+): Result {
+  return scopes.run(this, work<Argument, Result>, task, argument);
+}
+
+function work<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
   return task.work(argument);
 }
 

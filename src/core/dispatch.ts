@@ -58,7 +58,8 @@ export class Dispatch {
   /** Calls that wait for a place. */
   readonly #waiting: Waiting[] = [];
   #isBeginning = false;
-  readonly #givingBack = new Set<Promise<void>>();
+  #givingBack = 0;
+  readonly #toGiveBack: { readonly delivery: Delivery; readonly resolve: () => void }[] = [];
   readonly #runs = new HandlerRuns();
   readonly #recent = new Recent();
   readonly #handlers: Handlers;
@@ -160,11 +161,15 @@ export class Dispatch {
   }
 
   #released({ lane }: Delivery): void {
-    this.#inHand -= 1;
     if (lane === "calls") {
       this.#calls -= 1;
       this.#beginWaiting();
     }
+    this.#handed();
+  }
+
+  #handed(): void {
+    this.#inHand -= 1;
     if (this.#inHand > 0) return;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
@@ -198,6 +203,7 @@ export class Dispatch {
   }
 
   #ended(work: Work, outcome: Outcome | typeof abandoned, over: () => void): void {
+    if (work.isOver) return;
     const { delivery } = work;
     const isRemembered = delivery.lane !== "instance";
     const end = (ended: Ended | undefined): void => {
@@ -221,12 +227,37 @@ export class Dispatch {
     });
   }
 
+  /** Gives back, for another instance, what waits for a place. Resolves when nothing is in hand. */
+  drained(): Promise<void> {
+    for (const { delivery } of this.#waiting.splice(0))
+      void this.#giveBack(delivery).then(() => this.#handed());
+    return this.idle();
+  }
+
+  /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */
+  dropWaiting(): void {
+    for (const _ of this.#waiting.splice(0)) this.#handed();
+  }
+
   // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.
-  async #giveBack(delivery: Delivery): Promise<void> {
-    while (this.#givingBack.size >= MOST_GIVEN_BACK) await Promise.race(this.#givingBack);
-    const given = Promise.resolve(delivery.settle(giveBack)).then(() => void this.#givingBack.delete(given));
-    this.#givingBack.add(given);
-    await given;
+  #giveBack(delivery: Delivery): Promise<void> {
+    return new Promise((resolve) => {
+      this.#toGiveBack.push({ delivery, resolve });
+      this.#giveBackMore();
+    });
+  }
+
+  #giveBackMore(): void {
+    while (this.#givingBack < MOST_GIVEN_BACK) {
+      const next = this.#toGiveBack.shift();
+      if (next === undefined) return;
+      this.#givingBack += 1;
+      void Promise.resolve(next.delivery.settle(giveBack)).then(() => {
+        this.#givingBack -= 1;
+        next.resolve();
+        this.#giveBackMore();
+      });
+    }
   }
 
   // An instance had it and is gone, or this one has lost its connection since.

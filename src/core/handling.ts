@@ -156,7 +156,13 @@ export class Handling {
       this.#parts.runs.run(limits, {
         work,
         returned: (result) => {
-          const { status } = replyOf(result);
+          let status: number;
+          try {
+            ({ status } = replyOf(result));
+          } catch (error) {
+            failed(error, true);
+            return;
+          }
           // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
           if (status < 400) ended(undefined);
           else

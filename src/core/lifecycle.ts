@@ -194,7 +194,7 @@ export class Lifecycle {
   }
 
   #member(attempt: AbortController): Member {
-    const { service, instance, prefetch, gathering, dispatch, requests, logger } = this.#parts;
+    const { service, instance, prefetch, gathering, dispatch, requests } = this.#parts;
     // What an earlier link goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
@@ -209,7 +209,8 @@ export class Lifecycle {
         if (!isPresent()) return;
         if (this.states.current === "running") this.states.enter("reconnecting", reason);
         this.#broken ??= new Gate();
-        logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
+        dispatch().dropWaiting();
+        this.#parts.logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
         requests().rejectCalls((called, path) => {
           const what = `The connection broke while ${called} was to answer ${path}`;
           return new ConfluoError("CONNECTION_LOST", `${what}: it may or may not have run.`, {
@@ -383,7 +384,7 @@ export class Lifecycle {
 
   async #drain(link: Link): Promise<void> {
     await link.pause();
-    await this.#parts.dispatch().idle();
+    await this.#parts.dispatch().drained();
     await this.#parts.requests().idle();
   }
 }

@@ -79,7 +79,11 @@ export class Recent {
   find(delivery: Delivery): Promise<Ended | undefined> | undefined {
     const id = identityOf(delivery);
     if (id === undefined) return undefined;
-    const running = this.#running.find((work) => identityOf(work.delivery) === id);
+    // By the message's own id first: a digest for each that runs would be dear.
+    const { messageId } = delivery.origin;
+    const running = this.#running.find(
+      (work) => work.delivery.origin.messageId === messageId && identityOf(work.delivery) === id,
+    );
     if (running !== undefined) return running.ended();
     if (!this.#finished.has(id) && !this.#finishedBefore.has(id)) return undefined;
     return delivery.lane === "calls" ? answered : finished;

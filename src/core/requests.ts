@@ -75,6 +75,8 @@ export class Requests {
   readonly #unconfirmed = new Bag<PendingPublish>();
   readonly #calls = new Backlog("their answers");
   readonly #confirms = new Backlog("the broker to confirm them");
+  /** What is sent and published and waits to go out. */
+  #later = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: RequestParts) {
@@ -201,7 +203,9 @@ export class Requests {
     this.#unconfirmed.add(pending);
     if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#parts;
-    const isReady = ready !== undefined && broken === undefined && ready.congestion === undefined;
+    // Those that wait go first: what is sent and published keeps its order.
+    const isFirst = this.#later === 0 && broken === undefined;
+    const isReady = ready !== undefined && isFirst && ready.congestion === undefined;
     if (isReady && pending.validate === undefined) pending.publish(ready);
     else this.#publishLater(pending).catch((error: unknown) => pending.reject(error));
     return pending.promise;
@@ -220,7 +224,16 @@ export class Requests {
   };
 
   async #publishLater(pending: PendingPublish): Promise<void> {
-    await pending.validate?.();
+    this.#later += 1;
+    try {
+      await pending.validate?.();
+      await this.#publishInTurn(pending);
+    } finally {
+      this.#later -= 1;
+    }
+  }
+
+  async #publishInTurn(pending: PendingPublish): Promise<void> {
     for (;;) {
       const link = await this.#parts.link();
       const closed = this.#parts.broken ?? link.congestion;

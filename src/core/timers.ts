@@ -20,12 +20,15 @@ export abstract class Timed {
  */
 class Line {
   readonly #ms: number;
-  readonly #ended: () => void;
+  /** By which it tells the time: a test may put another in its place. */
+  readonly clock: typeof setTimeout = globalThis.setTimeout;
+  readonly #ended: (line: Line) => void;
   #first: Timed | undefined;
   #last: Timed | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #armedFor = 0;
 
-  constructor(ms: number, ended: () => void) {
+  constructor(ms: number, ended: (line: Line) => void) {
     this.#ms = ms;
     this.#ended = ended;
   }
@@ -36,7 +39,7 @@ class Line {
     timed.before = this.#last;
     if (this.#last === undefined) {
       this.#first = timed;
-      if (this.#timer === undefined) this.#arm(this.#ms);
+      if (this.#timer === undefined) this.#arm(timed.dueAt);
     } else this.#last.behind = timed;
     this.#last = timed;
   }
@@ -56,23 +59,26 @@ class Line {
   #end(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#ended();
+    this.#ended(this);
   }
 
-  #arm(ms: number): void {
-    this.#timer = outside(startTimeout, this.#check, Math.max(1, Math.ceil(ms)));
+  #arm(dueAt: number): void {
+    this.#armedFor = dueAt;
+    const ms = Math.max(1, Math.ceil(dueAt - performance.now()));
+    this.#timer = outside(startTimeout, this.#check, ms);
   }
 
   readonly #check = (): void => {
     this.#timer = undefined;
-    const now = performance.now();
+    // A timer that has fired is believed, whatever another clock says: one of them may be a test's.
+    const now = Math.max(performance.now(), this.#armedFor);
     try {
       for (let first = this.#first; first !== undefined && first.dueAt <= now; first = this.#first) {
         this.delete(first);
         first.pass();
       }
     } finally {
-      if (this.#first !== undefined && this.#timer === undefined) this.#arm(this.#first.dueAt - now);
+      if (this.#first !== undefined && this.#timer === undefined) this.#arm(this.#first.dueAt);
     }
   };
 }
@@ -87,8 +93,10 @@ const lines = new Map<number, Line>();
 /** Calls {@link Timed.pass} after so many milliseconds, as exactly as `setTimeout` does, unless that is stopped before. */
 export function startTimer(timed: Timed, ms: number): void {
   let line = lines.get(ms);
-  if (line === undefined) {
-    line = new Line(ms, () => lines.delete(ms));
+  if (line === undefined || line.clock !== globalThis.setTimeout) {
+    line = new Line(ms, (ended) => {
+      if (lines.get(ms) === ended) lines.delete(ms);
+    });
     lines.set(ms, line);
   }
   line.add(timed);

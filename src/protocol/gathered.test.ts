@@ -87,6 +87,14 @@ describe("calls", () => {
     );
   });
 
+  it("go on by themselves as they came, whatever became of what was read of them", () => {
+    const [entry] = callsIn(gatherCalls([simple({}, encodeBody({ n: 1 }))])) ?? [];
+    const body = decodeBody(entry as Message) as Record<string, unknown>;
+    body.n = 2;
+    body.self = body;
+    expect(Buffer.from((entry as Message).body).toString()).toBe('{"n":1}');
+  });
+
   it("make a message that expires with the last of them and is returned if nobody takes it", () => {
     const calls = ["100", "9000", "200"].map((expiration, n) =>
       simple({ expiration, correlationId: `${n}` }),
@@ -248,6 +256,8 @@ describe("a message", () => {
     expect(isGatherable(simple({}, encodeBody(undefined)), 1_024)).toBe(true);
     expect(isGatherable(simple({}, encodeBody("x".repeat(126))), 1_024)).toBe(true); // and two quotes
     expect(isGatherable(simple({}, encodeBody("x".repeat(127))), 1_024)).toBe(false);
+    expect(isGatherable(simple({}, encodeBody("€".repeat(42))), 1_024)).toBe(true); // 128 bytes
+    expect(isGatherable(simple({}, encodeBody("€".repeat(43))), 1_024)).toBe(false);
     const { properties, json } = simple();
     const { correlationId: _, ...nameless } = properties;
     expect(isGatherable({ body: Buffer.from("1"), json, properties: nameless }, 1_024)).toBe(false);
@@ -294,4 +304,16 @@ describe("a message", () => {
     expect([decodeBody(message), message.json]).toEqual([{ n: 1 }, '{"n":1}']);
     expect(takesGathered(message)).toBe(16);
   });
+});
+
+it("a call that goes on by itself has the body that came, whatever its handler did to it", () => {
+  const body = Buffer.from('[{"id":"a","path":"/","body":{"n":1}},{"id":"b","path":"/","body":{"n":2}}]');
+  const [, second] = callsIn({ body, properties: { contentType: CALLS_TYPE } }) ?? [];
+  (second?.parsed?.value as { n: number }).n = 3;
+  expect(Buffer.from(second?.body ?? []).toString()).toBe('{"n":2}');
+});
+
+it("more entries than anyone may gather are refused", () => {
+  const body = Buffer.from(JSON.stringify(Array.from({ length: 257 }, () => ({ id: "a" }))));
+  expect(() => callsIn({ body, properties: { contentType: CALLS_TYPE } })).toThrow(/more than 256 entries/);
 });

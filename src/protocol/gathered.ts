@@ -1,6 +1,6 @@
 /** Several calls to one service in one message, and several replies to one requester: a broker pays by the message. */
 
-import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
+import { header, headerBytes, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 
 /** Content types of gathered messages. */
@@ -9,6 +9,8 @@ export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 
 /** What takes more than this share of a message's bytes travels by itself. */
 const LARGEST_SHARE = 1 / 8;
+/** What a sender may gather at most, and a receiver takes. */
+export const MOST_ENTRIES = 256;
 
 /**
  * Whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
@@ -21,11 +23,11 @@ export function isGatherable(message: Message, bytes: number): boolean {
   return entryLength(message) <= bytes * LARGEST_SHARE;
 }
 
-/** What a call or a reply takes in a gathered message: its body and its headers, in characters. */
+/** What a call or a reply takes in a gathered message: the bytes of its body and its headers. */
 export function entryLength({ json = "", properties: { headers } }: Message): number {
-  let length = json.length;
+  let length = Buffer.byteLength(json);
   if (headers !== undefined)
-    for (const name of Object.keys(headers)) length += name.length + String(headers[name]).length;
+    for (const name of Object.keys(headers)) length += headerBytes(name, String(headers[name]));
   return length;
 }
 
@@ -71,7 +73,10 @@ function withQuery(headers: WireHeaders): string {
 export function callsIn({ body, properties }: Message): readonly Message[] | undefined {
   if (properties.contentType !== CALLS_TYPE) return undefined;
   const { replyTo, appId } = properties;
-  return entriesIn(body).map((entry) => new Entry(entry.body, propertiesOf(entry, replyTo, appId)));
+  return entriesIn(body).map((entry, at) => {
+    const own = propertiesOf(entry, replyTo, appId);
+    return new Entry({ value: entry.body, whole: body, at }, own);
+  });
 }
 
 function propertiesOf(
@@ -137,19 +142,20 @@ export type ReplyEntry =
  */
 export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
   if (properties.contentType !== REPLIES_TYPE) return undefined;
-  return entriesIn(body).map((entry): ReplyEntry => {
+  return entriesIn(body).map((entry, at): ReplyEntry => {
+    const part = { value: entry.body, whole: body, at };
     const { id, again, status, error, headers } = entry;
     if (again === true) return { kind: "again", id };
     const own: Properties = { contentType: JSON_TYPE, correlationId: id };
     if (status === undefined && error === undefined && headers === undefined)
-      return { kind: "reply", reply: new Entry(entry.body, own) };
+      return { kind: "reply", reply: new Entry(part, own) };
     const table = headersOf(headers, {
       ...(typeof status === "number" ? { [header.status]: String(status) } : {}),
       ...(typeof error === "string" ? { [header.error]: error } : {}),
     });
     return {
       kind: "reply",
-      reply: new Entry(entry.body, table === undefined ? own : { ...own, headers: table }),
+      reply: new Entry(part, table === undefined ? own : { ...own, headers: table }),
     };
   });
 }
@@ -171,18 +177,29 @@ export function withGatherHeader(message: Message, takes: number): Message {
 class Entry implements Message {
   readonly properties: Properties;
   readonly parsed: { readonly value: unknown };
+  readonly #part: Part;
   #body: Uint8Array | undefined;
 
-  constructor(value: unknown, properties: Properties) {
-    this.parsed = { value };
+  constructor(part: Part, properties: Properties) {
+    this.#part = part;
+    this.parsed = part;
     this.properties = properties;
   }
 
+  // Read anew: what was parsed is in the hands of a handler, which may have changed it.
   get body(): Uint8Array {
-    const { value } = this.parsed;
+    const { whole, at } = this.#part;
+    const value = entriesIn(whole)[at]?.body;
     this.#body ??= Buffer.from(value === undefined ? "" : JSON.stringify(value));
     return this.#body;
   }
+}
+
+/** Where an entry's body stands. */
+interface Part {
+  readonly value: unknown;
+  readonly whole: Uint8Array;
+  readonly at: number;
 }
 
 interface RawEntry {
@@ -192,6 +209,8 @@ interface RawEntry {
 
 function entriesIn(body: Uint8Array): readonly RawEntry[] {
   const entries = parseJson(body);
+  if (Array.isArray(entries) && entries.length > MOST_ENTRIES)
+    throw malformed(`it holds more than ${MOST_ENTRIES} entries`);
   if (!Array.isArray(entries) || entries.length === 0 || !entries.every(isEntry))
     throw malformed("its body is no list of entries that each have an id");
   return entries;

@@ -142,11 +142,11 @@ export const foreignGathering: Define = (it) => {
     assert.equal(client.answers.size, 1);
   });
 
-  it("answers paths that no route could have, and more calls than anyone gathers", async (bench) => {
+  it("answers paths that no route could have, and as many calls as a message may hold", async (bench) => {
     await echoing(bench);
     const client = await asker(bench);
     const paths = ["x".repeat(300), "\uD800", "/echo/\u0000", "//", "/..", "/__proto__", "/echo/%2f?q=1#"];
-    const many = Array.from({ length: 1_000 }, (_, n) => ({ id: `many ${n}`, path: "/echo/x", ms: 9_000 }));
+    const many = Array.from({ length: 240 }, (_, n) => ({ id: `many ${n}`, path: "/echo/x", ms: 9_000 }));
     const calls = paths.map((path, n) => ({ id: `odd ${n}`, path, ms: 9_000 }));
     await send(bench, JSON.stringify([...calls, ...many]), { replyTo: client.replyTo });
     await eventually(() => client.answers.size === calls.length + many.length, "all answers");

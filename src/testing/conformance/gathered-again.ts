@@ -171,7 +171,39 @@ export const gatheredAgain: Define = (it) => {
     );
   });
 
-  it("answers what it can before it shuts down, and leaves nothing behind", async (bench) => {
+  it("gives a call back as it came, whatever its handler did to the body", async (bench) => {
+    const { calls } = await sixteen(bench);
+    let begun = 0;
+    const first = await bench.start("worker", (service) =>
+      service.route("/:n", ({ body }) => {
+        (body as { n: number }).n += 100;
+        begun += 1;
+        return new Promise(() => undefined);
+      }),
+    );
+    await eventually(() => begun === COUNT, "all of them");
+    await first.shutdown({ timeoutMs: 1 });
+    await bench.start("worker", (service) => service.route("/:n", ({ body }) => body));
+    for (const [n, call] of calls.entries()) assert.deepEqual((await call).body, { n });
+  });
+
+  it("gives calls back though a handler made of a body what is no JSON any more", async (bench) => {
+    const { calls } = await sixteen(bench);
+    let begun = 0;
+    const first = await bench.start("worker", (service) =>
+      service.route("/:n", ({ params, body }) => {
+        if (params.n === "7") Object.assign(body as object, { self: body });
+        begun += 1;
+        return new Promise(() => undefined);
+      }),
+    );
+    await eventually(() => begun === COUNT, "all of them");
+    await first.shutdown({ timeoutMs: 1 });
+    await bench.start("worker", (service) => service.route("/:n", ({ body }) => body));
+    for (const [n, call] of calls.entries()) assert.deepEqual((await call).body, { n });
+  });
+
+  it("answers what it has begun before it shuts down, and leaves the rest to the next", async (bench) => {
     const { calls } = await sixteen(bench);
     const { free, release } = held();
     let begun = 0;
@@ -184,23 +216,28 @@ export const gatheredAgain: Define = (it) => {
     const worker = await bench.start("worker", setUp, { concurrency: { calls: 2 } });
     await eventually(() => begun === 2, "the first two");
     const down = worker.shutdown();
+    await eventually(async () => (await bench.depth("worker", "calls")) === 14, "the rest in the queue");
     release();
-    const bodies = (await Promise.all(calls)).map(({ body }) => body);
     await down;
+    assert.equal(begun, 2);
+    await bench.start("worker", setUp);
+    const bodies = (await Promise.all(calls)).map(({ body }) => body);
     assert.deepEqual(bodies, numbers.map(String));
+    assert.equal(begun, numbers.length);
     for (const queue of ["calls", "calls.again"] as const)
       assert.equal(await bench.depth("worker", queue), 0);
   });
 
   it("says when a caller shuts down what became of each of its calls", async (bench) => {
     const { caller, calls } = await sixteen(bench);
-    await bench.start("worker", (service) =>
+    const worker = await bench.start("worker", (service) =>
       service.route("/:n", ({ params }) => (params.n === "3" ? new Promise(() => undefined) : params.n)),
     );
     await Promise.all(calls.filter((_, n) => n !== 3));
     const stuck = rejection(calls[3] as Promise<Reply>);
     await caller.shutdown({ timeoutMs: 1 });
     assert.ok(isConfluoError(await stuck, "SHUTTING_DOWN"), String(await stuck));
+    await worker.shutdown({ timeoutMs: 1 });
   });
 };
 

@@ -27,12 +27,8 @@ export async function absent(bench: Bench, name: string, options?: ServiceOption
 
 /** Waits for this many messages in a service's queue for calls, and that they are all. */
 export async function untilQueued(bench: Bench, service: string, messages: number): Promise<void> {
-  let seen = -1;
-  const isIt = async (): Promise<boolean> => {
-    seen = await bench.depth(service, "calls");
-    return seen === messages && (await bench.depth(service, "calls")) === messages;
-  };
-  await eventually(isIt, `${messages} messages in its queue, not ${seen}`);
+  const isIt = async (): Promise<boolean> => (await bench.depth(service, "calls")) === messages;
+  await eventually(async () => (await isIt()) && (await isIt()), `${messages} messages in its queue`);
 }
 
 /** Stands in for a service: takes whatever comes to its queue for calls, until it is closed. */

@@ -30,9 +30,9 @@ export const whoGathers: Define = (it) => {
 
   it("sends several together once the service's replies have said that it takes that", async (bench) => {
     bench.broker.gathersEagerly = false;
-    const messages = await sentAfterTraffic(bench, {});
-    // One or two if the machine is idle: the first alone, if the turn before had one call, and then 16 at a time.
-    assert.ok(messages.length <= COUNT / 4, `${messages.length} messages`);
+    // Two messages at best, but how many it takes depends on how fast the machine is at the moment.
+    const isGathered = async (): Promise<boolean> => (await sentAfterTraffic(bench, {})).length <= COUNT / 4;
+    await eventually(isGathered, "several calls in a message", { timeoutMs: 15_000 });
   });
 
   it("sends one that is alone in its turn at once, as a single call", async (bench) => {
@@ -43,9 +43,11 @@ export const whoGathers: Define = (it) => {
     for (let n = 0; n < 3; n += 1) await caller.call("worker", "/", n);
     await worker.shutdown();
     const { messages } = await standIn(bench, "worker");
-    const call = rejection(caller.call("worker", "/", "alone", { timeoutMs: 1_000 }));
+    const stop = new AbortController();
+    const call = rejection(caller.call("worker", "/", "alone", { signal: stop.signal }));
     await eventually(() => messages.length === 1, "the call");
     assert.equal(messages[0]?.properties.contentType, "application/json");
+    stop.abort();
     await call;
   });
 

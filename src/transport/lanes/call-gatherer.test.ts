@@ -161,6 +161,22 @@ describe("calls to a service that takes several", () => {
     expect(spans).toEqual([[1_000, 1_100, 1_050], [909], [5_000, 5_400], [100, 100], [30_000]]);
   });
 
+  it("travel only with those that expire with them also after a message that was full", async () => {
+    const { call, ids } = await informed(16, { bytes: 1_024 });
+    const body = "x".repeat(126);
+    const full = Array.from({ length: 8 }, () => call(body, { ms: 100 }));
+    const [short, long] = [call(body, { ms: 100 }), call(body, { ms: 5_000 })];
+    await turn();
+    expect(ids()).toEqual([full, [short], [long]]);
+  });
+
+  it("hold no more bytes together than they may, whatever characters they have", async () => {
+    const { call, sent } = await informed(16, { bytes: 1_024 });
+    for (let n = 0; n < 30; n += 1) call("€".repeat(40));
+    await turn();
+    expect(sent.map(({ message }) => callsIn(message)?.length)).toEqual([8, 8, 8, 6]);
+  });
+
   it("go at once when the service is left", async () => {
     const { calls, call, ids } = await informed(16);
     const made = [call(), call()];
@@ -201,4 +217,32 @@ it("gathers what comes alone, too, and asks nobody, if it is eager", async () =>
   await turn();
   expect(sent.map(({ message }) => callsIn(message)?.length)).toEqual([1]);
   expect(sent[0]?.message.properties.headers?.[header.gather]).toBeUndefined();
+});
+
+it("keeps the deadline of a call that found no room beside those before it", () => {
+  const { calls, call, ids } = gatherer({ isEager: true, bytes: 1_024 });
+  for (let i = 0; i < 9; i += 1) call("x".repeat(118), { ms: 20_000 });
+  call(1, { ms: 50 });
+  calls.flush();
+  expect(ids().map(({ length }) => length)).toEqual([8, 1, 1]);
+});
+
+it("sends calls one by one again when a service has not said for a while that it takes more", async () => {
+  const { calls, call, ids } = gatherer();
+  call();
+  calls.learn("s", 16);
+  call();
+  await turn();
+  for (let i = 0; i < 4; i += 1) call();
+  await turn();
+  expect(ids().at(-1)).toHaveLength(3); // the first went at once
+  const now = performance.now();
+  vi.spyOn(performance, "now").mockReturnValue(now + 600);
+  for (let i = 0; i < 4; i += 1) call();
+  await turn();
+  expect(
+    ids()
+      .slice(-4)
+      .map(({ length }) => length),
+  ).toEqual([1, 1, 1, 1]);
 });

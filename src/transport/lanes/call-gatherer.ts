@@ -15,6 +15,8 @@ interface Target {
   readonly collector: TurnCollector<Outgoing>;
   /** How many calls in one message it takes, as far as is known. */
   takes: number;
+  /** When it said so last. */
+  learnedAt: number;
   /** When it was asked last. */
   askedAt: number;
   /** Longest and shortest time left of the calls that were collected. */
@@ -22,6 +24,8 @@ interface Target {
   shortestMs: number;
 }
 
+/** For how long that is believed: its next instance may be another program. Each gathered message asks anew. */
+const KNOWN_MS = 500;
 const MOST_TARGETS = 4_096;
 /** How often a service is asked how many calls in one message it takes. */
 const ASK_MS = 50;
@@ -46,19 +50,26 @@ export class CallGatherer {
       return;
     }
     const target = this.#targets.get(service) ?? this.#targetOf(service);
-    const most = isEager ? calls : Math.min(calls, target.takes);
+    const isKnown = performance.now() - target.learnedAt < KNOWN_MS;
+    const most = isEager ? calls : isKnown ? Math.min(calls, target.takes) : 1;
     if (most === 1 || !isGatherable(message, bytes)) {
       this.#single(service, target, { message, settled });
       return;
     }
-    this.#checkDeadline(target, Number(message.properties.expiration));
+    const ms = Number(message.properties.expiration);
+    this.#checkDeadline(target, ms);
     target.collector.add({ message, settled }, entryLength(message), most);
+    // Also if adding it has sent those before it.
+    target.longestMs = Math.max(target.longestMs, ms);
+    target.shortestMs = Math.min(target.shortestMs, ms);
   }
 
   /** A reply said how many calls in one message its service takes. */
   learn(service: string, takes: number): void {
     const target = this.#targets.get(service);
-    if (target !== undefined) target.takes = takes;
+    if (target === undefined) return;
+    target.takes = takes;
+    target.learnedAt = performance.now();
   }
 
   /** Sends what waits for the end of its turn. */
@@ -79,7 +90,7 @@ export class CallGatherer {
       this.#targets.clear();
     }
     const askedAt = Number.NEGATIVE_INFINITY;
-    const target: Target = { collector, takes: 1, askedAt, ...noDeadline };
+    const target: Target = { collector, takes: 1, learnedAt: askedAt, askedAt, ...noDeadline };
     this.#targets.set(service, target);
     return target;
   }
