@@ -38,8 +38,8 @@ export class Answering {
   }
 
   /**
-   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. `ended` is told whether that is so or the shutdown stopped
-   * waiting for it.
+   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. `ended` is told when that
+   * is done, or that the shutdown stopped waiting for it.
    */
   answer(delivery: Delivery, heldMs: number, ended: (end: "done" | typeof abandoned) => void): void {
     const ms = this.#deadlineOf(delivery) - heldMs;

@@ -109,8 +109,8 @@ function digestOf(body: Uint8Array): string {
   return `${body.length} ${hash("sha1", body.subarray(0, 4_096), "base64")}`;
 }
 
-// One message, one try, of a replay one that is new, and of an event that failed one subscription. A message without an id of its own gets a new one
-// with each delivery, and so is never taken for another.
+// One message, one try, of a replay one that is new, and of an event that failed one subscription. A message without an id
+// of its own gets a new one with each delivery, and so is never taken for another.
 function identityOf({ lane, message, origin }: Delivery): string | undefined {
   const { replyTo, correlationId } = message.properties;
   if (lane === "calls") {

@@ -17,18 +17,17 @@ export const MOST_ENTRIES = 256;
  * else has a place in an entry.
  */
 export function isGatherable(message: Message, bytes: number): boolean {
-  const { json, properties } = message;
-  if (json === undefined || properties.contentType !== JSON_TYPE || properties.correlationId === undefined)
-    return false;
-  return entryLength(message) <= bytes * LARGEST_SHARE;
+  return gatherableLength(message, bytes) !== undefined;
 }
 
-/** What a call or a reply takes in a gathered message: the bytes of its body and its headers. */
-export function entryLength({ json = "", properties: { headers } }: Message): number {
+/** What a call or a reply takes in a gathered message, body and headers; `undefined` if it is not {@link isGatherable}. */
+export function gatherableLength({ json, properties }: Message, bytes: number): number | undefined {
+  const { contentType, correlationId, headers } = properties;
+  if (json === undefined || contentType !== JSON_TYPE || correlationId === undefined) return undefined;
   let length = Buffer.byteLength(json);
   if (headers !== undefined)
     for (const name of Object.keys(headers)) length += headerBytes(name, String(headers[name]));
-  return length;
+  return length <= bytes * LARGEST_SHARE ? length : undefined;
 }
 
 /** Calls of one requester to one service as one message, which expires with the last of them. */
@@ -62,7 +61,11 @@ export function gatherCalls(calls: readonly [Message, ...Message[]]): Message {
 function withQuery(headers: WireHeaders): string {
   const { [header.query]: query, [header.gather]: _, ...own } = headers;
   const asked = query === undefined ? "" : `,"query":${JSON.stringify(query)}`;
-  return Object.keys(own).length === 0 ? asked : `${asked},"headers":${JSON.stringify(own)}`;
+  return asked + withHeaders(own);
+}
+
+function withHeaders(own: WireHeaders): string {
+  return Object.keys(own).length === 0 ? "" : `,"headers":${JSON.stringify(own)}`;
 }
 
 /**
@@ -127,7 +130,7 @@ function withStatus(headers: WireHeaders): string {
   const { [header.status]: status, [header.error]: error, [header.gather]: _, ...own } = headers;
   let text = status === undefined ? "" : `,"status":${Number(status)}`;
   if (error !== undefined) text += `,"error":${JSON.stringify(error)}`;
-  return Object.keys(own).length === 0 ? text : `${text},"headers":${JSON.stringify(own)}`;
+  return text + withHeaders(own);
 }
 
 /** An entry of gathered replies. */
@@ -188,9 +191,11 @@ class Entry implements Message {
 
   // Read anew: what was parsed is in the hands of a handler, which may have changed it.
   get body(): Uint8Array {
-    const { whole, at } = this.#part;
-    const value = entriesIn(whole)[at]?.body;
-    this.#body ??= Buffer.from(value === undefined ? "" : JSON.stringify(value));
+    if (this.#body === undefined) {
+      const { whole, at } = this.#part;
+      const value = entriesIn(whole)[at]?.body;
+      this.#body = Buffer.from(value === undefined ? "" : JSON.stringify(value));
+    }
     return this.#body;
   }
 }

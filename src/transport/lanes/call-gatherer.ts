@@ -1,6 +1,6 @@
 /** Calls on their way out: those of one turn to one service travel together, once its replies have said that they may. */
 
-import { entryLength, gatherCalls, isGatherable, withGatherHeader } from "../../protocol/gathered.ts";
+import { gatherableLength, gatherCalls, withGatherHeader } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering, Settled } from "../transport.ts";
 import { TurnCollector } from "./turn-collector.ts";
@@ -52,14 +52,15 @@ export class CallGatherer {
     const target = this.#targets.get(service) ?? this.#targetOf(service);
     const isKnown = performance.now() - target.learnedAt < KNOWN_MS;
     const most = isEager ? calls : isKnown ? Math.min(calls, target.takes) : 1;
-    if (most === 1 || !isGatherable(message, bytes)) {
+    const length = most === 1 ? undefined : gatherableLength(message, bytes);
+    if (length === undefined) {
       this.#single(service, target, { message, settled });
       return;
     }
     const ms = Number(message.properties.expiration);
     this.#checkDeadline(target, ms);
-    target.collector.add({ message, settled }, entryLength(message), most);
-    // Also if adding it has sent those before it.
+    target.collector.add({ message, settled }, length, most);
+    // Noted last: adding it may have sent those before it.
     target.longestMs = Math.max(target.longestMs, ms);
     target.shortestMs = Math.min(target.shortestMs, ms);
   }
@@ -96,12 +97,10 @@ export class CallGatherer {
   }
 
   #checkDeadline(target: Target, ms: number): void {
-    target.longestMs = Math.max(target.longestMs, ms);
-    target.shortestMs = Math.min(target.shortestMs, ms);
-    if (target.longestMs <= target.shortestMs * SAME_DEADLINE) return;
+    const { longestMs, shortestMs } = target;
+    if (Math.max(longestMs, ms) <= Math.min(shortestMs, ms) * SAME_DEADLINE) return;
     target.collector.flush();
-    target.longestMs = ms;
-    target.shortestMs = ms;
+    Object.assign(target, noDeadline);
   }
 
   #send(service: string, target: Target, items: readonly [Outgoing, ...Outgoing[]]): void {

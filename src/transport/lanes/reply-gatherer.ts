@@ -1,6 +1,6 @@
 /** Replies on their way back: those of one turn to one requester travel together, if it takes that. */
 
-import { entryLength, gatherReplies, isGatherable, withGatherHeader } from "../../protocol/gathered.ts";
+import { gatherableLength, gatherReplies, withGatherHeader } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering } from "../transport.ts";
 import type { Appetite } from "./appetite.ts";
@@ -44,8 +44,9 @@ export class ReplyGatherer {
     const { gathering, appetite, post } = this.#parts;
     appetite.answered();
     const requester = this.#requesters.get(to);
-    if (requester === undefined || !isGatherable(message, gathering.bytes)) post(to, message, tooLarge);
-    else requester.collector.add(message, entryLength(message), MOST_REPLIES);
+    const length = requester && gatherableLength(message, gathering.bytes);
+    if (requester === undefined || length === undefined) post(to, message, tooLarge);
+    else requester.collector.add(message, length, MOST_REPLIES);
   }
 
   /** Sends what waits for the end of its turn. */
