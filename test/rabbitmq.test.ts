@@ -82,13 +82,13 @@ describe("connections", () => {
     process.env.CONFLUO_BROKER = "amqp://127.0.0.1:1";
     try {
       const service = makeService("a", makeBroker("amqp://127.0.0.1:2"));
-      const lost = await service.connect(undefined, { timeoutMs: 200 }).catch((error: unknown) => error);
+      const lost = await service.connect(undefined, { timeoutMs: 1_000 }).catch((error: unknown) => error);
       expect(lost).toMatchObject({
         code: "BROKER_UNREACHABLE",
         message: expect.stringContaining("127.0.0.1:2"),
       });
       const unset = new Service("a", { logger: silentLogger });
-      const other = await unset.connect(undefined, { timeoutMs: 200 }).catch((error: unknown) => error);
+      const other = await unset.connect(undefined, { timeoutMs: 1_000 }).catch((error: unknown) => error);
       expect(other).toMatchObject({
         code: "BROKER_UNREACHABLE",
         message: expect.stringContaining("127.0.0.1:1"),

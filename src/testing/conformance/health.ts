@@ -45,7 +45,7 @@ export const health: Define = (it) => {
     const changes: StateChange[] = [];
     const service = bench.create("vain", { broker: "amqp://127.0.0.1:1" });
     service.onState((change) => void changes.push(change));
-    const connecting = rejection(service.connect(undefined, { timeoutMs: 300 }));
+    const connecting = rejection(service.connect(undefined, { timeoutMs: 1_000 }));
     await eventually(() => service.health().reason !== undefined, "the first failure");
     assert.ok(isConfluoError(service.health().reason, "BROKER_UNREACHABLE"));
     await connecting;

@@ -94,7 +94,7 @@ export const leaving: Define = (it) => {
 
   it("rejects verbs that waited for a connect in vain with NOT_CONNECTED and the reason", async (bench) => {
     const service = bench.create("vain", { broker: "amqp://127.0.0.1:1" });
-    const connecting = rejection(service.connect(undefined, { timeoutMs: 200 }));
+    const connecting = rejection(service.connect(undefined, { timeoutMs: 1_000 }));
     const verbs = [
       () => service.call("vain", "/"),
       () => service.send("vain", "/"),
