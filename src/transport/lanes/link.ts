@@ -12,6 +12,7 @@ import { CallGatherer } from "./call-gatherer.ts";
 import { declare } from "./declare.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { GatheredCalls } from "./gathered-calls.ts";
+import { Portions } from "./portions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
 
 /** What a link needs of the hub that it hangs on. */
@@ -35,6 +36,7 @@ export class WireLink implements Link {
   readonly #surroundings: DeliverySurroundings;
   readonly #calls: CallGatherer;
   readonly #replies: ReplyGatherer;
+  readonly #entries: Portions<ReplyEntry>;
   // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
 
@@ -51,6 +53,10 @@ export class WireLink implements Link {
       warn: host.warn,
     });
     this.#surroundings = this.#surroundingsOf(host);
+    this.#entries = new Portions((entry) => {
+      if (entry.kind === "reply") member.onReply(entry.reply);
+      else member.onBounced(entry.id);
+    });
     const { service, gathering, prefetch } = member;
     this.#calls = new CallGatherer(gathering, (to, message, settled) =>
       this.#publish({ exchange: "", key: host.namespace.calls(to) }, message, settled),
@@ -126,6 +132,7 @@ export class WireLink implements Link {
   }
 
   async close(): Promise<void> {
+    this.#entries.flush();
     this.#calls.flush();
     this.#replies.flush();
     await this.#attachments.close();
@@ -139,6 +146,7 @@ export class WireLink implements Link {
 
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
+    this.#entries.flush();
     this.#attachments.forget();
   }
 
@@ -156,10 +164,7 @@ export class WireLink implements Link {
       this.member.onReply(message);
       return;
     }
-    for (const entry of entries) {
-      if (entry.kind === "reply") this.member.onReply(entry.reply);
-      else this.member.onBounced(entry.id);
-    }
+    this.#entries.add(entries);
   }
 
   #deliver(source: Source, wired: WireDelivery): void {
