@@ -34,9 +34,20 @@ export interface MeasureOptions extends Launch {
 export const WARM_UP_SHARE = 0.8;
 
 const WARM_IN_FLIGHT = 64;
+/** So that one after the other makes some ten thousand, too. */
+const ONE_BY_ONE_SHARE = 2;
+
+/** How long a case's load runs before it counts, as a share of how long it counts. */
+export function warmUpShare(load: Load): number {
+  return WARM_UP_SHARE / 2 + ownShare(load);
+}
+
+function ownShare(load: Load): number {
+  return load.kind === "calls" && load.inFlight === 1 ? ONE_BY_ONE_SHARE : WARM_UP_SHARE / 2;
+}
 
 // A few thousand messages, one after the other, are too few for V8 to have compiled what is measured. Then as it is
-// measured, since some go other ways when they are few.
+// measured, since some go other ways when they are few: what travels together is fewer messages.
 function warming(load: Load): Load {
   if (load.kind === "arrivals") return { kind: "calls", inFlight: WARM_IN_FLIGHT };
   if (load.kind !== "calls") return load;
@@ -54,9 +65,9 @@ export async function measure(variant: string, measured: Case, options: MeasureO
     }
     const requester = await troupe.start();
     const ms = options.seconds * 1_000;
-    const warmUpMs = (ms * WARM_UP_SHARE) / 2;
-    await run(requester, handlers, { ...measured, load: warming(measured.load) }, warmUpMs);
-    await run(requester, handlers, measured, warmUpMs);
+    const { load } = measured;
+    await run(requester, handlers, { ...measured, load: warming(load) }, (ms * WARM_UP_SHARE) / 2);
+    await run(requester, handlers, measured, ms * ownShare(load));
     const all = handlers.flat();
     const before = await sample(requester, all, options.brokerPid);
     const { sent, endedAt } = await run(requester, handlers, measured, ms);
