@@ -203,7 +203,7 @@ export class Requests {
     this.#unconfirmed.add(pending);
     if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#parts;
-    // Those that wait go first: what is sent and published keeps its order.
+    // Those that wait go first: what is sent keeps its order, and so does what is published.
     const isFirst = this.#later === 0 && broken === undefined;
     const isReady = ready !== undefined && isFirst && ready.congestion === undefined;
     if (isReady && pending.validate === undefined) pending.publish(ready);
