@@ -68,10 +68,11 @@ async function tryFault(fault: Fault, options: StageOptions): Promise<Row["resul
   }
 }
 
-function expectAsDocumented({ fault, cells, wrong }: Outcome, verb: Verb): void {
+function expectAsDocumented({ fault, cells, wrong, log }: Outcome, verb: Verb): void {
   const cell = cells.find((candidate) => candidate.verb === verb);
   const allowed: readonly string[] = ["done", ...fault.codes[verb]];
-  expect([...(cell?.seen.keys() ?? [])].filter((code) => !allowed.includes(code))).toEqual([]);
+  const others = [...(cell?.seen.keys() ?? [])].filter((code) => !allowed.includes(code));
+  expect(others, ["not as documented; the log:", ...log].join("\n")).toEqual([]);
   expect(cell?.seen.get("done")).toBeGreaterThan(0);
   expect(cell?.late).toBe(0);
   if (!fault.mayLose.includes(verb)) expect(cell?.lost).toBe(0);

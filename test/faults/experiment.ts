@@ -24,6 +24,8 @@ export interface Outcome {
   readonly fault: Fault;
   readonly cells: readonly Cell[];
   readonly wrong: readonly string[];
+  /** What the services said meanwhile. */
+  readonly log: readonly string[];
   /** From the end of the fault until every verb had worked again. */
   readonly recoveredMs: number;
 }
@@ -57,7 +59,8 @@ export async function runExperiment(fault: Fault, options: StageOptions): Promis
     const isComplete = (): boolean =>
       verbs.every((verb) => fault.mayLose.includes(verb) || traffic.missing(verb) === 0);
     await eventually(isComplete, "all that was confirmed", { timeoutMs: drainMs }).catch(() => undefined);
-    return { fault, cells: verbs.map((verb) => cellOf(stage, verb)), wrong: traffic.wrong, recoveredMs };
+    const cells = verbs.map((verb) => cellOf(stage, verb));
+    return { fault, cells, wrong: traffic.wrong, log: stage.log, recoveredMs };
   } finally {
     await stage.close();
   }

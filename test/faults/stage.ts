@@ -46,6 +46,8 @@ let stages = 0;
 
 export class Stage {
   readonly traffic: Traffic;
+  /** What both services said, with the time since the stage was opened. */
+  readonly log: string[] = [];
   readonly caller: Service;
   readonly handler: Service;
   readonly namespace: Namespace;
@@ -62,6 +64,7 @@ export class Stage {
   private constructor(fault: Fault, options: StageOptions & { readonly proxies: Proxied }) {
     const { namespace, url, node, proxies } = options;
     stages += 1;
+    const opened = performance.now();
     this.namespace = new Namespace(namespace);
     this.#node = node;
     this.#url = url;
@@ -72,9 +75,16 @@ export class Stage {
       // A connection may be back before anyone has looked: the log is what tells.
       const lines: string[] = [];
       this.#warnings.set(name, lines);
-      const warn = (_: object, line: string): void => void lines.push(line);
+      const note = (line: string): void => {
+        this.log.push(`${((performance.now() - opened) / 1_000).toFixed(2)} s ${name}: ${line}`);
+      };
+      const warn = ({ err }: { readonly err?: unknown }, line: string): void => {
+        lines.push(line);
+        note(err === undefined ? line : `${line} (${err})`);
+      };
+      const info = (_: object, line: string): void => note(line);
       return new Service(name, {
-        broker: new Broker(address, { namespace, logger: { ...silentLogger, warn } }),
+        broker: new Broker(address, { namespace, logger: { ...silentLogger, warn, info } }),
         logger: silentLogger,
         retry: { backoff: { firstMs: 250, maxMs: 250 } },
       });

@@ -17,7 +17,7 @@ export const verbs = [
 export type Verb = (typeof verbs)[number];
 
 /** What every verb is given to settle. */
-export const timeoutMs = 3_000;
+export const timeoutMs = 4_500;
 
 const handlerMs = 120;
 const everyMs = 200;
