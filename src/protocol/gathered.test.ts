@@ -3,6 +3,8 @@ import { describe, expect, it } from "vitest";
 import { isConfluoError } from "../errors.ts";
 import { decodeBody, EncodedMessage, encodeBody, header, userHeaders } from "./codec.ts";
 import {
+  ASK,
+  asksToGather,
   bounced,
   CALLS_TYPE,
   callsIn,
@@ -296,6 +298,15 @@ describe("a message", () => {
     ])
       expect(takesGathered(table(value))).toBeUndefined();
     expect(takesGathered({ body: Buffer.from(""), properties: {} })).toBeUndefined();
+  });
+
+  it("asks, whatever it says in that header, and then says no number itself", () => {
+    const asking = withGatherHeader(simple(), ASK);
+    expect([asksToGather(asking), takesGathered(asking)]).toEqual([true, undefined]);
+    expect(asksToGather(withGatherHeader(simple(), 16))).toBe(true);
+    expect(asksToGather(simple({ headers: { h: "v" } }))).toBe(false);
+    const foreign: Message = { body: Buffer.from(""), properties: { headers: { [header.gather]: 16 } } };
+    expect(asksToGather(foreign)).toBe(false);
   });
 
   it("keeps all else when it is given that header", () => {

@@ -9,6 +9,8 @@ export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 
 /** What takes more than this share of a message's bytes travels by itself. */
 const LARGEST_SHARE = 1 / 8;
+/** What a call says in place of a number, so that a service which sends headers back as they came has not said one. */
+export const ASK = "?";
 /** What a sender may gather at most, and a receiver takes. */
 export const MOST_ENTRIES = 256;
 
@@ -169,8 +171,13 @@ export function takesGathered({ properties }: Message): number | undefined {
   return text !== undefined && /^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined;
 }
 
-/** A message with one header more. */
-export function withGatherHeader(message: Message, takes: number): Message {
+/** Whether whoever wrote this call takes gathered replies and wants to know how many calls the service takes. */
+export function asksToGather({ properties }: Message): boolean {
+  return protocolHeader(properties.headers, header.gather) !== undefined;
+}
+
+/** A message with one header more: a reply's says how many, a call's asks. */
+export function withGatherHeader(message: Message, takes: number | typeof ASK): Message {
   const { body, json, properties } = message;
   const headers = { ...properties.headers, [header.gather]: String(takes) };
   return { body, json, properties: { ...properties, headers } };

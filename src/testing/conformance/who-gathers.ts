@@ -91,6 +91,36 @@ export const whoGathers: Define = (it) => {
     assert.equal(few.length, COUNT);
   });
 
+  it("takes headers that a service sends back as they came for no word of its own", async (bench) => {
+    bench.broker.gathersEagerly = false;
+    const wire = await bench.foreign();
+    const queue = bench.queue("echo", "calls");
+    await wire.declareQueue({ name: queue, exclusive: true, arguments: { "x-queue-type": "classic" } });
+    const contentTypes: (string | undefined)[] = [];
+    await wire.consume({
+      queue,
+      prefetch: 64,
+      onDelivery: (delivery) => {
+        const { correlationId, replyTo, headers, contentType } = delivery.message.properties;
+        contentTypes.push(contentType);
+        const properties = { correlationId, headers, contentType: "application/json", appId: "echo" };
+        wire.post(String(replyTo), { body: delivery.message.body, properties } as Message);
+        delivery.ack();
+      },
+      onCancelled: () => undefined,
+    });
+    const caller = await bench.start("caller");
+    for (let round = 0; round < 3; round += 1) {
+      const bodies = Array.from({ length: COUNT }, (_, n) => n);
+      const replies = await Promise.all(bodies.map((n) => caller.call("echo", "/", n)));
+      assert.deepEqual(
+        replies.map(({ body }) => body),
+        bodies,
+      );
+    }
+    assert.deepEqual([...new Set(contentTypes)], ["application/json"]);
+  });
+
   it("answers several together only to who says that he takes that", async (bench) => {
     bench.broker.gathersEagerly = false;
     await bench.start("worker", (service) => service.route("/", ({ body }) => body));

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { EncodedMessage, encodeBody, header } from "../../protocol/codec.ts";
-import { callsIn, takesGathered } from "../../protocol/gathered.ts";
+import { asksToGather, callsIn } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering, Rejection, Settled } from "../transport.ts";
 import { CallGatherer } from "./call-gatherer.ts";
@@ -74,23 +74,16 @@ describe("calls to a service that has said nothing", () => {
       now.mockReturnValue(at);
       call();
     }
-    expect(sent.map(({ message }) => takesGathered(message))).toEqual([
-      8,
-      undefined,
-      undefined,
-      8,
-      undefined,
-      8,
-    ]);
+    expect(sent.map(({ message }) => asksToGather(message))).toEqual([true, false, false, true, false, true]);
   });
 
   it("ask each service for itself", () => {
     const { call, sent } = gatherer();
     for (const service of ["a", "b", "a"]) call(1, { service });
-    expect(sent.map(({ service, message }) => [service, takesGathered(message)])).toEqual([
-      ["a", 16],
-      ["b", 16],
-      ["a", undefined],
+    expect(sent.map(({ service, message }) => [service, asksToGather(message)])).toEqual([
+      ["a", true],
+      ["b", true],
+      ["a", false],
     ]);
   });
 

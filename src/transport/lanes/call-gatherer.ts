@@ -1,6 +1,6 @@
 /** Calls on their way out: those of one turn to one service travel together, once its replies have said that they may. */
 
-import { gatherableLength, gatherCalls, withGatherHeader } from "../../protocol/gathered.ts";
+import { ASK, gatherableLength, gatherCalls, withGatherHeader } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering, Settled } from "../transport.ts";
 import { TurnCollector } from "./turn-collector.ts";
@@ -120,7 +120,7 @@ export class CallGatherer {
     const now = performance.now();
     const asks = now - target.askedAt >= ASK_MS;
     if (asks) target.askedAt = now;
-    this.#publish(service, asks ? withGatherHeader(message, this.#gathering.calls) : message, settled);
+    this.#publish(service, asks ? withGatherHeader(message, ASK) : message, settled);
   }
 }
 

@@ -1,6 +1,6 @@
 /** A service's place at the broker: what it publishes, and what becomes of what it is given. */
 
-import { callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
+import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { Gate } from "../../waiting/gate.ts";
@@ -174,7 +174,7 @@ export class WireLink implements Link {
     }
     const { replyTo } = wired.message.properties;
     const calls = this.#callsIn(wired.message);
-    const asks = calls !== undefined || takesGathered(wired.message) !== undefined;
+    const asks = calls !== undefined || asksToGather(wired.message);
     if (asks && typeof replyTo === "string") this.#replies.heard(replyTo);
     if (calls === undefined) {
       this.#deliverOne(source, wired);

@@ -95,6 +95,17 @@ it("keeps a reply's own headers and status when it says so", () => {
   expect(Buffer.from(message.body).toString()).toBe('{"n":1}');
 });
 
+it("says it on a reply that cannot travel with others, too, and then no more", () => {
+  const { replies, posted } = gatherer();
+  replies.heard("a");
+  const tooLarge = (): void => undefined;
+  for (const id of ["1", "2"])
+    replies.reply("a", encodeErrorReply(id, 500, { code: "C", message: "m" }), tooLarge);
+  expect(posted.map(({ message }) => takesGathered(message))).toEqual([7, undefined]);
+  expect(posted.map(({ message }) => message.properties.headers?.[header.error])).toEqual(["C", "C"]);
+  expect(posted.map((each) => each.tooLarge)).toEqual([tooLarge, tooLarge]);
+});
+
 it("posts by itself what cannot travel with others", async () => {
   const { replies, reply, ids } = gatherer({ bytes: 1_024 });
   replies.heard("a");

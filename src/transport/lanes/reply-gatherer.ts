@@ -45,7 +45,8 @@ export class ReplyGatherer {
     appetite.answered();
     const requester = this.#requesters.get(to);
     const length = requester && gatherableLength(message, gathering.bytes);
-    if (requester === undefined || length === undefined) post(to, message, tooLarge);
+    if (requester === undefined) post(to, message, tooLarge);
+    else if (length === undefined) post(to, this.#withAnswer(requester, message), tooLarge);
     else requester.collector.add(message, length, MOST_REPLIES);
   }
 
@@ -73,15 +74,18 @@ export class ReplyGatherer {
   }
 
   #send(to: string, requester: Requester, replies: readonly [Message, ...Message[]]): void {
-    const { service, gathering, appetite, post } = this.#parts;
+    const { gathering, post } = this.#parts;
     const isSingle = replies.length === 1 && !gathering.isEager;
     const message = isSingle ? replies[0] : gatherReplies(replies);
-    if (!requester.asks) {
-      post(to, message);
-      return;
-    }
+    post(to, this.#withAnswer(requester, message));
+  }
+
+  // Says how many calls are welcome, if that was asked.
+  #withAnswer(requester: Requester, message: Message): Message {
+    if (!requester.asks) return message;
     requester.asks = false;
+    const { service, appetite } = this.#parts;
     const { properties, ...rest } = withGatherHeader(message, appetite.takes);
-    post(to, { ...rest, properties: { ...properties, appId: service } });
+    return { ...rest, properties: { ...properties, appId: service } };
   }
 }

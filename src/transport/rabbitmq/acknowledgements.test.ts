@@ -37,6 +37,7 @@ function channelOf(delivered: number) {
     },
   } as unknown as Channel;
   const acknowledgements = new Acknowledgements(channel);
+  for (const tag of unsettled) acknowledgements.delivered(tag);
   const ack = (...tags: readonly number[]): void => {
     for (const tag of tags) {
       meant.set(tag, "ack");
@@ -117,6 +118,7 @@ describe("acknowledgements of one turn", () => {
       throw new Error("Channel closed");
     };
     const acknowledgements = new Acknowledgements({ ack: closed, reject: closed } as unknown as Channel);
+    for (const tag of [1, 2, 3, 4, 5]) acknowledgements.delivered(tag);
     for (const tag of [1, 2, 4]) acknowledgements.ack(tag);
     await turn();
     acknowledgements.requeue(3);

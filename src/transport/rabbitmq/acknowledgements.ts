@@ -8,14 +8,17 @@ import type { Channel, ConsumeMessage } from "amqplib";
  */
 export class Acknowledgements {
   readonly #channel: Channel;
-  /** All up to this tag are settled. Tags count from 1, by channel. */
-  #upTo = 0;
-  /** Settled beyond that. */
-  readonly #ahead = new Set<number>();
+  /** Tags of what is not settled yet, in their order, which is that of delivery. */
+  readonly #unsettled = new Set<number>();
   #turn: number[] = [];
 
   constructor(channel: Channel) {
     this.#channel = channel;
+  }
+
+  /** A message came. */
+  delivered(tag: number): void {
+    this.#unsettled.add(tag);
   }
 
   ack(tag: number): void {
@@ -26,9 +29,8 @@ export class Acknowledgements {
   /** Gives a message back to its queue. */
   requeue(tag: number): void {
     this.flush();
+    this.#unsettled.delete(tag);
     this.#attempt(() => this.#channel.reject(withTag(tag), true));
-    this.#ahead.add(tag);
-    this.#advance();
   }
 
   /** Writes what is not written yet. */
@@ -36,26 +38,21 @@ export class Acknowledgements {
     const tags = this.#turn;
     if (tags.length === 0) return;
     this.#turn = [];
-    for (const tag of tags) this.#ahead.add(tag);
-    const before = this.#upTo;
-    this.#advance();
+    for (const tag of tags) this.#unsettled.delete(tag);
+    const [oldest = Number.POSITIVE_INFINITY] = this.#unsettled;
     // RabbitMQ takes only a tag that is unsettled, so it has to be one of this turn.
     let last = 0;
     let together = 0;
     for (const tag of tags) {
-      if (tag > this.#upTo || tag <= before) continue;
+      if (tag > oldest) continue;
       together += 1;
       if (tag > last) last = tag;
     }
     if (together > 1) this.#attempt(() => this.#channel.ack(withTag(last), true));
     else if (together === 1) this.#attempt(() => this.#channel.ack(withTag(last)));
     if (together === tags.length) return;
-    for (const tag of tags) if (tag > this.#upTo) this.#attempt(() => this.#channel.ack(withTag(tag)));
+    for (const tag of tags) if (tag > oldest) this.#attempt(() => this.#channel.ack(withTag(tag)));
   };
-
-  #advance(): void {
-    while (this.#ahead.delete(this.#upTo + 1)) this.#upTo += 1;
-  }
 
   #attempt(act: () => void): void {
     try {

@@ -108,6 +108,7 @@ class ChannelDelivery implements WireDelivery {
     this.redelivered = fields.redelivered;
     this.#tag = fields.deliveryTag;
     this.#acknowledgements = acknowledgements;
+    acknowledgements?.delivered(fields.deliveryTag);
   }
 
   ack(): void {
