@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /**
- * Three projects, so that each asks for no more than it needs: `npx vitest --project unit` starts no broker, and
+ * Four projects, so that each asks for no more than it needs: `npx vitest --project unit` starts no broker, and
  * neither does naming a unit test's file.
  */
 export default defineConfig({
@@ -40,6 +40,13 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: "embedded",
+          include: ["test/conformance/embedded*.test.ts"],
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: "broker",
           include: ["test/**/*.test.ts"],
           exclude: [
@@ -49,6 +56,7 @@ export default defineConfig({
             "test/docs.test.ts",
             "test/package.test.ts",
             "test/test-broker.test.ts",
+            "test/conformance/embedded*.test.ts",
           ],
           globalSetup: ["test/support/global-setup.ts"],
         },
