@@ -281,7 +281,7 @@ export class Service implements Verbs {
       timeoutMs: this.#settings.timeoutMs,
       validates: this.#settings.validates,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
-      gathering: this.#gathering,
+      gathering: this.#settings.gathering,
       newId: messageIds(this.instance),
       runHere: (message, nested) => this.#dispatching().runHere(message, nested),
       get ready() {

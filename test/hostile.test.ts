@@ -4,12 +4,18 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Broker, isConfluoError, Service, silentLogger } from "../src/index.ts";
+import { type Broker, isConfluoError, Service, type StateChange, silentLogger } from "../src/index.ts";
 import { header } from "../src/protocol/codec.ts";
 import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import { HostileClient, rawText } from "./support/hostile-client.ts";
-import { type Hostile, hostileMessages, NOT_UTF8, tooDeep } from "./support/hostile-messages.ts";
+import {
+  type Hostile,
+  hostileGathered,
+  hostileMessages,
+  NOT_UTF8,
+  tooDeep,
+} from "./support/hostile-messages.ts";
 import { deleteNamespace, freshBroker } from "./support/rabbitmq.ts";
 
 const BATCH = 64;
@@ -214,6 +220,47 @@ it("a call whose reply_to is a forged direct one costs the connection, which is 
   await Promise.all([victim.connect(), caller.connect()]);
   await expectToGoOn();
   expect(await dead()).toBe(0);
+});
+
+it("gathered calls of every kind come to an end, answered or not, on the other lanes as well", async () => {
+  const some = hostileGathered();
+  await attack("", queue("calls"), some);
+  await attack("", queue("calls"), some, "");
+  await attack("", queue("inbox"), some);
+  await attack(`${broker.namespace}.events`, "told.you", some);
+  // As commands and events they are of a type that nobody reads: one letter each.
+  const atLeast = 2 * some.length;
+  await eventually(async () => (await dead()) >= atLeast, "the letters");
+  await expectToGoOn();
+  await victim.shutdown();
+  for (const lane of ["calls", "inbox"] as const)
+    expect((await broker.queue(queue(lane)))?.messages, lane).toBe(0);
+  await victim.connect();
+  await expectToGoOn();
+});
+
+it("gathered calls whose reply_to is a forged direct one are not sent back there again and again", async () => {
+  let losses = 0;
+  const off = new AbortController();
+  const count = ({ to }: StateChange): void => {
+    if (to === "reconnecting") losses += 1;
+  };
+  victim.onState(count, { signal: off.signal });
+  const body = Buffer.from('[{"id":"a","path":"/no/where"},{"id":"b","path":"/echo","body":1}]');
+  const options = { contentType: "application/vnd.confluo.calls+json" };
+  await attack("", queue("calls"), [{ what: "forged", body, options }], "amq.rabbitmq.reply-to.AAAA.x");
+  await eventually(() => losses > 0, "the loss of the connection");
+  // It may be given to an instance twice more, if its acknowledgement was lost.
+  for (let quiet = 0, seen = losses; quiet < 10; quiet += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    if (losses > seen) quiet = 0;
+    seen = losses;
+    expect(losses).toBeLessThanOrEqual(3);
+  }
+  off.abort();
+  await Promise.all([victim.connect(), caller.connect()]);
+  await expectToGoOn();
+  expect((await broker.queue(queue("calls")))?.messages).toBe(0);
 });
 
 it("an expiration that is no whole number of milliseconds is refused by RabbitMQ itself", async () => {

@@ -39,7 +39,7 @@ function held() {
     timeoutMs: 1_000,
     maxBodyBytes: () => Number.POSITIVE_INFINITY,
     validates: true,
-    gathering: { calls: 1, bytes: 65_536, isEager: false },
+    gathering: { calls: 1, bytes: 65_536 },
     newId: messageIds("i"),
     runHere: () => false,
     ready: link,

@@ -41,7 +41,8 @@ export interface RequestParts {
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly maxBodyBytes: () => number;
-  readonly gathering: Gathering;
+  /** What may travel together at most: a broker may take less. */
+  readonly gathering: Pick<Gathering, "calls" | "bytes">;
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;

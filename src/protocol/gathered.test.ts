@@ -1,9 +1,9 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { isConfluoError } from "../errors.ts";
 import { decodeBody, EncodedMessage, encodeBody, header, userHeaders } from "./codec.ts";
 import {
-  ASK,
+  asking,
   asksToGather,
   bounced,
   CALLS_TYPE,
@@ -13,8 +13,8 @@ import {
   isGatherable,
   REPLIES_TYPE,
   repliesIn,
+  sayingWhatItTakes,
   takesGathered,
-  withGatherHeader,
 } from "./gathered.ts";
 import type { Message, Properties } from "./message.ts";
 import { originOf } from "./origin.ts";
@@ -97,6 +97,51 @@ describe("calls", () => {
     expect(Buffer.from((entry as Message).body).toString()).toBe('{"n":1}');
   });
 
+  it("are read anew only once, however many go on by themselves", () => {
+    const calls = Array.from({ length: 50 }, (_, n) => simple({ correlationId: `${n}` }, encodeBody({ n })));
+    const entries = callsIn(gatherCalls(calls as unknown as [Message])) ?? [];
+    const parse = vi.spyOn(JSON, "parse");
+    expect(entries.map(({ body }) => Buffer.from(body).toString())).toEqual(
+      calls.map((_, n) => `{"n":${n}}`),
+    );
+    expect(parse).toHaveBeenCalledTimes(1);
+    parse.mockRestore();
+  });
+
+  it("have a body that nobody takes for one, where it is nested too deeply to be written", () => {
+    const deep = "[".repeat(100_000) + "]".repeat(100_000);
+    const entries = callsIn(gathered(`[{"id":"1","body":${deep}},{"id":"2","body":7}]`, CALLS_TYPE)) ?? [];
+    expect(entries.map(({ body }) => Buffer.from(body).toString())).toEqual([
+      "It was nested too deeply to be written again.",
+      "7",
+    ]);
+  });
+
+  it("have a deadline that any broker takes", () => {
+    const deadlines = [1, 5_000, 2 ** 31 - 1, 2 ** 31, 5e9, 1e30, 0, -1, 1.5];
+    const list = JSON.stringify(deadlines.map((ms, n) => ({ id: `${n}`, ms })));
+    const expirations = callsIn(gathered(list, CALLS_TYPE))?.map(({ properties }) => properties.expiration);
+    const longest = "2147483647";
+    expect(expirations).toEqual([
+      "1",
+      "5000",
+      longest,
+      longest,
+      longest,
+      longest,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it("are refused where their answers would go to RabbitMQ's direct reply-to", () => {
+    for (const replyTo of ["amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.AAAA.x"]) {
+      const { body, properties } = gathered('[{"id":"1"}]', CALLS_TYPE);
+      expect(() => callsIn({ body, properties: { ...properties, replyTo } })).toThrow("no queue");
+    }
+  });
+
   it("make a message that expires with the last of them and is returned if nobody takes it", () => {
     const calls = ["100", "9000", "200"].map((expiration, n) =>
       simple({ expiration, correlationId: `${n}` }),
@@ -111,7 +156,7 @@ describe("calls", () => {
   });
 
   it("say nothing of what holds its default", () => {
-    const asked = withGatherHeader(simple(), 16);
+    const asked = asking(simple());
     const message = gatherCalls([asked, simple({ correlationId: "2" }, encodeBody(undefined))]);
     expect(JSON.parse(Buffer.from(message.body).toString())).toEqual([
       { id: "1", path: "/", ms: 100, body: 1 },
@@ -300,17 +345,22 @@ describe("a message", () => {
     expect(takesGathered({ body: Buffer.from(""), properties: {} })).toBeUndefined();
   });
 
-  it("asks, whatever it says in that header, and then says no number itself", () => {
-    const asking = withGatherHeader(simple(), ASK);
-    expect([asksToGather(asking), takesGathered(asking)]).toEqual([true, undefined]);
-    expect(asksToGather(withGatherHeader(simple(), 16))).toBe(true);
-    expect(asksToGather(simple({ headers: { h: "v" } }))).toBe(false);
-    const foreign: Message = { body: Buffer.from(""), properties: { headers: { [header.gather]: 16 } } };
-    expect(asksToGather(foreign)).toBe(false);
+  it("asks for its own reply queue, and then says no number itself", () => {
+    const asked = asking(simple({ headers: { h: "v" } }));
+    expect(asked.properties.headers).toEqual({ h: "v", [header.gather]: "q" });
+    expect([asksToGather(asked), takesGathered(asked)]).toEqual([true, undefined]);
+    // Passed on to another service, or sent back.
+    const { headers = {} } = asked.properties;
+    expect(asksToGather(simple({ headers, replyTo: "other" }))).toBe(false);
+    const { replyTo: _, ...withoutReplyTo } = asked.properties;
+    expect(asksToGather({ body: asked.body, properties: withoutReplyTo })).toBe(false);
+    for (const value of ["16", "?", "", 16, true])
+      expect(asksToGather(simple({ headers: { [header.gather]: value } }))).toBe(false);
+    expect(asking({ body: Buffer.from(""), properties: {} }).properties).toEqual({});
   });
 
   it("keeps all else when it is given that header", () => {
-    const message = withGatherHeader(simple({ headers: { h: "v" } }, encodeBody({ n: 1 })), 16);
+    const message = sayingWhatItTakes(simple({ headers: { h: "v" } }, encodeBody({ n: 1 })), 16);
     expect(message.properties.headers).toEqual({ h: "v", [header.gather]: "16" });
     expect([decodeBody(message), message.json]).toEqual([{ n: 1 }, '{"n":1}']);
     expect(takesGathered(message)).toBe(16);

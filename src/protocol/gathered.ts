@@ -9,8 +9,8 @@ export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 
 /** What takes more than this share of a message's bytes travels by itself. */
 const LARGEST_SHARE = 1 / 8;
-/** What a call says in place of a number, so that a service which sends headers back as they came has not said one. */
-export const ASK = "?";
+/** The longest that any broker takes as an expiration. */
+const LONGEST_MS = 2 ** 31 - 1;
 /** What a sender may gather at most, and a receiver takes. */
 export const MOST_ENTRIES = 256;
 
@@ -78,11 +78,17 @@ function withHeaders(own: WireHeaders): string {
 export function callsIn({ body, properties }: Message): readonly Message[] | undefined {
   if (properties.contentType !== CALLS_TYPE) return undefined;
   const { replyTo, appId } = properties;
+  if (replyTo?.startsWith(DIRECT_REPLY_TO)) throw malformed("its reply_to is no queue");
+  const whole = new Whole(body);
   return entriesIn(body).map((entry, at) => {
     const own = propertiesOf(entry, replyTo, appId);
-    return new Entry({ value: entry.body, whole: body, at }, own);
+    return new Entry({ value: entry.body, whole, at }, own);
   });
 }
+
+// A forged one makes RabbitMQ break the connection of whoever publishes to it. A gathered message would be sent back there
+// again and again, by one instance after the other.
+const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 function propertiesOf(
   { id, path, ms, query, headers }: RawEntry,
@@ -96,7 +102,8 @@ function propertiesOf(
   if (typeof path === "string") own.type = path;
   if (replyTo !== undefined) own.replyTo = replyTo;
   if (appId !== undefined) own.appId = appId;
-  if (typeof ms === "number" && Number.isInteger(ms) && ms >= 1) own.expiration = String(ms);
+  if (typeof ms === "number" && Number.isInteger(ms) && ms >= 1)
+    own.expiration = String(Math.min(ms, LONGEST_MS));
   if (query === undefined && headers === undefined) return own;
   const table = headersOf(headers, typeof query === "string" ? { [header.query]: query } : undefined);
   if (table !== undefined) own.headers = table;
@@ -147,8 +154,9 @@ export type ReplyEntry =
  */
 export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
   if (properties.contentType !== REPLIES_TYPE) return undefined;
+  const whole = new Whole(body);
   return entriesIn(body).map((entry, at): ReplyEntry => {
-    const part = { value: entry.body, whole: body, at };
+    const part = { value: entry.body, whole, at };
     const { id, again, status, error, headers } = entry;
     if (again === true) return { kind: "again", id };
     const own: Properties = { contentType: JSON_TYPE, correlationId: id };
@@ -171,16 +179,33 @@ export function takesGathered({ properties }: Message): number | undefined {
   return text !== undefined && /^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined;
 }
 
-/** Whether whoever wrote this call takes gathered replies and wants to know how many calls the service takes. */
-export function asksToGather({ properties }: Message): boolean {
-  return protocolHeader(properties.headers, header.gather) !== undefined;
+/** A reply that says so. */
+export function sayingWhatItTakes(message: Message, takes: number): Message {
+  return withGatherHeader(message, String(takes));
 }
 
-/** A message with one header more: a reply's says how many, a call's asks. */
-export function withGatherHeader(message: Message, takes: number | typeof ASK): Message {
+/**
+ * A call whose sender takes gathered replies and wants to know how many calls the service takes. It says so for its own
+ * `reply_to`: a header that someone passes on, to another service or back, asks nothing and names no number.
+ */
+export function asking(message: Message): Message {
+  const { replyTo } = message.properties;
+  return replyTo === undefined ? message : withGatherHeader(message, replyTo);
+}
+
+/** Whether a call is {@link asking}. */
+export function asksToGather({ properties }: Message): boolean {
+  const asked = protocolHeader(properties.headers, header.gather);
+  return asked !== undefined && asked === properties.replyTo;
+}
+
+function withGatherHeader(message: Message, value: string): Message {
   const { body, json, properties } = message;
-  const headers = { ...properties.headers, [header.gather]: String(takes) };
-  return { body, json, properties: { ...properties, headers } };
+  return {
+    body,
+    json,
+    properties: { ...properties, headers: { ...properties.headers, [header.gather]: value } },
+  };
 }
 
 /** One of several, as a message: its body is written only if it goes on by itself. */
@@ -196,13 +221,9 @@ class Entry implements Message {
     this.properties = properties;
   }
 
-  // Read anew: what was parsed is in the hands of a handler, which may have changed it.
   get body(): Uint8Array {
-    if (this.#body === undefined) {
-      const { whole, at } = this.#part;
-      const value = entriesIn(whole)[at]?.body;
-      this.#body = Buffer.from(value === undefined ? "" : JSON.stringify(value));
-    }
+    const { whole, at } = this.#part;
+    this.#body ??= whole.bodyAt(at);
     return this.#body;
   }
 }
@@ -210,8 +231,30 @@ class Entry implements Message {
 /** Where an entry's body stands. */
 interface Part {
   readonly value: unknown;
-  readonly whole: Uint8Array;
+  readonly whole: Whole;
   readonly at: number;
+}
+
+/** A gathered message, from which an entry's body can be had as it came. */
+class Whole {
+  readonly #bytes: Uint8Array;
+  #entries: readonly RawEntry[] | undefined;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  bodyAt(at: number): Uint8Array {
+    // Read anew, once: what was parsed first is in the hands of handlers, which may have changed it.
+    this.#entries ??= entriesIn(this.#bytes);
+    const value = this.#entries[at]?.body;
+    try {
+      return Buffer.from(value === undefined ? "" : JSON.stringify(value));
+    } catch {
+      // JSON can be read that is nested too deeply to be written. Whoever is sent this answers that it is no JSON.
+      return Buffer.from("It was nested too deeply to be written again.");
+    }
+  }
 }
 
 interface RawEntry {

@@ -8,7 +8,10 @@ import { variants } from "../variants/index.ts";
 const CALLS = 40;
 /** How long a handler works on one. */
 const WORK_MS = 200;
-/** When one of the two instances dies: all calls have arrived, none is answered. */
+/**
+ * When one of the two instances dies: none is answered, and each has as many in hand as its prefetch lets it. One that takes
+ * few at a time has little to lose.
+ */
 const KILL_AFTER_MS = 100;
 /** Longer than a call waits by default, here and in most other places. */
 const WITHIN_MS = 25_000;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { isConfluoError, type Message, type Wire } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { absent, asker, CALLS, entriesIn, messageOf, REPLIES, standIn, textOf } from "./mailbox.ts";
-import { type Bench, type Define, rejection } from "./suite.ts";
+import { type Bench, type Define, rejection, signalled } from "./suite.ts";
 
 export const foreignGathering: Define = (it) => {
   it("answers each call of a message that a foreign client has made", async (bench) => {
@@ -126,6 +126,47 @@ export const foreignGathering: Define = (it) => {
     assert.deepEqual(ran, []);
     await eventually(async () => (await bench.depth("worker", "calls")) === 0, "an empty queue");
     await goesOn(bench);
+  });
+
+  it("dead-letters calls that are nested too deeply to be written again, and leaves nothing behind", async (bench) => {
+    await echoing(bench);
+    const deep = "[".repeat(50_000) + "]".repeat(50_000);
+    await send(
+      bench,
+      `[{"id":"1","path":"/echo/a","body":${deep}},{"id":"2","path":"/echo/b","body":7}]`,
+      {},
+    );
+    const letters = [await bench.takeDead("worker"), await bench.takeDead("worker")];
+    letters.sort((a, b) => String(pathOf(a)).localeCompare(String(pathOf(b))));
+    assert.match(textOf(letters[0] as Message), /nested too deeply/);
+    assert.equal(textOf(letters[1] as Message), "7");
+    await goesOn(bench);
+  });
+
+  it("gives back what waits, however it is nested and however long it may wait", async (bench) => {
+    const [begun, over] = [signalled(), signalled()];
+    const worker = await bench.start(
+      "worker",
+      (service) =>
+        service.route("/echo/:x", async () => {
+          begun.resolve();
+          await over.promise;
+        }),
+      { concurrency: { calls: 1 } },
+    );
+    const client = await asker(bench);
+    const deep = "[".repeat(50_000) + "]".repeat(50_000);
+    const calls = `[{"id":"runs","path":"/echo/x"},{"id":"deep","path":"/echo/x","ms":9000,"body":${deep}},
+      {"id":"long","path":"/echo/x","ms":5000000000},{"id":"longer","path":"/echo/x","ms":1e21,"body":1}]`;
+    await send(bench, calls, { replyTo: client.replyTo });
+    await begun.promise;
+    const stopping = worker.shutdown({ timeoutMs: 5_000 });
+    await eventually(async () => (await bench.depth("worker", "calls")) === 3, "what waited, given back");
+    over.resolve();
+    await stopping;
+    await bench.start("worker", (service) => service.route("/echo/:x", ({ body }) => ({ body })));
+    for (const id of ["runs", "long", "longer"]) assert.equal((await client.answer(id)).error, undefined, id);
+    assert.equal((await client.answer("deep")).error, "MALFORMED_MESSAGE");
   });
 
   it("dead-letters a call whose id could not be written on an answer, and runs its neighbours", async (bench) => {

@@ -126,9 +126,12 @@ export const whoGathers: Define = (it) => {
     await bench.start("worker", (service) => service.route("/", ({ body }) => body));
     const plain = await asker(bench);
     const able = await asker(bench);
+    const passing = await asker(bench);
     for (const [to, headers] of [
       [plain, {}],
-      [able, { "confluo-gather": "16" }],
+      // What was said to another, passed on.
+      [passing, { "confluo-gather": able.replyTo }],
+      [able, { "confluo-gather": able.replyTo }],
     ] as const) {
       const wire = await bench.foreign();
       const key = bench.queue("worker", "calls");
@@ -139,8 +142,8 @@ export const whoGathers: Define = (it) => {
       }
       for (let n = 0; n < 40; n += 1) assert.equal((await to.answer(`${n}`)).body, n);
     }
-    assert.equal(plain.replies.length, 40);
-    for (const { properties } of plain.replies) {
+    assert.deepEqual([plain.replies.length, passing.replies.length], [40, 40]);
+    for (const { properties } of [...plain.replies, ...passing.replies]) {
       assert.equal(properties.contentType, "application/json");
       assert.deepEqual(properties.headers ?? {}, {});
     }

@@ -239,3 +239,20 @@ it("sends calls one by one again when a service has not said for a while that it
       .map(({ length }) => length),
   ).toEqual([1, 1, 1, 1]);
 });
+
+it("sends calls one by one that were too large for the broker together", async () => {
+  const { call, sent, ids, settled } = await informed(16);
+  const [a, b, c] = [call(), call(), call()];
+  await turn();
+  expect(ids()).toEqual([[a, b, c]]);
+  settled.length = 0;
+  sent[0]?.settled("too-large");
+  expect(ids()).toEqual([[a, b, c], [a], [b], [c]]);
+  expect(settled).toEqual([]);
+  sent[1]?.settled();
+  sent[2]?.settled("too-large");
+  expect(settled).toEqual([
+    [a, undefined],
+    [b, "too-large"],
+  ]);
+});

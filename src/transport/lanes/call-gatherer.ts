@@ -1,6 +1,6 @@
 /** Calls on their way out: those of one turn to one service travel together, once its replies have said that they may. */
 
-import { ASK, gatherableLength, gatherCalls, withGatherHeader } from "../../protocol/gathered.ts";
+import { asking, gatherableLength, gatherCalls } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering, Settled } from "../transport.ts";
 import { TurnCollector } from "./turn-collector.ts";
@@ -112,7 +112,10 @@ export class CallGatherer {
     }
     const messages = items.map(({ message }) => message) as [Message, ...Message[]];
     this.#publish(service, gatherCalls(messages), (rejection) => {
-      for (const { settled } of items) settled(rejection);
+      // Together they were too large for the broker, which need not be so for each.
+      if (rejection === "too-large" && items.length > 1)
+        for (const { message, settled } of items) this.#publish(service, message, settled);
+      else for (const { settled } of items) settled(rejection);
     });
   }
 
@@ -120,7 +123,7 @@ export class CallGatherer {
     const now = performance.now();
     const asks = now - target.askedAt >= ASK_MS;
     if (asks) target.askedAt = now;
-    this.#publish(service, asks ? withGatherHeader(message, ASK) : message, settled);
+    this.#publish(service, asks ? asking(message) : message, settled);
   }
 }
 

@@ -184,7 +184,7 @@ export class WireLink implements Link {
     for (const call of calls) this.#deliverOne(source, gathered.delivery(call));
   }
 
-  // One that cannot be read, or that nobody could be answered for, is dealt with as a whole.
+  // One that cannot be read is dealt with as a whole.
   #callsIn(message: Message): readonly Message[] | undefined {
     try {
       return callsIn(message);

@@ -164,3 +164,18 @@ it("forgets the one that asked first when too many have, and keeps none of its r
   await turn();
   expect(ids("q1")).toEqual([[second]]);
 });
+
+it("posts one by one what was too large for the broker together", () => {
+  const { replies, posted } = gatherer({ isEager: true });
+  replies.heard("a");
+  const tooLarge = [vi.fn(), vi.fn()];
+  for (const [n, each] of tooLarge.entries())
+    replies.reply("a", encodeReply(`${n}`, { status: 200, headers: {}, body: n }), each);
+  replies.flush();
+  expect(posted.map(({ message }) => idsIn(message))).toEqual([["0", "1"]]);
+  const [together] = posted as unknown as readonly [{ tooLarge(): void }];
+  together.tooLarge();
+  expect(posted.slice(1).map(({ message }) => idsIn(message))).toEqual([["0"], ["1"]]);
+  expect(posted.slice(1).map((each) => each.tooLarge)).toEqual(tooLarge);
+  for (const each of tooLarge) expect(each).not.toHaveBeenCalled();
+});

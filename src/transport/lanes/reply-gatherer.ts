@@ -1,6 +1,6 @@
 /** Replies on their way back: those of one turn to one requester travel together, if it takes that. */
 
-import { gatherableLength, gatherReplies, withGatherHeader } from "../../protocol/gathered.ts";
+import { gatherableLength, gatherReplies, sayingWhatItTakes } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering } from "../transport.ts";
 import type { Appetite } from "./appetite.ts";
@@ -14,9 +14,14 @@ export interface ReplyGathererParts {
   post(to: string, message: Message, tooLarge?: () => void): void;
 }
 
+interface Outgoing {
+  readonly message: Message;
+  readonly tooLarge: (() => void) | undefined;
+}
+
 /** One who takes gathered replies. */
 interface Requester {
-  readonly collector: TurnCollector<Message>;
+  readonly collector: TurnCollector<Outgoing>;
   /** It has asked how many calls it may send in one message. */
   asks: boolean;
 }
@@ -47,7 +52,7 @@ export class ReplyGatherer {
     const length = requester && gatherableLength(message, gathering.bytes);
     if (requester === undefined) post(to, message, tooLarge);
     else if (length === undefined) post(to, this.#withAnswer(requester, message), tooLarge);
-    else requester.collector.add(message, length, MOST_REPLIES);
+    else requester.collector.add({ message, tooLarge }, length, MOST_REPLIES);
   }
 
   /** Sends what waits for the end of its turn. */
@@ -63,7 +68,7 @@ export class ReplyGatherer {
       this.#requesters.delete(known);
     }
     const { bytes, isEager } = this.#parts.gathering;
-    const collector = new TurnCollector<Message>({
+    const collector = new TurnCollector<Outgoing>({
       bytes,
       isEager,
       send: (replies) => this.#send(replyTo, requester, replies),
@@ -73,11 +78,19 @@ export class ReplyGatherer {
     return requester;
   }
 
-  #send(to: string, requester: Requester, replies: readonly [Message, ...Message[]]): void {
+  #send(to: string, requester: Requester, replies: readonly [Outgoing, ...Outgoing[]]): void {
     const { gathering, post } = this.#parts;
-    const isSingle = replies.length === 1 && !gathering.isEager;
-    const message = isSingle ? replies[0] : gatherReplies(replies);
-    post(to, this.#withAnswer(requester, message));
+    const [{ message, tooLarge }] = replies;
+    if (replies.length === 1 && !gathering.isEager) {
+      post(to, this.#withAnswer(requester, message), tooLarge);
+      return;
+    }
+    const together = gatherReplies(replies.map((reply) => reply.message));
+    // Which need not be so for each.
+    const tooLargeTogether = (): void => {
+      for (const each of replies) post(to, each.message, each.tooLarge);
+    };
+    post(to, this.#withAnswer(requester, together), tooLargeTogether);
   }
 
   // Says how many calls are welcome, if that was asked.
@@ -85,7 +98,7 @@ export class ReplyGatherer {
     if (!requester.asks) return message;
     requester.asks = false;
     const { service, appetite } = this.#parts;
-    const { properties, ...rest } = withGatherHeader(message, appetite.takes);
+    const { properties, ...rest } = sayingWhatItTakes(message, appetite.takes);
     return { ...rest, properties: { ...properties, appId: service } };
   }
 }
