@@ -6,6 +6,7 @@ import type { Channel, ConsumeMessage } from "amqplib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Broker, isConfluoError, Service, type StateChange, silentLogger } from "../src/index.ts";
 import { header } from "../src/protocol/codec.ts";
+import { CALLS_TYPE } from "../src/protocol/gathered.ts";
 import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import { HostileClient, rawText } from "./support/hostile-client.ts";
@@ -247,7 +248,7 @@ it("gathered calls whose reply_to is a forged direct one are not sent back there
   };
   victim.onState(count, { signal: off.signal });
   const body = Buffer.from('[{"id":"a","path":"/no/where"},{"id":"b","path":"/echo","body":1}]');
-  const options = { contentType: "application/vnd.confluo.calls+json" };
+  const options = { contentType: CALLS_TYPE };
   await attack("", queue("calls"), [{ what: "forged", body, options }], "amq.rabbitmq.reply-to.AAAA.x");
   await eventually(() => losses > 0, "the loss of the connection");
   // It may be given to an instance twice more, if its acknowledgement was lost.

@@ -9,8 +9,13 @@ export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 
 /** What takes more than this share of a message's bytes travels by itself. */
 const LARGEST_SHARE = 1 / 8;
-/** The longest that any broker takes as an expiration. */
+/** The longest that a call may wait, as for every other. RabbitMQ refuses an expiration of twice as much and more. */
 const LONGEST_MS = 2 ** 31 - 1;
+/**
+ * What RabbitMQ's direct reply-to begins with. A forged one makes it break the connection of whoever publishes to it, and a
+ * gathered message would be sent back there again and again, by one instance after the other.
+ */
+const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 /** What a sender may gather at most, and a receiver takes. */
 export const MOST_ENTRIES = 256;
 
@@ -85,10 +90,6 @@ export function callsIn({ body, properties }: Message): readonly Message[] | und
     return new Entry({ value: entry.body, whole, at }, own);
   });
 }
-
-// A forged one makes RabbitMQ break the connection of whoever publishes to it. A gathered message would be sent back there
-// again and again, by one instance after the other.
-const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 function propertiesOf(
   { id, path, ms, query, headers }: RawEntry,
@@ -201,11 +202,8 @@ export function asksToGather({ properties }: Message): boolean {
 
 function withGatherHeader(message: Message, value: string): Message {
   const { body, json, properties } = message;
-  return {
-    body,
-    json,
-    properties: { ...properties, headers: { ...properties.headers, [header.gather]: value } },
-  };
+  const headers = { ...properties.headers, [header.gather]: value };
+  return { body, json, properties: { ...properties, headers } };
 }
 
 /** One of several, as a message: its body is written only if it goes on by itself. */

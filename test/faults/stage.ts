@@ -38,6 +38,15 @@ export interface StageOptions {
   readonly node?: TestBroker;
 }
 
+/** A line that a service has logged. */
+interface Line {
+  readonly at: number;
+  readonly service: string;
+  readonly level: "info" | "warn";
+  readonly text: string;
+  readonly err: unknown;
+}
+
 const heartbeatSeconds = 2;
 const hearMs = 20_000;
 
@@ -46,8 +55,6 @@ let stages = 0;
 
 export class Stage {
   readonly traffic: Traffic;
-  /** What both services said, with the time since the stage was opened. */
-  readonly log: string[] = [];
   readonly caller: Service;
   readonly handler: Service;
   readonly namespace: Namespace;
@@ -56,7 +63,8 @@ export class Stage {
   readonly #url: string;
   readonly #side: Side;
   readonly #node: TestBroker | undefined;
-  readonly #warnings = new Map<string, string[]>();
+  readonly #openedAt = performance.now();
+  readonly #lines: Line[] = [];
   // Not the operator's: RabbitMQ may close it when a queue that it reads is deleted.
   #reader: ChannelModel | undefined;
   #admin: ChannelModel | undefined;
@@ -64,7 +72,6 @@ export class Stage {
   private constructor(fault: Fault, options: StageOptions & { readonly proxies: Proxied }) {
     const { namespace, url, node, proxies } = options;
     stages += 1;
-    const opened = performance.now();
     this.namespace = new Namespace(namespace);
     this.#node = node;
     this.#url = url;
@@ -73,18 +80,14 @@ export class Stage {
     this.traffic = new Traffic(`handler-${stages}`);
     const make = (name: string, address = url): Service => {
       // A connection may be back before anyone has looked: the log is what tells.
-      const lines: string[] = [];
-      this.#warnings.set(name, lines);
-      const note = (line: string): void => {
-        this.log.push(`${((performance.now() - opened) / 1_000).toFixed(2)} s ${name}: ${line}`);
-      };
-      const warn = ({ err }: { readonly err?: unknown }, line: string): void => {
-        lines.push(line);
-        note(err === undefined ? line : `${line} (${err})`);
-      };
-      const info = (_: object, line: string): void => note(line);
+      const log =
+        (level: Line["level"]) =>
+        ({ err }: { readonly err?: unknown }, text: string): void => {
+          this.#lines.push({ at: performance.now(), service: name, level, text, err });
+        };
+      const logger = { ...silentLogger, warn: log("warn"), info: log("info") };
       return new Service(name, {
-        broker: new Broker(address, { namespace, logger: { ...silentLogger, warn, info } }),
+        broker: new Broker(address, { namespace, logger }),
         logger: silentLogger,
         retry: { backoff: { firstMs: 250, maxMs: 250 } },
       });
@@ -130,9 +133,18 @@ export class Stage {
 
   /** Resolves when a service has logged a warning that contains a text. */
   async hear(service: Service, text: string): Promise<void> {
-    const heard = (): boolean =>
-      this.#warnings.get(service.name)?.some((line) => line.includes(text)) === true;
-    await eventually(heard, `${service.name} to warn: ${text}`, { timeoutMs: hearMs });
+    const { name } = service;
+    const isIt = (line: Line): boolean =>
+      line.service === name && line.level === "warn" && line.text.includes(text);
+    await eventually(() => this.#lines.some(isIt), `${name} to warn: ${text}`, { timeoutMs: hearMs });
+  }
+
+  /** What both services have said, with the time since the stage was opened. */
+  get log(): readonly string[] {
+    return this.#lines.map(({ at, service, text, err }) => {
+      const seconds = ((at - this.#openedAt) / 1_000).toFixed(2);
+      return `${seconds} s ${service}: ${text}${err === undefined ? "" : ` (${err})`}`;
+    });
   }
 
   /** The node, which the fault is about. */

@@ -3,6 +3,7 @@
 import { gzipSync } from "node:zlib";
 import type { Options } from "amqplib";
 import { header } from "../../src/protocol/codec.ts";
+import { CALLS_TYPE } from "../../src/protocol/gathered.ts";
 import { rawHeaders, rawText } from "./hostile-client.ts";
 
 /** A message, apart from where it goes. */
@@ -34,7 +35,30 @@ export function tooDeep(): readonly Hostile[] {
   ];
 }
 
-const GATHERED = "application/vnd.confluo.calls+json";
+/** Gathered calls, of which each message may have several ends, or one. */
+export function hostileGathered(): readonly Hostile[] {
+  const options = { contentType: CALLS_TYPE };
+  return [
+    of("a gathered call with nothing but an id", '[{"id":""}]', options),
+    of(
+      "one with fields of the wrong kinds",
+      '[{"id":"","path":{},"ms":"1","query":7,"headers":[1]}]',
+      options,
+    ),
+    of("one that may wait for ever", '[{"id":"","path":"/echo","ms":1e300}]', options),
+    of(
+      "one with a nested body",
+      `[{"id":"","path":"/echo","body":${"[".repeat(LEVELS)}${"]".repeat(LEVELS)}}]`,
+      options,
+    ),
+    of(
+      "one with __proto__",
+      '[{"id":"","path":"/echo","__proto__":{"x":1},"headers":{"__proto__":"x"}}]',
+      options,
+    ),
+    of("gathered calls of any length", `[${'{"id":"","path":"/echo"},'.repeat(5_000)}{"id":""}]`, options),
+  ];
+}
 
 function of(what: string, body: string | Uint8Array, options: Options.Publish = {}): Hostile {
   return { what, body: Buffer.from(body as string), options };
@@ -57,7 +81,7 @@ function bodies(): readonly Hostile[] {
     of("bytes of no kind", Buffer.from(Array.from({ length: 256 }, (_, n) => n))),
     of("a compressed bomb", bomb, { contentEncoding: "gzip" }),
     of("a bomb that claims to be JSON", bomb),
-    of("gathered calls that are none", "[]", { contentType: GATHERED }),
+    of("gathered calls that are none", "[]", { contentType: CALLS_TYPE }),
     ...[
       "text/xml",
       "application/json; charset=utf-16",
@@ -200,28 +224,4 @@ function nested(type: "A" | "F", bytes: number): Buffer {
   // What is left over: nothings in a list, nothings without a name in a table.
   for (let n = 0; at < bytes; n += 1, at += 1) table[at] = type === "A" || n % 2 === 1 ? 0x56 : 0;
   return table;
-}
-
-/** Gathered calls, of which each message may have several ends, or one. */
-export function hostileGathered(): readonly Hostile[] {
-  return [
-    of("a gathered call with nothing but an id", '[{"id":""}]', { contentType: GATHERED }),
-    of("one with fields of the wrong kinds", '[{"id":"","path":{},"ms":"1","query":7,"headers":[1]}]', {
-      contentType: GATHERED,
-    }),
-    of("one that may wait for ever", '[{"id":"","path":"/echo","ms":1e300}]', { contentType: GATHERED }),
-    of(
-      "one with a nested body",
-      `[{"id":"","path":"/echo","body":${"[".repeat(LEVELS)}${"]".repeat(LEVELS)}}]`,
-      {
-        contentType: GATHERED,
-      },
-    ),
-    of("one with __proto__", '[{"id":"","path":"/echo","__proto__":{"x":1},"headers":{"__proto__":"x"}}]', {
-      contentType: GATHERED,
-    }),
-    of("gathered calls of any length", `[${'{"id":"","path":"/echo"},'.repeat(5_000)}{"id":""}]`, {
-      contentType: GATHERED,
-    }),
-  ];
 }

@@ -6,6 +6,9 @@ import { eventually } from "../eventually.ts";
 import { absent, asker, CALLS, entriesIn, messageOf, REPLIES, standIn, textOf } from "./mailbox.ts";
 import { type Bench, type Define, rejection, signalled } from "./suite.ts";
 
+/** JSON that can be read and not be written. */
+const DEEP: string = "[".repeat(50_000) + "]".repeat(50_000);
+
 export const foreignGathering: Define = (it) => {
   it("answers each call of a message that a foreign client has made", async (bench) => {
     await echoing(bench);
@@ -130,10 +133,9 @@ export const foreignGathering: Define = (it) => {
 
   it("dead-letters calls that are nested too deeply to be written again, and leaves nothing behind", async (bench) => {
     await echoing(bench);
-    const deep = "[".repeat(50_000) + "]".repeat(50_000);
     await send(
       bench,
-      `[{"id":"1","path":"/echo/a","body":${deep}},{"id":"2","path":"/echo/b","body":7}]`,
+      `[{"id":"1","path":"/echo/a","body":${DEEP}},{"id":"2","path":"/echo/b","body":7}]`,
       {},
     );
     const letters = [await bench.takeDead("worker"), await bench.takeDead("worker")];
@@ -155,8 +157,7 @@ export const foreignGathering: Define = (it) => {
       { concurrency: { calls: 1 } },
     );
     const client = await asker(bench);
-    const deep = "[".repeat(50_000) + "]".repeat(50_000);
-    const calls = `[{"id":"runs","path":"/echo/x"},{"id":"deep","path":"/echo/x","ms":9000,"body":${deep}},
+    const calls = `[{"id":"runs","path":"/echo/x"},{"id":"deep","path":"/echo/x","ms":9000,"body":${DEEP}},
       {"id":"long","path":"/echo/x","ms":5000000000},{"id":"longer","path":"/echo/x","ms":1e21,"body":1}]`;
     await send(bench, calls, { replyTo: client.replyTo });
     await begun.promise;

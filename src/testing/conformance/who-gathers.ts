@@ -93,21 +93,11 @@ export const whoGathers: Define = (it) => {
 
   it("takes headers that a service sends back as they came for no word of its own", async (bench) => {
     bench.broker.gathersEagerly = false;
-    const wire = await bench.foreign();
-    const queue = bench.queue("echo", "calls");
-    await wire.declareQueue({ name: queue, exclusive: true, arguments: { "x-queue-type": "classic" } });
-    const contentTypes: (string | undefined)[] = [];
-    await wire.consume({
-      queue,
-      prefetch: 64,
-      onDelivery: (delivery) => {
-        const { correlationId, replyTo, headers, contentType } = delivery.message.properties;
-        contentTypes.push(contentType);
-        const properties = { correlationId, headers, contentType: "application/json", appId: "echo" };
-        wire.post(String(replyTo), { body: delivery.message.body, properties } as Message);
-        delivery.ack();
-      },
-      onCancelled: () => undefined,
+    await absent(bench, "echo");
+    const { messages } = await standIn(bench, "echo", ({ body, properties }, wire) => {
+      const { replyTo = "", correlationId = "", headers = {} } = properties;
+      const contentType = "application/json";
+      wire.post(replyTo, { body, properties: { correlationId, headers, contentType, appId: "echo" } });
     });
     const caller = await bench.start("caller");
     for (let round = 0; round < 3; round += 1) {
@@ -118,6 +108,7 @@ export const whoGathers: Define = (it) => {
         bodies,
       );
     }
+    const contentTypes = messages.map(({ properties }) => properties.contentType);
     assert.deepEqual([...new Set(contentTypes)], ["application/json"]);
   });
 

@@ -49,9 +49,12 @@ export class ReplyGatherer {
     const { gathering, appetite, post } = this.#parts;
     appetite.answered();
     const requester = this.#requesters.get(to);
-    const length = requester && gatherableLength(message, gathering.bytes);
-    if (requester === undefined) post(to, message, tooLarge);
-    else if (length === undefined) post(to, this.#withAnswer(requester, message), tooLarge);
+    if (requester === undefined) {
+      post(to, message, tooLarge);
+      return;
+    }
+    const length = gatherableLength(message, gathering.bytes);
+    if (length === undefined) post(to, this.#withAnswer(requester, message), tooLarge);
     else requester.collector.add({ message, tooLarge }, length, MOST_REPLIES);
   }
 
@@ -86,11 +89,10 @@ export class ReplyGatherer {
       return;
     }
     const together = gatherReplies(replies.map((reply) => reply.message));
-    // Which need not be so for each.
-    const tooLargeTogether = (): void => {
+    post(to, this.#withAnswer(requester, together), () => {
+      // Together they were too large for the broker, which need not be so for each.
       for (const each of replies) post(to, each.message, each.tooLarge);
-    };
-    post(to, this.#withAnswer(requester, together), tooLargeTogether);
+    });
   }
 
   // Says how many calls are welcome, if that was asked.
