@@ -277,6 +277,7 @@ export class Service implements Verbs {
     const lifecycle = this.#lifecycle;
     this.#requests ??= new Requests({
       service: this.name,
+      instance: this.instance,
       logger: this.#logger,
       timeoutMs: this.#settings.timeoutMs,
       validates: this.#settings.validates,

@@ -1,6 +1,6 @@
 /** How much memory of JavaScript's this process uses. */
 
-const SETTLING_MS = 500;
+const SETTLING_MS = 2_500;
 
 /** Bytes, after what was under way has gone out and what is garbage has been collected. Needs Node's `--expose-gc`. */
 export async function readHeap(): Promise<number> {

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { encodeBody } from "../protocol/codec.ts";
-import { messageIds } from "./identity.ts";
 import { PendingCall, PendingCalls } from "./pending-call.ts";
 
 function pending(own: { readonly ms?: number; readonly body?: unknown } = {}) {
@@ -16,71 +15,59 @@ function pending(own: { readonly ms?: number; readonly body?: unknown } = {}) {
 
 describe("calls that wait", () => {
   it("are found by their ids, each by its own", () => {
-    const calls = new PendingCalls();
+    const calls = new PendingCalls("i");
     const all = Array.from({ length: 100 }, () => pending().call);
-    const newId = messageIds("i");
-    for (const call of all) calls.add(call, newId());
-    expect(new Set(all.map(({ id }) => id)).size).toBe(100);
-    for (const call of all) expect(calls.find(call.id)).toBe(call);
+    for (const call of all) calls.add(call);
+    expect(new Set(all.map((call) => calls.idOf(call))).size).toBe(100);
+    for (const call of all) expect(calls.find(calls.idOf(call))).toBe(call);
     expect([calls.size, calls.list().length]).toEqual([100, 100]);
   });
 
   it("give up their places, and no id of theirs leads to who has it next", () => {
-    const calls = new PendingCalls();
+    const calls = new PendingCalls("i");
     const [first, second, third] = [pending().call, pending().call, pending().call];
-    calls.add(first, "a");
-    calls.add(second, "b");
+    calls.add(first);
+    calls.add(second);
     calls.delete(first);
     calls.delete(first);
-    calls.add(third, "c");
-    expect(third.id.split(".").at(-1)).toBe(first.id.split(".").at(-1));
-    expect(calls.find(first.id)).toBeUndefined();
-    expect(calls.find(third.id)).toBe(third);
+    calls.add(third);
+    expect(third.place).toBe(first.place);
+    expect(calls.find(calls.idOf(first))).toBeUndefined();
+    expect(calls.find(calls.idOf(third))).toBe(third);
     calls.delete(first);
-    expect(calls.find(third.id)).toBe(third);
+    expect(calls.find(calls.idOf(third))).toBe(third);
     expect(calls.list()).toEqual([third, second]);
   });
 
   it("give no place to two, however often one is taken out", () => {
-    const calls = new PendingCalls();
+    const calls = new PendingCalls("i");
     const [first, second, third] = [pending().call, pending().call, pending().call];
-    calls.add(first, "a");
+    calls.add(first);
     for (let n = 0; n < 3; n += 1) calls.delete(first);
-    calls.add(second, "b");
-    calls.add(third, "c");
-    expect([calls.find(second.id), calls.find(third.id), calls.size]).toEqual([second, third, 2]);
+    calls.add(second);
+    calls.add(third);
+    const found = [second, third].map((call) => calls.find(calls.idOf(call)));
+    expect([...found, calls.size]).toEqual([second, third, 2]);
   });
 
   it("are not found by what foreign replies name, be it one of their places", () => {
-    const calls = new PendingCalls();
+    const calls = new PendingCalls("a.b");
     const { call } = pending();
-    calls.add(call, "a.b");
-    expect(call.id).toBe("a.b.0");
-    const foreign = [
-      "",
-      "0",
-      ".0",
-      "a.0",
-      "a.b.",
-      "a.b.00",
-      "a.b.0!",
-      "a.b.0 ",
-      "a.b.-0",
-      "x.-1",
-      "__proto__",
-    ];
-    for (const id of [...foreign, "length", "x.length", "a.b.1", "a.b.0.0", "NaN", "x.Infinity", "A.B.0"])
+    calls.add(call);
+    expect(calls.idOf(call)).toBe("a.b-1.0");
+    const forged = ["", "0", ".0", "a.0", "-1.0", "a.b-1.", "a.b-1.00", "a.b-1.0!", "a.b-1.0 ", "a.b-1.-0"];
+    const others = ["a.b-2.0", "a.b-01.0", "x.-1", "__proto__", "length", "x.length", "a.b-1.1", "a.b-1.0.0"];
+    for (const id of [...forged, ...others, "NaN", "x.Infinity", "A.B-1.0", "a.b-1.0e0", "a.b-1.0x0"])
       expect(calls.find(id)).toBeUndefined();
-    expect(calls.find("a.b.0")).toBe(call);
+    expect(calls.find("a.b-1.0")).toBe(call);
   });
 
   it("are all found and no others, whatever comes and goes", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(20), { maxLength: 100 }), fc.string(), (steps, foreign) => {
-        const calls = new PendingCalls();
+        const calls = new PendingCalls("i");
         const here: PendingCall[] = [];
         const gone: PendingCall[] = [];
-        const newId = messageIds("i");
         for (const step of steps) {
           const leaving = step % 2 === 0 ? here.splice(step % Math.max(1, here.length), 1) : [];
           for (const call of leaving) {
@@ -89,11 +76,11 @@ describe("calls that wait", () => {
           }
           if (leaving.length > 0) continue;
           const { call } = pending();
-          calls.add(call, newId());
+          calls.add(call);
           here.push(call);
         }
-        for (const call of here) expect(calls.find(call.id)).toBe(call);
-        for (const { id } of gone) expect(calls.find(id)).toBeUndefined();
+        for (const call of here) expect(calls.find(calls.idOf(call))).toBe(call);
+        for (const call of gone) expect(calls.find(calls.idOf(call))).toBeUndefined();
         expect(calls.find(foreign)).toBeUndefined();
         expect(new Set(calls.list())).toEqual(new Set(here));
         expect(calls.size).toBe(here.length);

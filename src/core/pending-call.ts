@@ -38,8 +38,10 @@ export interface CallParts {
 
 /** From the moment it is made until it has its answer, or none is waited for any more. */
 export class PendingCall extends Wait<Reply> {
-  /** Its `correlation_id`; given by {@link PendingCalls}. */
-  id = "";
+  /** Where it stands among {@link PendingCalls}, which alone write it. */
+  place = -1;
+  /** How many there were when it came. Together with its place, its `correlation_id`. */
+  serial = 0;
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;
@@ -103,33 +105,44 @@ export class PendingCall extends Wait<Reply> {
 
 /**
  * All that wait for their answer. The place of each is part of its id: a `Map` by id would be rebuilt over and over as they
- * come and go, as {@link Bag} says.
+ * come and go, as {@link Bag} says. The id is made when it is needed: it would be a tenth of what a waiting call takes.
  */
 export class PendingCalls {
+  readonly #instance: string;
   readonly #places: (PendingCall | undefined)[] = [];
   readonly #free: number[] = [];
   #size = 0;
+  #count = 0;
+
+  /** @param instance begins each id: no other instance has one of these. */
+  constructor(instance: string) {
+    this.#instance = instance;
+  }
 
   get size(): number {
     return this.#size;
   }
 
-  /** Takes one in, with an id made of one that no other message has. */
-  add(call: PendingCall, newId: string): void {
-    const place = this.#free.pop() ?? this.#places.length;
-    call.id = `${newId}.${place.toString(36)}`;
-    this.#places[place] = call;
+  add(call: PendingCall): void {
+    call.place = this.#free.pop() ?? this.#places.length;
+    call.serial = ++this.#count;
+    this.#places[call.place] = call;
     this.#size += 1;
   }
 
-  find(id: string): PendingCall | undefined {
-    const call = this.#places[placeIn(id)];
-    return call?.id === id ? call : undefined;
+  /** What its reply has as `correlation_id`. */
+  idOf({ serial, place }: PendingCall): string {
+    return `${this.#instance}-${serial}.${place}`;
   }
 
-  delete({ id }: PendingCall): void {
-    const place = placeIn(id);
-    if (this.#places[place]?.id !== id) return;
+  find(id: string): PendingCall | undefined {
+    const call = this.#places[Number(id.slice(id.lastIndexOf(".") + 1))];
+    return call !== undefined && this.idOf(call) === id ? call : undefined;
+  }
+
+  delete(call: PendingCall): void {
+    const { place } = call;
+    if (this.#places[place] !== call) return;
     this.#places[place] = undefined;
     this.#free.push(place);
     this.#size -= 1;
@@ -138,8 +151,4 @@ export class PendingCalls {
   list(): readonly PendingCall[] {
     return this.#places.filter((call) => call !== undefined);
   }
-}
-
-function placeIn(id: string): number {
-  return Number.parseInt(id.slice(id.lastIndexOf(".") + 1), 36);
 }

@@ -35,6 +35,7 @@ function held() {
   } as unknown as Link;
   const requests = new Requests({
     service: "s",
+    instance: "i",
     logger: silentLogger,
     timeoutMs: 1_000,
     maxBodyBytes: () => Number.POSITIVE_INFINITY,

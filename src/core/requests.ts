@@ -38,6 +38,7 @@ import { validated } from "./validation.ts";
 /** What requests need of their surroundings. */
 export interface RequestParts {
   readonly service: string;
+  readonly instance: string;
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly maxBodyBytes: () => number;
@@ -72,7 +73,7 @@ const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, ex
 /** The requesting side of a service. */
 export class Requests {
   readonly #parts: RequestParts;
-  readonly #pending = new PendingCalls();
+  readonly #pending: PendingCalls;
   readonly #unconfirmed = new Bag<PendingPublish>();
   readonly #calls = new Backlog("their answers");
   readonly #confirms = new Backlog("the broker to confirm them");
@@ -82,6 +83,7 @@ export class Requests {
 
   constructor(parts: RequestParts) {
     this.#parts = parts;
+    this.#pending = new PendingCalls(parts.instance);
   }
 
   /** @throws what is wrong with the arguments; the promise rejects with the rest. */
@@ -95,7 +97,7 @@ export class Requests {
     if (ms < 1) throw call.tooLate();
     this.#calls.add(path, outgoing.body.length);
     // Registered before it is published: the reply must not come first.
-    this.#pending.add(call, this.#parts.newId());
+    this.#pending.add(call);
     if (call.begin(signal)) this.#ask(call, outgoing.validate);
     return call.promise;
   }
@@ -169,7 +171,7 @@ export class Requests {
     const properties: Properties = {
       contentType: body.contentType,
       type: path,
-      correlationId: call.id,
+      correlationId: this.#pending.idOf(call),
       replyTo: link.replyTo,
       appId: this.#parts.service,
       expiration: String(leftMs),

@@ -5,6 +5,7 @@ import { asItComes, type Variant } from "./variant.ts";
 export const variants: Readonly<Record<string, () => Promise<Variant>>> = {
   raw: async () => (await import("./raw.ts")).raw,
   "raw-split": async () => (await import("./raw.ts")).rawSplit,
+  "raw-confirmed": async () => (await import("./raw.ts")).rawConfirmed,
   amqplib: async () => (await import("./raw.ts")).plainAmqplib,
   confluo: async () => (await import("./confluo.ts")).confluo,
   "confluo-single": async () => (await import("./confluo.ts")).confluoSingle,

@@ -10,6 +10,8 @@ interface RawSettings {
   readonly corked: boolean;
   /** Where answers come in. */
   readonly replies: "direct reply-to" | "an exclusive queue on a connection of its own";
+  /** Calls are confirmed by the broker, and come back where no queue takes them. */
+  readonly confirmed?: boolean;
 }
 
 const PREFETCH = 128;
@@ -31,6 +33,16 @@ export const rawSplit: Variant = rawVariant({
   replies: "an exclusive queue on a connection of its own",
 });
 
+/** The same with what confluo has the broker confirm: beside the one above, what it costs that no call is lost unnoticed. */
+export const rawConfirmed: Variant = rawVariant({
+  title: "raw amqplib, two connections, calls confirmed",
+  settings:
+    "Nagle off, socket corked, prefetch 128, exclusive reply queue, a connection to publish and one to consume, calls mandatory and confirmed",
+  corked: true,
+  replies: "an exclusive queue on a connection of its own",
+  confirmed: true,
+});
+
 /** amqplib as it comes. */
 export const plainAmqplib: Variant = rawVariant({
   title: "plain amqplib",
@@ -39,7 +51,7 @@ export const plainAmqplib: Variant = rawVariant({
   replies: "direct reply-to",
 });
 
-function rawVariant({ title, settings, corked, replies }: RawSettings): Variant {
+function rawVariant({ title, settings, corked, replies, confirmed = false }: RawSettings): Variant {
   const open = async (broker: string): Promise<ChannelModel> => {
     const model = await amqplib.connect(broker, { noDelay: true });
     if (corked) cork(model);
@@ -62,7 +74,7 @@ function rawVariant({ title, settings, corked, replies }: RawSettings): Variant 
     request: async (surroundings) => {
       const publishing = await open(surroundings.broker);
       const consuming = isSplit ? await open(surroundings.broker) : publishing;
-      return requester({ consuming, publishing }, surroundings, isSplit);
+      return requester({ consuming, publishing }, surroundings, { isSplit, confirmed });
     },
   };
 }
@@ -132,7 +144,7 @@ async function consume(
 async function requester(
   { consuming, publishing }: Connections,
   { name, case: { load } }: Surroundings,
-  isSplit: boolean,
+  { isSplit, confirmed }: { readonly isSplit: boolean; readonly confirmed: boolean },
 ): Promise<Requester> {
   const pending = new Map<string, (body: Body) => void>();
   const onReply = (message: ConsumeMessage | null): void => {
@@ -168,7 +180,7 @@ async function requester(
   if (load.kind === "events") await confirming.assertExchange(`${name}.events`, "topic", { durable: true });
   return {
     call: (body) =>
-      new Promise((resolve) => {
+      new Promise((resolve, reject) => {
         last += 1;
         const correlationId = String(last);
         pending.set(correlationId, resolve);
@@ -179,7 +191,14 @@ async function requester(
           replyTo,
           expiration: "20000",
         };
-        channel.publish("", `${name}.calls`, Buffer.from(JSON.stringify(body)), properties);
+        const bytes = Buffer.from(JSON.stringify(body));
+        if (!confirmed) {
+          channel.publish("", `${name}.calls`, bytes, properties);
+          return;
+        }
+        confirming.publish("", `${name}.calls`, bytes, { ...properties, mandatory: true }, (error) => {
+          if (error) reject(error);
+        });
       }),
     publish: (body) => publish(`${name}.events`, "work.done", body),
     send: (body) => publish("", `${name}.service-0`, body),
