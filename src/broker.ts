@@ -4,10 +4,13 @@ import { type Waiter, waitFor, waitSettings } from "./core/deadline.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
 import { type Known, knownOptions, type Waiting } from "./core/options.ts";
+import { type AskParts, ask, type DiscoverOptions, type Ping } from "./discovery/ask.ts";
+import { byService, type ServiceStats } from "./discovery/service-stats.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
-import { onOwnWire } from "./letters/own-wire.ts";
+import { onOwnWire } from "./own-wire.ts";
 import { bindingKey, checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
+import type { InstanceInfo } from "./protocol/discovery.ts";
 import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
@@ -16,8 +19,21 @@ import type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 import type { Transport } from "./transport/transport.ts";
 import type { QueueInfo, Wire } from "./transport/wire.ts";
 
+export type { DiscoverOptions, Ping } from "./discovery/ask.ts";
+export type { ServiceStats } from "./discovery/service-stats.ts";
 export type { DeadLetters, LetterSelection, ListLettersOptions } from "./letters/dead-letters.ts";
 export type { DeadLetter, DeadLetterError } from "./letters/letter.ts";
+export type {
+  Durations,
+  HandlerStats,
+  InstanceHealth,
+  InstanceInfo,
+  InstanceStats,
+  JsonSchema,
+  LastError,
+  RouteInfo,
+  SubscriptionInfo,
+} from "./protocol/discovery.ts";
 export type { Message, Properties } from "./protocol/message.ts";
 export type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 export type { QueueInfo, Wire, WireDelivery } from "./transport/wire.ts";
@@ -143,6 +159,48 @@ export class Broker {
    */
   orphans(): DeadLetters {
     return this.#letters(this.#names.orphans, undefined);
+  }
+
+  /**
+   * Asks every instance who it is: its host, process, versions and health, its routes and subscriptions with their contracts
+   * as JSON Schema. Only those that are connected answer, and only in this namespace. Takes until nobody has answered for
+   * a quarter of a second.
+   *
+   * @example for (const { service, instance, host } of await broker.discover()) console.log(service, instance, host);
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
+   *   `INVALID_ARGUMENT`.
+   */
+  async discover(options?: DiscoverOptions): Promise<readonly InstanceInfo[]> {
+    return ask(this.#asking, "info", options, async (_wire, heard) => heard.map(({ answer }) => answer));
+  }
+
+  /**
+   * Asks every instance what it has done, and the broker what waits: by service, with all instances summed up. Counts
+   * begin when an instance does; take the difference of two to know a rate.
+   *
+   * @example for (const { service, queues } of await broker.stats()) console.log(service, queues.inbox?.messages);
+   * @throws as {@link Broker.discover}.
+   */
+  async stats(options?: DiscoverOptions): Promise<readonly ServiceStats[]> {
+    return ask(this.#asking, "stats", options, (wire, heard) => {
+      const answers = heard.map(({ answer }) => answer);
+      return byService(wire, this.#names, answers);
+    });
+  }
+
+  /**
+   * Asks every instance whether it is there: how many milliseconds the way there and back took.
+   *
+   * @throws as {@link Broker.discover}.
+   */
+  async ping(options?: DiscoverOptions): Promise<readonly Ping[]> {
+    return ask(this.#asking, "ping", options, async (_wire, heard) =>
+      heard.map(({ answer: { service, instance }, ms }) => ({ service, instance, ms })),
+    );
+  }
+
+  get #asking(): AskParts {
+    return { namespace: this.#names, open: this.#open, newId: this.#newId };
   }
 
   #letters(queue: string, target: string | undefined): DeadLetters {

@@ -19,6 +19,8 @@ describe("the public names", () => {
         "command",
         "event",
         "isConfluoError",
+        "mergeDurations",
+        "quantile",
         "silentLogger",
         "stateKey",
       ],

@@ -40,6 +40,13 @@ export interface ServiceOptions {
    * handle. 0: at once. Default: 600,000 (10 minutes).
    */
   readonly graceMs?: number;
+  /** The program's own version, told to whoever asks by discovery, such as `"1.4.2"`. Default: none. */
+  readonly version?: string;
+  /**
+   * Whether this instance answers who asks by {@link Broker.discover} and {@link Broker.stats}, and `confluo ls`: what it
+   * handles, how often, how fast, the last error; nothing of what messages contain. Default: `true`.
+   */
+  readonly discovery?: boolean;
   /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */
   readonly logger?: Logger;
 }
@@ -71,6 +78,8 @@ const serviceOptions: Known<ServiceOptions> = {
   validate: true,
   retry: true,
   graceMs: true,
+  version: true,
+  discovery: true,
   logger: true,
 };
 const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = { calls: true, inbox: true };
@@ -96,16 +105,22 @@ export interface ServiceSettings {
   readonly validates: boolean;
   readonly retry: RetryPolicy;
   readonly graceMs: number;
+  readonly version: string | undefined;
+  readonly discovery: boolean;
   readonly logger: Logger | undefined;
 }
 
 /** @throws `INVALID_ARGUMENT`. */
 export function serviceSettings(given: ServiceOptions | undefined): ServiceSettings {
   const options = knownOptions("Service", given, serviceOptions);
-  const { broker, timeoutMs = TIMEOUT_MS, validate = "both", graceMs = GRACE_MS, logger } = options;
+  const { broker, timeoutMs = TIMEOUT_MS, validate = "both", graceMs = GRACE_MS } = options;
+  const { version, discovery = true, logger } = options;
   const { calls, inbox } = knownOptions("concurrency", options.concurrency, concurrencyOptions);
   if (validate !== "both" && validate !== "receiver")
     throw invalidArgument("validate", '"both" or "receiver"', validate);
+  if (version !== undefined && typeof version !== "string")
+    throw invalidArgument("version", "a string", version);
+  if (typeof discovery !== "boolean") throw invalidArgument("discovery", "true or false", discovery);
   return {
     broker: checkBrokerAddress(broker),
     timeoutMs: checkMs("timeoutMs", timeoutMs),
@@ -114,6 +129,8 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
     validates: validate === "both",
     retry: retryPolicy(options.retry, defaultRetry),
     graceMs: graceMs === 0 ? 0 : checkMs("graceMs", graceMs),
+    version,
+    discovery,
     logger,
   };
 }

@@ -2,20 +2,22 @@
 
 import { type Broker, type BrokerAddress, isSameBroker, resolveBroker } from "./broker.ts";
 import { type AnyCommand, checkCommand } from "./contract/command.ts";
-import { type AnyEvent, checkEvent } from "./contract/event.ts";
+import type { AnyEvent } from "./contract/event.ts";
 import { boundPath } from "./contract/path.ts";
 import type { Context, Middleware, Reply } from "./core/context.ts";
 import { atCaller, checkSignal, waitSettings } from "./core/deadline.ts";
 import { Dispatch } from "./core/dispatch.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
+import { Introspection } from "./core/introspection.ts";
 import { Lifecycle } from "./core/lifecycle.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
 import { knownOptions, type RouteOptions, type SubscribeOptions, type Waiting } from "./core/options.ts";
-import type { CommandTarget } from "./core/pending-call.ts";
 import { Registry } from "./core/registry.ts";
 import { Requests } from "./core/requests.ts";
 import type { Health, ServiceState, StateChange } from "./core/state.ts";
 import { onStopSignal } from "./core/stop-signals.ts";
+import { Tally } from "./core/tally.ts";
+import { commandArguments, eventTarget, refuseAddressed, routePattern } from "./core/targets.ts";
 import type {
   Answered,
   Bound,
@@ -26,8 +28,9 @@ import type {
   SendArguments,
   Verbs,
 } from "./core/verbs.ts";
-import { ConfluoError, invalidArgument, isConfluoError, show } from "./errors.ts";
-import { checkCommandPath, checkName, withSlash } from "./protocol/address.ts";
+import { ConfluoError, invalidArgument, isConfluoError } from "./errors.ts";
+import { checkName } from "./protocol/address.ts";
+import type { InstanceStats } from "./protocol/discovery.ts";
 import {
   DRAIN_MS,
   routeSettings,
@@ -61,6 +64,7 @@ export class Service implements Verbs {
   readonly #logger: Logger;
   readonly #registry = new Registry();
   readonly #lifecycle: Lifecycle;
+  readonly #introspection: Introspection;
   #broker: Broker | undefined;
   #dispatch: Dispatch | undefined;
   #requests: Requests | undefined;
@@ -68,7 +72,7 @@ export class Service implements Verbs {
   constructor(name: string, options?: ServiceOptions) {
     this.name = checkName(name, "service");
     this.#settings = serviceSettings(options);
-    const { prefetch, logger } = this.#settings;
+    const { prefetch, logger, discovery, version } = this.#settings;
     this.#logger = guardedLogger(logger, { service: name, instance: this.instance });
     this.#lifecycle = new Lifecycle({
       service: name,
@@ -79,6 +83,16 @@ export class Service implements Verbs {
       logger: this.#logger,
       dispatch: () => this.#dispatching(),
       requests: () => this.#requesting(),
+      onQuestion: discovery ? (question) => this.#introspection.answer(question) : undefined,
+    });
+    this.#introspection = new Introspection({
+      service: name,
+      instance: this.instance,
+      version,
+      registry: this.#registry,
+      health: () => this.health(),
+      underWay: () => this.#requests?.underWay ?? { calling: 0, unconfirmed: 0 },
+      reconnects: () => this.#lifecycle.states.losses,
     });
   }
 
@@ -94,6 +108,11 @@ export class Service implements Verbs {
    */
   health(): Health {
     return this.#lifecycle.health;
+  }
+
+  /** What this instance has done since it was made: what `broker.stats()` asks of all of them. */
+  stats(): InstanceStats {
+    return this.#introspection.stats();
   }
 
   /**
@@ -123,6 +142,7 @@ export class Service implements Verbs {
       contract,
       timeoutMs,
       retry,
+      tally: new Tally(),
     };
     this.#registry.routes.add(pattern, entry);
     if (signal !== undefined) onAbort(signal, () => this.#registry.routes.remove(pattern));
@@ -146,6 +166,7 @@ export class Service implements Verbs {
       contract,
       timeoutMs,
       retry,
+      tally: new Tally(),
     };
     const subscription = this.#registry.subscriptions.add(pattern, per, entry);
     if (signal !== undefined) {
@@ -343,40 +364,4 @@ export class Service implements Verbs {
       return Promise.reject(error).catch(atCaller);
     }
   }
-}
-
-function routePattern(path: string): string {
-  checkCommandPath(path);
-  if (path.includes("?"))
-    throw invalidArgument("The path of a route", "free of ?, which begins a query", path);
-  return withSlash(path);
-}
-
-// One with values for its parameters says where a message goes, not what is handled.
-function refuseAddressed({ path, pattern }: AnyCommand | AnyEvent): void {
-  if (pattern === undefined) return;
-  const expected = "the contract itself, without .at()";
-  throw invalidArgument(`What is registered for ${show(pattern)}`, expected, path);
-}
-
-function eventTarget(target: string | AnyEvent): {
-  readonly pattern: string;
-  readonly contract: AnyEvent | undefined;
-} {
-  if (typeof target === "string") return { pattern: target, contract: undefined };
-  checkEvent(target);
-  return { pattern: target.path, contract: target };
-}
-
-function commandArguments(
-  target: string | AnyCommand,
-  rest: readonly unknown[],
-): { readonly command: CommandTarget; readonly body: unknown; readonly options: object | undefined } {
-  if (typeof target === "string") {
-    const [path, body, options] = rest as [string, unknown, object | undefined];
-    return { command: { service: target, target: path, contract: undefined }, body, options };
-  }
-  checkCommand(target);
-  const [body, options] = rest as [unknown, object | undefined];
-  return { command: { service: target.service, target: boundPath(target), contract: target }, body, options };
 }

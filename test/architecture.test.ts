@@ -44,8 +44,19 @@ const rooms: readonly Room[] = [
     mayImport: ["errors.ts", "waiting/", "protocol/", "contract/", "retry/", "transport/transport.ts"],
   },
   // Above the core for its deadlines and options, beside it in all else: it needs the wire and no service.
-  { path: "letters/", mayImport: ["core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"] },
-  { path: "broker.ts", mayImport: ["letters/", "core/", "transport/", "protocol/", "errors.ts"] },
+  { path: "own-wire.ts", mayImport: ["core/", "transport/wire.ts"] },
+  {
+    path: "letters/",
+    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
+  },
+  {
+    path: "discovery/",
+    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
+  },
+  {
+    path: "broker.ts",
+    mayImport: ["own-wire.ts", "letters/", "discovery/", "core/", "transport/", "protocol/", "errors.ts"],
+  },
   { path: "service-options.ts", mayImport: ["core/", "retry/", "broker.ts", "errors.ts"], builtins: [] },
   {
     path: "service.ts",

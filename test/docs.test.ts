@@ -16,7 +16,12 @@ import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { errorTable } from "../src/errors.ts";
 import { header } from "../src/protocol/codec.ts";
-import { INSTANCE_EVENTS_ARGUMENTS, Namespace, REPLIES_ARGUMENTS } from "../src/protocol/topology.ts";
+import {
+  INSTANCE_EVENTS_ARGUMENTS,
+  Namespace,
+  QUESTIONS_ARGUMENTS,
+  REPLIES_ARGUMENTS,
+} from "../src/protocol/topology.ts";
 
 const root = join(import.meta.dirname, "..");
 const pages = ["README.md", ...readPages("docs")];
@@ -100,6 +105,7 @@ describe("docs/protocol.md", () => {
   it("gives the exclusive queues the arguments that they are declared with", () => {
     expect(argumentsIn(row("replies"))).toEqual(texts(REPLIES_ARGUMENTS));
     expect(argumentsIn(row("an instance's own events"))).toEqual(texts(INSTANCE_EVENTS_ARGUMENTS));
+    expect(argumentsIn(row("questions to an instance"))).toEqual(texts(QUESTIONS_ARGUMENTS));
   });
 
   it("gives the delay levels the arguments that they are declared with, and lists all of them", () => {

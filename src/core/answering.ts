@@ -10,10 +10,11 @@ import type { Delivery } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { isPending, type Soon } from "../waiting/soon.ts";
 import type { Reply } from "./context.ts";
-import { LONGEST_MS } from "./deadline.ts";
+import { LONGEST_MS, timedOut } from "./deadline.ts";
 import { abandoned, type HandlerRuns, type Run, type Task } from "./handler-runs.ts";
-import { type Handlers, replyOf } from "./handlers.ts";
+import { type Handlers, repliedWith, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
+import type { Tally } from "./tally.ts";
 import { validated } from "./validation.ts";
 
 /** What answering needs of its surroundings. */
@@ -92,45 +93,49 @@ export class Answering {
   }
 
   /** Runs a call. Whatever happens is an answer. */
-  work(delivery: Delivery, run: Run): Soon<Message> {
+  work(delivery: Delivery, run: Run, outcome: CallOutcome): Soon<Message> {
     const { handlers } = this.#parts;
     try {
       const found = handlers.route(delivery.origin);
+      outcome.routed(found.route.tally);
       const schema = found.route.contract?.output;
       const result = handlers.command(delivery, found, run);
-      if (!isPending(result) && schema === undefined) return this.#encode(replyOf(result), delivery, run);
-      return this.#answerLater(delivery, run, { coming: result, schema });
+      const encoding = { delivery, run, outcome };
+      if (!isPending(result) && schema === undefined) return this.#encode(replyOf(result), encoding);
+      return this.#answerLater(encoding, { coming: result, schema });
     } catch (error) {
-      return this.#failed(error, delivery, run);
+      return this.#failed(error, { delivery, run, outcome });
     }
   }
 
   async #answerLater(
-    delivery: Delivery,
-    run: Run,
+    answering: Answered,
     { coming, schema }: { readonly coming: Soon<unknown>; readonly schema: AnySchema | undefined },
   ): Promise<Message> {
     let reply: Reply;
     try {
       reply = replyOf(await coming);
     } catch (error) {
-      return this.#failed(error, delivery, run);
+      return this.#failed(error, answering);
     }
-    if (schema === undefined || reply.status >= 400) return this.#encode(reply, delivery, run);
+    if (schema === undefined || reply.status >= 400) return this.#encode(reply, answering);
+    const { path } = answering.delivery.origin;
     try {
-      await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${delivery.origin.path}`);
+      await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${path}`);
     } catch (error) {
-      return this.#unsendable(error, delivery, run);
+      return this.#unsendable(error, answering);
     }
-    return this.#encode(reply, delivery, run);
+    return this.#encode(reply, answering);
   }
 
-  #failed(error: unknown, delivery: Delivery, run: Run): Message {
+  #failed(error: unknown, { delivery, run, outcome }: Answered): Message {
+    outcome.wentWrong(error);
     const id = correlationOf(delivery);
     return run.entered ? this.#thrown(error, delivery, id, run) : this.#refusal(id, error);
   }
 
-  #unsendable(error: unknown, delivery: Delivery, run: Run): Message {
+  #unsendable(error: unknown, { delivery, run, outcome }: Answered): Message {
+    outcome.wentWrong(error);
     const { path } = delivery.origin;
     if (!run.stopped)
       this.#parts.logger.error({ err: error, path }, `The answer of ${path} could not be sent.`);
@@ -152,7 +157,9 @@ export class Answering {
     return encodeErrorReply(id, status, error, this.#parts.maxBodyBytes());
   }
 
-  #encode(reply: Reply, delivery: Delivery, run: Run): Message {
+  #encode(reply: Reply, answering: Answered): Message {
+    const { delivery, outcome } = answering;
+    if (reply.status >= 400) outcome.wentWrong(repliedWith(reply.status));
     const maxBodyBytes = this.#parts.maxBodyBytes();
     const { path } = delivery.origin;
     let message: EncodedMessage;
@@ -161,12 +168,12 @@ export class Answering {
     } catch (cause) {
       const reason = describeThrown(cause).message;
       const text = `The answer of ${path} cannot be sent: ${reason}`;
-      return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), delivery, run);
+      return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), answering);
     }
     const { length } = message;
     if (length <= maxBodyBytes) return message;
     const text = `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`;
-    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), delivery, run);
+    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), answering);
   }
 
   // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
@@ -183,10 +190,25 @@ interface AnswerEnd {
   readonly ended: (end: "done" | typeof abandoned) => void;
 }
 
-class AnswerTask implements Task<Message> {
+/** What is told of a call, for the statistics. */
+interface CallOutcome {
+  routed(tally: Tally): void;
+  wentWrong(error: unknown): void;
+}
+
+/** A call that is being answered. */
+interface Answered {
+  readonly delivery: Delivery;
+  readonly run: Run;
+  readonly outcome: CallOutcome;
+}
+
+class AnswerTask implements Task<Message>, CallOutcome {
   readonly #answering: Answering;
   readonly #delivery: Delivery;
   readonly #end: AnswerEnd;
+  #tally: Tally | undefined;
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(answering: Answering, delivery: Delivery, end: AnswerEnd) {
     this.#answering = answering;
@@ -195,14 +217,29 @@ class AnswerTask implements Task<Message> {
   }
 
   work(run: Run): Soon<Message> {
-    return this.#answering.work(this.#delivery, run);
+    return this.#answering.work(this.#delivery, run, this);
   }
 
-  returned(answer: Message): void {
+  routed(tally: Tally): void {
+    this.#tally = tally;
+    tally.began();
+  }
+
+  wentWrong(error: unknown): void {
+    this.#failure ??= { error };
+  }
+
+  returned(answer: Message, run: Run): void {
+    const ms = performance.now() - run.began;
+    if (this.#failure === undefined) this.#tally?.succeeded(ms);
+    else this.#tally?.failed(ms, this.#failure.error);
     this.#answering.post(this.#delivery, answer, this.#end);
   }
 
-  failed(reason: unknown): void {
+  failed(reason: unknown, run: Run): void {
+    if (reason === abandoned) this.#tally?.abandoned();
+    else
+      this.#tally?.failed(performance.now() - run.began, timedOut({ ms: this.#end.ms, what: "the handler" }));
     this.#answering.giveUp(this.#delivery, reason, this.#end);
   }
 }

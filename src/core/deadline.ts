@@ -46,13 +46,14 @@ export interface RunLimits {
 /** What everything knows that a handler calls: until when it may run. */
 export class Scope {
   /** On the monotonic clock. */
+  readonly began: number = performance.now();
   readonly deadline: number;
   /** Of the handler of a call, which keeps its place until it ends: what it has run here, one after the other. */
   readonly nested: Nested | undefined;
   #ended = false;
 
   constructor({ ms, isCall }: RunLimits) {
-    this.deadline = performance.now() + ms;
+    this.deadline = this.began + ms;
     this.nested = isCall ? new Nested() : undefined;
   }
 

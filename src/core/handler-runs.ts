@@ -17,6 +17,8 @@ export interface Run {
   readonly stopped: boolean;
   /** Whether it came as far as the handler. */
   readonly entered: boolean;
+  /** On the monotonic clock. */
+  readonly began: number;
   /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
   enter(context: HandlerContext): void;
 }
@@ -49,6 +51,10 @@ class Running<Result> extends Timed implements Run, Bagged {
 
   get stopped(): boolean {
     return this.#stopped !== undefined;
+  }
+
+  get began(): number {
+    return this.#scope.began;
   }
 
   get entered(): boolean {

@@ -14,6 +14,7 @@ import { runThrough } from "./middleware.ts";
 import type { CommandEntry, EventEntry, Registered, Registry } from "./registry.ts";
 import type { Found } from "./router.ts";
 import { eventParams, type Subscription } from "./subscriptions.ts";
+import type { Tally } from "./tally.ts";
 import { validated } from "./validation.ts";
 
 /** The handlers of one service. */
@@ -33,6 +34,15 @@ export class Handlers {
     const found = this.#registry.routes.find(path);
     if (found !== undefined) return found;
     throw new ConfluoError("NO_SUCH_ROUTE", `${this.#service} has no route for ${show(path)}.`);
+  }
+
+  /** The tally of what a message is for; `subscription` names the one of several. */
+  tallyOf({ lane, origin }: Delivery, subscription: string | undefined): Tally | undefined {
+    if (origin.kind !== "event") return this.#registry.routes.find(origin.path)?.route.tally;
+    const key = subscription === undefined ? undefined : bindingKeyOf(subscription);
+    if (key === undefined) return undefined;
+    return this.#registry.subscriptions.find(key, lane === "instance" ? "instance" : "service")?.handler
+      .tally;
   }
 
   /** Whether there is a route. */
@@ -93,6 +103,11 @@ export class Handlers {
 /** The reply that a handler means by what it returned. */
 export function replyOf(result: unknown): Reply {
   return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
+}
+
+/** The error that a reply stands for whose status says 'failed'. */
+export function repliedWith(status: number): ConfluoError {
+  return new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
 }
 
 function asHandlerReply({ status, headers, body }: Reply): HandlerReply {

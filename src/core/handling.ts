@@ -5,7 +5,7 @@ import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome }
 import type { Delivery } from "../transport/transport.ts";
 import type { Soon } from "../waiting/soon.ts";
 import { abandoned, type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
-import { type Handlers, replyOf } from "./handlers.ts";
+import { type Handlers, repliedWith, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import type { CommandEntry, Registered } from "./registry.ts";
 import type { Found } from "./router.ts";
@@ -78,19 +78,23 @@ export class Handling {
     return outcome;
   }
 
-  #tell(move: Move, { origin }: Delivery): void {
-    const { service, logger } = this.#parts;
+  #tell(move: Move, delivery: Delivery): void {
+    const { service, logger, handlers } = this.#parts;
+    const { origin } = delivery;
     const { path, messageId, from, attempt } = origin;
     const { error, subscription, retry } = move.failure;
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
     const details = { err: error, path, messageId, from, subscription, attempt };
+    const tally = handlers.tallyOf(delivery, subscription);
     if (move.kind === "dead-letter") {
+      tally?.deadLettered();
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
       return;
     }
     const seconds = (move.hop.levelMs + move.hop.restMs) / 1_000;
     if (move.kind === "retry") {
+      tally?.retried();
       const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
       logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
     } else if (origin.unclaimedMs === 0) {
@@ -143,10 +147,14 @@ export class Handling {
 
   #attempt(delivery: Delivery, { registered, subscription, work, ended }: Attempt): void {
     const { origin, lane } = delivery;
-    const { timeoutMs, retry } = registered;
+    const { timeoutMs, retry, tally } = registered;
+    const began = performance.now();
+    tally.began();
     const failed = (thrown: unknown, entered: boolean): void => {
       const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
       const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
+      if (thrown === abandoned) tally.abandoned();
+      else tally.failed(performance.now() - began, error);
       // What did not come as far as the handler will be no better for waiting.
       const failure = { error, retry: entered || thrown === overdue ? retry : "final" } as const;
       ended(subscription === undefined ? failure : { ...failure, subscription });
@@ -164,12 +172,12 @@ export class Handling {
             return;
           }
           // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
-          if (status < 400) ended(undefined);
-          else
-            failed(
-              new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status }),
-              true,
-            );
+          if (status >= 400) {
+            failed(repliedWith(status), true);
+            return;
+          }
+          tally.succeeded(performance.now() - began);
+          ended(undefined);
         },
         failed: (thrown, run) => failed(thrown, run.entered),
       });

@@ -2,6 +2,9 @@
 
 import { randomBytes } from "node:crypto";
 
+/** Of this package. */
+export const CONFLUO_VERSION = "0.1.0";
+
 /** A new instance's identity: 12 characters that no other instance has. */
 export function newInstanceId(): string {
   return randomBytes(9).toString("base64url");

@@ -22,6 +22,7 @@ export interface LifecycleParts {
   readonly logger: Logger;
   readonly dispatch: () => Dispatch;
   readonly requests: () => Requests;
+  readonly onQuestion: Member["onQuestion"];
 }
 
 const REATTACH_MS = 100;
@@ -191,10 +192,11 @@ export class Lifecycle {
     // Bound before it takes anything: an instance that is served is subscribed, too.
     for (const { key, per } of this.#parts.registry.subscriptions.list()) await link.bind(key, per);
     if (this.#serves) await link.serve();
+    await link.openQuestions();
   }
 
   #member(attempt: AbortController): Member {
-    const { service, instance, prefetch, gathering, dispatch, requests } = this.#parts;
+    const { service, instance, prefetch, gathering, dispatch, requests, onQuestion } = this.#parts;
     // What an earlier link goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
@@ -205,6 +207,7 @@ export class Lifecycle {
       onDelivery: (delivery: Delivery) => dispatch().handle(delivery),
       onReply: (reply) => requests().receive(reply),
       onBounced: (id) => requests().sendAgain(id),
+      onQuestion,
       onLost: (reason) => {
         if (!isPresent()) return;
         if (this.states.current === "running") this.states.enter("reconnecting", reason);
@@ -258,10 +261,8 @@ export class Lifecycle {
     this.#declaring = next;
     next.catch((error: unknown) => {
       const { service, logger } = this.#parts;
-      logger.error(
-        { service, err: error },
-        `${service} could not declare what was registered after connect().`,
-      );
+      const message = `${service} could not declare what was registered after connect().`;
+      logger.error({ service, err: error }, message);
     });
   }
 
@@ -351,10 +352,8 @@ export class Lifecycle {
     if (link === undefined) return;
     this.states.enter("draining");
     await untilAborted(this.#drain(link), hurry).catch((error: unknown) => {
-      logger.warn(
-        { service, err: error },
-        `${service} stopped waiting for what still runs; it goes back to the queue.`,
-      );
+      const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
+      logger.warn({ service, err: error }, message);
     });
     this.#parts.dispatch().abandon(reason);
     // What goes back is on its way when the link closes.

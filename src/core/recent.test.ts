@@ -6,11 +6,18 @@ import type { Delivery, DeliveryRecord } from "../transport/transport.ts";
 import { Dispatch } from "./dispatch.ts";
 import { silentLogger } from "./logger.ts";
 import { Registry } from "./registry.ts";
+import { Tally } from "./tally.ts";
 
 /** A service with one route, and deliveries that say whether their connection still stands. */
 function serviceWith(handler: () => unknown) {
   const registry = new Registry();
-  registry.routes.add("/", { handler, contract: undefined, timeoutMs: 1_000, retry: defaultRetry });
+  registry.routes.add("/", {
+    handler,
+    contract: undefined,
+    tally: new Tally(),
+    timeoutMs: 1_000,
+    retry: defaultRetry,
+  });
   const replies: string[] = [];
   const dispatch = new Dispatch({
     service: "s",

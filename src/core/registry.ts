@@ -6,6 +6,7 @@ import type { RetryPolicy } from "../retry/policy.ts";
 import type { Context, Middleware } from "./context.ts";
 import { Router } from "./router.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import type { Tally } from "./tally.ts";
 
 /** A registered function with what belongs to it. */
 export interface Registered<Contract> {
@@ -15,6 +16,7 @@ export interface Registered<Contract> {
   readonly timeoutMs: number;
   /** When it is tried again on the durable lane. */
   readonly retry: RetryPolicy;
+  readonly tally: Tally;
 }
 
 export type CommandEntry = Registered<AnyCommand>;

@@ -328,6 +328,11 @@ export class Requests {
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
+  /** How many calls wait for their answer, and how many messages for their confirm. */
+  get underWay(): { readonly calling: number; readonly unconfirmed: number } {
+    return { calling: this.#pending.size, unconfirmed: this.#unconfirmed.size };
+  }
+
   #isIdle(): boolean {
     return this.#pending.size === 0 && this.#unconfirmed.size === 0;
   }

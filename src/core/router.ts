@@ -26,6 +26,7 @@ const noParams: Readonly<Record<string, string>> = Object.freeze({});
 export class Router<Route> {
   readonly #root = new Node<Route>();
   readonly #literal = new Map<string, Found<Route>>();
+  readonly #all = new Map<string, Route>();
 
   /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
   add(pattern: string, route: Route): void {
@@ -56,16 +57,23 @@ export class Router<Route> {
       );
     }
     node.leaf = { route, names };
+    this.#all.set(withSlash(pattern), route);
     if (names.length === 0) this.#literal.set(withSlash(pattern), { route, params: noParams });
   }
 
   remove(pattern: string): void {
     this.#literal.delete(withSlash(pattern));
+    this.#all.delete(withSlash(pattern));
     let node: Node<Route> | undefined = this.#root;
     for (const segment of segmentsOf(pattern)) {
       node = isParameter(segment) ? node?.parameter : node?.literals.get(segment);
     }
     if (node !== undefined) node.leaf = undefined;
+  }
+
+  /** All of them, by pattern with a leading slash. */
+  list(): readonly { readonly pattern: string; readonly route: Route }[] {
+    return [...this.#all].map(([pattern, route]) => ({ pattern, route }));
   }
 
   /** The route of a path with its leading slash. */

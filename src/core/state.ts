@@ -39,6 +39,7 @@ export class States {
   #current: ServiceState = "idle";
   #reason: ConfluoError | undefined;
   #hasStopped = false;
+  #losses = 0;
 
   /** `failed` is told what a listener threw. */
   constructor(failed: (error: unknown) => void) {
@@ -47,6 +48,11 @@ export class States {
 
   get current(): ServiceState {
     return this.#current;
+  }
+
+  /** How often the connection was lost. */
+  get losses(): number {
+    return this.#losses;
   }
 
   /** Why it is there, where something went wrong. */
@@ -71,6 +77,7 @@ export class States {
     const from = this.#current;
     if (from === to) return;
     this.#current = to;
+    if (to === "reconnecting") this.#losses += 1;
     this.#hasStopped ||= to === "stopped";
     this.#reason = isConfluoError(reason) ? reason : undefined;
     const change: StateChange = { from, to, reason: this.#reason };

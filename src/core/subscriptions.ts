@@ -57,6 +57,11 @@ export class Subscriptions<Handler> {
     this.#patterns[per] -= 1;
   }
 
+  /** The one with a binding key. */
+  find(key: string, per: Per): Subscription<Handler> | undefined {
+    return this.#all.get(idOf(per, key));
+  }
+
   /** Those that match the routing key of a path. */
   match(key: string, per: Per): readonly Subscription<Handler>[] {
     const literal = this.#literal.get(idOf(per, key)) ?? none;

@@ -3,9 +3,9 @@
 import { type Limits, waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
 import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
+import { onOwnWire } from "../own-wire.ts";
 import type { PublishFailure, Wire, WireDelivery } from "../transport/wire.ts";
 import { type DeadLetter, type Found, type Letterbox, readLetter } from "./letter.ts";
-import { onOwnWire } from "./own-wire.ts";
 import { MOST_HELD, MOST_PER_CONSUMER, type Verdict, walk } from "./walk.ts";
 
 /** Options of {@link DeadLetters.list}. */

@@ -57,6 +57,8 @@ export class Namespace {
   readonly events: string;
   readonly back: string;
   readonly orphans: string;
+  /** Where instances are asked what they are and do. */
+  readonly discovery: string;
   /** What the names of all delay levels begin with. */
   readonly delayPrefix: string;
 
@@ -65,6 +67,7 @@ export class Namespace {
     this.events = `${name}.events`;
     this.back = `${name}.back`;
     this.orphans = `${name}.orphans`;
+    this.discovery = `${name}.discovery`;
     this.delayPrefix = `${name}.delay.`;
   }
 
@@ -95,6 +98,7 @@ export class Namespace {
     return [
       { name: this.events, type: "topic" },
       { name: this.orphans, type: "fanout" },
+      { name: this.discovery, type: "direct" },
       { name: this.back, type: "direct", arguments: { "alternate-exchange": this.orphans } },
       ...DELAY_LEVELS_MS.map((ms) => ({ name: this.delay(ms), type: "fanout" as const })),
     ];
@@ -139,6 +143,13 @@ export class Namespace {
 export const INSTANCE_EVENTS_ARGUMENTS: Arguments = {
   "x-queue-type": "classic",
   "x-max-length": 10_000,
+  "x-overflow": "drop-head",
+};
+
+/** Questions to an instance: bounded, the oldest dropped, and gone with the instance. */
+export const QUESTIONS_ARGUMENTS: Arguments = {
+  "x-queue-type": "classic",
+  "x-max-length": 100,
   "x-overflow": "drop-head",
 };
 

@@ -34,6 +34,10 @@ export interface Member {
   onReply(reply: Message): void;
   /** The instance that had a call, by its `correlation_id`, together with others, is gone: it is to be sent again. */
   onBounced(correlationId: string): void;
+  /** Somebody asks what the instance is and does. `undefined`: it is not to be asked. @returns the answer, and where it goes. */
+  readonly onQuestion:
+    | ((question: Message) => { readonly to: string; readonly message: Message } | undefined)
+    | undefined;
   /** The connection broke. Replies to earlier calls will not come; earlier deliveries can no longer be settled. */
   onLost(reason: ConfluoError): void;
   /** Connected again: all that was declared, bound and consumed is so again. */
@@ -99,6 +103,8 @@ export interface Link {
   bind(key: string, per: "service" | "instance"): Promise<void>;
   /** Ends this instance's own copies of a key. What a service shares is never unbound by an instance. */
   unbindInstance(key: string): Promise<void>;
+  /** Makes a place for questions, if the member takes any. Never rejects. */
+  openQuestions(): Promise<void>;
   /** Makes a place for replies. Later calls wait for the first. */
   openReplies(): Promise<void>;
   /** Whether there is a connection at the moment. */

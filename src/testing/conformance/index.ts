@@ -3,6 +3,7 @@
 import { allowlist } from "./allowlist.ts";
 import { calls } from "./calls.ts";
 import { contracts } from "./contracts.ts";
+import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
 import { foreignGathering } from "./foreign-gathering.ts";
@@ -17,6 +18,7 @@ import { oneWay } from "./one-way.ts";
 import { orphans } from "./orphans.ts";
 import { replay } from "./replay.ts";
 import { retry } from "./retry.ts";
+import { statistics } from "./statistics.ts";
 import { type BrokerUnderTest, type Define, runTopics, type TestRunner } from "./suite.ts";
 import { suspects } from "./suspects.ts";
 import { topology } from "./topology.ts";
@@ -43,7 +45,9 @@ export type Topic =
   | "gathering"
   | "gathered calls that come again"
   | "who gathers"
-  | "foreign gathered messages";
+  | "foreign gathered messages"
+  | "discovery"
+  | "statistics";
 
 const topics: Readonly<Record<Topic, Define>> = {
   calls,
@@ -66,6 +70,8 @@ const topics: Readonly<Record<Topic, Define>> = {
   "gathered calls that come again": gatheredAgain,
   "who gathers": whoGathers,
   "foreign gathered messages": foreignGathering,
+  discovery,
+  statistics,
 };
 
 /**

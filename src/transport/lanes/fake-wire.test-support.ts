@@ -47,6 +47,7 @@ export function fakeMember(own: Partial<Member> = {}): Member {
     onBounced: () => undefined,
     onReply: () => undefined,
     onLost: () => undefined,
+    onQuestion: undefined,
     onRestored: () => undefined,
     ...own,
   };

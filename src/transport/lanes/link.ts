@@ -13,6 +13,7 @@ import { declare } from "./declare.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { GatheredCalls } from "./gathered-calls.ts";
 import { Portions } from "./portions.ts";
+import { Questions } from "./questions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
 
 /** What a link needs of the hub that it hangs on. */
@@ -33,6 +34,7 @@ export class WireLink implements Link {
   readonly member: Member;
   readonly #host: LinkHost;
   readonly #attachments: Attachments;
+  readonly #questions: Questions | undefined;
   readonly #surroundings: DeliverySurroundings;
   readonly #calls: CallGatherer;
   readonly #replies: ReplyGatherer;
@@ -52,6 +54,20 @@ export class WireLink implements Link {
       onReply: ({ message }) => this.#onReply(message),
       warn: host.warn,
     });
+    const { onQuestion } = member;
+    this.#questions =
+      onQuestion &&
+      new Questions({
+        service: member.service,
+        instance: member.instance,
+        namespace: host.namespace,
+        wire: () => host.wire,
+        onQuestion: (question) => {
+          const answer = onQuestion(question);
+          if (answer !== undefined) host.wire?.post(answer.to, answer.message);
+        },
+        warn: host.warn,
+      });
     this.#surroundings = this.#surroundingsOf(host);
     this.#entries = new Portions((entry) => {
       if (entry.kind === "reply") member.onReply(entry.reply);
@@ -101,6 +117,10 @@ export class WireLink implements Link {
     return this.#attachments.unbindInstance(key);
   }
 
+  async openQuestions(): Promise<void> {
+    await this.#questions?.open();
+  }
+
   openReplies(): Promise<void> {
     return this.#attachments.openReplies();
   }
@@ -135,19 +155,21 @@ export class WireLink implements Link {
     this.#entries.flush();
     this.#calls.flush();
     this.#replies.flush();
-    await this.#attachments.close();
+    await Promise.all([this.#attachments.close(), this.#questions?.close()]);
     await this.#host.leave(this);
   }
 
   /** Does again, on a new wire, all that was asked for. */
-  restore(): Promise<void> {
-    return this.#attachments.restore();
+  async restore(): Promise<void> {
+    await this.#attachments.restore();
+    await this.#questions?.restore();
   }
 
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
     this.#entries.flush();
     this.#attachments.forget();
+    this.#questions?.forget();
   }
 
   #onReply(message: Message): void {

@@ -1,7 +1,7 @@
 /** Work at the broker that takes a connection of its own, within limits. */
 
-import { type WaitLimits, waitFor } from "../core/deadline.ts";
-import type { Wire } from "../transport/wire.ts";
+import { type WaitLimits, waitFor } from "./core/deadline.ts";
+import type { Wire } from "./transport/wire.ts";
 
 /**
  * Opens a wire, works on it and closes it. The signal that the work is given fires when the limits have passed or the wire

@@ -1,0 +1,110 @@
+/** What a service says of itself, to whoever asks. It carries nothing of what messages contain. */
+
+import { hostname } from "node:os";
+import { type AnySchema, jsonSchemaOf } from "../contract/schema.ts";
+import {
+  decodeQuestion,
+  encodeAnswer,
+  type InstanceHealth,
+  type InstanceInfo,
+  type InstanceName,
+  type InstanceStats,
+  type JsonSchema,
+} from "../protocol/discovery.ts";
+import type { Message } from "../protocol/message.ts";
+import { CONFLUO_VERSION } from "./identity.ts";
+import type { Registry } from "./registry.ts";
+import type { Health } from "./state.ts";
+
+/** What introspection looks at. */
+export interface IntrospectionParts extends InstanceName {
+  /** The program's own version. */
+  readonly version: string | undefined;
+  readonly registry: Registry;
+  readonly health: () => Health;
+  /** Of what it has sent itself. */
+  readonly underWay: () => { readonly calling: number; readonly unconfirmed: number };
+  readonly reconnects: () => number;
+}
+
+/** Answers the questions of discovery. */
+export class Introspection {
+  readonly #parts: IntrospectionParts;
+  readonly #startedAt = new Date().toISOString();
+  readonly #began = performance.now();
+
+  constructor(parts: IntrospectionParts) {
+    this.#parts = parts;
+  }
+
+  /** The answer to a question, and where it goes; `undefined` for what is none. Never throws. */
+  answer(message: Message): { readonly to: string; readonly message: Message } | undefined {
+    const asked = decodeQuestion(message);
+    if (asked === undefined) return undefined;
+    const { question, id, replyTo } = asked;
+    return { to: replyTo, message: encodeAnswer(id, question === "ping" ? this.#name : this[question]()) };
+  }
+
+  info(): InstanceInfo {
+    const { version, registry } = this.#parts;
+    return {
+      ...this.#name,
+      ...(version === undefined ? {} : { version }),
+      host: hostname(),
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      uptimeMs: this.#uptimeMs,
+      confluo: CONFLUO_VERSION,
+      node: process.versions.node,
+      health: this.#health,
+      routes: registry.routes.list().map(({ pattern, route: { contract } }) => ({
+        path: pattern,
+        ...schema("input", contract?.input, "input"),
+        ...schema("output", contract?.output, "output"),
+      })),
+      subscriptions: registry.subscriptions.list().map(({ pattern, per, handler: { contract } }) => ({
+        pattern,
+        per,
+        ...schema("body", contract?.body, "input"),
+      })),
+    };
+  }
+
+  stats(): InstanceStats {
+    const { registry, underWay, reconnects } = this.#parts;
+    return {
+      ...this.#name,
+      uptimeMs: this.#uptimeMs,
+      health: this.#health,
+      routes: registry.routes.list().map(({ pattern, route }) => ({ path: pattern, ...route.tally.read() })),
+      subscriptions: registry.subscriptions
+        .list()
+        .map(({ pattern, per, handler }) => ({ pattern, per, ...handler.tally.read() })),
+      ...underWay(),
+      reconnects: reconnects(),
+    };
+  }
+
+  get #name(): InstanceName {
+    const { service, instance } = this.#parts;
+    return { service, instance };
+  }
+
+  get #uptimeMs(): number {
+    return Math.round(performance.now() - this.#began);
+  }
+
+  get #health(): InstanceHealth {
+    const { status, state, detached, blocked } = this.#parts.health();
+    return { status, state, detached, ...(blocked === undefined ? {} : { blocked }) };
+  }
+}
+
+function schema(
+  name: string,
+  given: AnySchema | undefined,
+  side: "input" | "output",
+): Record<string, JsonSchema> {
+  const found = given === undefined ? undefined : jsonSchemaOf(given, side);
+  return found === undefined ? {} : { [name]: found };
+}

@@ -1,0 +1,154 @@
+/** Asking the instances of a namespace, and hearing who answers. */
+
+import { waitSettings } from "../core/deadline.ts";
+import { type Known, knownOptions, type Waiting } from "../core/options.ts";
+import { invalidArgument } from "../errors.ts";
+import { onOwnWire } from "../own-wire.ts";
+import { checkName } from "../protocol/address.ts";
+import {
+  type Answers,
+  addressee,
+  decodeAnswer,
+  encodeQuestion,
+  type InstanceName,
+  type Question,
+} from "../protocol/discovery.ts";
+import { type Namespace, REPLIES_ARGUMENTS } from "../protocol/topology.ts";
+import type { Wire } from "../transport/wire.ts";
+import { onAbort } from "../waiting/abort.ts";
+
+/** Whom to ask. */
+export interface DiscoverOptions extends Waiting {
+  /** Default: all of the namespace. */
+  readonly service?: string;
+  /** One instance of that service. Default: all of them. */
+  readonly instance?: string;
+}
+
+/** An instance that is there. */
+export interface Ping {
+  readonly service: string;
+  readonly instance: string;
+  readonly ms: number;
+}
+
+const discoverOptions: Known<DiscoverOptions> = {
+  service: true,
+  instance: true,
+  timeoutMs: true,
+  signal: true,
+};
+
+/** What asking needs of a broker. */
+export interface AskParts {
+  readonly namespace: Namespace;
+  open(signal: AbortSignal): Promise<Wire>;
+  newId(): string;
+}
+
+const TIMEOUT_MS = 20_000;
+const IDENTITY = /^[\w-]{1,64}$/;
+/** Everyone has answered when nobody else has for so long. Instances that are busy computing answer when they are not. */
+const QUIET_MS = 250;
+/** So long the first answer may take, and all of them together. */
+const FIRST_MS = 1_000;
+const LAST_MS = 5_000;
+
+/** An answer, and how long after the question it came, in milliseconds. */
+export interface Heard<Answer> {
+  readonly answer: Answer;
+  readonly ms: number;
+}
+
+/**
+ * Asks a question and resolves with what `more` makes of the answers, also of none, on the same wire.
+ *
+ * @throws `INVALID_ARGUMENT`, and what connecting can fail with.
+ */
+export async function ask<Q extends Question, Result>(
+  { namespace, open, newId }: AskParts,
+  question: Q,
+  options: DiscoverOptions | undefined,
+  more: (wire: Wire, heard: readonly Heard<Answers[Q]>[]) => Promise<Result>,
+): Promise<Result> {
+  const { service, instance, ...waiting } = knownOptions("discovery", options, discoverOptions);
+  if (service !== undefined) checkName(service, "service");
+  if (instance !== undefined) {
+    if (service === undefined) throw invalidArgument("service", "given together with an instance", service);
+    if (typeof instance !== "string" || !IDENTITY.test(instance))
+      throw invalidArgument("instance", "the identity of an instance", instance);
+  }
+  const limits = waitSettings("discovery", waiting, TIMEOUT_MS);
+  const what = `the instances of ${service ?? "all services"} to answer`;
+  return onOwnWire({ ...limits, what }, open, async (wire, signal) => {
+    const heard = new Hearing<Answers[Q]>();
+    const replyTo = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
+    const id = newId();
+    await wire.consume({
+      queue: replyTo,
+      prefetch: "no-ack",
+      onDelivery: ({ message }) => {
+        if (message.properties.correlationId !== id) return;
+        try {
+          heard.add(decodeAnswer(message) as Answers[Q]);
+        } catch {
+          // Some program that speaks otherwise: it is none of ours.
+        }
+      },
+      onCancelled: () => heard.end(),
+    });
+    await wire.declareExchange({ name: namespace.discovery, type: "direct" });
+    heard.begin(instance === undefined ? Number.POSITIVE_INFINITY : 1);
+    const route = { exchange: namespace.discovery, key: addressee(service, instance) };
+    wire.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
+      // Nobody is there to be asked.
+      if (failure !== undefined) heard.end();
+    });
+    const leave = onAbort(signal, () => heard.end());
+    const answers = await heard.all;
+    leave();
+    return more(wire, answers);
+  });
+}
+
+class Hearing<Answer extends InstanceName> {
+  readonly all: Promise<readonly Heard<Answer>[]>;
+  readonly #heard = new Map<string, Heard<Answer>>();
+  #resolve: (heard: readonly Heard<Answer>[]) => void = () => undefined;
+  #began = 0;
+  #most = 0;
+  #quiet: NodeJS.Timeout | undefined;
+  #last: NodeJS.Timeout | undefined;
+
+  constructor() {
+    this.all = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  begin(most: number): void {
+    this.#most = most;
+    this.#began = performance.now();
+    this.#quiet = setTimeout(this.end, FIRST_MS);
+    this.#last = setTimeout(this.end, LAST_MS);
+  }
+
+  add(answer: Answer): void {
+    const ms = performance.now() - this.#began;
+    this.#heard.set(`${answer.service} ${answer.instance}`, { answer, ms });
+    clearTimeout(this.#quiet);
+    if (this.#heard.size >= this.#most) this.end();
+    else this.#quiet = setTimeout(this.end, QUIET_MS);
+  }
+
+  readonly end = (): void => {
+    clearTimeout(this.#quiet);
+    clearTimeout(this.#last);
+    this.#resolve([...this.#heard.values()].sort((a, b) => compare(a.answer, b.answer)));
+  };
+}
+
+function compare(a: InstanceName, b: InstanceName): number {
+  const [one, other] = [`${a.service} ${a.instance}`, `${b.service} ${b.instance}`];
+  return one < other ? -1 : one > other ? 1 : 0;
+}

@@ -1,0 +1,181 @@
+/** What instances say of themselves when they are asked: questions and answers on the bus. */
+
+import { ConfluoError } from "../errors.ts";
+import { JSON_TYPE } from "./codec.ts";
+import type { Message } from "./message.ts";
+
+/** `ping`: who is there. `info`: what it is and handles. `stats`: what it has done. */
+export type Question = "ping" | "info" | "stats";
+
+const questions: readonly string[] = ["ping", "info", "stats"] satisfies readonly Question[];
+
+/** The routing key of a question to everyone in the namespace. */
+export const EVERYONE = "*";
+
+/** The routing key of a question to the instances of a service, or to one of them. */
+export function addressee(service?: string, instance?: string): string {
+  if (service === undefined) return EVERYONE;
+  return instance === undefined ? service : `${service}.${instance}`;
+}
+
+/** Who answers. */
+export interface InstanceName {
+  readonly service: string;
+  /** The instance's identity. */
+  readonly instance: string;
+}
+
+/** How well an instance is, in its own view. */
+export interface InstanceHealth {
+  readonly status: "healthy" | "degraded" | "down";
+  readonly state: string;
+  /** Queues and bindings that it should have and has not at the moment. */
+  readonly detached: readonly string[];
+  /** Why the broker takes no messages, in its own words. */
+  readonly blocked?: string;
+}
+
+/** A JSON Schema. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** A route, as its service describes it. */
+export interface RouteInfo {
+  readonly path: string;
+  /** Present where the contract has a schema that can be had as JSON Schema. */
+  readonly input?: JsonSchema;
+  readonly output?: JsonSchema;
+}
+
+/** A subscription, as its service describes it. */
+export interface SubscriptionInfo {
+  readonly pattern: string;
+  readonly per: "service" | "instance";
+  readonly body?: JsonSchema;
+}
+
+/** What an instance is. */
+export interface InstanceInfo extends InstanceName {
+  /** The program's own version, if it was given one. */
+  readonly version?: string;
+  readonly host: string;
+  readonly pid: number;
+  /** When it was made, in ISO 8601, on its own clock. */
+  readonly startedAt: string;
+  readonly uptimeMs: number;
+  /** Versions of confluo and of Node.js. */
+  readonly confluo: string;
+  readonly node: string;
+  readonly health: InstanceHealth;
+  readonly routes: readonly RouteInfo[];
+  readonly subscriptions: readonly SubscriptionInfo[];
+}
+
+/**
+ * How long runs took: for each range of durations with runs in it, the longest of the range in milliseconds, and how many.
+ * Ranges are an eighth of an octave of microseconds, so that a duration is known to 12.5 %.
+ */
+export type Durations = readonly (readonly [upToMs: number, count: number])[];
+
+/** The last thing that went wrong. Its message is cut to 200 characters. */
+export interface LastError {
+  /** Of an error of confluo's or of a declared one; `HANDLER_FAILED` for any other. */
+  readonly code: string;
+  readonly message: string;
+  /** In ISO 8601, on the instance's own clock. */
+  readonly at: string;
+}
+
+/** What became of what one route or subscription was given, since its instance was made. */
+export interface HandlerStats {
+  /** Runs that ended well. */
+  readonly handled: number;
+  /** Runs that threw, took too long, or whose reply has a status of 400 or above. */
+  readonly failed: number;
+  /** Messages that are to be tried again. */
+  readonly retried: number;
+  /** Messages that were given up. */
+  readonly deadLettered: number;
+  /** Runs under way. */
+  readonly inFlight: number;
+  /** Of all runs that ended. */
+  readonly durations: Durations;
+  readonly lastError?: LastError;
+}
+
+/** What an instance has done. */
+export interface InstanceStats extends InstanceName {
+  readonly uptimeMs: number;
+  readonly health: InstanceHealth;
+  readonly routes: readonly (HandlerStats & { readonly path: string })[];
+  readonly subscriptions: readonly (HandlerStats & {
+    readonly pattern: string;
+    readonly per: "service" | "instance";
+  })[];
+  /** Calls of its own that wait for their answer. */
+  readonly calling: number;
+  /** What it sent and published and the broker has not confirmed yet. */
+  readonly unconfirmed: number;
+  /** How often it has lost its connection. */
+  readonly reconnects: number;
+}
+
+/** What answers a {@link Question}. */
+export interface Answers {
+  readonly ping: InstanceName;
+  readonly info: InstanceInfo;
+  readonly stats: InstanceStats;
+}
+
+/** A question as it is published to `<ns>.discovery`. */
+export function encodeQuestion(
+  question: Question,
+  { id, replyTo, ms }: { readonly id: string; readonly replyTo: string; readonly ms: number },
+): Message {
+  return {
+    body: new Uint8Array(0),
+    properties: {
+      type: question,
+      correlationId: id,
+      replyTo,
+      expiration: String(Math.ceil(ms)),
+      mandatory: true,
+    },
+  };
+}
+
+/** A question that can be answered; `undefined` for anything else, which is ignored: a later version may ask other things. */
+export function decodeQuestion({
+  properties: { type, correlationId, replyTo },
+}: Message):
+  | { readonly question: Question; readonly id: string | undefined; readonly replyTo: string }
+  | undefined {
+  if (typeof type !== "string" || !questions.includes(type)) return undefined;
+  if (typeof replyTo !== "string" || replyTo === "" || replyTo.startsWith(DIRECT_REPLY_TO)) return undefined;
+  const id = typeof correlationId === "string" ? correlationId : undefined;
+  return { question: type as Question, id, replyTo };
+}
+
+/** RabbitMQ closes the connection of who answers to a forged one of these. */
+const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
+
+export function encodeAnswer(id: string | undefined, answer: InstanceName): Message {
+  const properties = { contentType: JSON_TYPE, appId: answer.service };
+  return {
+    body: new TextEncoder().encode(JSON.stringify(answer)),
+    properties: id === undefined ? properties : { ...properties, correlationId: id },
+  };
+}
+
+/** @throws `MALFORMED_MESSAGE` for what does not say whose answer it is. */
+export function decodeAnswer({ body }: Message): InstanceName {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(body));
+  } catch (cause) {
+    throw new ConfluoError("MALFORMED_MESSAGE", "An answer to a question is not JSON.", { cause });
+  }
+  const { service, instance } = (value ?? {}) as Partial<InstanceName>;
+  if (typeof service !== "string" || typeof instance !== "string")
+    throw new ConfluoError("MALFORMED_MESSAGE", "An answer to a question names no service and instance.");
+  return value as InstanceName;
+}
