@@ -279,6 +279,7 @@ function projectOf(files: readonly string[]): object {
         confluo: [join(src, "index.ts")],
         "confluo/contract": [join(src, "contract", "index.ts")],
         "confluo/testing": [join(src, "testing", "index.ts")],
+        "confluo/http": [join(src, "http", "index.ts")],
       },
     },
     files: [...files, ...declarations],

@@ -88,6 +88,7 @@ describe("an installed package", () => {
       const main = await import("confluo");
       const contract = await import("confluo/contract");
       await import("confluo/testing");
+      await import("confluo/http");
       console.log([typeof main.Service, contract.command === main.command].join());`;
     expect(await evaluate("module", code)).toBe("function,true");
   });
@@ -143,6 +144,7 @@ const consumerCode = `
 import { Service, isConfluoError, type Reply } from "confluo";
 import { command, event } from "confluo/contract";
 import type {} from "confluo/testing";
+import type {} from "confluo/http";
 
 await using service = new Service("orders");
 service.route("/orders/:id", ({ params, signal }) => {

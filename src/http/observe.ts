@@ -1,0 +1,96 @@
+/** What a cluster asks of a process over HTTP: whether it lives, whether it is ready, and its numbers for Prometheus. */
+
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { ConfluoError, type Service } from "../index.ts";
+import { METRICS_TYPE, metricsOf } from "./prometheus.ts";
+
+/** Options of {@link observe}. */
+export interface ObserveOptions {
+  /** 0: any free one. Default: 9464, OpenTelemetry's for Prometheus. */
+  readonly port?: number;
+  /** The address to listen at. Default: all of the machine's. */
+  readonly host?: string;
+}
+
+/** An endpoint that is up. */
+export interface Observed {
+  /** Without a path, such as `http://127.0.0.1:9464`. */
+  readonly url: string;
+  /** Stops listening and ends what is open. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves three paths for the services of this process:
+ *
+ * - `/healthz`: 200 while the process runs, for a liveness probe. A lost broker is no reason to restart a process that
+ *   reconnects by itself.
+ * - `/readyz`: 200 while every service is healthy, else 503, with what is wrong as JSON, for a readiness probe.
+ * - `/metrics`: in Prometheus' text format, what `service.stats()` counts.
+ *
+ * Nothing of what messages contain is shown. Whoever reaches the port can read it: keep it inside the cluster.
+ *
+ * @example const observed = await observe([orders, mail], { port: 9464 });
+ * @throws `INVALID_ARGUMENT` for a port or list that is not valid, or an address that cannot be listened at.
+ */
+export async function observe(
+  services: Service | readonly Service[],
+  options: ObserveOptions = {},
+): Promise<Observed> {
+  const all = Array.isArray(services) ? [...services] : [services as Service];
+  if (all.length === 0 || !all.every(isService))
+    throw new ConfluoError("INVALID_ARGUMENT", "observe takes a service or a list of services.");
+  const { port = 9464, host } = options;
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new ConfluoError("INVALID_ARGUMENT", `port must be a whole number from 0 to 65535, got ${port}.`);
+  const server = createServer(({ method, url = "/" }, response) => {
+    if (method !== "GET" && method !== "HEAD") {
+      write(response, 405, { error: "Only GET and HEAD." });
+      return;
+    }
+    const [path] = url.split("?");
+    if (path === "/metrics") {
+      response.writeHead(200, { "content-type": METRICS_TYPE }).end(metricsOf(all));
+      return;
+    }
+    if (path !== "/healthz" && path !== "/readyz") {
+      write(response, 404, { error: "There are /healthz, /readyz and /metrics." });
+      return;
+    }
+    const health = all.map(healthOf);
+    const isReady = health.every(({ status }) => status === "healthy");
+    write(response, path === "/healthz" || isReady ? 200 : 503, { ready: isReady, services: health });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause) => {
+      const message = `Cannot listen at ${host ?? "*"}:${port}: ${cause.message}.`;
+      reject(new ConfluoError("INVALID_ARGUMENT", message, { cause }));
+    });
+    server.listen(port, host, resolve);
+  });
+  const { port: actual, address, family } = server.address() as AddressInfo;
+  const shown = host === undefined ? "127.0.0.1" : family === "IPv6" ? `[${address}]` : address;
+  return {
+    url: `http://${shown}:${actual}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function isService(value: unknown): value is Service {
+  return typeof (value as Partial<Service> | null)?.stats === "function";
+}
+
+function healthOf(service: Service): Readonly<Record<string, unknown>> {
+  const { status, state, detached, blocked, reason } = service.health();
+  const why = blocked ?? reason?.message;
+  return { service: service.name, status, state, detached, ...(why === undefined ? {} : { reason: why }) };
+}
+
+function write(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
+}

@@ -1,0 +1,128 @@
+/** Statistics in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+
+import type { HandlerStats, InstanceStats, Service } from "../index.ts";
+
+export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+/** Bounds of the duration histogram, in seconds: those that OpenTelemetry recommends for messaging. */
+const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] as const;
+
+type Labels = Readonly<Record<string, string>>;
+
+interface Sample {
+  readonly labels: Labels;
+  readonly value: number;
+  /** What follows the metric's name: `_bucket`, `_sum`. */
+  readonly suffix?: string;
+}
+
+/** All metrics of some services. */
+export function metricsOf(services: readonly Service[]): string {
+  const all = services.map((service) => ({ stats: service.stats(), status: service.health().status }));
+  const handlers = all.flatMap(({ stats }) => handlersOf(stats));
+  const counter = (name: string, help: string, of: (stats: HandlerStats) => number): string =>
+    metric(
+      name,
+      "counter",
+      help,
+      handlers.map(({ labels, stats }) => ({ labels, value: of(stats) })),
+    );
+  const gauge = (name: string, help: string, of: (each: (typeof all)[number]) => number): string =>
+    metric(
+      name,
+      "gauge",
+      help,
+      all.map((each) => ({ labels: { service: each.stats.service }, value: of(each) })),
+    );
+  return [
+    counter("confluo_handled_total", "Runs of a handler that ended well.", ({ handled }) => handled),
+    counter("confluo_failed_total", "Runs of a handler that did not.", ({ failed }) => failed),
+    counter("confluo_retried_total", "Messages that are tried again.", ({ retried }) => retried),
+    counter(
+      "confluo_dead_lettered_total",
+      "Messages that were given up.",
+      ({ deadLettered }) => deadLettered,
+    ),
+    metric(
+      "confluo_in_flight",
+      "gauge",
+      "Runs of a handler under way.",
+      handlers.map(({ labels, stats }) => ({ labels, value: stats.inFlight })),
+    ),
+    metric(
+      "confluo_handler_duration_seconds",
+      "histogram",
+      "How long runs of a handler took, to an eighth of it.",
+      handlers.flatMap(({ labels, stats }) => histogramOf(labels, stats)),
+    ),
+    gauge("confluo_up", "Whether the service is connected.", ({ status }) => (status === "down" ? 0 : 1)),
+    gauge("confluo_healthy", "Whether all that the service needs is there.", ({ status }) =>
+      status === "healthy" ? 1 : 0,
+    ),
+    gauge("confluo_calling", "Calls that wait for their answer.", ({ stats }) => stats.calling),
+    gauge(
+      "confluo_unconfirmed",
+      "Messages that the broker has not confirmed.",
+      ({ stats }) => stats.unconfirmed,
+    ),
+    metric(
+      "confluo_reconnects_total",
+      "counter",
+      "Connections that were lost.",
+      all.map(({ stats }) => ({ labels: { service: stats.service }, value: stats.reconnects })),
+    ),
+  ].join("");
+}
+
+function handlersOf({
+  service,
+  routes,
+  subscriptions,
+}: InstanceStats): readonly { readonly labels: Labels; readonly stats: HandlerStats }[] {
+  return [
+    ...routes.map((stats) => ({ labels: { service, kind: "route", path: stats.path }, stats })),
+    ...subscriptions.map((stats) => ({
+      labels: {
+        service,
+        kind: stats.per === "instance" ? "instance subscription" : "subscription",
+        path: stats.pattern,
+      },
+      stats,
+    })),
+  ];
+}
+
+function histogramOf(labels: Labels, { durations }: HandlerStats): readonly Sample[] {
+  const within = (bound: number): number =>
+    durations.reduce((sum, [upToMs, count]) => (upToMs <= bound * 1_000 ? sum + count : sum), 0);
+  const bounds = [...BOUNDS, Number.POSITIVE_INFINITY];
+  const seconds = durations.reduce((sum, [upToMs, count]) => sum + (upToMs / 1_000) * count, 0);
+  return [
+    ...bounds.map((bound) => ({
+      suffix: "_bucket",
+      labels: { ...labels, le: bound === Number.POSITIVE_INFINITY ? "+Inf" : String(bound) },
+      value: within(bound),
+    })),
+    { suffix: "_sum", labels, value: seconds },
+    { suffix: "_count", labels, value: within(Number.POSITIVE_INFINITY) },
+  ];
+}
+
+function metric(
+  name: string,
+  type: "counter" | "gauge" | "histogram",
+  help: string,
+  samples: readonly Sample[],
+): string {
+  if (samples.length === 0) return "";
+  const lines = samples.map(
+    ({ suffix = "", labels, value }) => `${name}${suffix}{${written(labels)}} ${value}\n`,
+  );
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
+function written(labels: Labels): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}="${value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`))}"`)
+    .join(",");
+}
