@@ -1,5 +1,6 @@
 /** Calls within one process: on the embedded broker, or on nothing but a matcher of topics and JSON. */
 
+import { Tally } from "../../../../dist/core/tally.js";
 import { TopicMatcher } from "../../../../dist/protocol/topic-matcher.js";
 import { plainCalls } from "../../case.ts";
 import { Broker, Service } from "../../confluo.ts";
@@ -10,6 +11,7 @@ import { sendFigures } from "./sending.ts";
 
 const [variant, seconds] = process.argv.slice(2);
 const ms = Number(seconds) * 1_000;
+if (variant === "uncounted") countNothing();
 const call = variant === "matcher" ? callMatcher() : await callService();
 const requester: Requester = { call, publish: unsupported, send: unsupported, close: async () => undefined };
 
@@ -18,6 +20,10 @@ const before = process.cpuUsage();
 const { count, beganAt, endedAt } = await send(requester, plainCalls, ms);
 const { user, system } = process.cpuUsage(before);
 sendFigures({ perSecond: (count / (endedAt - beganAt)) * 1_000, cpuUs: (user + system) / count });
+
+function countNothing(): void {
+  Object.assign(Tally.prototype, { began: () => undefined, succeeded: () => undefined });
+}
 
 async function callService(): Promise<Requester["call"]> {
   const broker = new Broker("memory:");
