@@ -6,6 +6,7 @@ import { guardedLogger, type Logger } from "./core/logger.ts";
 import { type Known, knownOptions, type Waiting } from "./core/options.ts";
 import { type AskParts, ask, type DiscoverOptions, type Ping } from "./discovery/ask.ts";
 import { byService, type ServiceStats } from "./discovery/service-stats.ts";
+import { type Watch, type WatchedEvent, watch } from "./discovery/watch.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
 import { onOwnWire } from "./own-wire.ts";
@@ -21,6 +22,7 @@ import type { QueueInfo, Wire } from "./transport/wire.ts";
 
 export type { DiscoverOptions, Ping } from "./discovery/ask.ts";
 export type { ServiceStats } from "./discovery/service-stats.ts";
+export type { Watch, WatchedEvent } from "./discovery/watch.ts";
 export type { DeadLetters, LetterSelection, ListLettersOptions } from "./letters/dead-letters.ts";
 export type { DeadLetter, DeadLetterError } from "./letters/letter.ts";
 export type {
@@ -232,6 +234,19 @@ export class Broker {
       this.#open,
       (wire) => wire.unbind(inbox, this.#names.events, key),
     );
+  }
+
+  /**
+   * Shows events as they pass, from now on, until it is closed or the signal fires. It has a queue of its own, which goes with
+   * it: no service misses any for it. A listener that returns a promise gets the next ones when that is settled; what it
+   * is too slow for waits at the broker, the latest 10,000 of them. It does not outlast a lost connection.
+   *
+   * @example const watch = await broker.watch("/orders/#", ({ path, body }) => console.log(path, body));
+   * @throws as {@link Broker.discover}.
+   */
+  watch(pattern: string, listener: (event: WatchedEvent) => unknown, options?: Waiting): Promise<Watch> {
+    const parts = { events: this.#names.events, open: (limits: Waiting) => this.open(limits) };
+    return watch(parts, pattern, listener, options);
   }
 
   /**

@@ -25,6 +25,8 @@ export {
   type ServiceStats,
   type SubscriptionInfo,
   type TlsOptions,
+  type Watch,
+  type WatchedEvent,
   type Wire,
   type WireDelivery,
 } from "./broker.ts";

@@ -1,0 +1,51 @@
+/** The body of a message: from an argument, a file or standard input. */
+
+import { readFile } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import { ConfluoError } from "../index.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Where a body is to come from. */
+export interface BodySource {
+  /** `-` for standard input. */
+  readonly argument: string | undefined;
+  readonly file: string | undefined;
+  /** The text itself is meant, not the JSON that it might be. */
+  readonly isText: boolean;
+}
+
+/** @throws `INVALID_ARGUMENT` for what is not JSON, a file that cannot be read, or two sources. */
+export async function readBody({ argument, file, isText }: BodySource, terminal: Terminal): Promise<unknown> {
+  if (argument !== undefined && file !== undefined)
+    throw new ConfluoError("INVALID_ARGUMENT", "A body comes as an argument or from a file, not both.");
+  const given = await read(argument, file, terminal);
+  if (given === undefined) return undefined;
+  if (isText) return given;
+  if (given.trim() === "") return undefined;
+  try {
+    return JSON.parse(given);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const message = `The body is not JSON: ${reason}. To send it as a text, say --text.`;
+    throw new ConfluoError("INVALID_ARGUMENT", message, { cause });
+  }
+}
+
+async function read(
+  argument: string | undefined,
+  file: string | undefined,
+  { stdin }: Terminal,
+): Promise<string | undefined> {
+  if (file !== undefined) {
+    try {
+      return await readFile(file, "utf8");
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new ConfluoError("INVALID_ARGUMENT", `The file for the body cannot be read: ${reason}.`, {
+        cause,
+      });
+    }
+  }
+  // Only when asked to: a script's standard input may be open and silent for good.
+  return argument === "-" ? text(stdin) : argument;
+}

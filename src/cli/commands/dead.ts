@@ -1,0 +1,341 @@
+/** `confluo dead`: what services gave up, and what to do with it. */
+
+import { createInterface } from "node:readline/promises";
+import type { Command } from "commander";
+import { type Broker, ConfluoError, type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
+import {
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  countOf,
+  limitsOf,
+  withBrokerFlags,
+} from "../context.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import { cut, tableOf } from "../table.ts";
+import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
+
+interface SelectionFlags extends BrokerFlags {
+  readonly all?: true;
+  readonly error?: string;
+  readonly path?: string;
+  readonly yes?: true;
+}
+
+/** What services cannot be named: nobody handles these. */
+const ORPHANS = "orphans";
+const LISTED = 20_000;
+/** A million letters take their time; each is safe, whenever it ends. */
+const MOVING_MS = 3_600_000;
+
+export const deadCommand: CommandSetup = (program, terminal) => {
+  const dead = program
+    .command("dead")
+    .description("look at, replay and drop dead letters: messages that a service gave up");
+  withBrokerFlags(
+    dead
+      .command("ls [services...]")
+      .description(
+        `list dead letters by error and path; "${ORPHANS}" are those whose queue is gone. Default: of all services`,
+      ),
+  ).action((services: string[], flags: BrokerFlags) => list(terminal, services, flags));
+  withBrokerFlags(
+    dead
+      .command("show <service> [id]")
+      .description("show letters with their story and body: the one with that id, or the oldest")
+      .option("-l, --limit <number>", "how many", countOf),
+  ).action((service: string, id: string | undefined, flags: BrokerFlags & { readonly limit?: number }) =>
+    show(terminal, service, id, flags),
+  );
+  selecting(dead.command("replay <service> [ids...]"))
+    .description("send letters back to be handled anew; one is removed when its copy is safe at the broker")
+    .action((service: string, ids: string[], flags: SelectionFlags) =>
+      move(terminal, "replay", { service, ids, flags }),
+    );
+  selecting(dead.command("drop <service> [ids...]"))
+    .description("remove letters for good")
+    .action((service: string, ids: string[], flags: SelectionFlags) =>
+      move(terminal, "drop", { service, ids, flags }),
+    );
+};
+
+function selecting(command: Command): Command {
+  return withBrokerFlags(command)
+    .option("--all", "all of them")
+    .option("--error <code>", "those with this error")
+    .option("--path <path>", "those with this path")
+    .option("-y, --yes", "without asking");
+}
+
+function lettersOf(broker: Broker, service: string): DeadLetters {
+  return service === ORPHANS ? broker.orphans() : broker.deadLetters(service);
+}
+
+/** Letters that failed alike. */
+interface Group {
+  readonly service: string;
+  readonly error: string;
+  readonly path: string;
+  readonly count: number;
+  readonly oldest: string | undefined;
+  readonly newest: string | undefined;
+  /** The error's message of the newest. */
+  readonly message: string;
+}
+
+async function list(terminal: Terminal, named: readonly string[], flags: BrokerFlags): Promise<void> {
+  const broker = brokerOf(flags, terminal);
+  const limits = limitsOf(flags, terminal);
+  const services = named.length > 0 ? named : await servicesOf(broker, limits);
+  const groups: Group[] = [];
+  for (const service of services) {
+    const letters = lettersOf(broker, service);
+    if ((await letters.count(limits)) > 0)
+      groups.push(...grouped(service, await letters.list({ ...limits, limit: LISTED })));
+  }
+  if (flags.json) {
+    writeJson(terminal, groups);
+    return;
+  }
+  if (groups.length === 0) {
+    writeLine(terminal.stdout, "No dead letters.");
+    return;
+  }
+  const paint = paintOf(terminal);
+  const rows = groups.map(({ service, count, error, path, oldest, newest, message }) => [
+    paint.strong(service),
+    String(count),
+    paint.bad(error),
+    path,
+    oldest ?? "–",
+    newest ?? "–",
+    paint.faint(cut(message, 60)),
+  ]);
+  const columns = ["SERVICE", "LETTERS", "ERROR", "PATH", "OLDEST", "NEWEST", "MESSAGE"].map((title) => ({
+    title,
+    align: title === "LETTERS" ? ("right" as const) : ("left" as const),
+  }));
+  for (const line of tableOf(columns, rows)) writeLine(terminal.stdout, line);
+}
+
+// Those that answer: AMQP lists no queues. One that is gone for good has to be named.
+async function servicesOf(
+  broker: Broker,
+  limits: { readonly signal: AbortSignal },
+): Promise<readonly string[]> {
+  const there = await broker.stats(limits);
+  return [...there.filter(({ queues }) => queues.dead !== undefined).map(({ service }) => service), ORPHANS];
+}
+
+function errorOf({ error, reason }: DeadLetter): string {
+  return error?.code ?? reason ?? "unknown";
+}
+
+function grouped(service: string, letters: readonly DeadLetter[]): readonly Group[] {
+  const groups = new Map<string, DeadLetter[]>();
+  for (const letter of letters) {
+    const key = `${errorOf(letter)} ${letter.path}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [letter]);
+    else group.push(letter);
+  }
+  return [...groups.values()].map((group) => {
+    const [first] = group as [DeadLetter];
+    const times = group.flatMap(({ failedAt }) => failedAt ?? []).sort((a, b) => a.getTime() - b.getTime());
+    const message = group.at(-1)?.error?.message ?? "";
+    const [oldest, newest] = [times[0]?.toISOString(), times.at(-1)?.toISOString()];
+    return { service, error: errorOf(first), path: first.path, count: group.length, oldest, newest, message };
+  });
+}
+
+async function show(
+  terminal: Terminal,
+  service: string,
+  id: string | undefined,
+  flags: BrokerFlags & { readonly limit?: number },
+): Promise<void> {
+  const letters = lettersOf(brokerOf(flags, terminal), service);
+  const limits = limitsOf(flags, terminal);
+  const found =
+    id === undefined
+      ? await letters.list({ ...limits, limit: Math.min(flags.limit ?? 1, LISTED) })
+      : [await letters.show(id, limits)].flatMap((letter) => letter ?? []);
+  if (found.length === 0) {
+    const what = id === undefined ? "no dead letters" : `no dead letter ${id}`;
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `${service} has ${what}. confluo dead ls ${service} lists them.`,
+    );
+  }
+  for (const letter of found) {
+    if (flags.json) writeJson(terminal, machineForm(letter));
+    else for (const line of story(letter, terminal)) writeLine(terminal.stdout, line);
+  }
+}
+
+function machineForm(letter: DeadLetter): object {
+  const { body } = letter;
+  return {
+    ...letter,
+    body: body instanceof Uint8Array ? { base64: Buffer.from(body).toString("base64") } : body,
+  };
+}
+
+function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
+  const {
+    id,
+    kind,
+    path,
+    query,
+    from,
+    subscription,
+    attempts,
+    error,
+    reason,
+    queue,
+    instance,
+    headers,
+    body,
+  } = letter;
+  const paint = paintOf(terminal);
+  const when = (at: Date | undefined): string => at?.toISOString() ?? "unknown";
+  const named: [string, string | undefined][] = [
+    ["id", id],
+    [kind, query === "" ? path : `${path}?${query}`],
+    ["from", from || undefined],
+    ["for", subscription],
+    ["tries", String(attempts)],
+    ["first failed", when(letter.firstFailedAt)],
+    ["given up", when(letter.failedAt)],
+    ["by", instance || undefined],
+    ["came from", queue || undefined],
+    ["broker says", reason],
+    ["error", error === undefined ? undefined : paint.bad(`${error.code}: ${error.message}`)],
+    ["headers", Object.keys(headers).length === 0 ? undefined : JSON.stringify(headers)],
+  ];
+  const bytes =
+    body instanceof Uint8Array ? `${body.length} bytes: ${Buffer.from(body).toString("base64")}` : undefined;
+  return [
+    ...named.flatMap(([name, value]) =>
+      value === undefined ? [] : [`${paint.faint(name.padEnd(13))}${value}`],
+    ),
+    ...(error === undefined || error.stack === "" ? [] : [paint.faint(error.stack)]),
+    paint.faint("body"),
+    bytes ?? JSON.stringify(body, undefined, 2) ?? "(empty)",
+    "",
+  ];
+}
+
+interface Asked {
+  readonly service: string;
+  readonly ids: readonly string[];
+  readonly flags: SelectionFlags;
+}
+
+async function move(
+  terminal: Terminal,
+  what: "replay" | "drop",
+  { service, ids, flags }: Asked,
+): Promise<void> {
+  const { stderr } = terminal;
+  const letters = lettersOf(brokerOf(flags, terminal), service);
+  const isChosen = chooserOf(ids, flags);
+  const there = await letters.count(limitsOf(flags, terminal));
+  const chosen =
+    flags.all && !flags.error && !flags.path && there > LISTED
+      ? there
+      : await chosenOf(letters, isChosen, { flags, terminal });
+  if (chosen === 0) {
+    writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
+    throw new Ended(exitCodes.failed);
+  }
+  if (!flags.yes)
+    await confirm(
+      terminal,
+      `${what === "replay" ? "Replay" : "Drop"} ${chosen} of ${there} letters of ${service}?`,
+    );
+  const progress = new Progress(terminal, chosen);
+  const limits = { timeoutMs: MOVING_MS, ...limitsOf(flags, terminal) };
+  const select = (letter: DeadLetter): boolean => {
+    const isMeant = isChosen(letter);
+    if (isMeant) progress.step();
+    return isMeant;
+  };
+  const done = what === "replay" ? "replayed" : "dropped";
+  try {
+    const count =
+      what === "replay" ? await letters.replay(select, limits) : await letters.discard(select, limits);
+    progress.end();
+    if (flags.json) writeJson(terminal, { [done]: count });
+    else writeLine(terminal.stdout, `${count} ${done}.`);
+  } catch (error) {
+    progress.end();
+    if (!isConfluoError(error)) throw error;
+    const data = error.data as { readonly replayed?: number; readonly discarded?: number } | undefined;
+    const count = data?.replayed ?? data?.discarded ?? 0;
+    writeLine(stderr, `${count} of ${chosen} were ${done} before it ended; the others are where they were.`);
+    throw error;
+  }
+}
+
+function chooserOf(
+  ids: readonly string[],
+  { all, error, path }: SelectionFlags,
+): (letter: DeadLetter) => boolean {
+  const isNarrowed = ids.length > 0 || error !== undefined || path !== undefined;
+  if (all && isNarrowed)
+    throw new ConfluoError("INVALID_ARGUMENT", "--all and a selection contradict each other.");
+  if (!all && !isNarrowed)
+    throw new ConfluoError("INVALID_ARGUMENT", "Which letters? Name ids, or say --error, --path or --all.");
+  const wanted = new Set(ids);
+  return (letter) =>
+    (ids.length === 0 || wanted.has(letter.id)) &&
+    (error === undefined || errorOf(letter) === error) &&
+    (path === undefined || letter.path === path);
+}
+
+async function chosenOf(
+  letters: DeadLetters,
+  isChosen: (letter: DeadLetter) => boolean,
+  { flags, terminal }: { readonly flags: SelectionFlags; readonly terminal: Terminal },
+): Promise<number> {
+  return (await letters.list({ ...limitsOf(flags, terminal), limit: LISTED })).filter(isChosen).length;
+}
+
+async function confirm({ stdin, stdout, stderr, signal }: Terminal, question: string): Promise<void> {
+  if (!stdin.isTTY || !stdout.isTTY)
+    throw new ConfluoError("INVALID_ARGUMENT", `${question} Without a terminal to ask, say --yes.`);
+  const reader = createInterface({ input: stdin, output: stderr });
+  try {
+    const answer = await reader.question(`${question} [y/N] `, { signal });
+    if (!/^y(es)?$/i.test(answer.trim())) throw new Ended(exitCodes.failed);
+  } finally {
+    reader.close();
+  }
+}
+
+class Progress {
+  readonly #terminal: Terminal;
+  readonly #total: number;
+  #count = 0;
+  #shownAt = 0;
+
+  constructor(terminal: Terminal, total: number) {
+    this.#terminal = terminal;
+    this.#total = total;
+  }
+
+  step(): void {
+    this.#count += 1;
+    const now = performance.now();
+    if (!this.#terminal.stderr.isTTY || now - this.#shownAt < 100) return;
+    this.#shownAt = now;
+    const share = Math.min(1, this.#count / this.#total);
+    const bar = "█".repeat(Math.round(share * 30)).padEnd(30, "░");
+    this.#terminal.stderr.write(`\r${bar} ${this.#count} of ${this.#total}`);
+  }
+
+  end(): void {
+    if (this.#shownAt > 0) this.#terminal.stderr.write("\r\u001b[K");
+  }
+}

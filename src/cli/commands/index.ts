@@ -1,0 +1,16 @@
+/** All commands, in the order of the help. */
+
+import type { CommandSetup } from "../context.ts";
+import { deadCommand } from "./dead.ts";
+import { lsCommand } from "./ls.ts";
+import { showCommand } from "./show.ts";
+import { tailCommand } from "./tail.ts";
+import { talkCommands } from "./talk.ts";
+
+export const commands: readonly CommandSetup[] = [
+  lsCommand,
+  showCommand,
+  tailCommand,
+  deadCommand,
+  talkCommands,
+];

@@ -1,0 +1,77 @@
+/** `confluo tail`: events as they pass. */
+
+import type { WatchedEvent } from "../../index.ts";
+import {
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  countOf,
+  limitsOf,
+  withBrokerFlags,
+} from "../context.ts";
+import { cut } from "../table.ts";
+import { paintOf, type Terminal } from "../terminal.ts";
+
+interface Flags extends BrokerFlags {
+  readonly from?: string;
+  readonly count?: number;
+}
+
+export const tailCommand: CommandSetup = (program, terminal) => {
+  withBrokerFlags(
+    program
+      .command("tail [pattern]")
+      .description(
+        "follow events live; a pattern is one of a subscription, such as '/orders/*/placed' or '#'. It has copies of its own, " +
+          "so no service misses any, and they go when it ends. Piped, it prints JSON, one event a line",
+      )
+      .option("--from <service>", "only those that this service published")
+      .option("-c, --count <number>", "end after so many", countOf),
+  ).action(async (pattern: string | undefined, flags: Flags) => {
+    const enough = deferred();
+    let left = flags.count ?? Number.POSITIVE_INFINITY;
+    const isJson = flags.json || !terminal.stdout.isTTY;
+    const watch = await brokerOf(flags, terminal).watch(
+      pattern ?? "#",
+      async (event) => {
+        if (left === 0 || (flags.from !== undefined && event.from !== flags.from)) return;
+        left -= 1;
+        await write(terminal, isJson ? JSON.stringify(machineForm(event)) : lineOf(event, terminal));
+        if (left === 0) enough.resolve();
+      },
+      limitsOf(flags, terminal),
+    );
+    await Promise.race([watch.ended, enough.promise]);
+    await watch.close();
+  });
+};
+
+function deferred(): { readonly promise: Promise<void>; resolve(): void } {
+  let resolve: () => void = () => undefined;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+
+// The next event waits for a reader that is slow.
+function write({ stdout }: Terminal, line: string): Promise<void> {
+  return new Promise((resolve) => {
+    stdout.write(`${line}\n`, () => resolve());
+  });
+}
+
+function machineForm({ path, query, from, messageId, headers, bytes, body }: WatchedEvent): object {
+  const at = new Date().toISOString();
+  const content = body instanceof Uint8Array ? { base64: Buffer.from(body).toString("base64") } : { body };
+  return { at, path, query, from, messageId, headers, bytes, ...content };
+}
+
+function lineOf({ path, query, from, bytes, body }: WatchedEvent, terminal: Terminal): string {
+  const paint = paintOf(terminal);
+  const time = new Date().toISOString().slice(11, 23);
+  const shown = body instanceof Uint8Array ? `${bytes} bytes` : (JSON.stringify(body) ?? "");
+  const where = paint.strong(query === "" ? path : `${path}?${query}`);
+  const room = Math.max(20, (terminal.stdout.columns ?? 120) - path.length - from.length - 20);
+  return `${paint.faint(time)} ${where} ${paint.faint(from === "" ? "" : `from ${from} `)}${cut(shown, room)}`;
+}

@@ -1,0 +1,97 @@
+/** `confluo call`, `send` and `publish`: the verbs, from a terminal. */
+
+import type { Command } from "commander";
+import { Service } from "../../index.ts";
+import { readBody } from "../body.ts";
+import {
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  countOf,
+  limitsOf,
+  pairOf,
+  withBrokerFlags,
+} from "../context.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+
+interface Flags extends BrokerFlags {
+  readonly file?: string;
+  readonly text?: true;
+  readonly header?: Record<string, string>;
+  readonly query?: Record<string, string>;
+  readonly repeat?: number;
+}
+
+export const talkCommands: CommandSetup = (program, terminal) => {
+  talking(program.command("call <service> <path> [body]"))
+    .description("call a command and print its answer")
+    .action((service: string, path: string, body: string | undefined, flags: Flags) =>
+      talk(terminal, { argument: body, flags }, async (own, content, options) => {
+        const began = performance.now();
+        const { status, headers, body: answer } = await own.call(service, path, content, options);
+        const ms = Number((performance.now() - began).toFixed(3));
+        if (flags.json) writeJson(terminal, { status, headers, body: answer, ms });
+        else if (answer !== undefined)
+          writeLine(
+            terminal.stdout,
+            JSON.stringify(answer, undefined, terminal.stdout.isTTY ? 2 : undefined),
+          );
+      }),
+    );
+  talking(program.command("send <service> <path> [body]"))
+    .description("send a one-way command; ends when the broker has it safe")
+    .action((service: string, path: string, body: string | undefined, flags: Flags) =>
+      talk(terminal, { argument: body, flags }, async (own, content, options) => {
+        await own.send(service, path, content, options);
+        if (flags.json) writeJson(terminal, { sent: path, to: service });
+      }),
+    );
+  talking(program.command("publish <path> [body]"))
+    .description("publish an event; ends when the broker has it safe")
+    .action((path: string, body: string | undefined, flags: Flags) =>
+      talk(terminal, { argument: body, flags }, async (own, content, options) => {
+        await own.publish(path, content, options);
+        if (flags.json) writeJson(terminal, { published: path });
+      }),
+    );
+};
+
+function talking(command: Command): Command {
+  return withBrokerFlags(command)
+    .option("-f, --file <path>", "read the body from a file; as an argument, - reads it from standard input")
+    .option("--text", "send the body as a text, though it might be JSON")
+    .option("-H, --header <name=value>", "a header; may be given often", pairOf)
+    .option("-q, --query <name=value>", "a part of the query; may be given often", pairOf)
+    .option("-r, --repeat <times>", "do it so often, one after the other", countOf);
+}
+
+type Options = {
+  readonly timeoutMs?: number;
+  readonly signal: AbortSignal;
+  readonly headers?: Record<string, string>;
+  readonly query?: Record<string, string>;
+};
+
+async function talk(
+  terminal: Terminal,
+  { argument, flags }: { readonly argument: string | undefined; readonly flags: Flags },
+  once: (own: Service, body: unknown, options: Options) => Promise<void>,
+): Promise<void> {
+  const body = await readBody({ argument, file: flags.file, isText: flags.text === true }, terminal);
+  const limits = limitsOf(flags, terminal);
+  const { header: headers, query, repeat = 1 } = flags;
+  const options = { ...limits, ...(headers && { headers }), ...(query && { query }) };
+  const own = new Service("confluo-cli", {
+    broker: brokerOf(flags, terminal),
+    discovery: false,
+    logger: quiet,
+  });
+  try {
+    await own.connect(undefined, limits);
+    for (let n = 0; n < repeat; n += 1) await once(own, body, options);
+  } finally {
+    await own.shutdown();
+  }
+}
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };

@@ -1,0 +1,87 @@
+/** What all commands have in common: which broker, how long, in which form. */
+
+import { type Command, InvalidArgumentError } from "commander";
+import { Broker, ConfluoError } from "../index.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Adds a command to the program. */
+export type CommandSetup = (program: Command, terminal: Terminal) => void;
+
+/** Options of every command that asks a broker. */
+export interface BrokerFlags {
+  readonly broker?: string;
+  readonly namespace?: string;
+  /** In milliseconds. */
+  readonly timeout?: number;
+  readonly json?: true;
+}
+
+/** Adds the options of {@link BrokerFlags}. */
+export function withBrokerFlags(command: Command): Command {
+  return command
+    .option(
+      "-b, --broker <url>",
+      "RabbitMQ's URL, several of one cluster with commas between (CONFLUO_BROKER)",
+    )
+    .option(
+      "-n, --namespace <name>",
+      "prefix of everything at the broker (CONFLUO_NAMESPACE; default: confluo)",
+    )
+    .option(
+      "-t, --timeout <duration>",
+      "how long it may take, such as 500ms, 2s, 1m (default: 20s)",
+      durationOf,
+    )
+    .option("--json", "for machines: JSON, one value a line");
+}
+
+/** The broker that is meant. It connects when it is asked something. */
+export function brokerOf({ broker, namespace }: BrokerFlags, { env }: Terminal): Broker {
+  const address = broker ?? env.CONFLUO_BROKER ?? "";
+  if (address.trim() === "")
+    throw new ConfluoError(
+      "NO_BROKER_ADDRESS",
+      "Which broker? Say --broker amqp://…, or set CONFLUO_BROKER. To start one for trying things out: confluo broker.",
+    );
+  const urls = address.split(",").map((url) => url.trim());
+  const name = namespace ?? env.CONFLUO_NAMESPACE;
+  return new Broker(urls.length === 1 ? (urls[0] as string) : urls, {
+    logger: quiet,
+    ...(name === undefined ? {} : { namespace: name }),
+  });
+}
+
+/** Limits of what is asked: the option's, and Ctrl-C. */
+export function limitsOf(
+  { timeout }: BrokerFlags,
+  { signal }: Terminal,
+): { readonly timeoutMs?: number; readonly signal: AbortSignal } {
+  return timeout === undefined ? { signal } : { timeoutMs: timeout, signal };
+}
+
+// What goes wrong is the command's error; lines about trying again would be noise beside it.
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** `500ms`, `2s`, `1.5m`, `1h`, or milliseconds, as milliseconds. */
+export function durationOf(text: string): number {
+  const [, number = "", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim()) ?? [];
+  const ms = number === "" ? Number.NaN : Number(number) * (units[unit] as number);
+  if (ms >= 1 && ms <= 2_147_483_647) return Math.ceil(ms);
+  throw new InvalidArgumentError("Expected a duration such as 500ms, 2s or 1m.");
+}
+
+/** A whole number of at least 1. */
+export function countOf(text: string): number {
+  const count = Number(text);
+  if (/^\d+$/.test(text) && count >= 1 && Number.isSafeInteger(count)) return count;
+  throw new InvalidArgumentError("Expected a whole number, 1 or more.");
+}
+
+/** `name=value` pairs, given once or often. */
+export function pairOf(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("Expected name=value.");
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}

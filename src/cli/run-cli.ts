@@ -1,0 +1,48 @@
+/** The command `confluo`: which commands there are, and what becomes of their errors. */
+
+import { Command, CommanderError } from "commander";
+import { commands } from "./commands/index.ts";
+import { describeError } from "./describe-error.ts";
+import { Ended, exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { type Terminal, writeLine } from "./terminal.ts";
+import { version } from "./version.ts";
+
+/** Runs one command line. @returns the exit code. Never rejects. */
+export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
+  const program = programOf(terminal);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCodes.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+    if (error instanceof Ended) return error.code;
+    if (terminal.signal.aborted) return exitCodes.interrupted;
+    writeLine(terminal.stderr, describeError(error, args.includes("--debug")));
+    return exitCodeOf(error);
+  }
+}
+
+/** All commands, with their help. */
+export function programOf(terminal: Terminal): Command {
+  const program = new Command("confluo")
+    .description("Looks at, talks to and looks after services on RabbitMQ.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print the help of a command")
+    .option("--debug", "show where an error came from")
+    .showSuggestionAfterError()
+    .showHelpAfterError("(confluo --help says what there is)")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.stdout.write(text),
+      writeErr: (text) => void terminal.stderr.write(text),
+      getOutHelpWidth: () => terminal.stdout.columns ?? 100,
+      getErrHelpWidth: () => terminal.stderr.columns ?? 100,
+    })
+    .addHelpText(
+      "after",
+      "\nEnds with 0, or 1: it failed, 2: not understood, 3: no broker, 4: too late, 130: interrupted.",
+    );
+  for (const setUp of commands) setUp(program, terminal);
+  return program;
+}

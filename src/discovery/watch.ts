@@ -1,0 +1,128 @@
+/** Events, looked at as they pass: copies of one's own, in which nobody else has a part. */
+
+import { checkSignal, waitFor, waitSettings } from "../core/deadline.ts";
+import type { Waiting } from "../core/options.ts";
+import { type ConfluoError, invalidArgument } from "../errors.ts";
+import { bindingKey } from "../protocol/address.ts";
+import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
+import type { Message } from "../protocol/message.ts";
+import { originOf } from "../protocol/origin.ts";
+import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
+import type { Wire } from "../transport/wire.ts";
+import { onAbort } from "../waiting/abort.ts";
+
+/** An event that passed. */
+export interface WatchedEvent {
+  readonly path: string;
+  /** Query string, without the `?`. */
+  readonly query: string;
+  /** The service that published it; empty if unknown. */
+  readonly from: string;
+  readonly messageId: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bytes: number;
+  /** The value, read when it is asked for; as a `Uint8Array` if it is bytes or cannot be read. */
+  readonly body: unknown;
+}
+
+/** A look at events that goes on. */
+export interface Watch {
+  /** Resolves when it was closed, rejects with `CONNECTION_LOST` or `UNAVAILABLE` when it broke off. */
+  readonly ended: Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What watching needs of a broker. */
+export interface WatchParts {
+  readonly events: string;
+  open(options: Waiting): Promise<Wire>;
+}
+
+const OPEN_MS = 20_000;
+const AT_A_TIME = 100;
+
+export async function watch(
+  { events, open }: WatchParts,
+  pattern: string,
+  listener: (event: WatchedEvent) => unknown,
+  options?: Waiting,
+): Promise<Watch> {
+  const key = bindingKey(pattern);
+  if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
+  const { ms, signal } = waitSettings("watch", options, OPEN_MS);
+  const wire = await open({
+    timeoutMs: ms,
+    ...(signal === undefined ? {} : { signal: checkSignal(signal) as AbortSignal }),
+  });
+  let broke: (reason: ConfluoError) => void = () => undefined;
+  const broken = new Promise<never>((_, reject) => {
+    broke = reject;
+  });
+  const lost = wire.lost.then((reason) => {
+    if (reason !== undefined) throw reason;
+  });
+  const ended = Promise.race([lost, broken]);
+  ended.catch(() => undefined);
+  const close = (): Promise<void> => wire.close();
+  const begin = async (): Promise<void> => {
+    const queue = await wire.declareQueue({
+      name: "",
+      exclusive: true,
+      arguments: INSTANCE_EVENTS_ARGUMENTS,
+    });
+    await wire.bind(queue, events, key);
+    await wire.consume({
+      queue,
+      prefetch: AT_A_TIME,
+      onDelivery: (delivery) => {
+        // What is behind waits at the broker, which drops the oldest: a slow reader fills no memory here.
+        void told(listener, watched(delivery.message, delivery.key)).then(() => delivery.ack());
+      },
+      onCancelled: broke,
+    });
+  };
+  try {
+    await waitFor<void>({ ms, signal, what: `the broker to show the events of ${pattern}` }, (waiter) => {
+      begin().then(waiter.resolve, waiter.reject);
+    });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  if (signal !== undefined) {
+    const leave = onAbort(signal, () => void close());
+    ended.then(leave, leave);
+  }
+  return { ended, close };
+}
+
+async function told(listener: (event: WatchedEvent) => unknown, event: WatchedEvent): Promise<void> {
+  try {
+    await listener(event);
+  } catch {
+    // Its own affair: the next event is told all the same.
+  }
+}
+
+function watched(message: Message, key: string): WatchedEvent {
+  const { path, query, from, messageId } = originOf(message, {
+    lane: "instance",
+    eventKey: key,
+    newId: () => "",
+  });
+  return {
+    path,
+    query,
+    from,
+    messageId,
+    headers: userHeaders(message.properties.headers),
+    bytes: bodyLength(message),
+    get body() {
+      try {
+        return decodeBody(message);
+      } catch {
+        return new Uint8Array(message.body);
+      }
+    },
+  };
+}
