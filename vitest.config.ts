@@ -35,7 +35,10 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "tooling", include: ["test/package.test.ts", "test/test-broker.test.ts"] },
+        test: {
+          name: "tooling",
+          include: ["test/package.test.ts", "test/test-broker.test.ts", "test/cli-embedded.test.ts"],
+        },
       },
       {
         extends: true,
@@ -56,6 +59,7 @@ export default defineConfig({
             "test/docs.test.ts",
             "test/package.test.ts",
             "test/test-broker.test.ts",
+            "test/cli-embedded.test.ts",
             "test/conformance/embedded*.test.ts",
           ],
           globalSetup: ["test/support/global-setup.ts"],

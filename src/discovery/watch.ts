@@ -70,6 +70,7 @@ export async function watch(
       exclusive: true,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
     });
+    await wire.declareExchange({ name: events, type: "topic" });
     await wire.bind(queue, events, key);
     await wire.consume({
       queue,

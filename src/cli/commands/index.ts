@@ -3,11 +3,13 @@
 import type { CommandSetup } from "../context.ts";
 import { deadCommand } from "./dead.ts";
 import { lsCommand } from "./ls.ts";
+import { runCommand } from "./run.ts";
 import { showCommand } from "./show.ts";
 import { tailCommand } from "./tail.ts";
 import { talkCommands } from "./talk.ts";
 
 export const commands: readonly CommandSetup[] = [
+  runCommand,
   lsCommand,
   showCommand,
   tailCommand,

@@ -168,6 +168,45 @@ export const discovery: Define = (it) => {
       assert.throws(() => bench.create("s", options as object), { code: "INVALID_ARGUMENT" });
   });
 
+  it("shows events as they pass, to whoever watches, and leaves nothing behind", async (bench) => {
+    const seen: [string, unknown][] = [];
+    const off = new AbortController();
+    const watch = await bench.broker.watch(
+      "/orders/*/placed",
+      ({ path, body, from, bytes, headers }) => {
+        seen.push([path, body instanceof Uint8Array ? [...body] : body]);
+        if (path === "/orders/1/placed") assert.deepEqual([from, bytes, headers], ["shop", 9, { a: "b" }]);
+        throw new Error("a listener's own affair");
+      },
+      { signal: off.signal },
+    );
+    const shop = await bench.start("shop");
+    await shop.publish("/orders/1/placed?x=1", { n: 123 }, { headers: { a: "b" } });
+    await shop.publish("/orders/1/paid", 0);
+    await bench.publishForeign(`${bench.broker.namespace}.events`, "orders.2.placed", "{", {
+      contentType: "application/json",
+    });
+    await eventually(() => seen.length === 2, "both events");
+    assert.deepEqual(seen, [
+      ["/orders/1/placed", { n: 123 }],
+      ["/orders/2/placed", [0x7b]],
+    ]);
+    off.abort();
+    await watch.ended;
+    await shop.publish("/orders/3/placed", 3);
+    assert.equal(seen.length, 2);
+    await watch.close();
+    for (const [pattern, listener] of [
+      ["/a*", () => 1],
+      ["", () => 1],
+      ["/a", 5],
+    ] as const)
+      assert.equal(
+        ((await rejection(bench.broker.watch(pattern, listener as () => void))) as { code: string }).code,
+        "INVALID_ARGUMENT",
+      );
+  });
+
   it("takes no place from anything else: its queue goes with the instance", async (bench) => {
     const service = await bench.start("client");
     assert.equal(service.health().status, "healthy");

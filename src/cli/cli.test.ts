@@ -1,0 +1,117 @@
+import { Readable, Writable } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { ConfluoError } from "../index.ts";
+import { readBody } from "./body.ts";
+import { countOf, durationOf, pairOf } from "./context.ts";
+import { describeError } from "./describe-error.ts";
+import { exitCodeOf } from "./exit-codes.ts";
+import { cut, tableOf } from "./table.ts";
+import { paintOf, type Terminal } from "./terminal.ts";
+
+function terminal(
+  own: { readonly isTTY?: boolean; readonly env?: Terminal["env"]; readonly input?: string } = {},
+): Terminal {
+  const stream = () =>
+    Object.assign(new Writable({ write: (_chunk, _encoding, done) => done() }), {
+      isTTY: own.isTTY === true,
+    });
+  const stdin = Object.assign(Readable.from([own.input ?? ""]), { isTTY: own.isTTY === true });
+  return {
+    stdin,
+    stdout: stream(),
+    stderr: stream(),
+    env: own.env ?? {},
+    signal: new AbortController().signal,
+  };
+}
+
+describe("options", () => {
+  it.each([
+    ["500ms", 500],
+    ["2s", 2_000],
+    ["1.5m", 90_000],
+    ["1h", 3_600_000],
+    ["250", 250],
+  ])("take %s as a duration", (text, ms) => expect(durationOf(text)).toBe(ms));
+
+  it.each(["", "0", "-1s", "1 day", "s", "99999h"])("do not take %s as a duration", (text) =>
+    expect(() => durationOf(text)).toThrow("Expected a duration"),
+  );
+
+  it("take counts and pairs", () => {
+    expect(countOf("12")).toBe(12);
+    for (const text of ["0", "-1", "1.5", "x", "1e3"]) expect(() => countOf(text)).toThrow("whole number");
+    expect(pairOf("a=b=c", { x: "y" })).toEqual({ x: "y", a: "b=c" });
+    expect(() => pairOf("=b")).toThrow("name=value");
+  });
+});
+
+describe("a body", () => {
+  it("comes from an argument, or standard input when that is asked for", async () => {
+    const read = (argument: string | undefined, isText = false, input = "") =>
+      readBody({ argument, file: undefined, isText }, terminal({ input }));
+    expect(await read('{"a":1}')).toEqual({ a: 1 });
+    expect(await read(undefined, false, "ignored")).toBeUndefined();
+    expect(await read("-", false, "[1]")).toEqual([1]);
+    expect(await read("[1]", true)).toBe("[1]");
+    expect(await read("")).toBeUndefined();
+    await expect(read("{")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
+  it("comes from a file, and from nowhere else then", async () => {
+    await expect(readBody({ argument: "1", file: "f", isText: false }, terminal())).rejects.toThrow(
+      "not both",
+    );
+    await expect(
+      readBody({ argument: undefined, file: "/no/such", isText: false }, terminal()),
+    ).rejects.toThrow("cannot be read");
+  });
+});
+
+describe("what is printed", () => {
+  it("has colours on a terminal only, unless told otherwise", () => {
+    const isColoured = (own: Parameters<typeof terminal>[0]) => paintOf(terminal(own)).bad("x") !== "x";
+    expect(isColoured({})).toBe(false);
+    expect(isColoured({ isTTY: true })).toBe(true);
+    expect(isColoured({ isTTY: true, env: { NO_COLOR: "1" } })).toBe(false);
+    expect(isColoured({ env: { FORCE_COLOR: "1" } })).toBe(true);
+    expect(isColoured({ isTTY: true, env: { FORCE_COLOR: "0" } })).toBe(false);
+  });
+
+  it("stands in columns, whatever its colour", () => {
+    const lines = tableOf(
+      [{ title: "NAME" }, { title: "N", align: "right" }],
+      [
+        ["\u001b[31mlonger name\u001b[0m", "1"],
+        ["ü", "1,000"],
+      ],
+    );
+    expect(lines).toEqual([
+      "NAME             N",
+      "\u001b[31mlonger name\u001b[0m      1",
+      "ü            1,000",
+    ]);
+    expect(cut("a\n  b", 10)).toBe("a b");
+    expect(cut("abcdef", 4)).toBe("abc…");
+  });
+
+  it("names an error and what kind it is, not where it came from", () => {
+    const error = new ConfluoError("TIMEOUT", "Too late.");
+    expect(describeError(error, false)).toBe("confluo: Too late. (TIMEOUT)");
+    expect(describeError(error, true)).toContain("    at ");
+    expect(describeError(new Error("other"), false)).toBe("confluo: other");
+    expect(describeError("thrown", false)).toBe("confluo: thrown");
+  });
+
+  it("ends with a code by kind of error", () => {
+    const codes = [
+      "TIMEOUT",
+      "BROKER_UNREACHABLE",
+      "INVALID_ARGUMENT",
+      "CANCELLED",
+      "NO_SUCH_ROUTE",
+    ] as const;
+    expect(codes.map((code) => exitCodeOf(new ConfluoError(code, "")))).toEqual([4, 3, 2, 130, 1]);
+    expect(exitCodeOf(new Error(""))).toBe(1);
+  });
+});

@@ -1,0 +1,194 @@
+/** `confluo run`: services in a process, or in several. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { watch as watchFile } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { Broker, ConfluoError } from "../../index.ts";
+import { type CommandSetup, countOf } from "../context.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import { servicesIn } from "../services.ts";
+import { type Terminal, writeLine } from "../terminal.ts";
+
+interface Flags {
+  readonly broker?: string;
+  readonly namespace?: string;
+  readonly instances?: number;
+  readonly watch?: true;
+  readonly http?: string;
+}
+
+const SETTLE_MS = 100;
+
+export const runCommand: CommandSetup = (program, terminal) => {
+  program
+    .command("run <files...>")
+    .description(
+      "run the services that modules export, until Ctrl-C or SIGTERM; then they finish what they have. Without a broker they " +
+        "meet on the embedded one, within the process",
+    )
+    .option(
+      "-b, --broker <url>",
+      "RabbitMQ's URL, several of one cluster with commas between (CONFLUO_BROKER)",
+    )
+    .option(
+      "-n, --namespace <name>",
+      "prefix of everything at the broker (CONFLUO_NAMESPACE; default: confluo)",
+    )
+    .option("-i, --instances <number>", "so many processes; needs a broker", countOf)
+    .option("-w, --watch", "start again when a file beside the modules changes")
+    .option("--http <address>", "serve /healthz, /readyz and /metrics there, such as :9464")
+    .action(async (files: string[], flags: Flags) => {
+      if (flags.watch) await runWatched(files, flags, terminal);
+      else if ((flags.instances ?? 1) > 1) await runMany(files, flags, terminal);
+      else await runHere(files, flags, terminal);
+    });
+};
+
+async function runHere(files: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
+  const { signal, env, stderr } = terminal;
+  const services = await servicesIn(files);
+  const address = addressOf(flags, terminal);
+  const namespace = flags.namespace ?? env.CONFLUO_NAMESPACE;
+  const urls = address.split(",").map((url) => url.trim());
+  // One broker for all of them, so that they share its connections.
+  const broker = new Broker(
+    urls.length === 1 ? (urls[0] as string) : urls,
+    namespace === undefined ? {} : { namespace },
+  );
+  const http = flags.http === undefined ? undefined : await listen(flags.http, services);
+  // Nothing else holds a process whose broker is embedded.
+  const hold = setInterval(() => undefined, 2_147_483_647);
+  try {
+    await Promise.all(services.map((service) => service.connect(broker, { signal })));
+    const names = services.map(({ name }) => name).join(", ");
+    writeLine(
+      stderr,
+      `${names}: running on ${broker.description}${http === undefined ? "" : `, ${http.url}`}.`,
+    );
+    if (!signal.aborted) await once(signal, "abort");
+  } finally {
+    clearInterval(hold);
+    await Promise.all(services.map((service) => service.shutdown()));
+    await http?.close();
+  }
+}
+
+async function listen(address: string, services: Awaited<ReturnType<typeof servicesIn>>) {
+  const [, host = "", port = ""] = /^(?:(.*):)?(\d+)$/.exec(address) ?? [];
+  if (port === "")
+    throw new ConfluoError("INVALID_ARGUMENT", `--http must be :port or host:port, got ${address}.`);
+  const { observe } = await import("../../http/index.ts");
+  return observe(services, { port: Number(port), ...(host === "" ? {} : { host }) });
+}
+
+function addressOf({ broker }: Flags, { env }: Terminal): string {
+  const address = (broker ?? env.CONFLUO_BROKER ?? "").trim();
+  return address === "" ? "memory:" : address;
+}
+
+async function runMany(files: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
+  if (addressOf(flags, terminal) === "memory:")
+    throw new ConfluoError(
+      "NO_BROKER_ADDRESS",
+      "Several processes do not meet on the embedded broker: say --broker, or set CONFLUO_BROKER.",
+    );
+  if (flags.http !== undefined)
+    throw new ConfluoError("INVALID_ARGUMENT", "--http is for one process: a port has one owner.");
+  const { instances: _, ...each } = flags;
+  const children = Array.from({ length: flags.instances as number }, () => start(files, each));
+  const stop = (): void => {
+    for (const child of children) child.kill("SIGTERM");
+  };
+  terminal.signal.addEventListener("abort", stop, { once: true });
+  if (terminal.signal.aborted) stop();
+  const codes = await Promise.all(
+    children.map(async (child) => {
+      const code = await ended(child);
+      // The others would hide that one is missing.
+      if (code !== 0) stop();
+      return code;
+    }),
+  );
+  terminal.signal.removeEventListener("abort", stop);
+  const failed = codes.find((code) => code !== 0);
+  if (failed !== undefined && !terminal.signal.aborted) throw new Ended(failed);
+}
+
+async function runWatched(files: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
+  const { signal, stderr } = terminal;
+  const changes = new Changes(files);
+  try {
+    while (!signal.aborted) {
+      const child = start(files, flags);
+      const stop = (): void => void child.kill("SIGTERM");
+      signal.addEventListener("abort", stop, { once: true });
+      const exit = ended(child);
+      const changed = changes.next();
+      const why = await Promise.race([changed.then(() => "changed"), exit.then(() => "ended")]);
+      if (why === "changed") stop();
+      const code = await exit;
+      signal.removeEventListener("abort", stop);
+      if (signal.aborted) return;
+      if (why === "ended") {
+        writeLine(stderr, `Ended with ${code}; waiting for a change.`);
+        await Promise.race([changed, once(signal, "abort")]);
+      } else writeLine(stderr, "Changed; starting again.");
+    }
+  } finally {
+    changes.close();
+  }
+}
+
+class Changes {
+  readonly #watchers: { close(): void }[];
+  #waiting: (() => void)[] = [];
+  #settling: NodeJS.Timeout | undefined;
+
+  constructor(files: readonly string[]) {
+    const folders = new Set(files.map((file) => dirname(resolve(file))));
+    this.#watchers = [...folders].map((folder) =>
+      watchFile(folder, { recursive: true }, (_event, name) => {
+        if (name !== null && /(^|[\\/])(node_modules|\.git)([\\/]|$)/.test(name)) return;
+        // Editors write a file in several steps.
+        clearTimeout(this.#settling);
+        this.#settling = setTimeout(() => this.#tell(), SETTLE_MS);
+      }),
+    );
+  }
+
+  next(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  close(): void {
+    clearTimeout(this.#settling);
+    for (const watcher of this.#watchers) watcher.close();
+  }
+
+  #tell(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+// The same command, once.
+function start(files: readonly string[], { broker, namespace, http, instances }: Flags): ChildProcess {
+  const given = {
+    broker,
+    namespace,
+    http,
+    instances: instances === undefined ? undefined : String(instances),
+  };
+  const options = Object.entries(given).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, value],
+  );
+  const main = process.argv[1] as string;
+  return spawn(process.execPath, [...process.execArgv, main, "run", ...options, ...files], {
+    stdio: "inherit",
+  });
+}
+
+async function ended(child: ChildProcess): Promise<number> {
+  const [code] = (await once(child, "exit")) as [number | null];
+  return code ?? exitCodes.failed;
+}

@@ -1,0 +1,117 @@
+/** The command line where no broker is needed: what it is asked wrongly, and services on the embedded broker. */
+
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterEach, describe, expect, it } from "vitest";
+import { runCommand, startCommand } from "./support/command-line.ts";
+
+const cleanUp: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+const confluo = pathToFileURL(join(import.meta.dirname, "..", "src", "index.ts")).href;
+
+function moduleOf(content: string, name = "service.ts"): string {
+  const folder = mkdtempSync(join(tmpdir(), "confluo-run-"));
+  cleanUp.push(() => rmSync(folder, { recursive: true, force: true }));
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, name);
+  writeFileSync(file, `import { Service } from ${JSON.stringify(confluo)};\n${content}`);
+  return file;
+}
+
+async function until(child: ReturnType<typeof startCommand>, text: string, since = ""): Promise<string> {
+  let said = since;
+  for await (const [chunk] of on(child, "data")) {
+    said += chunk.toString();
+    if (said.includes(text)) return said;
+  }
+  throw new Error(`It ended without ${text}: ${said}`);
+}
+
+async function* on(child: ReturnType<typeof startCommand>, event: string): AsyncGenerator<[Buffer]> {
+  const exit = once(child, "exit").then(() => undefined);
+  for (;;) {
+    const next = await Promise.race([once(child.stderr as NodeJS.ReadableStream, event), exit]);
+    if (next === undefined) return;
+    yield next as [Buffer];
+  }
+}
+
+describe("what is not understood", () => {
+  it.each([
+    [["cal"], "(Did you mean call?)"],
+    [["ls", "--timeout", "soon"], "Expected a duration"],
+    [["call", "orders"], "missing required argument 'path'"],
+    [["ls"], "CONFLUO_BROKER"],
+    [["run", "nowhere.ts"], "There is no file nowhere.ts"],
+    [["call", "a", "/b", "--header", "x"], "Expected name=value"],
+  ])("is said: %s", async (args, said) => {
+    const { code, out, err } = await runCommand(args);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).toContain(said);
+    expect(err).not.toContain("    at ");
+  });
+
+  it("is no failure to ask for help or the version", async () => {
+    const help = await runCommand(["--help"]);
+    expect(help).toMatchObject({ code: 0, err: "" });
+    for (const command of ["run", "ls", "show", "tail", "dead", "call", "send", "publish"])
+      expect(help.out).toContain(command);
+    expect((await runCommand(["--version"])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("run", () => {
+  it("runs what a module exports until SIGTERM, and lets it finish", async () => {
+    const file = moduleOf(`
+      export const orders = new Service("orders").route("/", () => 1);
+      export default () => [new Service("mail").subscribe("/e", () => undefined)];
+      process.on("exit", () => console.log("orders is", orders.state));
+    `);
+    const child = startCommand(["run", file, "--http", "127.0.0.1:0"]);
+    cleanUp.push(() => child.kill("SIGKILL"));
+    let out = "";
+    child.stdout?.on("data", (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    const said = await until(child, "running on");
+    expect(said).toMatch(/^mail, orders: running on memory:, http:\/\/127\.0\.0\.1:\d+\.\n$/m);
+    const [url = ""] = /http:\S+\d/.exec(said) ?? [];
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    const ended = once(child, "exit");
+    child.kill("SIGTERM");
+    expect(await ended).toEqual([0, null]);
+    expect(out).toBe("orders is stopped\n");
+  });
+
+  it("says what is wrong with a module", async () => {
+    const empty = await runCommand(["run", moduleOf("export const none = 1;")]);
+    expect(empty.code).toBe(2);
+    expect(empty.err).toContain("exports no service");
+    const broken = await runCommand(["run", moduleOf("throw new Error('not like this');")]);
+    expect(broken.err).toContain("not like this");
+    const many = await runCommand(["run", moduleOf("export default new Service('a');"), "--instances", "2"]);
+    expect(many.err).toContain("do not meet on the embedded broker");
+  });
+
+  it("starts again when a file changes", async () => {
+    const file = moduleOf(`export const first = new Service("first").route("/", () => 1);`);
+    const child = startCommand(["run", file, "--watch"]);
+    cleanUp.push(() => child.kill("SIGKILL"));
+    await until(child, "first: running");
+    writeFileSync(
+      file,
+      `import { Service } from ${JSON.stringify(confluo)};\nexport const second = new Service("second");`,
+    );
+    expect(await until(child, "second: running")).toContain("Changed; starting again.");
+    const ended = once(child, "exit");
+    child.kill("SIGINT");
+    expect((await ended)[0]).toBe(0);
+  });
+});

@@ -1,0 +1,172 @@
+/** From 'something is wrong' to the replayed message, in a terminal; and the rest of the command line on a broker. */
+
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { type Broker, Service, silentLogger } from "../src/index.ts";
+import { eventually } from "../src/testing/index.ts";
+import { type Finished, runCommand, startCommand } from "./support/command-line.ts";
+import { startProcess, terminate } from "./support/forked.ts";
+import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
+
+const cleanUp: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+interface Shop {
+  readonly broker: Broker;
+  readonly confluo: (line: string, input?: string) => Promise<Finished>;
+  mend(): void;
+}
+
+async function openShop(): Promise<Shop> {
+  const broker = freshBroker({ logger: silentLogger });
+  cleanUp.push(() => deleteNamespace(broker.namespace, ["orders", "stock", "mail"]));
+  const folder = mkdtempSync(join(tmpdir(), "confluo-cli-"));
+  cleanUp.push(() => rmSync(folder, { recursive: true, force: true }));
+  const mended = join(folder, "mended");
+  const child = await startProcess("shop.ts", [testBrokerUrl(), broker.namespace, mended]);
+  cleanUp.push(() => terminate(child));
+  const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+  return {
+    broker,
+    confluo: (line, input) => runCommand(line.split(" "), { env, ...(input === undefined ? {} : { input }) }),
+    mend: () => writeFileSync(mended, ""),
+  };
+}
+
+describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
+  it("leads from what is wrong to the replayed message", async () => {
+    const { broker, confluo, mend } = await openShop();
+    // A customer complains: no mail came. Who is there?
+    expect(await confluo('call orders /place {"order":7}')).toEqual({ code: 0, out: '"placed"\n', err: "" });
+    await eventually(async () => (await broker.deadLetters("mail").count()) === 1, "the dead letter");
+    const ls = await confluo("ls");
+    expect(ls.code).toBe(0);
+    const [title, mail, orders, stock] = ls.out.split("\n") as [string, string, string, string];
+    expect(title).toMatch(/^SERVICE +INSTANCES +HEALTH +RATE .* FAILED +DEAD +LAST ERROR$/);
+    expect(mail).toMatch(/^mail +1 +healthy .* 1 +1 +HANDLER_FAILED: the mail server refused$/);
+    expect(orders).toMatch(/^orders +1 +healthy .* 0 +0$/);
+    expect(stock).toMatch(/^stock +1 +healthy .* 0 +0$/);
+    // mail it is. What of it fails?
+    const show = await confluo("show mail");
+    expect(show.out).toMatch(/\/orders\/placed +subscription .* 0 +1 +0 +1 +0 /);
+    expect(show.out).toMatch(/dead: 1 waiting, 0 consumers/);
+    expect(show.out).toMatch(/\/orders\/placed HANDLER_FAILED the mail server refused/);
+    // What was given up, and what is in it?
+    const dead = await confluo("dead ls");
+    expect(dead.out).toMatch(/^mail +1 +HANDLER_FAILED +\/orders\/placed /m);
+    const letter = await confluo("dead show mail");
+    expect(letter.out).toMatch(/^event +\/orders\/placed$/m);
+    expect(letter.out).toMatch(/^from +orders$/m);
+    expect(letter.out).toContain('"order": 7');
+    // Mended; once more, for that one. It is watched.
+    mend();
+    const [id = ""] = (await broker.deadLetters("mail").list()).map((each) => each.id);
+    const replayed = await confluo(`dead replay mail ${id} --yes`);
+    expect(replayed).toEqual({ code: 0, out: "1 replayed.\n", err: "" });
+    await eventually(async () => {
+      const [{ subscriptions: [handled] = [] } = {}] = await broker.stats({ service: "mail" });
+      return handled?.handled === 1;
+    }, "the mail");
+    expect((await confluo("dead ls mail")).out).toBe("No dead letters.\n");
+  });
+
+  it("follows events and disturbs no one", async () => {
+    const { broker, confluo } = await openShop();
+    const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+    const tail = startCommand(["tail", "/orders/#", "--count", "2"], env);
+    cleanUp.push(() => tail.kill("SIGKILL"));
+    const ended = once(tail, "exit");
+    let out = "";
+    tail.stdout?.on("data", (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    const publisher = await new Service("publisher", { broker, logger: silentLogger }).connect();
+    cleanUp.push(() => publisher.shutdown());
+    await eventually(async () => {
+      await publisher.publish("/orders/placed", { order: 1 });
+      return out.split("\n").length > 2;
+    }, "two events");
+    expect(await ended).toEqual([0, null]);
+    const lines = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object);
+    expect(lines).toHaveLength(2);
+    for (const line of lines)
+      expect(line).toMatchObject({ path: "/orders/placed", from: "publisher", body: { order: 1 } });
+    // Only those that are there: it has left no queue, and the services' own are as they were.
+    expect((await confluo("ls --json")).out).not.toContain("confluo-cli");
+  });
+
+  it("ends a tail with Ctrl-C, and says so to a script", async () => {
+    const { broker } = await openShop();
+    const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+    const tail = startCommand(["tail"], env);
+    const ended = once(tail, "exit");
+    const publisher = await new Service("publisher", { broker, logger: silentLogger }).connect();
+    cleanUp.push(() => publisher.shutdown());
+    let seen = false;
+    tail.stdout?.on("data", () => {
+      seen = true;
+    });
+    await eventually(async () => {
+      await publisher.publish("/ticks");
+      return seen;
+    }, "an event");
+    tail.kill("SIGINT");
+    expect((await ended)[0]).toBe(0);
+  });
+});
+
+describe("the verbs in a terminal", { timeout: 60_000 }, () => {
+  it("take bodies from arguments, files and standard input, and print for machines", async () => {
+    const { confluo } = await openShop();
+    expect((await confluo("call orders /orders/5")).out).toBe('{"id":"5"}\n');
+    const full = await confluo("call orders /orders/5 --json");
+    expect(JSON.parse(full.out)).toMatchObject({ status: 200, headers: {}, body: { id: "5" } });
+    expect((await confluo("call orders /place -", '{"order":8}')).out).toBe('"placed"\n');
+    expect((await confluo("call orders /place --file package.json")).code).toBe(0);
+    expect((await confluo("call orders /orders/5 --repeat 3")).out).toBe('{"id":"5"}\n'.repeat(3));
+    expect(await confluo("send stock /nothing")).toMatchObject({ code: 0, out: "" });
+    expect((await confluo("publish /orders/placed {} --json")).out).toBe('{"published":"/orders/placed"}\n');
+  });
+
+  it("end with codes that tell a script what went wrong", async () => {
+    const { confluo } = await openShop();
+    const missing = await confluo("call nobody /x");
+    expect(missing).toMatchObject({ code: 1, out: "" });
+    expect(missing.err).toMatch(/^confluo: No queue takes commands for "nobody".*\(NO_SUCH_SERVICE\)\n$/);
+    expect((await confluo("call orders /nowhere")).err).toContain("NO_SUCH_ROUTE");
+    const malformed = await confluo("call orders /place {");
+    expect(malformed.code).toBe(2);
+    expect(malformed.err).toContain("say --text");
+    expect((await confluo("call orders /place hello --text")).out).toBe('"placed"\n');
+    expect((await confluo("show nobody")).code).toBe(1);
+    expect((await confluo("dead show stock")).code).toBe(2);
+    expect((await confluo("dead replay stock")).err).toContain("Which letters?");
+    expect((await confluo("dead replay stock --all --yes")).code).toBe(1);
+    const unreachable = await confluo("ls --broker amqp://127.0.0.1:1 --timeout 1s");
+    expect(unreachable.code).toBe(3);
+  });
+});
+
+it("lists fifty instances within a second", { timeout: 60_000 }, async () => {
+  const broker = freshBroker({ logger: silentLogger });
+  cleanUp.push(() =>
+    deleteNamespace(
+      broker.namespace,
+      Array.from({ length: 50 }, (_, n) => `s${n % 10}`),
+    ),
+  );
+  const services = Array.from({ length: 50 }, (_, n) => new Service(`s${n % 10}`, { logger: silentLogger }));
+  cleanUp.push(() => Promise.all(services.map((service) => service.shutdown())));
+  await Promise.all(services.map((service) => service.route("/", () => 1).connect(broker)));
+  const stats = await broker.stats();
+  expect(stats.map(({ instances }) => instances.length)).toEqual(Array.from({ length: 10 }, () => 5));
+});

@@ -1,0 +1,49 @@
+/** The command `confluo`, run as a user runs it. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+
+const root = join(import.meta.dirname, "..", "..");
+const main = join(root, "src", "cli", "main.ts");
+
+/** What a command left behind. */
+export interface Finished {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Starts it on the sources, with nothing of this process's own settings for it. */
+export function startCommand(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ChildProcess {
+  const {
+    CONFLUO_BROKER: _,
+    CONFLUO_NAMESPACE: __,
+    FORCE_COLOR: ___,
+    NO_COLOR: ____,
+    ...inherited
+  } = process.env;
+  return spawn(process.execPath, ["--import", "tsx", main, ...args], {
+    cwd: root,
+    env: { ...inherited, TSX_DISABLE_CACHE: "1", ...env },
+  });
+}
+
+/** Runs it to its end, with a text on its standard input. */
+export async function runCommand(
+  args: readonly string[],
+  { env = {}, input = "" }: { readonly env?: Readonly<Record<string, string>>; readonly input?: string } = {},
+): Promise<Finished> {
+  const child = startCommand(args, env);
+  child.stdin?.end(input);
+  const [out, err, [code]] = await Promise.all([
+    text(child.stdout as NodeJS.ReadableStream),
+    text(child.stderr as NodeJS.ReadableStream),
+    once(child, "exit") as Promise<[number | null]>,
+  ]);
+  return { code, out, err };
+}
