@@ -119,6 +119,7 @@ export class Service implements Verbs {
     const { signal, timeoutMs, retry } = routeSettings(handler, options, this.#settings);
     if (signal?.aborted) return this;
     const entry = {
+      pattern,
       handler: handler as unknown as (context: Context) => unknown,
       contract,
       timeoutMs,
@@ -142,6 +143,7 @@ export class Service implements Verbs {
       throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
     if (signal?.aborted) return this;
     const entry = {
+      pattern,
       handler: handler as unknown as (context: Context) => unknown,
       contract,
       timeoutMs,
@@ -195,7 +197,7 @@ export class Service implements Verbs {
       const [body, options] = rest as [unknown, object | undefined];
       const { pattern, contract } = eventTarget(target);
       if (contract !== undefined) boundPath(contract);
-      return this.#requesting().publish({ target: pattern, schema: contract?.body }, body, options);
+      return this.#requesting().publish({ target: pattern, contract }, body, options);
     });
   }
 
@@ -306,6 +308,7 @@ export class Service implements Verbs {
   #dispatching(): Dispatch {
     this.#dispatch ??= new Dispatch({
       service: this.name,
+      instance: this.instance,
       registry: this.#registry,
       logger: this.#logger,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,

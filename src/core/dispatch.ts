@@ -20,6 +20,7 @@ import type { Registry } from "./registry.ts";
 /** What dispatch needs of its surroundings. */
 export interface DispatchParts {
   readonly service: string;
+  readonly instance: string;
   readonly registry: Registry;
   readonly logger: Logger;
   /** The most that an answer may take, in bytes. */
@@ -69,11 +70,11 @@ export class Dispatch {
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatchParts) {
-    const { service, registry, logger, mostCalls } = parts;
+    const { registry, logger, mostCalls } = parts;
     this.#mostCalls = mostCalls;
     this.#logger = logger;
     const runs = this.#runs;
-    const handlers = new Handlers(service, registry);
+    const handlers = new Handlers(parts, registry);
     this.#handlers = handlers;
     this.#answering = new Answering({ ...parts, handlers, runs });
     this.#handling = new Handling({ ...parts, handlers, runs });

@@ -10,10 +10,17 @@ import { Registry } from "./registry.ts";
 /** A service with one route, and deliveries that say whether their connection still stands. */
 function serviceWith(handler: () => unknown) {
   const registry = new Registry();
-  registry.routes.add("/", { handler, contract: undefined, timeoutMs: 1_000, retry: defaultRetry });
+  registry.routes.add("/", {
+    pattern: "/",
+    handler,
+    contract: undefined,
+    timeoutMs: 1_000,
+    retry: defaultRetry,
+  });
   const replies: string[] = [];
   const dispatch = new Dispatch({
     service: "s",
+    instance: "i",
     registry,
     logger: silentLogger,
     maxBodyBytes: () => 1_000,
