@@ -37,6 +37,7 @@ import {
   serviceSettings,
   subscribeSettings,
 } from "./service-options.ts";
+import { startTelemetry } from "./telemetry/start.ts";
 import type { Gathering } from "./transport/transport.ts";
 import { onAbort } from "./waiting/abort.ts";
 
@@ -213,6 +214,8 @@ export class Service implements Verbs {
   async connect(broker?: BrokerAddress, options?: Waiting): Promise<this> {
     const limits = waitSettings("connect", options, this.#settings.timeoutMs);
     return this.#attempt(async () => {
+      const telemetry = startTelemetry(this.#logger.warn);
+      if (telemetry !== undefined) await telemetry;
       await this.#lifecycle.connect(() => this.#choose(broker).transport, limits);
       return this;
     });
