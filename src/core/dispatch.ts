@@ -14,6 +14,7 @@ import { abandoned, HandlerRuns } from "./handler-runs.ts";
 import { Handlers } from "./handlers.ts";
 import { Handling } from "./handling.ts";
 import type { Logger } from "./logger.ts";
+import { lineAbout } from "./message-line.ts";
 import { type Ended, Recent, Work } from "./recent.ts";
 import type { Registry } from "./registry.ts";
 
@@ -139,7 +140,7 @@ export class Dispatch {
       return;
     }
     this.#back(delivery).then(end, (error: unknown) => {
-      this.#logger.error({ err: error }, "A delivery could not be settled.");
+      this.#logger.error({ err: error, ...lineAbout(delivery) }, "A delivery could not be settled.");
       end();
     });
   }
@@ -279,17 +280,17 @@ export class Dispatch {
     const { origin, record } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
     if (isHarmless) return new Promise((resolve) => this.#run(new Work(delivery, 0), resolve));
-    const { path, from } = origin;
+    const { path } = origin;
     if (record === "suspect") {
       this.#logger.debug(
-        { path, from },
+        lineAbout(delivery),
         `An instance that had the call ${show(path)} is gone; it runs alone.`,
       );
       await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0 });
       return;
     }
     const message = `Two instances that ran ${show(path)}, the second of them alone, were lost while they did.`;
-    this.#logger.error({ path, from }, message);
+    this.#logger.error(lineAbout(delivery), message);
     this.#answering.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
     await delivery.settle(done);
   }

@@ -7,6 +7,7 @@ import type { Soon } from "../waiting/soon.ts";
 import { abandoned, type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
 import { type Handlers, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
+import { lineAbout } from "./message-line.ts";
 import type { CommandEntry, Registered } from "./registry.ts";
 import type { Found } from "./router.ts";
 
@@ -42,7 +43,7 @@ export class Handling {
     if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
     for (const { error, subscription } of failures) {
       this.#parts.logger.error(
-        { err: error, subscription },
+        { err: error, ...lineAbout(delivery), subscription },
         `The per-instance subscription to ${subscription} failed.`,
       );
     }
@@ -62,29 +63,30 @@ export class Handling {
   afterLoss(delivery: Delivery): Outcome {
     const { handlers, logger } = this.#parts;
     const { origin, record } = delivery;
-    const { path, messageId, from, deaths } = origin;
+    const { path, deaths } = origin;
     const subscriptions =
       origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
     if (record === "suspect") {
-      logger.debug({ path, messageId, from }, `An instance that had ${show(path)} is gone; it runs alone.`);
+      logger.debug(lineAbout(delivery), `An instance that had ${show(path)} is gone; it runs alone.`);
       return { kind: "isolate", subscriptions, deaths };
     }
     const outcome = decideAfterDeath(origin, subscriptions);
     if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
     else {
       const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
-      logger.warn({ path, messageId, from }, message);
+      logger.warn(lineAbout(delivery), message);
     }
     return outcome;
   }
 
-  #tell(move: Move, { origin }: Delivery): void {
+  #tell(move: Move, delivery: Delivery): void {
     const { service, logger } = this.#parts;
-    const { path, messageId, from, attempt } = origin;
+    const { origin } = delivery;
+    const { path, attempt } = origin;
     const { error, subscription, retry } = move.failure;
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
-    const details = { err: error, path, messageId, from, subscription, attempt };
+    const details = { err: error, ...lineAbout(delivery), subscription, attempt };
     if (move.kind === "dead-letter") {
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
       return;
