@@ -73,6 +73,11 @@ export function nameOf(kinds: Kinds): string {
   return template === undefined ? operation : `${operation} ${template}`;
 }
 
+/** Whether a handler's own reply says that it failed: to a caller, from 500 on; nobody else is there to be told less. */
+export function isFailedStatus({ status = 200, kind }: HandledMessage): boolean {
+  return status >= (kind === "call" ? 500 : 400);
+}
+
 /** The code of an error of confluo's or of a service, else its class. */
 export function errorType(error: unknown): string {
   const { ours, name } = describeThrown(error);

@@ -14,7 +14,7 @@ import {
 } from "@opentelemetry/api";
 import type { HandledMessage } from "../core/diagnostics.ts";
 import { describeThrown } from "../errors.ts";
-import { errorType, handledAttributes, handledKinds, nameOf } from "./attributes.ts";
+import { errorType, handledAttributes, handledKinds, isFailedStatus, nameOf } from "./attributes.ts";
 import { markFailed, tracer } from "./tracer.ts";
 
 const headers = {
@@ -50,8 +50,8 @@ export class HandledSpans {
   end(message: HandledMessage): void {
     const span = this.#spans.get(message);
     if (span === undefined) return;
-    const { status = 200 } = message;
-    if (status >= 500 || (status >= 400 && message.kind !== "call")) {
+    const { status } = message;
+    if (isFailedStatus(message)) {
       span.setAttribute("error.type", String(status));
       span.setStatus({ code: SpanStatusCode.ERROR, message: `The handler replied with status ${status}.` });
       this.#remember(message, span);
