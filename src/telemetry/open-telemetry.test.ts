@@ -5,7 +5,7 @@ import {
   type ReadableSpan,
   SimpleSpanProcessor,
 } from "@opentelemetry/sdk-trace-node";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { Broker, command, event, type Message, Service, ServiceError, silentLogger } from "../index.ts";
 import { eventually } from "../testing/index.ts";
 
@@ -211,5 +211,18 @@ describe("a trace", () => {
     const [span] = await spans(1);
     expect(span?.name).toBe("process /happened");
     expect(span?.parentSpanContext).toBeUndefined();
+  });
+
+  it("does a message no harm when a part of the SDK throws", async () => {
+    const fail = (): never => {
+      throw new Error("broken");
+    };
+    const broken = vi.spyOn(propagation, "inject").mockImplementation(fail);
+    cleanUp.push(() => broken.mockRestore());
+    const [client, shop] = [newService("client"), newService("shop")];
+    shop.route("/price", () => 12);
+    await connected(client, shop);
+    expect((await client.call("shop", "/price")).body).toBe(12);
+    expect(await spans(2)).toHaveLength(2);
   });
 });

@@ -1,7 +1,9 @@
 /** Spans and metrics of what services send and handle, by OpenTelemetry. Imported only where an SDK was started. */
 
 import { subscribe } from "node:diagnostics_channel";
+import { diag } from "@opentelemetry/api";
 import { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "../core/diagnostics.ts";
+import { describeThrown } from "../errors.ts";
 import { HandledSpans } from "./handled-spans.ts";
 import { Metrics } from "./metrics.ts";
 import { OutgoingSpans } from "./outgoing-spans.ts";
@@ -13,9 +15,9 @@ export function listen(): void {
   const sent = new OutgoingSpans();
   const got = new HandledSpans();
   const onOutgoing = (name: string, listener: (message: OutgoingMessage) => void): void =>
-    subscribe(name, (message) => listener(message as OutgoingMessage));
+    subscribe(name, guarded(listener));
   const onHandled = (name: string, listener: (message: HandledMessage) => void): void =>
-    subscribe(name, (message) => listener(message as HandledMessage));
+    subscribe(name, guarded(listener));
   onOutgoing(outgoing.start, (message) => {
     metrics.send(message);
     sent.start(message);
@@ -40,4 +42,15 @@ export function listen(): void {
     metrics.handled(message);
     got.end(message);
   });
+}
+
+// What a listener throws would end the process, and samplers, processors and propagators are anyone's.
+function guarded<Told>(listener: (message: Told) => void): (message: unknown) => void {
+  return (message) => {
+    try {
+      listener(message as Told);
+    } catch (error) {
+      diag.error("confluo: telemetry of a message failed", describeThrown(error).message);
+    }
+  };
 }
