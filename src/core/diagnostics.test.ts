@@ -218,7 +218,7 @@ describe("without a listener", () => {
     const made: unknown[] = [];
     const originals = [outgoingMessages.start, handledMessages.start].map((start) => {
       const { publish, runStores } = start;
-      start.publish = (message) => void made.push(message);
+      start.publish = (message: unknown) => void made.push(message);
       start.runStores = () => made.push("run") as never;
       return () => Object.assign(start, { publish, runStores });
     });

@@ -1,6 +1,6 @@
 /** What a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
 
-import { type Channel, channel } from "node:diagnostics_channel";
+import { channel } from "node:diagnostics_channel";
 import { checkHeaders, userHeaders } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Delivery } from "../transport/transport.ts";
@@ -27,15 +27,22 @@ function namesOf<Name extends string>(name: Name): ChannelNames<Name> {
   return Object.freeze({ start: `${name}.start`, error: `${name}.error`, end: `${name}.end` });
 }
 
+/** What is used of Node's `Channel`, so that who uses this package needs no types of Node's. */
+interface Channel<Told> {
+  readonly hasSubscribers: boolean;
+  publish(told: Told): void;
+  runStores<Result>(told: Told, run: () => Result): Result;
+}
+
 class Watched<Told> {
-  readonly start: Channel<unknown, Told>;
-  readonly error: Channel<unknown, Told>;
-  readonly end: Channel<unknown, Told>;
+  readonly start: Channel<Told>;
+  readonly error: Channel<Told>;
+  readonly end: Channel<Told>;
 
   constructor({ start, error, end }: ChannelNames<string>) {
-    this.start = channel(start) as Channel<unknown, Told>;
-    this.error = channel(error) as Channel<unknown, Told>;
-    this.end = channel(end) as Channel<unknown, Told>;
+    this.start = channel(start) as unknown as Channel<Told>;
+    this.error = channel(error) as unknown as Channel<Told>;
+    this.end = channel(end) as unknown as Channel<Told>;
   }
 
   get isWatched(): boolean {
