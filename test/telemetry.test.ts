@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-it("a trace goes from a caller to a service to a subscriber, each a process of its own, also for calls that travel together", async () => {
+it("a trace goes from a caller to a service to a subscriber, each a process of its own", async () => {
   const { namespace } = freshBroker({ logger: silentLogger });
   cleanUp.push(() => deleteNamespace(namespace, ["client", "shop", "mail"]));
   const folder = mkdtempSync(join(tmpdir(), "confluo-traces-"));

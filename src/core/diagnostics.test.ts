@@ -46,6 +46,7 @@ function told(names: typeof outgoing | typeof handled): {
 
 async function pair(options: object = {}): Promise<{ readonly worker: Service; readonly client: Service }> {
   const broker = new Broker("memory:");
+  broker.gathersEagerly = true; // calls travel in gathered messages from the first on
   const worker = new Service("worker", { logger: silentLogger, ...options });
   const client = new Service("client", { logger: silentLogger, ...options });
   cleanUp.push(() => Promise.all([worker.shutdown(), client.shutdown()]));

@@ -22,6 +22,7 @@ afterAll(() => provider.shutdown());
 
 async function connected(...services: readonly Service[]): Promise<Broker> {
   const broker = new Broker("memory:");
+  broker.gathersEagerly = true; // calls travel in gathered messages from the first on
   cleanUp.push(() => Promise.all(services.map((service) => service.shutdown())));
   await Promise.all(services.map((service) => service.connect(broker)));
   return broker;

@@ -41,7 +41,6 @@ if (url !== "") {
   if (role === "mail") service.subscribe("/bought", () => undefined);
   await service.connect();
   process.once("message", async () => {
-    // The first answer says that the others may travel together.
     await service.call("shop", "/buy");
     await Promise.all([1, 2, 3, 4].map(() => service.call("shop", "/buy")));
   });
