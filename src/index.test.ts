@@ -17,6 +17,7 @@ describe("the public names", () => {
         "Service",
         "ServiceError",
         "command",
+        "diagnosticsChannels",
         "event",
         "isConfluoError",
         "mergeDurations",

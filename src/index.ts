@@ -45,6 +45,7 @@ export {
   type StateKey,
   stateKey,
 } from "./core/context.ts";
+export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./core/diagnostics.ts";
 export { type Logger, silentLogger } from "./core/logger.ts";
 export type {
   CallOptions,

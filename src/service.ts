@@ -40,6 +40,7 @@ import {
   serviceSettings,
   subscribeSettings,
 } from "./service-options.ts";
+import { startTelemetry } from "./telemetry/start.ts";
 import type { Gathering } from "./transport/transport.ts";
 import { onAbort } from "./waiting/abort.ts";
 
@@ -138,6 +139,7 @@ export class Service implements Verbs {
     const { signal, timeoutMs, retry } = routeSettings(handler, options, this.#settings);
     if (signal?.aborted) return this;
     const entry = {
+      pattern,
       handler: handler as unknown as (context: Context) => unknown,
       contract,
       timeoutMs,
@@ -162,6 +164,7 @@ export class Service implements Verbs {
       throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
     if (signal?.aborted) return this;
     const entry = {
+      pattern,
       handler: handler as unknown as (context: Context) => unknown,
       contract,
       timeoutMs,
@@ -216,7 +219,7 @@ export class Service implements Verbs {
       const [body, options] = rest as [unknown, object | undefined];
       const { pattern, contract } = eventTarget(target);
       if (contract !== undefined) boundPath(contract);
-      return this.#requesting().publish({ target: pattern, schema: contract?.body }, body, options);
+      return this.#requesting().publish({ target: pattern, contract }, body, options);
     });
   }
 
@@ -232,6 +235,8 @@ export class Service implements Verbs {
   async connect(broker?: BrokerAddress, options?: Waiting): Promise<this> {
     const limits = waitSettings("connect", options, this.#settings.timeoutMs);
     return this.#attempt(async () => {
+      const telemetry = startTelemetry(this.#logger.warn);
+      if (telemetry !== undefined) await telemetry;
       await this.#lifecycle.connect(() => this.#choose(broker).transport, limits);
       return this;
     });
@@ -327,6 +332,7 @@ export class Service implements Verbs {
   #dispatching(): Dispatch {
     this.#dispatch ??= new Dispatch({
       service: this.name,
+      instance: this.instance,
       registry: this.#registry,
       logger: this.#logger,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,

@@ -43,6 +43,13 @@ const rooms: readonly Room[] = [
     path: "core/",
     mayImport: ["errors.ts", "waiting/", "protocol/", "contract/", "retry/", "transport/transport.ts"],
   },
+  // It needs no service, only what the core tells: so a service can start it.
+  {
+    path: "telemetry/",
+    mayImport: ["core/diagnostics.ts", "errors.ts"],
+    packages: ["@opentelemetry/api"],
+    builtins: ["node:diagnostics_channel"],
+  },
   // Above the core for its deadlines and options, beside it in all else: it needs the wire and no service.
   { path: "own-wire.ts", mayImport: ["core/", "transport/wire.ts"] },
   {
@@ -65,6 +72,7 @@ const rooms: readonly Room[] = [
       "core/",
       "contract/",
       "broker.ts",
+      "telemetry/start.ts",
       "transport/transport.ts",
       "protocol/",
       "waiting/",
@@ -78,7 +86,6 @@ const rooms: readonly Room[] = [
   },
   // The edges use the public face; if one needs more, the face is lacking.
   { path: "testing/", mayImport: face },
-  { path: "telemetry/", mayImport: face, packages: ["@opentelemetry/api"] },
   { path: "http/", mayImport: face },
   { path: "console/", mayImport: face },
   { path: "cli/", mayImport: [...face, "http/index.ts"], packages: ["commander"] },

@@ -28,7 +28,7 @@ const running: Program[] = [];
 
 afterEach(async () => {
   await Promise.all(running.splice(0).map((program) => program.kill()));
-  const services = ["Service-A", "Service-B", "worker", "manager", "billing", "shop", "greeter"];
+  const services = ["Service-A", "Service-B", "worker", "manager", "billing", "shop", "mail", "greeter"];
   await deleteServices("confluo", services);
 });
 
@@ -125,6 +125,7 @@ describe("examples on the embedded broker", () => {
     ["hello", "hello.ts"],
     ["workers", "workers.ts"],
     ["contracts", "contracts/main.ts"],
+    ["traces", "traces/main.ts"],
   ] as const) {
     it(`${name} prints what it should and ends by itself`, async () => {
       const program = new Program(example(path));
@@ -146,6 +147,7 @@ describe("examples on RabbitMQ", () => {
   for (const [name, path] of [
     ["workers", "workers.ts"],
     ["contracts", "contracts/main.ts"],
+    ["traces", "traces/main.ts"],
   ] as const) {
     it(`${name} prints what it should and ends by itself`, async () => {
       const program = new Program(example(path), testBrokerUrl());

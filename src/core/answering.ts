@@ -14,6 +14,7 @@ import { LONGEST_MS, timedOut } from "./deadline.ts";
 import { abandoned, type HandlerRuns, type Run, type Task } from "./handler-runs.ts";
 import { type Handlers, repliedWith, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
+import { lineAbout } from "./message-line.ts";
 import type { Tally } from "./tally.ts";
 import { validated } from "./validation.ts";
 
@@ -45,9 +46,9 @@ export class Answering {
   answer(delivery: Delivery, heldMs: number, ended: (end: "done" | typeof abandoned) => void): void {
     const ms = this.#deadlineOf(delivery) - heldMs;
     if (ms < 1) {
-      const { path, from } = delivery.origin;
+      const { path } = delivery.origin;
       this.#parts.logger.debug(
-        { path, from },
+        lineAbout(delivery),
         `The call ${path} waited here for longer than its caller did.`,
       );
       ended("done");
@@ -72,9 +73,9 @@ export class Answering {
       ended(abandoned);
       return;
     }
-    const { path, messageId, from } = delivery.origin;
+    const { path } = delivery.origin;
     const message = `The handler of ${path} took longer than its caller's ${ms} ms.`;
-    this.#parts.logger.warn({ path, messageId, from }, message);
+    this.#parts.logger.warn(lineAbout(delivery), message);
     ended("done");
   }
 
@@ -88,7 +89,7 @@ export class Answering {
     const { path } = delivery.origin;
     const message = `The answer of ${path} takes ${body.length} bytes, and the broker's limit is below that.`;
     const error = new ConfluoError("PAYLOAD_TOO_LARGE", message);
-    this.#parts.logger.error({ err: error, path }, message);
+    this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
     this.refuse(delivery, error);
   }
 
@@ -138,16 +139,18 @@ export class Answering {
     outcome.wentWrong(error);
     const { path } = delivery.origin;
     if (!run.stopped)
-      this.#parts.logger.error({ err: error, path }, `The answer of ${path} could not be sent.`);
+      this.#parts.logger.error(
+        { err: error, ...lineAbout(delivery) },
+        `The answer of ${path} could not be sent.`,
+      );
     return this.#refusal(correlationOf(delivery), error);
   }
 
-  #thrown(error: unknown, { origin }: Delivery, id: string | undefined, run: Run): Message {
-    const { path, messageId, from } = origin;
+  #thrown(error: unknown, delivery: Delivery, id: string | undefined, run: Run): Message {
     const { status, error: wired } = thrownToWire(error);
     if (wired.code === "HANDLER_FAILED" && !run.stopped) {
-      const message = `The handler of ${path} failed; its caller was told so.`;
-      this.#parts.logger.error({ err: error, path, messageId, from }, message);
+      const message = `The handler of ${delivery.origin.path} failed; its caller was told so.`;
+      this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
     }
     return encodeErrorReply(id, status, wired, this.#parts.maxBodyBytes());
   }

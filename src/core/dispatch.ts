@@ -14,12 +14,14 @@ import { abandoned, HandlerRuns } from "./handler-runs.ts";
 import { Handlers } from "./handlers.ts";
 import { Handling } from "./handling.ts";
 import type { Logger } from "./logger.ts";
+import { lineAbout } from "./message-line.ts";
 import { type Ended, Recent, Work } from "./recent.ts";
 import type { Registry } from "./registry.ts";
 
 /** What dispatch needs of its surroundings. */
 export interface DispatchParts {
   readonly service: string;
+  readonly instance: string;
   readonly registry: Registry;
   readonly logger: Logger;
   /** The most that an answer may take, in bytes. */
@@ -69,11 +71,11 @@ export class Dispatch {
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatchParts) {
-    const { service, registry, logger, mostCalls } = parts;
+    const { registry, logger, mostCalls } = parts;
     this.#mostCalls = mostCalls;
     this.#logger = logger;
     const runs = this.#runs;
-    const handlers = new Handlers(service, registry);
+    const handlers = new Handlers(parts, registry);
     this.#handlers = handlers;
     this.#answering = new Answering({ ...parts, handlers, runs });
     this.#handling = new Handling({ ...parts, handlers, runs });
@@ -138,7 +140,7 @@ export class Dispatch {
       return;
     }
     this.#back(delivery).then(end, (error: unknown) => {
-      this.#logger.error({ err: error }, "A delivery could not be settled.");
+      this.#logger.error({ err: error, ...lineAbout(delivery) }, "A delivery could not be settled.");
       end();
     });
   }
@@ -278,17 +280,17 @@ export class Dispatch {
     const { origin, record } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
     if (isHarmless) return new Promise((resolve) => this.#run(new Work(delivery, 0), resolve));
-    const { path, from } = origin;
+    const { path } = origin;
     if (record === "suspect") {
       this.#logger.debug(
-        { path, from },
+        lineAbout(delivery),
         `An instance that had the call ${show(path)} is gone; it runs alone.`,
       );
       await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0 });
       return;
     }
     const message = `Two instances that ran ${show(path)}, the second of them alone, were lost while they did.`;
-    this.#logger.error({ path, from }, message);
+    this.#logger.error(lineAbout(delivery), message);
     this.#answering.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
     await delivery.settle(done);
   }

@@ -21,6 +21,8 @@ export interface Run {
   readonly began: number;
   /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
   enter(context: HandlerContext): void;
+  /** Calls back with the reason if nobody waits for it any more before it ends. */
+  onStop(callback: (reason: unknown) => void): void;
 }
 
 /** Who began a run, and is told of its end, once. */
@@ -40,6 +42,7 @@ class Running<Result> extends Timed implements Run, Bagged {
   readonly #scope: Scope;
   #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
+  #onStop: ((reason: unknown) => void) | undefined;
 
   constructor(limits: RunLimits, task: Task<Result>, all: Bag<Running<unknown>>) {
     super();
@@ -64,6 +67,10 @@ class Running<Result> extends Timed implements Run, Bagged {
   enter(context: HandlerContext): void {
     this.#context = context;
     if (this.#stopped !== undefined) context.abort(this.#stopped.reason);
+  }
+
+  onStop(callback: (reason: unknown) => void): void {
+    this.#onStop = callback;
   }
 
   begin(): void {
@@ -113,6 +120,7 @@ class Running<Result> extends Timed implements Run, Bagged {
     if (!this.#end()) return;
     this.#stopped = { reason };
     this.#task.failed(why, this);
+    this.#onStop?.(reason);
     this.#context?.abort(reason);
   }
 

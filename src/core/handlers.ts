@@ -8,6 +8,7 @@ import type { Origin } from "../protocol/origin.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { type Soon, soonOf } from "../waiting/soon.ts";
 import { type HandlerReply, handlerReplyOf, isHandlerReply, noHeaders, type Reply } from "./context.ts";
+import { HandledMessage, handledMessages, type Whose } from "./diagnostics.ts";
 import { HandlerContext } from "./handler-context.ts";
 import type { Run } from "./handler-runs.ts";
 import { runThrough } from "./middleware.ts";
@@ -19,11 +20,11 @@ import { validated } from "./validation.ts";
 
 /** The handlers of one service. */
 export class Handlers {
-  readonly #service: string;
+  readonly #of: Whose;
   readonly #registry: Registry;
 
-  constructor(service: string, registry: Registry) {
-    this.#service = service;
+  constructor(of: Whose, registry: Registry) {
+    this.#of = of;
     this.#registry = registry;
   }
 
@@ -33,7 +34,7 @@ export class Handlers {
       throw malformed("it is a command without its path, which belongs into the property type");
     const found = this.#registry.routes.find(path);
     if (found !== undefined) return found;
-    throw new ConfluoError("NO_SUCH_ROUTE", `${this.#service} has no route for ${show(path)}.`);
+    throw new ConfluoError("NO_SUCH_ROUTE", `${this.#of.service} has no route for ${show(path)}.`);
   }
 
   /** The tally of what a message is for; `subscription` names the one of several. */
@@ -63,7 +64,13 @@ export class Handlers {
    * Runs a route's handler; {@link replyOf} says what its result means. Throws or rejects with `INVALID_INPUT` or `MALFORMED_MESSAGE` before the run is entered, and with
    * what the handler throws after.
    */
-  command(delivery: Delivery, { route, params }: Found<CommandEntry>, run: Run): Soon<unknown> {
+  command(delivery: Delivery, found: Found<CommandEntry>, run: Run): Soon<unknown> {
+    if (!handledMessages.isWatched) return this.#command(delivery, found, run);
+    const message = new HandledMessage(this.#of, delivery, found.route.pattern);
+    return message.watch(run, () => this.#command(delivery, found, run));
+  }
+
+  #command(delivery: Delivery, { route, params }: Found<CommandEntry>, run: Run): Soon<unknown> {
     return this.#checked(delivery, route.contract?.input, "input", (body) => {
       const context = new HandlerContext(delivery, params, body);
       run.enter(context);
@@ -72,7 +79,13 @@ export class Handlers {
   }
 
   /** Runs a subscription's handler, and throws as {@link command} does. */
-  event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Soon<unknown> {
+  event(delivery: Delivery, subscription: Subscription<EventEntry>, run: Run): Soon<unknown> {
+    if (!handledMessages.isWatched) return this.#event(delivery, subscription, run);
+    const message = new HandledMessage(this.#of, delivery, subscription.pattern);
+    return message.watch(run, () => this.#event(delivery, subscription, run));
+  }
+
+  #event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Soon<unknown> {
     return this.#checked(delivery, handler.contract?.body, "body", (body) => {
       const context = new HandlerContext(delivery, eventParams(pattern, delivery.origin.path), body);
       run.enter(context);

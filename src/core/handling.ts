@@ -7,6 +7,7 @@ import type { Soon } from "../waiting/soon.ts";
 import { abandoned, type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
 import { type Handlers, repliedWith, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
+import { lineAbout } from "./message-line.ts";
 import type { CommandEntry, Registered } from "./registry.ts";
 import type { Found } from "./router.ts";
 
@@ -42,7 +43,7 @@ export class Handling {
     if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
     for (const { error, subscription } of failures) {
       this.#parts.logger.error(
-        { err: error, subscription },
+        { err: error, ...lineAbout(delivery), subscription },
         `The per-instance subscription to ${subscription} failed.`,
       );
     }
@@ -62,18 +63,18 @@ export class Handling {
   afterLoss(delivery: Delivery): Outcome {
     const { handlers, logger } = this.#parts;
     const { origin, record } = delivery;
-    const { path, messageId, from, deaths } = origin;
+    const { path, deaths } = origin;
     const subscriptions =
       origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
     if (record === "suspect") {
-      logger.debug({ path, messageId, from }, `An instance that had ${show(path)} is gone; it runs alone.`);
+      logger.debug(lineAbout(delivery), `An instance that had ${show(path)} is gone; it runs alone.`);
       return { kind: "isolate", subscriptions, deaths };
     }
     const outcome = decideAfterDeath(origin, subscriptions);
     if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
     else {
       const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
-      logger.warn({ path, messageId, from }, message);
+      logger.warn(lineAbout(delivery), message);
     }
     return outcome;
   }
@@ -81,11 +82,11 @@ export class Handling {
   #tell(move: Move, delivery: Delivery): void {
     const { service, logger, handlers } = this.#parts;
     const { origin } = delivery;
-    const { path, messageId, from, attempt } = origin;
+    const { path, attempt } = origin;
     const { error, subscription, retry } = move.failure;
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
-    const details = { err: error, path, messageId, from, subscription, attempt };
+    const details = { err: error, ...lineAbout(delivery), subscription, attempt };
     const tally = handlers.tallyOf(delivery, subscription);
     if (move.kind === "dead-letter") {
       tally?.deadLettered();

@@ -45,7 +45,7 @@ export class PendingCall extends Wait<Reply> {
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;
-  readonly headers: Outgoing["headers"];
+  headers: Outgoing["headers"];
   readonly #of: CallParts["of"];
   /** As text, if it is only kept in case it has to go out again. */
   #body: EncodedBody | string | undefined;

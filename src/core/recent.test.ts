@@ -12,6 +12,7 @@ import { Tally } from "./tally.ts";
 function serviceWith(handler: () => unknown) {
   const registry = new Registry();
   registry.routes.add("/", {
+    pattern: "/",
     handler,
     contract: undefined,
     tally: new Tally(),
@@ -21,6 +22,7 @@ function serviceWith(handler: () => unknown) {
   const replies: string[] = [];
   const dispatch = new Dispatch({
     service: "s",
+    instance: "i",
     registry,
     logger: silentLogger,
     maxBodyBytes: () => 1_000,

@@ -10,6 +10,8 @@ import type { Tally } from "./tally.ts";
 
 /** A registered function with what belongs to it. */
 export interface Registered<Contract> {
+  /** What it was registered for. */
+  readonly pattern: string;
   readonly handler: (context: Context) => unknown;
   readonly contract: Contract | undefined;
   /** The longest run on the durable lane, in milliseconds. */

@@ -54,7 +54,7 @@ function held() {
     send: async (options: object, body?: unknown) =>
       requests.send({ service: "a", target: "/", contract: undefined }, body, options),
     publish: async (options: object, body?: unknown) =>
-      requests.publish({ target: "/e", schema: undefined }, body, options),
+      requests.publish({ target: "/e", contract: undefined }, body, options),
   };
   return { verbs, published, relieve, requests, gate };
 }

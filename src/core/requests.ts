@@ -1,6 +1,7 @@
 /** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
 
 import { parseErrorData } from "../contract/declared-errors.ts";
+import type { AnyEvent } from "../contract/event.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { type ConfluoError, errorFromWire, invalidArgument, RemoteError } from "../errors.ts";
 import {
@@ -21,6 +22,7 @@ import { Backlog } from "./backlog.ts";
 import { Bag } from "./bag.ts";
 import type { Reply } from "./context.ts";
 import { checkMs, checkSignal, type Nested, nestedInCall, passed, remainingMs } from "./deadline.ts";
+import { outgoingMessages } from "./diagnostics.ts";
 import type { NestedCall } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import {
@@ -33,6 +35,7 @@ import {
 import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting, tooLarge } from "./request-errors.ts";
+import { type Contract, tellCall, tellPublish } from "./tell-outgoing.ts";
 import { validated } from "./validation.ts";
 
 /** What requests need of their surroundings. */
@@ -63,7 +66,7 @@ export interface RequestParts {
 /** An event to publish. */
 export interface EventTarget {
   readonly target: string;
-  readonly schema: AnySchema | undefined;
+  readonly contract: AnyEvent | undefined;
 }
 
 const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
@@ -98,6 +101,7 @@ export class Requests {
     this.#calls.add(path, outgoing.body.length);
     // Registered before it is published: the reply must not come first.
     this.#pending.add(call);
+    if (outgoingMessages.isWatched) tellCall(this.#parts, call, this.#pending.idOf(call));
     if (call.begin(signal)) this.#ask(call, outgoing.validate);
     return call.promise;
   }
@@ -186,22 +190,27 @@ export class Requests {
     const outgoing = this.#command(command, body, options);
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
     const message: Message = { body: outgoing.body.bytes, properties };
-    return this.#confirmed(options, { outgoing, message, service: command.service, key: undefined });
+    const parts = { outgoing, message, service: command.service, key: undefined };
+    return this.#confirmed(options, parts, command.contract);
   }
 
   /** @throws as {@link call}. */
-  publish({ target, schema }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
+  publish({ target, contract }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
     const options = knownOptions("publish", given, sendOptions);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
-    const outgoing = this.#outgoing(path, query, schema, body, options);
+    const outgoing = this.#outgoing(path, query, contract?.body, body, options);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
-    return this.#confirmed(options, { outgoing, message, service: "", key });
+    return this.#confirmed(options, { outgoing, message, service: "", key }, contract);
   }
 
-  #confirmed(options: SendOptions, parts: Omit<PublishParts, "of">): Promise<void> {
+  #confirmed(options: SendOptions, parts: Omit<PublishParts, "of">, contract: Contract): Promise<void> {
     const signal = checkSignal(options.signal);
-    const pending = new PendingPublish(this.#waitMs(options), { ...parts, of: this.#publishing });
+    const ms = this.#waitMs(options);
+    const watched = outgoingMessages.isWatched ? tellPublish(this.#parts, parts, contract) : undefined;
+    const message = watched === undefined ? parts.message : watched.message;
+    const pending = new PendingPublish(ms, { ...parts, message, of: this.#publishing });
+    watched?.told.until(pending.promise);
     this.#confirms.add(pending.path, pending.bytes);
     this.#unconfirmed.add(pending);
     if (!pending.begin(signal)) return pending.promise;

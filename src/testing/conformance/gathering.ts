@@ -197,7 +197,7 @@ export const gathering: Define = (it) => {
 
   it("does not run one that was queued past its deadline, and runs its neighbours of the same turn", async (bench) => {
     const caller = await eager(bench);
-    const patience = [60_000, 150, 60_000, 150, 150, 60_000];
+    const patience = [60_000, 800, 60_000, 800, 800, 60_000];
     const calls = await queued(bench, {
       caller,
       messages: 5,

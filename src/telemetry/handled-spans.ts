@@ -1,0 +1,106 @@
+/** A span for each run of a handler, which runs in its context, as a child of the span that sent the message. */
+
+import {
+  type Context,
+  context,
+  type Link,
+  propagation,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
+import type { HandledMessage } from "../core/diagnostics.ts";
+import { describeThrown } from "../errors.ts";
+import { errorType, handledAttributes, handledKinds, isFailedStatus, nameOf } from "./attributes.ts";
+import { markFailed, tracer } from "./tracer.ts";
+
+const headers = {
+  get: ({ headers }: HandledMessage, name: string): string | undefined => headers[name],
+  keys: ({ headers }: HandledMessage): string[] => Object.keys(headers),
+};
+
+/** How many failed tries are remembered, so that the next one links to it. */
+const MOST_TRIES = 1_000;
+
+/** Begins and ends them. */
+export class HandledSpans {
+  readonly #spans = new WeakMap<HandledMessage, Span>();
+  readonly #tries = new Map<string, SpanContext>();
+
+  start(message: HandledMessage): void {
+    const kinds = handledKinds(message);
+    const parent = sentIn(message);
+    const span = tracer().startSpan(
+      nameOf(kinds),
+      {
+        kind: message.kind === "call" ? SpanKind.SERVER : SpanKind.CONSUMER,
+        attributes: { ...kinds, ...handledAttributes(message) },
+        links: this.#earlier(message),
+      },
+      parent,
+    );
+    this.#spans.set(message, span);
+    const inside = trace.setSpan(parent, span);
+    message.runInside((run) => context.with(inside, run));
+  }
+
+  end(message: HandledMessage): void {
+    const span = this.#spans.get(message);
+    if (span === undefined) return;
+    const { status } = message;
+    if (isFailedStatus(message)) {
+      span.setAttribute("error.type", String(status));
+      span.setStatus({ code: SpanStatusCode.ERROR, message: `The handler replied with status ${status}.` });
+      this.#remember(message, span);
+    }
+    span.end();
+  }
+
+  fail(message: HandledMessage): void {
+    const span = this.#spans.get(message);
+    if (span === undefined) return;
+    const { error } = message;
+    const { ours } = describeThrown(error);
+    // What a caller did wrong is no failure of the service that says so.
+    if (message.kind === "call" && ours !== undefined && ours.status < 500)
+      span.setAttribute("error.type", errorType(error));
+    else markFailed(span, error);
+    this.#remember(message, span);
+  }
+
+  // A message that is tried again, or that came back, may have been tried here before.
+  #earlier(message: HandledMessage): Link[] {
+    if (message.attempt === 1 && !message.redelivered) return [];
+    const key = keyOf(message);
+    const earlier = this.#tries.get(key);
+    if (earlier === undefined) return [];
+    this.#tries.delete(key);
+    return [{ context: earlier }];
+  }
+
+  #remember(message: HandledMessage, span: Span): void {
+    if (message.kind === "call") return;
+    this.#tries.set(keyOf(message), span.spanContext());
+    if (this.#tries.size <= MOST_TRIES) return;
+    for (const oldest of this.#tries.keys()) {
+      this.#tries.delete(oldest);
+      return;
+    }
+  }
+}
+
+function keyOf({ service, pattern, messageId }: HandledMessage): string {
+  return JSON.stringify([service, pattern, messageId]);
+}
+
+// The headers may be a foreign sender's, and a propagator anyone's.
+function sentIn(message: HandledMessage): Context {
+  try {
+    return propagation.extract(ROOT_CONTEXT, message, headers);
+  } catch {
+    return ROOT_CONTEXT;
+  }
+}

@@ -1,0 +1,56 @@
+/** Spans and metrics of what services send and handle, by OpenTelemetry. Imported only where an SDK was started. */
+
+import { subscribe } from "node:diagnostics_channel";
+import { diag } from "@opentelemetry/api";
+import { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "../core/diagnostics.ts";
+import { describeThrown } from "../errors.ts";
+import { HandledSpans } from "./handled-spans.ts";
+import { Metrics } from "./metrics.ts";
+import { OutgoingSpans } from "./outgoing-spans.ts";
+
+/** Listens to all services of this process, for good. */
+export function listen(): void {
+  const { outgoing, handled } = diagnosticsChannels;
+  const metrics = new Metrics();
+  const sent = new OutgoingSpans();
+  const got = new HandledSpans();
+  const onOutgoing = (name: string, listener: (message: OutgoingMessage) => void): void =>
+    subscribe(name, guarded(listener));
+  const onHandled = (name: string, listener: (message: HandledMessage) => void): void =>
+    subscribe(name, guarded(listener));
+  onOutgoing(outgoing.start, (message) => {
+    metrics.send(message);
+    sent.start(message);
+  });
+  onOutgoing(outgoing.error, (message) => {
+    metrics.fail(message);
+    sent.fail(message);
+  });
+  onOutgoing(outgoing.end, (message) => {
+    metrics.sent(message);
+    sent.end(message);
+  });
+  onHandled(handled.start, (message) => {
+    metrics.handle(message);
+    got.start(message);
+  });
+  onHandled(handled.error, (message) => {
+    metrics.fail(message);
+    got.fail(message);
+  });
+  onHandled(handled.end, (message) => {
+    metrics.handled(message);
+    got.end(message);
+  });
+}
+
+// What a listener throws would end the process, and samplers, processors and propagators are anyone's.
+function guarded<Told>(listener: (message: Told) => void): (message: unknown) => void {
+  return (message) => {
+    try {
+      listener(message as Told);
+    } catch (error) {
+      diag.error("confluo: telemetry of a message failed", describeThrown(error).message);
+    }
+  };
+}
