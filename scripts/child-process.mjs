@@ -1,20 +1,13 @@
 /** Running other programs from the scripts, with nothing but Node's own modules. */
 
 import { spawn } from "node:child_process";
-import { constants as access, accessSync, realpathSync } from "node:fs";
 import { constants } from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { dirname } from "node:path";
+
+export { findProgram, isProgram } from "../dev-broker/programs.mjs";
 
 /** The checkout this script belongs to. */
 export const root = dirname(import.meta.dirname);
-
-/**
- * Whether a module is the program that was started, not one that was imported.
- * @param {string} filename `import.meta.filename` of the module that asks.
- */
-export function isProgram(filename) {
-  return process.argv[1] !== undefined && realpathSync(process.argv[1]) === filename;
-}
 
 /**
  * Does the work of a script; a failure is told without a stack, since it is the user's business, not a bug's.
@@ -26,29 +19,6 @@ export async function runScript(work) {
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;
-  }
-}
-
-/**
- * @param {string} name
- * @param {NodeJS.ProcessEnv} env
- * @returns {string | undefined} where the program lies, if `PATH` leads to it
- */
-export function findProgram(name, env) {
-  return (env.PATH ?? "")
-    .split(delimiter)
-    .filter((folder) => folder !== "")
-    .map((folder) => join(folder, name))
-    .find(isExecutable);
-}
-
-/** @param {string} file */
-function isExecutable(file) {
-  try {
-    accessSync(file, access.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -13,11 +13,11 @@
  * A broker that was not started here is never stopped or changed.
  */
 
-import { waitForBroker } from "./amqp-greeting.mjs";
+import { waitForBroker } from "../dev-broker/amqp-greeting.mjs";
+import { startContainer, whyNoDocker } from "../dev-broker/container.mjs";
+import { findRabbitMQ, readVersion, startPrivateNode } from "../dev-broker/private-node.mjs";
 import { canInstallWithApt, installRabbitMQ } from "./apt.mjs";
-import { startContainer, whyNoDocker } from "./container.mjs";
 import { findUnpackedRabbitMQ4, unpackRabbitMQ4 } from "./debian-root.mjs";
-import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs";
 
 /**
  * @typedef {object} TestBroker
@@ -26,9 +26,9 @@ import { findRabbitMQ, readVersion, startPrivateNode } from "./private-node.mjs"
  * @property {string} description One line for people.
  * @property {"given" | "private-node" | "container"} kind
  * @property {() => Promise<void>} stop Resolves once nothing is left of what was started here; may be called again.
- * @property {import("./broker-guard.mjs").StartedBroker["restart"]} [restart] Only of a private node.
- * @property {import("./broker-guard.mjs").StartedBroker["pause"]} [pause] Only of a private node.
- * @property {import("./broker-guard.mjs").StartedBroker["control"]} [control] Only of a private node.
+ * @property {import("../dev-broker/broker-guard.mjs").StartedBroker["restart"]} [restart] Only of a private node.
+ * @property {import("../dev-broker/broker-guard.mjs").StartedBroker["pause"]} [pause] Only of a private node.
+ * @property {import("../dev-broker/broker-guard.mjs").StartedBroker["control"]} [control] Only of a private node.
  *
  * @typedef {object} TestBrokerOptions
  * @property {NodeJS.ProcessEnv} [env] Default: this process's.
@@ -90,7 +90,7 @@ async function startSome4({ env = process.env, folders, log = console.log } = {}
 /**
  * A private node for who has to own one, whatever the broker of the tests is: of that one's major version if it can be
  * had, else of the RabbitMQ that is installed.
- * @param {TestBrokerOptions & { version: string, settings?: import("./private-node.mjs").NodeOptions["settings"] }} options
+ * @param {TestBrokerOptions & { version: string, settings?: import("../dev-broker/private-node.mjs").NodeOptions["settings"] }} options
  * @returns {Promise<TestBroker>} Rejects with the reason if there is none.
  */
 export async function startOwnNode({
@@ -116,7 +116,7 @@ export async function startOwnNode({
  * installed or unpacked for it.
  * @param {string} url The broker under test, or several with commas between.
  * @param {TestBrokerOptions} [options]
- * @returns {Promise<((extras: import("./private-node.mjs").NodeExtras) => ReturnType<typeof startPrivateNode>) | string>}
+ * @returns {Promise<((extras: import("../dev-broker/private-node.mjs").NodeExtras) => ReturnType<typeof startPrivateNode>) | string>}
  *   a string says why it cannot be done
  */
 export async function findNodeStarter(url, { env = process.env, folders } = {}) {
@@ -175,7 +175,7 @@ export async function useGivenBroker(variable, given) {
 
 /**
  * @param {"private-node" | "container"} kind
- * @param {() => Promise<import("./broker-guard.mjs").StartedBroker>} start
+ * @param {() => Promise<import("../dev-broker/broker-guard.mjs").StartedBroker>} start
  * @returns {Promise<TestBroker>}
  */
 async function startOwn(kind, start) {

@@ -5,8 +5,10 @@ import { messageIds, newInstanceId } from "./core/identity.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
 import { type Known, knownOptions, type Waiting } from "./core/options.ts";
 import { type AskParts, ask, type DiscoverOptions, type Ping } from "./discovery/ask.ts";
+import { conflicts } from "./discovery/conflicts.ts";
 import { byService, type ServiceStats } from "./discovery/service-stats.ts";
 import { type Watch, type WatchedEvent, watch } from "./discovery/watch.ts";
+import { announceEmbedded, brokerFromEnvironment } from "./environment.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
 import { onOwnWire } from "./own-wire.ts";
@@ -38,7 +40,7 @@ export type {
 } from "./protocol/discovery.ts";
 export type { Message, Properties } from "./protocol/message.ts";
 export type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
-export type { QueueInfo, Wire, WireDelivery } from "./transport/wire.ts";
+export type { QueueInfo, ServerInfo, Wire, WireDelivery } from "./transport/wire.ts";
 
 /** A broker's address: an `amqp://` or `amqps://` URL, several of one cluster, `"memory:"`, or a shared {@link Broker}. */
 export type BrokerAddress = string | readonly string[] | Broker;
@@ -137,6 +139,17 @@ export class Broker {
     } finally {
       await wire.close();
     }
+  }
+
+  /**
+   * What of a service, or of what all share if none is named, lies at the broker otherwise than confluo declares it. What
+   * does not exist is no conflict, and is not made.
+   *
+   * @returns an error for each queue or exchange, with what the broker says.
+   * @throws as {@link Broker.discover}.
+   */
+  conflicts(service?: string, options?: Waiting): Promise<readonly ConfluoError[]> {
+    return conflicts(this.#asking, service, options);
   }
 
   /**
@@ -351,7 +364,7 @@ function keyOf(address: unknown): string {
  */
 export function resolveBroker(address: BrokerAddress | undefined, logger: Logger): Broker {
   if (isBroker(address)) return address;
-  const from = address ?? fromEnvironment();
+  const from = address ?? brokerFromEnvironment();
   if (from !== undefined) {
     if (typeof from === "string" && isMemory(from)) return sharedEmbeddedBroker();
     const broker = new Broker(from, { logger });
@@ -367,31 +380,4 @@ export function resolveBroker(address: BrokerAddress | undefined, logger: Logger
   }
   announceEmbedded(logger);
   return sharedEmbeddedBroker();
-}
-
-function fromEnvironment(): string | readonly string[] | undefined {
-  const value = process.env.CONFLUO_BROKER?.trim();
-  if (value === undefined || value === "") return undefined;
-  const urls = value.split(",").map((url) => url.trim());
-  if (urls.some((url) => url === "")) {
-    // The value itself is not repeated: it may hold a password.
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      `CONFLUO_BROKER must be a URL or URLs with commas between; one of its ${urls.length} entries is empty.`,
-    );
-  }
-  return urls.length === 1 ? (urls[0] as string) : urls;
-}
-
-const announced: unique symbol = Symbol.for("confluo.embedded.announced") as never;
-
-function announceEmbedded(logger: Logger): void {
-  const holder = globalThis as { [announced]?: true };
-  if (holder[announced]) return;
-  holder[announced] = true;
-  // It concerns the process, not the service that happens to be the first.
-  logger.info(
-    { service: undefined, instance: undefined },
-    "No broker address given: services meet on the embedded broker inside this process (set CONFLUO_BROKER to use RabbitMQ).",
-  );
 }

@@ -22,6 +22,7 @@ export {
   type Properties,
   type QueueInfo,
   type RouteInfo,
+  type ServerInfo,
   type ServiceStats,
   type SubscriptionInfo,
   type TlsOptions,

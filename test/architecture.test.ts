@@ -60,9 +60,19 @@ const rooms: readonly Room[] = [
     path: "discovery/",
     mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
   },
+  { path: "environment.ts", mayImport: ["core/", "errors.ts"], builtins: [] },
   {
     path: "broker.ts",
-    mayImport: ["own-wire.ts", "letters/", "discovery/", "core/", "transport/", "protocol/", "errors.ts"],
+    mayImport: [
+      "environment.ts",
+      "own-wire.ts",
+      "letters/",
+      "discovery/",
+      "core/",
+      "transport/",
+      "protocol/",
+      "errors.ts",
+    ],
   },
   { path: "service-options.ts", mayImport: ["core/", "retry/", "broker.ts", "errors.ts"], builtins: [] },
   {
@@ -88,7 +98,7 @@ const rooms: readonly Room[] = [
   { path: "testing/", mayImport: face },
   { path: "http/", mayImport: face },
   { path: "console/", mayImport: face },
-  { path: "cli/", mayImport: [...face, "http/index.ts"], packages: ["commander"] },
+  { path: "cli/", mayImport: [...face, "http/index.ts"], packages: ["commander", "#dev-broker"] },
 ];
 
 const maxLines = 400;

@@ -87,8 +87,18 @@ export interface QueueInfo {
   readonly consumers: number;
 }
 
+/** What a broker says of itself. */
+export interface ServerInfo {
+  /** Such as `RabbitMQ`; empty if it does not say. */
+  readonly product: string;
+  readonly version: string;
+  /** Names of the AMQP extensions that it has, such as `publisher_confirms`. */
+  readonly capabilities: readonly string[];
+}
+
 /** A link to a broker. Once {@link Wire.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
 export interface Wire {
+  readonly server: ServerInfo;
   /** Declaring what exists with equal arguments is fine; with others it is `TOPOLOGY_CONFLICT`. */
   declareExchange(spec: ExchangeSpec): Promise<void>;
   /** @returns the queue's name, which the broker chose if the spec has none. */

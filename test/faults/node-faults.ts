@@ -18,7 +18,7 @@ const limits = (disk: string, memoryBytes: number): readonly string[] => [
   `rabbit_disk_monitor:set_disk_free_limit("${disk}"), vm_memory_monitor:set_vm_memory_high_watermark({absolute, ${memoryBytes}}).`,
 ];
 const exhausting = limits("10000GB", 1);
-/** As `scripts/private-node.mjs` has them. */
+/** As `dev-broker/private-node.mjs` has them. */
 const usual = limits("50MB", 1024 ** 3);
 
 const unreachable: Fault["codes"] = allow({

@@ -1,7 +1,10 @@
 /** All commands, in the order of the help. */
 
 import type { CommandSetup } from "../context.ts";
+import { benchCommand } from "./bench.ts";
+import { brokerCommand } from "./broker.ts";
 import { deadCommand } from "./dead.ts";
+import { doctorCommand } from "./doctor.ts";
 import { lsCommand } from "./ls.ts";
 import { runCommand } from "./run.ts";
 import { showCommand } from "./show.ts";
@@ -14,5 +17,8 @@ export const commands: readonly CommandSetup[] = [
   showCommand,
   tailCommand,
   deadCommand,
+  doctorCommand,
   talkCommands,
+  brokerCommand,
+  benchCommand,
 ];

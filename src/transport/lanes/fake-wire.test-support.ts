@@ -7,6 +7,7 @@ import type { Wire } from "../wire.ts";
 /** A wire that takes everything, delivers nothing and is never lost. */
 export function fakeWire(own: Partial<Wire> = {}): Wire {
   return {
+    server: { product: "fake", version: "", capabilities: [] },
     declareExchange: async () => undefined,
     declareQueue: async ({ name }) => name || "amq.gen-1",
     bind: async () => undefined,

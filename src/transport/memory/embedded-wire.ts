@@ -8,6 +8,7 @@ import type {
   QueueInfo,
   QueueSpec,
   Route,
+  ServerInfo,
   Wire,
 } from "../wire.ts";
 import { Deque } from "./deque.ts";
@@ -28,6 +29,7 @@ interface FailedPublish {
 
 /** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
 export class EmbeddedWire implements Wire, TurnTask {
+  readonly server: ServerInfo = { product: "confluo, embedded", version: "", capabilities: [] };
   readonly lost: Promise<ConfluoError | undefined>;
   /** It takes whatever comes. */
   readonly congestion = undefined;

@@ -5,6 +5,7 @@ import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { type Channel, type ChannelModel, type ConfirmChannel, connect, credentials } from "amqplib";
 import { ConfluoError, describeThrown } from "../../errors.ts";
 import { untilAborted, withinMs } from "../../waiting/abort.ts";
+import type { ServerInfo } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
 import type { TlsOptions } from "./tls-options.ts";
@@ -75,9 +76,22 @@ export function checkTls({ authentication, ...options }: TlsOptions = {}): void 
   }
 }
 
+// AMQP leaves to brokers what they say.
+function serverOf(properties: Readonly<Record<string, unknown>> = {}): ServerInfo {
+  const { product, version, capabilities } = properties;
+  return {
+    product: typeof product === "string" ? product : "",
+    version: typeof version === "string" ? version : "",
+    capabilities: Object.entries(capabilities ?? {}).flatMap(([name, isThere]) =>
+      isThere === true ? [name] : [],
+    ),
+  };
+}
+
 /** An open connection. `lost` resolves when it is gone, with the error if it was not closed from here. */
 export class Connection {
   readonly lost: Promise<Error | undefined>;
+  readonly server: ServerInfo;
   readonly #model: ChannelModel;
   readonly #stream: Duplex | undefined;
   #open = true;
@@ -87,6 +101,9 @@ export class Connection {
 
   constructor(model: ChannelModel) {
     this.#model = model;
+    this.server = serverOf(
+      (model.connection as { readonly serverProperties?: Record<string, unknown> }).serverProperties,
+    );
     // amqplib does not document its socket; without it everything works, one write per frame.
     this.#stream = (model.connection as { readonly stream?: Duplex }).stream;
     if (this.#stream !== undefined) gatherWrites(this.#stream);

@@ -13,6 +13,7 @@ import type {
   QueueInfo,
   QueueSpec,
   Route,
+  ServerInfo,
   Wire,
 } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
@@ -93,6 +94,7 @@ interface WireParts {
 }
 
 class RabbitWire implements Wire {
+  readonly server: ServerInfo;
   readonly lost: Promise<ConfluoError | undefined>;
   readonly #publishing: Connection;
   readonly #consuming: Connection;
@@ -110,6 +112,7 @@ class RabbitWire implements Wire {
   #declaring: Promise<unknown> = Promise.resolve();
 
   constructor({ publishing, consuming, shown, onBlocked }: WireParts) {
+    this.server = publishing.server;
     this.#publishing = publishing;
     this.#consuming = consuming;
     this.#direct = new Publisher(publishing, this.#pressure);

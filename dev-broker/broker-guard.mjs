@@ -7,7 +7,7 @@ import { execFile, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, rmSync } from "node:fs";
 import { connect } from "node:net";
-import { isProgram } from "./child-process.mjs";
+import { isProgram } from "./programs.mjs";
 
 /**
  * @typedef {object} Guarded

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { waitForBroker } from "./amqp-greeting.mjs";
 import { startGuarded } from "./broker-guard.mjs";
-import { findProgram } from "./child-process.mjs";
+import { findProgram } from "./programs.mjs";
 
 const image = "rabbitmq:4";
 const startTimeoutMs = 60_000;

@@ -1,0 +1,120 @@
+/** `confluo bench`: how fast calls and events are on this broker, from here. */
+
+import { randomBytes } from "node:crypto";
+import { quantile, Service } from "../../index.ts";
+import {
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  countOf,
+  durationOf,
+  limitsOf,
+  withBrokerFlags,
+} from "../context.ts";
+import { forHumans, rateForHumans } from "../fleet.ts";
+import { tableOf } from "../table.ts";
+import { type Terminal, writeJson, writeLine } from "../terminal.ts";
+
+interface Flags extends BrokerFlags {
+  readonly inFlight: number;
+  readonly for: number;
+  readonly bytes: number;
+}
+
+interface Result {
+  readonly what: string;
+  readonly perSecond: number;
+  readonly p50Ms: number | undefined;
+  readonly p99Ms: number | undefined;
+  readonly count: number;
+}
+
+export const benchCommand: CommandSetup = (program, terminal) => {
+  withBrokerFlags(
+    program
+      .command("bench")
+      .description(
+        "put a load on the broker for a few seconds, with a service of its own, and say how fast it was: caller and handler are this process",
+      )
+      .option("-i, --in-flight <number>", "how many at a time", countOf, 64)
+      .option("-f, --for <duration>", "how long each", durationOf, 3_000)
+      .option("-s, --bytes <number>", "size of a body", countOf, 200),
+  ).action(async (flags: Flags) => {
+    const name = `confluo-bench-${randomBytes(4).toString("hex")}`;
+    const broker = brokerOf(flags, terminal);
+    const own = new Service(name, { broker, discovery: false, logger: quiet });
+    own.route("/call", ({ body }) => body);
+    // Copies of this instance alone: nothing durable is left behind.
+    own.subscribe(`/${name}`, () => undefined, { per: "instance" });
+    try {
+      await own.connect(undefined, limitsOf(flags, terminal));
+      const text = "x".repeat(flags.bytes);
+      const results = [
+        await load("calls", flags, terminal, () => own.call(name, "/call", text)),
+        await load("events, confirmed", flags, terminal, () => own.publish(`/${name}`, text)),
+      ];
+      if (flags.json) for (const result of results) writeJson(terminal, result);
+      else for (const line of tableOf(columns, results.map(rowOf))) writeLine(terminal.stdout, line);
+    } finally {
+      await own.shutdown();
+      await removeQueues(broker, name);
+    }
+  });
+};
+
+const columns = [
+  { title: "WHAT" },
+  { title: "RATE", align: "right" },
+  { title: "P50", align: "right" },
+  { title: "P99", align: "right" },
+] as const;
+
+function rowOf({ what, perSecond, p50Ms, p99Ms }: Result): readonly string[] {
+  return [what, rateForHumans(perSecond), forHumans(p50Ms), forHumans(p99Ms)];
+}
+
+async function load(
+  what: string,
+  { inFlight, for: ms }: Flags,
+  { stderr, signal }: Terminal,
+  one: () => Promise<unknown>,
+): Promise<Result> {
+  const counts = new Map<number, number>();
+  let count = 0;
+  const began = performance.now();
+  const progress = setInterval(() => {
+    if (stderr.isTTY)
+      stderr.write(`\r${what}: ${count.toLocaleString("en")} in ${forHumans(performance.now() - began)}`);
+  }, 200);
+  const worker = async (): Promise<void> => {
+    while (!signal.aborted && performance.now() - began < ms) {
+      const at = performance.now();
+      await one();
+      // Tenths of a millisecond.
+      const took = Math.ceil((performance.now() - at) * 10) / 10;
+      counts.set(took, (counts.get(took) ?? 0) + 1);
+      count += 1;
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: inFlight }, worker));
+  } finally {
+    clearInterval(progress);
+    if (stderr.isTTY) stderr.write("\r\u001b[K");
+  }
+  const durations = [...counts].sort(([a], [b]) => a - b);
+  const perSecond = (count / (performance.now() - began)) * 1_000;
+  return { what, perSecond, p50Ms: quantile(durations, 0.5), p99Ms: quantile(durations, 0.99), count };
+}
+
+async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): Promise<void> {
+  const wire = await broker.open();
+  try {
+    for (const queue of ["calls", "calls.again", "inbox", "inbox.again", "dead"])
+      await wire.deleteQueue(`${broker.namespace}.${name}.${queue}`);
+  } finally {
+    await wire.close();
+  }
+}
+
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };

@@ -1,0 +1,43 @@
+/** `confluo broker`: a RabbitMQ to try things out with, gone when the command ends. */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { startDevBroker } from "#dev-broker";
+import type { CommandSetup } from "../context.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import { writeJson, writeLine } from "../terminal.ts";
+
+export const brokerCommand: CommandSetup = (program, terminal) => {
+  program
+    .command("broker [command...]")
+    .description(
+      "start a throwaway RabbitMQ (an installed one as a private node, else a Docker container), print its URL, and take it " +
+        "down at the end: of the command, which gets CONFLUO_BROKER, or with Ctrl-C",
+    )
+    .option("--json", "for machines: url, version and kind as JSON")
+    .addHelpText("after", "\nExample: confluo broker -- confluo run services/*.js")
+    .action(async ([name, ...args]: string[], { json }: { readonly json?: true }) => {
+      const { env, signal, stderr, stdout } = terminal;
+      const broker = await startDevBroker({ env, log: (line) => writeLine(stderr, line) });
+      try {
+        const { url, version, kind } = broker;
+        if (json) writeJson(terminal, { url, version, kind });
+        else if (name === undefined) writeLine(stdout, url);
+        if (name === undefined) {
+          if (stdout.isTTY)
+            writeLine(stderr, `RabbitMQ ${version}. export CONFLUO_BROKER=${url}; Ctrl-C takes it down.`);
+          const hold = setInterval(() => undefined, 2_147_483_647);
+          if (!signal.aborted) await once(signal, "abort");
+          clearInterval(hold);
+          return;
+        }
+        const child = spawn(name, args, { env: { ...env, CONFLUO_BROKER: url }, stdio: "inherit" });
+        const stop = (): void => void child.kill("SIGTERM");
+        signal.addEventListener("abort", stop, { once: true });
+        const [code] = (await once(child, "exit")) as [number | null];
+        if (code !== 0) throw new Ended(code ?? exitCodes.failed);
+      } finally {
+        await broker.stop();
+      }
+    });
+};

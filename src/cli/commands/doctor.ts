@@ -1,0 +1,221 @@
+/** `confluo doctor`: what is wrong, and what to do about it. */
+
+import { type Broker, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
+import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import {
+  aboutAddress,
+  aboutBindings,
+  aboutConflicts,
+  aboutQueues,
+  aboutServer,
+  aboutService,
+  aboutVersions,
+  type Finding,
+  ok,
+  problem,
+  warning,
+} from "../findings.ts";
+import { Management } from "../management.ts";
+import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
+
+interface Flags extends BrokerFlags {
+  readonly management?: string;
+}
+
+export const doctorCommand: CommandSetup = (program, terminal) => {
+  withBrokerFlags(
+    program
+      .command("doctor [services...]")
+      .description(
+        "look at the broker, its settings and all services that answer, or are named, and say what to do; ends with 1 if there is a problem",
+      )
+      .option(
+        "-m, --management <url>",
+        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone (CONFLUO_MANAGEMENT)",
+      ),
+  ).action(async (services: string[], flags: Flags) => {
+    const findings = await new Examination(services, flags, terminal).findings();
+    if (flags.json) for (const finding of findings) writeJson(terminal, finding);
+    else for (const line of linesOf(findings, terminal)) writeLine(terminal.stdout, line);
+    if (findings.some(({ level }) => level === "problem")) throw new Ended(exitCodes.failed);
+  });
+};
+
+function linesOf(findings: readonly Finding[], terminal: Terminal): readonly string[] {
+  const paint = paintOf(terminal);
+  const marks = {
+    ok: paint.good("ok      "),
+    warning: paint.doubtful("warning "),
+    problem: paint.bad("problem "),
+  };
+  const count = (level: Finding["level"]): number => findings.filter((each) => each.level === level).length;
+  return [
+    ...findings.flatMap(({ level, what, todo }) => [
+      `${marks[level]} ${what}`,
+      ...(todo === "" ? [] : [`         ${paint.faint(`→ ${todo}`)}`]),
+    ]),
+    "",
+    `${count("problem")} problems, ${count("warning")} warnings.`,
+  ];
+}
+
+class Examination {
+  readonly #services: readonly string[];
+  readonly #flags: Flags;
+  readonly #terminal: Terminal;
+  readonly #broker: Broker;
+
+  constructor(services: readonly string[], flags: Flags, terminal: Terminal) {
+    this.#services = services;
+    this.#flags = flags;
+    this.#terminal = terminal;
+    this.#broker = brokerOf(flags, terminal);
+  }
+
+  get #limits(): ReturnType<typeof limitsOf> {
+    return limitsOf(this.#flags, this.#terminal);
+  }
+
+  async findings(): Promise<readonly Finding[]> {
+    const address = this.#flags.broker ?? this.#terminal.env.CONFLUO_BROKER ?? "";
+    const wire = await this.#broker.open(this.#limits);
+    let about: readonly Finding[];
+    try {
+      about = [
+        ok(`Connected to ${this.#broker.description}, namespace ${this.#broker.namespace}.`),
+        ...aboutServer(wire.server),
+        ...aboutAddress(address),
+        await this.#permissions(wire),
+      ];
+    } finally {
+      await wire.close();
+    }
+    return [...about, ...(await this.#topology())];
+  }
+
+  // On a queue of its own, which goes with the connection.
+  async #permissions(wire: Wire): Promise<Finding> {
+    try {
+      const queue = await wire.declareQueue({
+        name: "",
+        exclusive: true,
+        arguments: { "x-queue-type": "classic" },
+      });
+      const came = new Promise<void>((resolve) => {
+        void wire.consume({
+          queue,
+          prefetch: "no-ack",
+          onDelivery: () => resolve(),
+          onCancelled: () => resolve(),
+        });
+      });
+      const failure = await new Promise<string | undefined>((resolve) => {
+        const message = { body: new Uint8Array(0), properties: { mandatory: true } } as const;
+        wire.publish({ exchange: "", key: queue }, message, resolve);
+      });
+      if (failure !== undefined) {
+        if (wire.blocked !== undefined)
+          return problem(
+            `The broker takes no messages: ${wire.blocked}.`,
+            "Free its memory or disk: rabbitmq-diagnostics alarms.",
+          );
+        return problem(`The broker did not take a message: ${failure}.`, "See the broker's log.");
+      }
+      await Promise.race([
+        came,
+        new Promise((_, reject) => this.#limits.signal.addEventListener("abort", reject)),
+      ]);
+      return ok("A message went there and back; it may declare, publish and consume.");
+    } catch (error) {
+      if (!isConfluoError(error)) throw error;
+      return problem(
+        error.message,
+        "The user needs configure, write and read on what it uses: docs/operations.md lists it.",
+      );
+    }
+  }
+
+  async #topology(): Promise<readonly Finding[]> {
+    const broker = this.#broker;
+    const orphans = await broker.queue(`${broker.namespace}.orphans`, this.#limits);
+    if (orphans === undefined)
+      return [
+        warning(
+          `No service ever connected in the namespace ${broker.namespace}.`,
+          "Is the namespace, and the vhost, the right one?",
+        ),
+      ];
+    const [stats, infos] = await Promise.all([broker.stats(this.#limits), broker.discover(this.#limits)]);
+    const management = this.#management;
+    const known = new Set([
+      ...this.#services,
+      ...stats.flatMap(({ service, queues }) => (queues.inbox === undefined ? [] : [service])),
+      ...((await management?.services(broker.namespace)) ?? []),
+    ]);
+    const silent = [...known].filter((name) => !stats.some(({ service }) => service === name));
+    const found: Finding[] = [
+      ...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)),
+    ];
+    if (orphans.messages > 0)
+      found.push(
+        warning(
+          `${orphans.messages} messages came back to queues that are gone.`,
+          "confluo dead ls orphans.",
+        ),
+      );
+    for (const service of stats) found.push(...aboutService(service));
+    for (const service of silent) found.push(...(await this.#silent(service)));
+    for (const service of [...known].sort()) {
+      const differs = await broker.conflicts(service, this.#limits);
+      if (differs.length > 0) found.push(...aboutConflicts(service, differs));
+    }
+    found.push(...aboutVersions(infos));
+    if (management === undefined)
+      found.push(
+        warning(
+          "Queues of services that do not answer, and stale bindings, were not looked for: AMQP lists neither.",
+          "Name services, or give --management http://….",
+        ),
+      );
+    else {
+      const keys = new Map(infos.map(({ service }) => [service, new Set<string>()]));
+      for (const { service, subscriptions } of infos)
+        for (const { pattern } of subscriptions) keys.get(service)?.add(keyOf(pattern));
+      found.push(...aboutBindings(await management.bindings(broker.namespace), keys));
+    }
+    return found;
+  }
+
+  get #management(): Management | undefined {
+    const address = this.#flags.management ?? this.#terminal.env.CONFLUO_MANAGEMENT;
+    return address === undefined ? undefined : new Management(address, this.#terminal.signal);
+  }
+
+  async #silent(service: string): Promise<readonly Finding[]> {
+    const look = (queue: string): Promise<ServiceStats["queues"]["inbox"]> =>
+      this.#broker.queue(`${this.#broker.namespace}.${service}.${queue}`, this.#limits);
+    const [calls, inbox, dead] = await Promise.all([look("calls"), look("inbox"), look("dead")]);
+    const found = aboutQueues(service, { calls, inbox, dead });
+    if (found.length > 0) return found;
+    if (inbox === undefined)
+      return [
+        problem(`There is no service ${service}.`, "Is the name right? confluo ls lists those that answer."),
+      ];
+    return [
+      warning(
+        `${service} consumes its queues and does not answer.`,
+        "It may be busy, or have discovery turned off.",
+      ),
+    ];
+  }
+}
+
+// As the broker has it: a parameter stands for one word.
+function keyOf(pattern: string): string {
+  return pattern
+    .slice(1)
+    .split("/")
+    .map((segment) => (segment.startsWith(":") ? "*" : segment))
+    .join(".");
+}

@@ -1,0 +1,136 @@
+import { describe, expect, it } from "vitest";
+import { ConfluoError, type ServiceStats } from "../index.ts";
+import {
+  aboutAddress,
+  aboutBindings,
+  aboutConflicts,
+  aboutQueues,
+  aboutServer,
+  aboutService,
+  aboutVersions,
+  type Finding,
+} from "./findings.ts";
+
+const capabilities = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
+const levels = (findings: readonly Finding[]) => findings.map(({ level }) => level);
+
+describe("a broker", () => {
+  it.each([
+    ["3.9.1", "problem"],
+    ["3.10.8", "warning"],
+    ["3.13.7", "warning"],
+    ["4.0.5", "ok"],
+    ["4.3.6", "ok"],
+  ])("of version %s is a %s", (version, level) => {
+    const [about] = aboutServer({ product: "RabbitMQ", version, capabilities });
+    expect([about?.level, about?.what.includes(version)]).toEqual([level, true]);
+  });
+
+  it("that is another, or lacks something, is a problem", () => {
+    expect(levels(aboutServer({ product: "LavinMQ", version: "2", capabilities }))).toEqual(["problem"]);
+    const lacking = aboutServer({
+      product: "RabbitMQ",
+      version: "4.0.5",
+      capabilities: capabilities.slice(1),
+    });
+    expect(lacking[1]).toMatchObject({ level: "problem", what: "It lacks publisher_confirms." });
+  });
+
+  it.each([
+    ["amqp://localhost", ["ok"]],
+    ["amqp://a:b@rabbit.example", ["warning"]],
+    ["amqp://guest:guest@rabbit.example", ["warning", "warning"]],
+    ["amqps://a:b@rabbit.example", ["ok"]],
+    ["amqp://a:b@one.example, amqps://a:b@two.example", ["warning", "ok"]],
+  ])("at %s is reached as safely as that allows", (address, expected) => {
+    expect(levels(aboutAddress(address))).toEqual(expected);
+    expect(JSON.stringify(aboutAddress(address))).not.toContain("a:b");
+  });
+});
+
+describe("a service", () => {
+  const queues = (messages: number, consumers: number, dead = 0): ServiceStats["queues"] => ({
+    calls: { messages: 0, consumers },
+    inbox: { messages, consumers },
+    dead: { messages: dead, consumers: 0 },
+  });
+
+  it("whose queues nobody consumes has a problem with each", () => {
+    expect(levels(aboutQueues("s", queues(5, 0)))).toEqual(["problem", "problem"]);
+    expect(levels(aboutQueues("s", queues(5_000, 1, 3)))).toEqual(["warning", "warning"]);
+    expect(aboutQueues("s", queues(1, 1))).toEqual([]);
+    expect(aboutQueues("s", { calls: undefined, inbox: undefined, dead: undefined })).toEqual([]);
+  });
+
+  it("is well, or says what is not", () => {
+    const health = { status: "healthy", state: "running", detached: [] } as const;
+    const instance = {
+      service: "s",
+      instance: "i",
+      uptimeMs: 1,
+      health,
+      routes: [],
+      subscriptions: [],
+      calling: 0,
+      unconfirmed: 0,
+      reconnects: 0,
+    };
+    const well: ServiceStats = {
+      service: "s",
+      instances: [instance],
+      routes: [],
+      subscriptions: [],
+      queues: queues(0, 1),
+    };
+    expect(levels(aboutService(well))).toEqual(["ok"]);
+    const detached = { status: "degraded", state: "running", detached: ["x.s.inbox"] } as const;
+    const counts = { handled: 0, failed: 2, retried: 0, deadLettered: 0, inFlight: 0, durations: [] };
+    const lastError = { code: "TIMEOUT", message: "late", at: "2026" };
+    const ill = {
+      ...well,
+      instances: [{ ...instance, health: detached }],
+      routes: [{ path: "/", ...counts, lastError }],
+    };
+    expect(aboutService(ill).map(({ what }) => what)).toEqual([
+      "s, instance i, is degraded: no x.s.inbox.",
+      "s has failed 2 times, last 2026: TIMEOUT late.",
+    ]);
+  });
+
+  it("of several versions is a warning", () => {
+    const info = (version: string) => ({
+      service: "s",
+      instance: version,
+      version,
+      host: "h",
+      pid: 1,
+      startedAt: "",
+      uptimeMs: 1,
+      confluo: "0.1.0",
+      node: "20",
+      health: { status: "healthy", state: "running", detached: [] } as const,
+      routes: [],
+      subscriptions: [],
+    });
+    expect(aboutVersions([info("1"), info("1")])).toEqual([]);
+    expect(levels(aboutVersions([info("1"), info("2")]))).toEqual(["warning"]);
+  });
+});
+
+describe("the topology", () => {
+  it("is as declared, or in conflict", () => {
+    expect(levels(aboutConflicts("s", []))).toEqual(["ok"]);
+    expect(aboutConflicts("s", [new ConfluoError("TOPOLOGY_CONFLICT", "differs")])[0]?.what).toBe("differs");
+  });
+
+  it("has stale bindings only where a service answers and does not subscribe", () => {
+    const bindings = [
+      { service: "s", key: "a.*" },
+      { service: "s", key: "b" },
+      { service: "silent", key: "c" },
+    ];
+    const found = aboutBindings(bindings, new Map([["s", new Set(["a.*"])]]));
+    expect(found).toMatchObject([{ level: "warning", todo: 'If that is over: broker.unbind("s", "/b").' }]);
+    expect(levels(aboutBindings([], new Map()))).toEqual(["ok"]);
+  });
+});

@@ -1,0 +1,208 @@
+/** What a look at a broker and its services finds, and what to do about it. Pure: facts in, findings out. */
+
+import type { ConfluoError, InstanceInfo, QueueInfo, ServerInfo, ServiceStats } from "../index.ts";
+
+/** One thing that was looked at. */
+export interface Finding {
+  readonly level: "ok" | "warning" | "problem";
+  readonly what: string;
+  /** What to do; empty if nothing is to be done. */
+  readonly todo: string;
+}
+
+export function ok(what: string): Finding {
+  return { level: "ok", what, todo: "" };
+}
+
+export function warning(what: string, todo: string): Finding {
+  return { level: "warning", what, todo };
+}
+
+export function problem(what: string, todo: string): Finding {
+  return { level: "problem", what, todo };
+}
+
+const NEEDED = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
+
+/** What the broker is, and what that means. */
+export function aboutServer({ product, version, capabilities }: ServerInfo): readonly Finding[] {
+  if (product !== "RabbitMQ")
+    return [
+      problem(
+        `The broker is ${product || "unknown"} ${version}.`,
+        "confluo is tested on RabbitMQ 3.10 and later.",
+      ),
+    ];
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const missing = NEEDED.filter((name) => !capabilities.includes(name));
+  return [
+    aboutVersion(version, major, minor),
+    missing.length === 0
+      ? ok("It has the AMQP extensions that confluo needs.")
+      : problem(
+          `It lacks ${missing.join(", ")}.`,
+          "Is there a proxy between that speaks less than RabbitMQ?",
+        ),
+  ];
+}
+
+function aboutVersion(version: string, major: number, minor: number): Finding {
+  const name = `RabbitMQ ${version}`;
+  if (major < 3 || (major === 3 && minor < 10))
+    return problem(
+      `${name} is older than what confluo needs.`,
+      "Upgrade to 3.10 or later: quorum queues need it.",
+    );
+  if (major === 3)
+    return warning(
+      `${name}: no default limit on deliveries of quorum queues; a calls queue whose node is down comes back with it only.`,
+      "RabbitMQ 3 gets no more fixes from the community: plan for 4. confluo behaves the same on both.",
+    );
+  const limits = "its default limit of 20 deliveries does not apply to confluo's queues, which set their own";
+  if (major === 4 && minor < 3) return ok(`${name}: ${limits}.`);
+  return ok(`${name}: ${limits}; nack no longer counts there, and confluo never counts on it.`);
+}
+
+/** How the way to the broker is guarded. */
+export function aboutAddress(address: string): readonly Finding[] {
+  return address.split(",").flatMap((text) => {
+    if (!URL.canParse(text.trim())) return [];
+    const { protocol, hostname, username } = new URL(text.trim());
+    const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+    if (isLocal) return [ok(`${hostname} is this machine.`)];
+    const user = username === "" || username === "guest" ? [guest(hostname)] : [];
+    if (protocol === "amqps:") return [ok(`The connection to ${hostname} is encrypted.`), ...user];
+    const todo = "Use amqps:// unless the network between is trusted; see docs/security.md.";
+    return [warning(`Messages and the password go to ${hostname} in clear text.`, todo), ...user];
+  });
+}
+
+function guest(hostname: string): Finding {
+  return warning(
+    `The user at ${hostname} is guest, with a password that everyone knows.`,
+    "Make a user of its own for the services: rabbitmqctl add_user, set_permissions; see docs/operations.md.",
+  );
+}
+
+/** Depths of what a service has at the broker, and who takes them. */
+export function aboutService(stats: ServiceStats): readonly Finding[] {
+  const { service, instances, queues } = stats;
+  const found: Finding[] = [];
+  for (const { instance, health } of instances) {
+    if (health.status === "healthy") continue;
+    const why = [
+      ...health.detached.map((name) => `no ${name}`),
+      ...(health.blocked === undefined ? [] : [health.blocked]),
+    ];
+    found.push(
+      problem(
+        `${service}, instance ${instance}, is ${health.status}${why.length === 0 ? "" : `: ${why.join(", ")}`}.`,
+        `It tries again by itself; its log says why it fails. confluo show ${service} shows the others.`,
+      ),
+    );
+  }
+  found.push(...aboutQueues(service, queues));
+  const handlers = [...stats.routes, ...stats.subscriptions];
+  const failed = handlers.reduce((sum, each) => sum + each.failed, 0);
+  if (failed > 0) {
+    const last = handlers
+      .flatMap(({ lastError }) => lastError ?? [])
+      .sort((a, b) => (a.at < b.at ? 1 : -1))[0];
+    const why = last === undefined ? "" : `, last ${last.at}: ${last.code} ${last.message}`;
+    found.push(
+      warning(
+        `${service} has failed ${failed} times${why}.`,
+        `confluo show ${service} says in which handler.`,
+      ),
+    );
+  }
+  return found.length > 0 ? found : [ok(`${service}: ${instances.length} healthy, nothing waits for long.`)];
+}
+
+const MANY = 1_000;
+
+/** The queues of a service, also of one that does not answer. */
+export function aboutQueues(
+  service: string,
+  { calls, inbox, dead }: ServiceStats["queues"],
+): readonly Finding[] {
+  const found: Finding[] = [];
+  const unconsumed = [
+    ["inbox", inbox],
+    ["calls", calls],
+  ].filter((pair): pair is [string, QueueInfo] => (pair[1] as QueueInfo | undefined)?.consumers === 0);
+  for (const [name, { messages }] of unconsumed)
+    found.push(
+      problem(
+        `Nobody consumes the ${name} queue of ${service}; ${messages} wait.`,
+        `Start an instance of ${service}. If it is gone for good, delete its queues, or events go on filling them.`,
+      ),
+    );
+  if ((inbox?.messages ?? 0) > MANY)
+    found.push(
+      warning(
+        `${inbox?.messages} messages wait in the inbox of ${service}.`,
+        "More instances, or faster handlers: confluo show.",
+      ),
+    );
+  if ((dead?.messages ?? 0) > 0)
+    found.push(
+      warning(
+        `${service} has given up ${dead?.messages} messages.`,
+        `confluo dead ls ${service}; mended, confluo dead replay ${service} --all.`,
+      ),
+    );
+  return found;
+}
+
+/** Instances of one service that are not alike. */
+export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[] {
+  const byService = groups(infos);
+  return [...byService].flatMap(([service, all]) => {
+    const versions = [
+      ...new Set(all.map(({ version, confluo }) => `${version ?? "no version"} on confluo ${confluo}`)),
+    ];
+    if (versions.length < 2) return [];
+    const todo = "In a rolling deploy that is as it should be; afterwards it is not.";
+    return [warning(`Instances of ${service} are of different versions: ${versions.join(", ")}.`, todo)];
+  });
+}
+
+function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
+  const found = new Map<string, InstanceInfo[]>();
+  for (const info of infos) found.set(info.service, [...(found.get(info.service) ?? []), info]);
+  return found;
+}
+
+/** Queues and exchanges that differ from what confluo declares. */
+export function aboutConflicts(of: string, conflicts: readonly ConfluoError[]): readonly Finding[] {
+  if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares it.`)];
+  return conflicts.map(({ message }) =>
+    problem(
+      message,
+      "Something else declared it. Empty it, delete it, and let a service connect: it is made anew.",
+    ),
+  );
+}
+
+/** A binding of an inbox, as the management plugin lists it. */
+export interface Binding {
+  readonly service: string;
+  readonly key: string;
+}
+
+/** Bindings that no instance which answers has a subscription for. `keys` are those that they have, by service. */
+export function aboutBindings(
+  bindings: readonly Binding[],
+  keys: ReadonlyMap<string, ReadonlySet<string>>,
+): readonly Finding[] {
+  const stale = bindings.filter(({ service, key }) => keys.has(service) && !keys.get(service)?.has(key));
+  if (stale.length === 0) return [ok("No binding without a subscription.")];
+  return stale.map(({ service, key }) => {
+    const pattern = `/${key.replaceAll(".", "/")}`;
+    return warning(
+      `${service} gets events of ${pattern}, and no instance of it subscribes to that.`,
+      `If that is over: broker.unbind(${JSON.stringify(service)}, ${JSON.stringify(pattern)}).`,
+    );
+  });
+}

@@ -1,0 +1,71 @@
+/** What only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api): which queues and bindings there are. */
+
+import { ConfluoError } from "../index.ts";
+import type { Binding } from "./findings.ts";
+
+/** Asks the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
+export class Management {
+  readonly #base: string;
+  readonly #vhost: string;
+  readonly #authorization: string | undefined;
+  readonly #signal: AbortSignal;
+
+  /** @throws `INVALID_ARGUMENT`. */
+  constructor(address: string, signal: AbortSignal) {
+    if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol))
+      throw new ConfluoError(
+        "INVALID_ARGUMENT",
+        "--management must be an http:// or https:// URL, such as http://localhost:15672.",
+      );
+    const { origin, pathname, username, password } = new URL(address);
+    const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    this.#base = `${origin}/api`;
+    this.#vhost = encodeURIComponent(decodeURIComponent(pathname.slice(1)) || "/");
+    this.#authorization = username === "" ? undefined : `Basic ${Buffer.from(login).toString("base64")}`;
+    this.#signal = signal;
+  }
+
+  /** Services of a namespace that have an inbox. */
+  async services(namespace: string): Promise<readonly string[]> {
+    const queues = await this.#get(`/queues/${this.#vhost}?columns=name`);
+    return queues.flatMap(({ name }) => serviceOf(namespace, name) ?? []);
+  }
+
+  /** What the inboxes of a namespace get of its events. */
+  async bindings(namespace: string): Promise<readonly Binding[]> {
+    const events = encodeURIComponent(`${namespace}.events`);
+    const bindings = await this.#get(`/exchanges/${this.#vhost}/${events}/bindings/source`);
+    return bindings.flatMap(({ destination, routing_key: key }) => {
+      const service = serviceOf(namespace, destination);
+      return service === undefined || typeof key !== "string" ? [] : [{ service, key }];
+    });
+  }
+
+  async #get(path: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    const headers = this.#authorization === undefined ? {} : { authorization: this.#authorization };
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(10_000)]);
+    let response: Response;
+    try {
+      response = await fetch(this.#base + path, { headers, signal });
+    } catch (cause) {
+      throw new ConfluoError(
+        "BROKER_UNREACHABLE",
+        `RabbitMQ's management does not answer at ${this.#base}.`,
+        { cause },
+      );
+    }
+    if (!response.ok)
+      throw new ConfluoError(
+        "ACCESS_REFUSED",
+        `RabbitMQ's management answers ${path} with ${response.status}.`,
+      );
+    const found: unknown = await response.json();
+    return Array.isArray(found) ? (found as Readonly<Record<string, unknown>>[]) : [];
+  }
+}
+
+function serviceOf(namespace: string, queue: unknown): string | undefined {
+  if (typeof queue !== "string" || !queue.startsWith(`${namespace}.`) || !queue.endsWith(".inbox"))
+    return undefined;
+  return queue.slice(namespace.length + 1, -".inbox".length);
+}
