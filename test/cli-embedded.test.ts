@@ -2,6 +2,7 @@
 
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -66,6 +67,49 @@ describe("what is not understood", () => {
     expect((await runCommand(["--version"])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 });
+
+// Installed by CI's own way to a broker, or by whoever runs the tests; without RabbitMQ and Docker it says what to do.
+describe("broker", { timeout: 90_000 }, () => {
+  it("runs a command with a RabbitMQ of its own, which is gone afterwards, or says what is missing", async () => {
+    const program = "console.log(process.env.CONFLUO_BROKER); process.exit(7)";
+    const { code, out, err } = await runCommand(["broker", "--", process.execPath, "-e", program]);
+    if (err.includes("There is no RabbitMQ to start")) {
+      expect(code).toBe(1);
+      return;
+    }
+    expect(code).toBe(7);
+    const url = new URL(out.trim());
+    await expect(canConnect(Number(url.port))).resolves.toBe(false);
+  });
+
+  it("stays until it is told to end", async () => {
+    const child = startCommand(["broker", "--json"]);
+    cleanUp.push(() => child.kill("SIGKILL"));
+    const exit = once(child, "exit") as Promise<[number | null]>;
+    const said = await Promise.race([once(child.stdout as NodeJS.ReadableStream, "data"), exit]);
+    if (typeof said[0] === "number") {
+      expect(said[0]).toBe(1);
+      return;
+    }
+    const { url } = JSON.parse(String(said[0])) as { url: string };
+    const port = Number(new URL(url).port);
+    expect(await canConnect(port)).toBe(true);
+    child.kill("SIGTERM");
+    expect((await exit)[0]).toBe(0);
+    expect(await canConnect(port)).toBe(false);
+  });
+});
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ port, host: "127.0.0.1" });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
 
 describe("run", () => {
   it("runs what a module exports until SIGTERM, and lets it finish", async () => {

@@ -2,6 +2,8 @@
 
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -52,6 +54,10 @@ describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
     expect(mail).toMatch(/^mail +1 +healthy .* 1 +1 +HANDLER_FAILED: the mail server refused$/);
     expect(orders).toMatch(/^orders +1 +healthy .* 0 +0$/);
     expect(stock).toMatch(/^stock +1 +healthy .* 0 +0$/);
+    const doctor = await confluo("doctor");
+    expect(doctor.code).toBe(0);
+    expect(doctor.out).toMatch(/^warning +mail has given up 1 messages\.\n +→ confluo dead ls mail; /m);
+    expect(doctor.out).toMatch(/^ok +orders: 1 healthy/m);
     // mail it is. What of it fails?
     const show = await confluo("show mail");
     expect(show.out).toMatch(/\/orders\/placed +subscription .* 0 +1 +0 +1 +0 /);
@@ -154,6 +160,80 @@ describe("the verbs in a terminal", { timeout: 60_000 }, () => {
     const unreachable = await confluo("ls --broker amqp://127.0.0.1:1 --timeout 1s");
     expect(unreachable.code).toBe(3);
   });
+});
+
+describe("doctor", { timeout: 60_000 }, () => {
+  it("finds what nobody consumes, what differs, and bindings that are left over, and says what to do", async () => {
+    const { broker, confluo } = await openShop();
+    const name = (queue: string): string => `${broker.namespace}.${queue}`;
+    const wire = await broker.open();
+    cleanUp.push(() => wire.close());
+    await wire.declareQueue({ name: name("gone.inbox"), arguments: { "x-queue-type": "classic" } });
+    cleanUp.push(() => wire.deleteQueue(name("gone.inbox")));
+    await wire.bind(name("stock.inbox"), name("events"), "orders.*.returned");
+    const named = await confluo("doctor gone nowhere");
+    expect(named.code).toBe(1);
+    expect(named.out).toMatch(
+      /^problem +Nobody consumes the inbox queue of gone; 0 wait\.\n +→ Start an instance/m,
+    );
+    expect(named.out).toMatch(/^problem .*gone\.inbox/m);
+    expect(named.out).toContain("There is no service nowhere.");
+    expect(named.out).toContain("AMQP lists neither");
+    // What the management plugin would say.
+    const listed = createServer(({ url, headers }, response) => {
+      const isAllowed = headers.authorization === `Basic ${Buffer.from("u:p").toString("base64")}`;
+      const queues = ["stock", "mail", "gone"].map((service) => ({ name: name(`${service}.inbox`) }));
+      const bindings = ["orders.placed", "orders.*.returned"].map((key) => ({
+        destination: name("stock.inbox"),
+        routing_key: key,
+      }));
+      const answer = url?.startsWith("/api/queues/%2F")
+        ? queues
+        : url?.endsWith("/bindings/source")
+          ? bindings
+          : {};
+      response.writeHead(isAllowed ? 200 : 401).end(JSON.stringify(answer));
+    }).listen(0, "127.0.0.1");
+    cleanUp.push(() => listed.close());
+    await once(listed, "listening");
+    const { port } = listed.address() as AddressInfo;
+    const all = await confluo(`doctor --json --management http://u:p@127.0.0.1:${port}`);
+    const findings = all.out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { level: string; what: string; todo: string });
+    expect(
+      findings.find(({ what }) => what.startsWith("Nobody consumes the inbox queue of gone"))?.level,
+    ).toBe("problem");
+    expect(findings.find(({ what }) => what.includes("/orders/*/returned"))).toMatchObject({
+      level: "warning",
+      todo: 'If that is over: broker.unbind("stock", "/orders/*/returned").',
+    });
+    expect((await confluo(`doctor --management http://127.0.0.1:${port}`)).code).toBe(3);
+  });
+
+  it("does not make what is not there", async () => {
+    const broker = freshBroker({ logger: silentLogger });
+    const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+    const { code, out } = await runCommand(["doctor", "orders"], { env });
+    expect(code).toBe(0);
+    expect(out).toContain("No service ever connected");
+    expect(await broker.queue(`${broker.namespace}.orphans`)).toBeUndefined();
+  });
+});
+
+it("puts a load on a broker, and leaves nothing there", { timeout: 60_000 }, async () => {
+  const broker = freshBroker({ logger: silentLogger });
+  cleanUp.push(() => deleteNamespace(broker.namespace, []));
+  const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+  const { code, out, err } = await runCommand(["bench", "--for", "300ms", "--json"], { env });
+  expect([code, err]).toEqual([0, ""]);
+  const results = out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { what: string; count: number });
+  expect(results.map(({ what }) => what)).toEqual(["calls", "events, confirmed"]);
+  expect(results.every(({ count }) => count > 0)).toBe(true);
 });
 
 it("lists fifty instances within a second", { timeout: 60_000 }, async () => {

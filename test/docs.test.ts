@@ -147,6 +147,12 @@ describe("links", () => {
   }
 });
 
+it("describes each command as the command itself does", () => {
+  const page = join(root, "docs", "cli.md");
+  if (process.env.UPDATE_DOCS !== undefined) writeFileSync(page, commandLineDocs());
+  expect(readPage("docs/cli.md")).toBe(commandLineDocs());
+});
+
 describe("the list of decisions", () => {
   it("has every decision, in order, with its title", () => {
     const files = readdirSync(join(root, "docs/decisions")).filter((file) => /^\d{4}-/.test(file));
@@ -264,6 +270,8 @@ function snippetsOf(page: string, text: string): readonly Snippet[] {
     };
   });
 }
+
+import { commandLineDocs } from "./support/cli-docs.ts";
 
 function projectOf(files: readonly string[]): object {
   const src = join(root, "src");

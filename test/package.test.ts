@@ -50,7 +50,8 @@ describe("the tarball", () => {
     ]) {
       expect(packed).toContain(path);
     }
-    const allowed = /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/.+(\.js|\.d\.ts))$/;
+    const allowed =
+      /^(package\.json|dev-broker\/[\w-]+\.m[jt]s|dev-broker\/index\.d\.mts|README\.md|LICENSE|CHANGELOG\.md|dist\/.+(\.js|\.d\.ts))$/;
     expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
   });
 

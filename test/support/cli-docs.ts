@@ -1,0 +1,58 @@
+/** `docs/cli.md`, made of the commands themselves. */
+
+import { PassThrough } from "node:stream";
+import type { Command } from "commander";
+import { programOf } from "../../src/cli/run-cli.ts";
+
+/** The whole page. */
+export function commandLineDocs(): string {
+  const stream = (): PassThrough => new PassThrough();
+  const terminal = {
+    stdin: stream(),
+    stdout: stream(),
+    stderr: stream(),
+    env: {},
+    signal: new AbortController().signal,
+  };
+  const program = programOf(terminal);
+  const pages = program.commands
+    .filter((command) => command.name() !== "help")
+    .flatMap((command) => sections(command, []));
+  return [
+    "# The command line",
+    "",
+    "<!-- Made of the commands: UPDATE_DOCS=1 npx vitest run test/docs.test.ts writes it anew. -->",
+    "",
+    "`npx confluo --help` shows what is here. All commands that ask a broker take it from `--broker` or `CONFLUO_BROKER`, and the",
+    "namespace from `--namespace` or `CONFLUO_NAMESPACE`. With `--json` they print JSON, a value on a line; colours are for",
+    "terminals, and `NO_COLOR` turns them off.",
+    "",
+    "They end with 0, or 1 if what was asked for failed, 2 if they were not understood, 3 if there is no broker, 4 if it took too",
+    "long, 130 if they were interrupted.",
+    "",
+    ...pages,
+  ]
+    .join("\n")
+    .trimEnd()
+    .concat("\n");
+}
+
+function sections(command: Command, above: readonly string[]): readonly string[] {
+  const names = [...above, command.name()];
+  const inner = command.commands.filter((each) => each.name() !== "help");
+  const description = `${command.description().replace(/^./, (letter) => letter.toUpperCase())}.`;
+  const title = [`## confluo ${names.join(" ")}`, "", description, ""];
+  if (inner.length > 0) return [...title, ...inner.flatMap((each) => sections(each, names))];
+  const usage = `confluo ${names.join(" ")} ${command.usage()}`;
+  const options = command.options.map(
+    ({ flags, description: said }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${said} |`,
+  );
+  return [
+    ...title,
+    "```",
+    usage,
+    "```",
+    "",
+    ...(options.length === 0 ? [] : ["| option | |", "| ------ | - |", ...options, ""]),
+  ];
+}
