@@ -15,9 +15,9 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-const confluo = pathToFileURL(join(import.meta.dirname, "..", "src", "index.ts")).href;
+const confluo = pathToFileURL(join(import.meta.dirname, "..", "dist", "index.js")).href;
 
-function moduleOf(content: string, name = "service.ts"): string {
+function moduleOf(content: string, name = "service.mjs"): string {
   const folder = mkdtempSync(join(tmpdir(), "confluo-run-"));
   cleanUp.push(() => rmSync(folder, { recursive: true, force: true }));
   mkdirSync(folder, { recursive: true });

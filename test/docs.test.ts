@@ -56,7 +56,14 @@ describe("docs/errors.md", () => {
 });
 
 /** Words that look like error codes: environment variables, the broker's replies, codes that prose uses as examples. */
-const known = new Set(["NODE_ENV", "CONFLUO_BROKER", "CONFLUO_TEST_BROKER", "NO_SUCH_ORDER"]);
+const known = new Set([
+  "NODE_ENV",
+  "CONFLUO_BROKER",
+  "CONFLUO_TEST_BROKER",
+  "CONFLUO_NAMESPACE",
+  "NO_COLOR",
+  "NO_SUCH_ORDER",
+]);
 
 describe("docs/protocol.md", () => {
   it.each(Object.values(header))("has a row for the header %s", (name) => {

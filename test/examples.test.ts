@@ -136,6 +136,17 @@ describe("examples on the embedded broker", () => {
   }
 });
 
+/**
+ * RabbitMQ 4 on a machine with more to do than it can is seen to end connections with an internal error of its own: then an
+ * example reconnects and says so, as it should.
+ */
+function withoutBrokerFaults(errors: string): string {
+  const isFault = (line: string): boolean => line.includes("541 (INTERNAL-ERROR)");
+  const lines = errors.split("\n");
+  if (!lines.some(isFault)) return errors;
+  return lines.filter((line) => !isFault(line) && !/: Connected to .* again\.$/.test(line)).join("\n");
+}
+
 describe("examples on RabbitMQ", () => {
   it("hello prints what it should and stays connected", async () => {
     const program = new Program(example("hello.ts"), testBrokerUrl());
@@ -153,7 +164,7 @@ describe("examples on RabbitMQ", () => {
       const program = new Program(example(path), testBrokerUrl());
       expect(await program.exit).toBe(0);
       expect(program.output).toBe(expected(name));
-      expect(program.errors).toBe("");
+      expect(withoutBrokerFaults(program.errors)).toBe("");
     });
   }
 

@@ -5,7 +5,8 @@ import { pathToFileURL } from "node:url";
 import { ConfluoError, type Service } from "../index.ts";
 
 /**
- * Imports modules and collects the services that they export: by any name, in lists, or from a function that makes them.
+ * Imports modules and collects the services that they export: by any name, in lists, or from a default export that is a
+ * function which makes them.
  *
  * @throws `INVALID_ARGUMENT` for a module without one, or that cannot be loaded.
  */
@@ -13,8 +14,8 @@ export async function servicesIn(files: readonly string[]): Promise<readonly Ser
   const found = new Set<Service>();
   for (const file of files) {
     const before = found.size;
-    const exported: unknown[] = Object.values(await load(file));
-    for (const value of exported) for (const service of await collected(value)) found.add(service);
+    for (const [name, value] of Object.entries(await load(file)))
+      for (const service of await collected(name, value)) found.add(service);
     if (found.size === before)
       throw new ConfluoError(
         "INVALID_ARGUMENT",
@@ -42,8 +43,10 @@ async function load(file: string): Promise<object> {
   }
 }
 
-async function collected(value: unknown): Promise<readonly Service[]> {
-  const made: unknown = typeof value === "function" && !isClass(value) ? await value() : value;
+// What is exported by a name of its own may be a function for something else.
+async function collected(name: string, value: unknown): Promise<readonly Service[]> {
+  const isMaker = name === "default" && typeof value === "function" && !isClass(value);
+  const made: unknown = isMaker ? await (value as () => unknown)() : value;
   return (Array.isArray(made) ? made : [made]).filter(isService);
 }
 

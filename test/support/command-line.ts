@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
 const root = join(import.meta.dirname, "..", "..");
-const main = join(root, "src", "cli", "main.ts");
+const main = join(root, "dist", "cli", "main.js");
 
 /** What a command left behind. */
 export interface Finished {
@@ -15,7 +15,7 @@ export interface Finished {
   readonly err: string;
 }
 
-/** Starts it on the sources, with nothing of this process's own settings for it. */
+/** Starts it as it was built, with nothing of this process's own settings for it. */
 export function startCommand(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
@@ -27,9 +27,9 @@ export function startCommand(
     NO_COLOR: ____,
     ...inherited
   } = process.env;
-  return spawn(process.execPath, ["--import", "tsx", main, ...args], {
+  return spawn(process.execPath, [main, ...args], {
     cwd: root,
-    env: { ...inherited, TSX_DISABLE_CACHE: "1", ...env },
+    env: { ...inherited, ...env },
   });
 }
 

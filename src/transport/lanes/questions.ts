@@ -3,6 +3,7 @@
 import { addressee, EVERYONE } from "../../protocol/discovery.ts";
 import type { Message } from "../../protocol/message.ts";
 import { type Namespace, QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
+import { withinMs } from "../../waiting/abort.ts";
 import type { Consumer, Wire } from "../wire.ts";
 
 /** What questions need of the link that they belong to. */
@@ -16,6 +17,7 @@ export interface QuestionsParts {
   warn(details: object, message: string): void;
 }
 
+const CLOSE_MS = 400;
 const AGAIN_MS = 8_000;
 
 /** A queue of the instance's own, and its consumer. */
@@ -63,7 +65,9 @@ export class Questions {
     clearTimeout(this.#again);
     const consumer = this.#consumer;
     this.#consumer = undefined;
-    await consumer?.close();
+    // A broker that does not answer must not hold a shutdown.
+    if (consumer !== undefined)
+      await withinMs(CLOSE_MS, consumer.close(), () => undefined).catch(() => undefined);
   }
 
   async #attach(wire: Wire): Promise<void> {
