@@ -1,23 +1,27 @@
 /** What all commands have in common: which broker, how long, in which form. */
 
 import { type Command, InvalidArgumentError } from "commander";
-import { Broker, ConfluoError } from "../index.ts";
+import { Broker, ConfluoError, type Logger, silentLogger } from "../index.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Adds a command to the program. */
 export type CommandSetup = (program: Command, terminal: Terminal) => void;
 
-/** Options of every command that asks a broker. */
-export interface BrokerFlags {
+/** Which broker, and what of it. */
+export interface AddressFlags {
   readonly broker?: string;
   readonly namespace?: string;
+}
+
+/** Options of every command that asks a broker. */
+export interface BrokerFlags extends AddressFlags {
   /** In milliseconds. */
   readonly timeout?: number;
   readonly json?: true;
 }
 
-/** Adds the options of {@link BrokerFlags}. */
-export function withBrokerFlags(command: Command): Command {
+/** Adds the options of {@link AddressFlags}. */
+export function withAddressFlags(command: Command): Command {
   return command
     .option(
       "-b, --broker <url>",
@@ -26,7 +30,12 @@ export function withBrokerFlags(command: Command): Command {
     .option(
       "-n, --namespace <name>",
       "prefix of everything at the broker (CONFLUO_NAMESPACE; default: confluo)",
-    )
+    );
+}
+
+/** Adds the options of {@link BrokerFlags}. */
+export function withBrokerFlags(command: Command): Command {
+  return withAddressFlags(command)
     .option(
       "-t, --timeout <duration>",
       "how long it may take, such as 500ms, 2s, 1m (default: 20s)",
@@ -36,18 +45,33 @@ export function withBrokerFlags(command: Command): Command {
 }
 
 /** The broker that is meant. It connects when it is asked something. */
-export function brokerOf({ broker, namespace }: BrokerFlags, { env }: Terminal): Broker {
-  const address = broker ?? env.CONFLUO_BROKER ?? "";
-  if (address.trim() === "")
+export function brokerOf(flags: AddressFlags, terminal: Terminal): Broker {
+  const address = addressOf(flags, terminal);
+  if (address === "")
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
       "Which broker? Say --broker amqp://…, or set CONFLUO_BROKER. To start one for trying things out: confluo broker.",
     );
+  // What goes wrong is the command's error; lines about trying again would be noise beside it.
+  return brokerAt(address, namespaceOf(flags, terminal), silentLogger);
+}
+
+/** What is meant by the options, else by the environment; empty if nothing is. */
+export function addressOf({ broker }: AddressFlags, { env }: Terminal): string {
+  return (broker ?? env.CONFLUO_BROKER ?? "").trim();
+}
+
+/** As {@link addressOf}. */
+export function namespaceOf({ namespace }: AddressFlags, { env }: Terminal): string | undefined {
+  return namespace ?? env.CONFLUO_NAMESPACE;
+}
+
+/** A broker at an address, which may be several with commas between. */
+export function brokerAt(address: string, namespace: string | undefined, logger?: Logger): Broker {
   const urls = address.split(",").map((url) => url.trim());
-  const name = namespace ?? env.CONFLUO_NAMESPACE;
   return new Broker(urls.length === 1 ? (urls[0] as string) : urls, {
-    logger: quiet,
-    ...(name === undefined ? {} : { namespace: name }),
+    ...(logger === undefined ? {} : { logger }),
+    ...(namespace === undefined ? {} : { namespace }),
   });
 }
 
@@ -58,9 +82,6 @@ export function limitsOf(
 ): { readonly timeoutMs?: number; readonly signal: AbortSignal } {
   return timeout === undefined ? { signal } : { timeoutMs: timeout, signal };
 }
-
-// What goes wrong is the command's error; lines about trying again would be noise beside it.
-const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 

@@ -1,5 +1,6 @@
 /** Where a command reads and writes: the process's own streams, or a test's. */
 
+import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 
 /** The streams and surroundings of a command. */
@@ -32,6 +33,13 @@ export function paintOf({ stdout, env }: Terminal): Paint {
     faint: paint(faint),
     strong: paint(strong),
   };
+}
+
+/** Waits until the command shall end, and holds the process meanwhile: a signal does not. */
+export async function untilEnded({ signal }: Terminal): Promise<void> {
+  const hold = setInterval(() => undefined, 2_147_483_647);
+  if (!signal.aborted) await once(signal, "abort");
+  clearInterval(hold);
 }
 
 export function writeLine(stream: Writable, text = ""): void {

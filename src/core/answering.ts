@@ -94,49 +94,52 @@ export class Answering {
   }
 
   /** Runs a call. Whatever happens is an answer. */
-  work(delivery: Delivery, run: Run, outcome: CallOutcome): Soon<Message> {
+  work(call: CallInHand, run: Run): Soon<Message> {
     const { handlers } = this.#parts;
+    const { delivery } = call;
     try {
       const found = handlers.route(delivery.origin);
-      outcome.routed(found.route.tally);
+      call.routed(found.route.tally);
       const schema = found.route.contract?.output;
       const result = handlers.command(delivery, found, run);
-      const encoding = { delivery, run, outcome };
-      if (!isPending(result) && schema === undefined) return this.#encode(replyOf(result), encoding);
-      return this.#answerLater(encoding, { coming: result, schema });
+      if (!isPending(result) && schema === undefined) return this.#encode(replyOf(result), call, run);
+      return this.#answerLater(call, run, { coming: result, schema });
     } catch (error) {
-      return this.#failed(error, { delivery, run, outcome });
+      return this.#failed(error, call, run);
     }
   }
 
   async #answerLater(
-    answering: Answered,
+    call: CallInHand,
+    run: Run,
     { coming, schema }: { readonly coming: Soon<unknown>; readonly schema: AnySchema | undefined },
   ): Promise<Message> {
     let reply: Reply;
     try {
       reply = replyOf(await coming);
     } catch (error) {
-      return this.#failed(error, answering);
+      return this.#failed(error, call, run);
     }
-    if (schema === undefined || reply.status >= 400) return this.#encode(reply, answering);
-    const { path } = answering.delivery.origin;
+    if (schema === undefined || reply.status >= 400) return this.#encode(reply, call, run);
+    const { path } = call.delivery.origin;
     try {
       await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${path}`);
     } catch (error) {
-      return this.#unsendable(error, answering);
+      return this.#unsendable(error, call, run);
     }
-    return this.#encode(reply, answering);
+    return this.#encode(reply, call, run);
   }
 
-  #failed(error: unknown, { delivery, run, outcome }: Answered): Message {
-    outcome.wentWrong(error);
+  #failed(error: unknown, call: CallInHand, run: Run): Message {
+    call.wentWrong(error);
+    const { delivery } = call;
     const id = correlationOf(delivery);
     return run.entered ? this.#thrown(error, delivery, id, run) : this.#refusal(id, error);
   }
 
-  #unsendable(error: unknown, { delivery, run, outcome }: Answered): Message {
-    outcome.wentWrong(error);
+  #unsendable(error: unknown, call: CallInHand, run: Run): Message {
+    call.wentWrong(error);
+    const { delivery } = call;
     const { path } = delivery.origin;
     if (!run.stopped)
       this.#parts.logger.error(
@@ -160,9 +163,9 @@ export class Answering {
     return encodeErrorReply(id, status, error, this.#parts.maxBodyBytes());
   }
 
-  #encode(reply: Reply, answering: Answered): Message {
-    const { delivery, outcome } = answering;
-    if (reply.status >= 400) outcome.wentWrong(repliedWith(reply.status));
+  #encode(reply: Reply, call: CallInHand, run: Run): Message {
+    const { delivery } = call;
+    if (reply.status >= 400) call.wentWrong(repliedWith(reply.status));
     const maxBodyBytes = this.#parts.maxBodyBytes();
     const { path } = delivery.origin;
     let message: EncodedMessage;
@@ -171,12 +174,12 @@ export class Answering {
     } catch (cause) {
       const reason = describeThrown(cause).message;
       const text = `The answer of ${path} cannot be sent: ${reason}`;
-      return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), answering);
+      return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), call, run);
     }
     const { length } = message;
     if (length <= maxBodyBytes) return message;
     const text = `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`;
-    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), answering);
+    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), call, run);
   }
 
   // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
@@ -193,34 +196,28 @@ interface AnswerEnd {
   readonly ended: (end: "done" | typeof abandoned) => void;
 }
 
-/** What is told of a call, for the statistics. */
-interface CallOutcome {
+/** A call that is being answered, and what is told of it for the statistics. */
+interface CallInHand {
+  readonly delivery: Delivery;
   routed(tally: Tally): void;
   wentWrong(error: unknown): void;
 }
 
-/** A call that is being answered. */
-interface Answered {
-  readonly delivery: Delivery;
-  readonly run: Run;
-  readonly outcome: CallOutcome;
-}
-
-class AnswerTask implements Task<Message>, CallOutcome {
+class AnswerTask implements Task<Message>, CallInHand {
   readonly #answering: Answering;
-  readonly #delivery: Delivery;
+  readonly delivery: Delivery;
   readonly #end: AnswerEnd;
   #tally: Tally | undefined;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(answering: Answering, delivery: Delivery, end: AnswerEnd) {
     this.#answering = answering;
-    this.#delivery = delivery;
+    this.delivery = delivery;
     this.#end = end;
   }
 
   work(run: Run): Soon<Message> {
-    return this.#answering.work(this.#delivery, run, this);
+    return this.#answering.work(this, run);
   }
 
   routed(tally: Tally): void {
@@ -236,14 +233,14 @@ class AnswerTask implements Task<Message>, CallOutcome {
     const ms = performance.now() - run.began;
     if (this.#failure === undefined) this.#tally?.succeeded(ms);
     else this.#tally?.failed(ms, this.#failure.error);
-    this.#answering.post(this.#delivery, answer, this.#end);
+    this.#answering.post(this.delivery, answer, this.#end);
   }
 
   failed(reason: unknown, run: Run): void {
     if (reason === abandoned) this.#tally?.abandoned();
     else
       this.#tally?.failed(performance.now() - run.began, timedOut({ ms: this.#end.ms, what: "the handler" }));
-    this.#answering.giveUp(this.#delivery, reason, this.#end);
+    this.#answering.giveUp(this.delivery, reason, this.#end);
   }
 }
 

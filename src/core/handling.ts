@@ -149,41 +149,41 @@ export class Handling {
   #attempt(delivery: Delivery, { registered, subscription, work, ended }: Attempt): void {
     const { origin, lane } = delivery;
     const { timeoutMs, retry, tally } = registered;
-    const began = performance.now();
     tally.began();
-    const failed = (thrown: unknown, entered: boolean): void => {
+    // `run` is undefined if it was not begun.
+    const failed = (thrown: unknown, run: Run | undefined): void => {
       const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
       const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
       if (thrown === abandoned) tally.abandoned();
-      else tally.failed(performance.now() - began, error);
+      else tally.failed(run === undefined ? 0 : performance.now() - run.began, error);
       // What did not come as far as the handler will be no better for waiting.
-      const failure = { error, retry: entered || thrown === overdue ? retry : "final" } as const;
+      const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
       ended(subscription === undefined ? failure : { ...failure, subscription });
     };
     const limits = { ms: timeoutMs, what: `the handler of ${origin.path}`, isCall: false };
     try {
       this.#parts.runs.run(limits, {
         work,
-        returned: (result) => {
+        returned: (result, run) => {
           let status: number;
           try {
             ({ status } = replyOf(result));
           } catch (error) {
-            failed(error, true);
+            failed(error, run);
             return;
           }
           // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
           if (status >= 400) {
-            failed(repliedWith(status), true);
+            failed(repliedWith(status), run);
             return;
           }
-          tally.succeeded(performance.now() - began);
+          tally.succeeded(performance.now() - run.began);
           ended(undefined);
         },
-        failed: (thrown, run) => failed(thrown, run.entered),
+        failed,
       });
     } catch (notBegun) {
-      failed(notBegun, false);
+      failed(notBegun, undefined);
     }
   }
 

@@ -1,6 +1,6 @@
 /** Events, looked at as they pass: copies of one's own, in which nobody else has a part. */
 
-import { checkSignal, waitFor, waitSettings } from "../core/deadline.ts";
+import { waitFor, waitSettings } from "../core/deadline.ts";
 import type { Waiting } from "../core/options.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
 import { bindingKey } from "../protocol/address.ts";
@@ -52,7 +52,7 @@ export async function watch(
   const { ms, signal } = waitSettings("watch", options, OPEN_MS);
   const wire = await open({
     timeoutMs: ms,
-    ...(signal === undefined ? {} : { signal: checkSignal(signal) as AbortSignal }),
+    ...(signal === undefined ? {} : { signal }),
   });
   let broke: (reason: ConfluoError) => void = () => undefined;
   const broken = new Promise<never>((_, reject) => {

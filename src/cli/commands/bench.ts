@@ -1,7 +1,7 @@
 /** `confluo bench`: how fast calls and events are on this broker, from here. */
 
 import { randomBytes } from "node:crypto";
-import { quantile, Service } from "../../index.ts";
+import { quantile, Service, silentLogger } from "../../index.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -42,7 +42,7 @@ export const benchCommand: CommandSetup = (program, terminal) => {
   ).action(async (flags: Flags) => {
     const name = `confluo-bench-${randomBytes(4).toString("hex")}`;
     const broker = brokerOf(flags, terminal);
-    const own = new Service(name, { broker, discovery: false, logger: quiet });
+    const own = new Service(name, { broker, discovery: false, logger: silentLogger });
     own.route("/call", ({ body }) => body);
     // Copies of this instance alone: nothing durable is left behind.
     own.subscribe(`/${name}`, () => undefined, { per: "instance" });
@@ -116,5 +116,3 @@ async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): 
     await wire.close();
   }
 }
-
-const quiet = { debug() {}, info() {}, warn() {}, error() {} };

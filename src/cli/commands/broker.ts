@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { startDevBroker } from "#dev-broker";
 import type { CommandSetup } from "../context.ts";
 import { Ended, exitCodes } from "../exit-codes.ts";
-import { writeJson, writeLine } from "../terminal.ts";
+import { untilEnded, writeJson, writeLine } from "../terminal.ts";
 
 export const brokerCommand: CommandSetup = (program, terminal) => {
   program
@@ -26,9 +26,7 @@ export const brokerCommand: CommandSetup = (program, terminal) => {
         if (name === undefined) {
           if (stdout.isTTY)
             writeLine(stderr, `RabbitMQ ${version}. export CONFLUO_BROKER=${url}; Ctrl-C takes it down.`);
-          const hold = setInterval(() => undefined, 2_147_483_647);
-          if (!signal.aborted) await once(signal, "abort");
-          clearInterval(hold);
+          await untilEnded(terminal);
           return;
         }
         const child = spawn(name, args, { env: { ...env, CONFLUO_BROKER: url }, stdio: "inherit" });

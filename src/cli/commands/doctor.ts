@@ -1,7 +1,14 @@
 /** `confluo doctor`: what is wrong, and what to do about it. */
 
 import { type Broker, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
-import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
+import {
+  addressOf,
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  limitsOf,
+  withBrokerFlags,
+} from "../context.ts";
 import { Ended, exitCodes } from "../exit-codes.ts";
 import {
   aboutAddress,
@@ -78,7 +85,7 @@ class Examination {
   }
 
   async findings(): Promise<readonly Finding[]> {
-    const address = this.#flags.broker ?? this.#terminal.env.CONFLUO_BROKER ?? "";
+    const address = addressOf(this.#flags, this.#terminal);
     const wire = await this.#broker.open(this.#limits);
     let about: readonly Finding[];
     try {

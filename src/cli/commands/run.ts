@@ -4,15 +4,21 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { watch as watchFile } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { Broker, ConfluoError } from "../../index.ts";
-import { type CommandSetup, countOf } from "../context.ts";
+import { ConfluoError } from "../../index.ts";
+import {
+  type AddressFlags,
+  addressOf,
+  brokerAt,
+  type CommandSetup,
+  countOf,
+  namespaceOf,
+  withAddressFlags,
+} from "../context.ts";
 import { Ended, exitCodes } from "../exit-codes.ts";
 import { servicesIn } from "../services.ts";
-import { type Terminal, writeLine } from "../terminal.ts";
+import { type Terminal, untilEnded, writeLine } from "../terminal.ts";
 
-interface Flags {
-  readonly broker?: string;
-  readonly namespace?: string;
+interface Flags extends AddressFlags {
   readonly instances?: number;
   readonly watch?: true;
   readonly http?: string;
@@ -21,19 +27,10 @@ interface Flags {
 const SETTLE_MS = 100;
 
 export const runCommand: CommandSetup = (program, terminal) => {
-  program
-    .command("run <files...>")
+  withAddressFlags(program.command("run <files...>"))
     .description(
       "run the services that modules export, until Ctrl-C or SIGTERM; then they finish what they have. Without a broker they " +
         "meet on the embedded one, within the process",
-    )
-    .option(
-      "-b, --broker <url>",
-      "RabbitMQ's URL, several of one cluster with commas between (CONFLUO_BROKER)",
-    )
-    .option(
-      "-n, --namespace <name>",
-      "prefix of everything at the broker (CONFLUO_NAMESPACE; default: confluo)",
     )
     .option("-i, --instances <number>", "so many processes; needs a broker", countOf)
     .option("-w, --watch", "start again when a file beside the modules changes")
@@ -46,19 +43,12 @@ export const runCommand: CommandSetup = (program, terminal) => {
 };
 
 async function runHere(files: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
-  const { signal, env, stderr } = terminal;
+  const { signal, stderr } = terminal;
   const services = await servicesIn(files);
-  const address = addressOf(flags, terminal);
-  const namespace = flags.namespace ?? env.CONFLUO_NAMESPACE;
-  const urls = address.split(",").map((url) => url.trim());
+  const address = addressOf(flags, terminal) || "memory:";
   // One broker for all of them, so that they share its connections.
-  const broker = new Broker(
-    urls.length === 1 ? (urls[0] as string) : urls,
-    namespace === undefined ? {} : { namespace },
-  );
+  const broker = brokerAt(address, namespaceOf(flags, terminal));
   const http = flags.http === undefined ? undefined : await listen(flags.http, services);
-  // Nothing else holds a process whose broker is embedded.
-  const hold = setInterval(() => undefined, 2_147_483_647);
   try {
     await Promise.all(services.map((service) => service.connect(broker, { signal })));
     const names = services.map(({ name }) => name).join(", ");
@@ -66,9 +56,8 @@ async function runHere(files: readonly string[], flags: Flags, terminal: Termina
       stderr,
       `${names}: running on ${broker.description}${http === undefined ? "" : `, ${http.url}`}.`,
     );
-    if (!signal.aborted) await once(signal, "abort");
+    await untilEnded(terminal);
   } finally {
-    clearInterval(hold);
     await Promise.all(services.map((service) => service.shutdown()));
     await http?.close();
   }
@@ -82,13 +71,8 @@ async function listen(address: string, services: Awaited<ReturnType<typeof servi
   return observe(services, { port: Number(port), ...(host === "" ? {} : { host }) });
 }
 
-function addressOf({ broker }: Flags, { env }: Terminal): string {
-  const address = (broker ?? env.CONFLUO_BROKER ?? "").trim();
-  return address === "" ? "memory:" : address;
-}
-
 async function runMany(files: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
-  if (addressOf(flags, terminal) === "memory:")
+  if (["", "memory:"].includes(addressOf(flags, terminal)))
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
       "Several processes do not meet on the embedded broker: say --broker, or set CONFLUO_BROKER.",

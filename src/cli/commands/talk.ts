@@ -1,7 +1,7 @@
 /** `confluo call`, `send` and `publish`: the verbs, from a terminal. */
 
 import type { Command } from "commander";
-import { Service } from "../../index.ts";
+import { Service, silentLogger } from "../../index.ts";
 import { readBody } from "../body.ts";
 import {
   type BrokerFlags,
@@ -84,7 +84,7 @@ async function talk(
   const own = new Service("confluo-cli", {
     broker: brokerOf(flags, terminal),
     discovery: false,
-    logger: quiet,
+    logger: silentLogger,
   });
   try {
     await own.connect(undefined, limits);
@@ -93,5 +93,3 @@ async function talk(
     await own.shutdown();
   }
 }
-
-const quiet = { debug() {}, info() {}, warn() {}, error() {} };
