@@ -230,16 +230,14 @@ class AnswerTask implements Task<Message>, CallInHand {
   }
 
   returned(answer: Message, run: Run): void {
-    const ms = performance.now() - run.began;
-    if (this.#failure === undefined) this.#tally?.succeeded(ms);
-    else this.#tally?.failed(ms, this.#failure.error);
+    if (this.#failure === undefined) this.#tally?.succeeded(run.began);
+    else this.#tally?.failed(run.began, this.#failure.error);
     this.#answering.post(this.delivery, answer, this.#end);
   }
 
   failed(reason: unknown, run: Run): void {
     if (reason === abandoned) this.#tally?.abandoned();
-    else
-      this.#tally?.failed(performance.now() - run.began, timedOut({ ms: this.#end.ms, what: "the handler" }));
+    else this.#tally?.failed(run.began, timedOut({ ms: this.#end.ms, what: "the handler" }));
     this.#answering.giveUp(this.delivery, reason, this.#end);
   }
 }

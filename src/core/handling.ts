@@ -155,7 +155,7 @@ export class Handling {
       const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
       const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
       if (thrown === abandoned) tally.abandoned();
-      else tally.failed(run === undefined ? 0 : performance.now() - run.began, error);
+      else tally.failed(run?.began ?? performance.now(), error);
       // What did not come as far as the handler will be no better for waiting.
       const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
       ended(subscription === undefined ? failure : { ...failure, subscription });
@@ -177,7 +177,7 @@ export class Handling {
             failed(repliedWith(status), run);
             return;
           }
-          tally.succeeded(performance.now() - run.began);
+          tally.succeeded(run.began);
           ended(undefined);
         },
         failed,

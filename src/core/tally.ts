@@ -25,15 +25,15 @@ export class Tally {
     this.#inFlight += 1;
   }
 
-  /** A run ended well. */
-  succeeded(ms: number): void {
+  /** A run ended well that began then, on the monotonic clock. */
+  succeeded(beganAt: number): void {
     this.#handled += 1;
-    this.#ended(ms);
+    this.#ended(beganAt);
   }
 
-  failed(ms: number, error: unknown): void {
+  failed(beganAt: number, error: unknown): void {
     this.#failed += 1;
-    this.#ended(ms);
+    this.#ended(beganAt);
     const { ours, message } = describeThrown(error);
     const [line = ""] = message.split("\n");
     const code = ours?.code ?? "HANDLER_FAILED";
@@ -66,10 +66,10 @@ export class Tally {
     };
   }
 
-  #ended(ms: number): void {
+  #ended(beganAt: number): void {
     this.#inFlight -= 1;
     this.#ranges ??= new Uint32Array(RANGES);
-    const range = rangeOf(ms);
+    const range = rangeOf(performance.now() - beganAt);
     this.#ranges[range] = (this.#ranges[range] as number) + 1;
   }
 

@@ -1,36 +1,22 @@
 /** Calls within one process: on the embedded broker, or on nothing but a matcher of topics and JSON. */
 
-import { Tally } from "../../../../dist/core/tally.js";
 import { TopicMatcher } from "../../../../dist/protocol/topic-matcher.js";
 import { plainCalls } from "../../case.ts";
-import { Broker, Service } from "../../confluo.ts";
 import { send } from "../../load.ts";
 import { WARM_UP_SHARE } from "../../measure.ts";
-import { type Body, type Requester, unsupported } from "../../variants/variant.ts";
+import type { Body, Requester } from "../../variants/variant.ts";
+import { callService, requesterOf } from "./embedded-requester.ts";
 import { sendFigures } from "./sending.ts";
 
 const [variant, seconds] = process.argv.slice(2);
 const ms = Number(seconds) * 1_000;
-if (variant === "uncounted") countNothing();
-const call = variant === "matcher" ? callMatcher() : await callService();
-const requester: Requester = { call, publish: unsupported, send: unsupported, close: async () => undefined };
+const requester = requesterOf(variant === "matcher" ? callMatcher() : await callService());
 
 await send(requester, plainCalls, ms * WARM_UP_SHARE);
 const before = process.cpuUsage();
 const { count, beganAt, endedAt } = await send(requester, plainCalls, ms);
 const { user, system } = process.cpuUsage(before);
 sendFigures({ perSecond: (count / (endedAt - beganAt)) * 1_000, cpuUs: (user + system) / count });
-
-function countNothing(): void {
-  Object.assign(Tally.prototype, { began: () => undefined, succeeded: () => undefined });
-}
-
-async function callService(): Promise<Requester["call"]> {
-  const broker = new Broker("memory:");
-  await new Service("service").route("/work", ({ body }) => body).connect(broker);
-  const own = await new Service("requester").connect(broker);
-  return async (body) => (await own.call("service", "/work", body)).body as Body;
-}
 
 // The least that it takes to be a message: a body to bytes and back on both legs, a pattern in between.
 function callMatcher(): Requester["call"] {
