@@ -142,14 +142,14 @@ export class Broker {
   }
 
   /**
-   * What of a service, or of what all share if none is named, lies at the broker otherwise than confluo declares it. What
-   * does not exist is no conflict, and is not made.
+   * What of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
+   * it. What does not exist is no conflict, and is not made.
    *
    * @returns an error for each queue or exchange, with what the broker says.
    * @throws as {@link Broker.discover}.
    */
-  conflicts(service?: string, options?: Waiting): Promise<readonly ConfluoError[]> {
-    return conflicts(this.#asking, service, options);
+  conflicts(of?: string | readonly string[], options?: Waiting): Promise<readonly ConfluoError[]> {
+    return conflicts(this.#asking, of, options);
   }
 
   /**

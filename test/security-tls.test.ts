@@ -3,9 +3,18 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { findNodeStarter } from "../scripts/test-broker.mjs";
 import { Broker, isConfluoError, Service, silentLogger, type TlsOptions } from "../src/index.ts";
+import { eventually } from "../src/testing/index.ts";
 import { CertificateAuthority } from "./support/certificates.ts";
+import { runCommand } from "./support/command-line.ts";
 import { testBrokerUrl } from "./support/rabbitmq.ts";
-import { CERTIFIED_USER, PASSWORD, SERVER_NAME, startTlsNode, type TlsNode } from "./support/tls-node.ts";
+import {
+  CERTIFIED_USER,
+  OPERATED_USER,
+  PASSWORD,
+  SERVER_NAME,
+  startTlsNode,
+  type TlsNode,
+} from "./support/tls-node.ts";
 
 const start = await findNodeStarter(testBrokerUrl());
 if (typeof start === "string") console.warn(`The tests of TLS are NOT RUN: ${start}.`);
@@ -152,6 +161,44 @@ describe.skipIf(typeof start === "string")("TLS", () => {
     it("is refused by a broker that does not offer it", async () => {
       expect(await refusal(open.url, certified(CERTIFIED_USER))).toMatchObject({ code: "ACCESS_REFUSED" });
     });
+  });
+
+  it("the rights that operators are told to give are enough for all that services and the command line do", async () => {
+    const url = open.plainUrl.replace("//", `//${OPERATED_USER}:${encodeURIComponent(PASSWORD)}@`);
+    const broker = new Broker(url, { logger: silentLogger });
+    const connect = async (service: Service): Promise<Service> => {
+      services.push(service);
+      return service.connect(broker);
+    };
+    let isBroken = true;
+    const mail = new Service("mail", {
+      logger: silentLogger,
+      retry: { attempts: 2, backoff: { firstMs: 250 } },
+    });
+    await connect(
+      mail
+        .route("/sent", () => !isBroken)
+        .subscribe("/placed", () => {
+          if (isBroken) throw new Error("refused");
+        })
+        .subscribe("/placed", () => undefined, { per: "instance" }),
+    );
+    const shop = await connect(new Service("shop", { logger: silentLogger }));
+    await shop.publish("/placed", {});
+    await eventually(async () => (await broker.deadLetters("mail").count()) === 1, "the dead letter");
+    expect((await shop.call("mail", "/sent")).body).toBe(false);
+    isBroken = false;
+    expect(await broker.deadLetters("mail").replay(() => true)).toBe(1);
+    const handled = async () => (await broker.stats({ service: "mail" }))[0]?.subscriptions[0]?.handled;
+    await eventually(async () => (await handled()) === 1, "the replayed event");
+    const env = { CONFLUO_BROKER: url };
+    expect((await runCommand(["ls", "--json"], { env })).out).toContain('"service":"mail"');
+    expect(await runCommand(["doctor"], { env })).toMatchObject({ code: 0, err: "" });
+    const elsewhere = await runCommand(["doctor", "--namespace", "other"], { env });
+    expect([elsewhere.code, elsewhere.out + elsewhere.err]).toEqual([
+      1,
+      expect.stringContaining("docs/operations.md"),
+    ]);
   });
 
   it("is named where one side speaks it and the other does not", async () => {

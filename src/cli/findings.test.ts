@@ -125,12 +125,18 @@ describe("the topology", () => {
 
   it("has stale bindings only where a service answers and does not subscribe", () => {
     const bindings = [
-      { service: "s", key: "a.*" },
-      { service: "s", key: "b" },
+      { service: "s", key: "a.*.c%2Ed" },
+      { service: "s", key: "b.50%25%2E" },
       { service: "silent", key: "c" },
     ];
-    const found = aboutBindings(bindings, new Map([["s", new Set(["a.*"])]]));
-    expect(found).toMatchObject([{ level: "warning", todo: 'If that is over: broker.unbind("s", "/b").' }]);
-    expect(levels(aboutBindings([], new Map()))).toEqual(["ok"]);
+    const subscriptions = [
+      { pattern: "/a/:id/c.d", per: "service" },
+      { pattern: "/b/50%.", per: "instance" },
+    ] as const;
+    const found = aboutBindings(bindings, [{ service: "s", subscriptions }]);
+    expect(found).toMatchObject([
+      { level: "warning", todo: 'If that is over: broker.unbind("s", "/b/50%.").' },
+    ]);
+    expect(levels(aboutBindings([], []))).toEqual(["ok"]);
   });
 });

@@ -191,18 +191,33 @@ export interface Binding {
   readonly key: string;
 }
 
-/** Bindings that no instance which answers has a subscription for. `keys` are those that they have, by service. */
+/** Bindings that no instance which answers has a subscription for. */
 export function aboutBindings(
   bindings: readonly Binding[],
-  keys: ReadonlyMap<string, ReadonlySet<string>>,
+  infos: readonly Pick<InstanceInfo, "service" | "subscriptions">[],
 ): readonly Finding[] {
-  const stale = bindings.filter(({ service, key }) => keys.has(service) && !keys.get(service)?.has(key));
+  const patterns = new Map(infos.map(({ service }) => [service, new Set<string>()]));
+  for (const { service, subscriptions } of infos)
+    for (const { pattern, per } of subscriptions)
+      if (per === "service") patterns.get(service)?.add(withoutNames(pattern));
+  const stale = bindings
+    .map(({ service, key }) => ({ service, pattern: patternOf(key) }))
+    .filter(({ service, pattern }) => patterns.get(service)?.has(pattern) === false);
   if (stale.length === 0) return [ok("No binding without a subscription.")];
-  return stale.map(({ service, key }) => {
-    const pattern = `/${key.replaceAll(".", "/")}`;
+  return stale.map(({ service, pattern }) => {
     return warning(
       `${service} gets events of ${pattern}, and no instance of it subscribes to that.`,
       `If that is over: broker.unbind(${JSON.stringify(service)}, ${JSON.stringify(pattern)}).`,
     );
   });
+}
+
+// To the broker, a parameter is a `*`.
+function withoutNames(pattern: string): string {
+  return pattern.replace(/\/:[^/]+/g, "/*");
+}
+
+/** The pattern that a binding key stands for: `docs/protocol.md` says how one is written as the other. */
+function patternOf(key: string): string {
+  return `/${key.replaceAll(".", "/").replace(/%(?:2E|2A|23|25)/gi, decodeURIComponent)}`;
 }

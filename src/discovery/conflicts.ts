@@ -9,40 +9,59 @@ import type { Wire } from "../transport/wire.ts";
 import type { AskParts } from "./ask.ts";
 
 const TIMEOUT_MS = 20_000;
+/** Each takes a channel meanwhile. */
+const AT_A_TIME = 16;
 
 export async function conflicts(
   { namespace, open }: AskParts,
-  service: string | undefined,
+  of: string | readonly string[] | undefined,
   options: Waiting | undefined,
 ): Promise<readonly ConfluoError[]> {
-  if (service !== undefined) checkName(service, "service");
+  const services = of === undefined || Array.isArray(of) ? of : [of as string];
+  const names = services?.map((service) => checkName(service, "service"));
   const limits = waitSettings("conflicts", options, TIMEOUT_MS);
   const queues =
-    service === undefined
-      ? namespace.sharedQueues()
-      : [...namespace.callQueues(service), ...namespace.durableQueues(service)];
+    names?.flatMap((name) => [...namespace.callQueues(name), ...namespace.durableQueues(name)]) ??
+    namespace.sharedQueues();
   return onOwnWire({ ...limits, what: "the broker to compare queues" }, open, async (wire: Wire) => {
-    const found: ConfluoError[] = [];
     let exist = 0;
-    const compare = async (declaring: () => Promise<unknown>): Promise<void> => {
-      try {
-        await declaring();
-      } catch (error) {
-        if (!isConfluoError(error, "TOPOLOGY_CONFLICT")) throw error;
-        found.push(error);
-      }
-    };
-    for (const { name, arguments: args } of queues) {
-      if ((await wire.inspectQueue(name)) === undefined) continue;
+    const found = await severalAtATime(queues, async ({ name, arguments: args }) => {
+      if ((await wire.inspectQueue(name)) === undefined) return undefined;
       exist += 1;
-      await compare(() => wire.declareQueue({ name, arguments: args }));
-    }
+      return conflictOf(() => wire.declareQueue({ name, arguments: args }));
+    });
     // Exchanges cannot be looked at without being made; where a queue of theirs exists, they should, too.
-    if (service === undefined && exist > 0)
+    if (names === undefined && exist > 0)
       for (const { name, type, arguments: args } of namespace.exchanges())
-        await compare(() =>
-          wire.declareExchange(args === undefined ? { name, type } : { name, type, arguments: args }),
+        found.push(
+          await conflictOf(() =>
+            wire.declareExchange(args === undefined ? { name, type } : { name, type, arguments: args }),
+          ),
         );
-    return found;
+    return found.filter((conflict) => conflict !== undefined);
   });
+}
+
+async function conflictOf(declaring: () => Promise<unknown>): Promise<ConfluoError | undefined> {
+  try {
+    await declaring();
+    return undefined;
+  } catch (error) {
+    if (isConfluoError(error, "TOPOLOGY_CONFLICT")) return error;
+    throw error;
+  }
+}
+
+// One after the other, hundreds of services would take as many times as long as the way to the broker and back.
+async function severalAtATime<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results = new Array<Result>(items.length);
+  const left = items.entries();
+  const worker = async (): Promise<void> => {
+    for (const [at, item] of left) results[at] = await work(item);
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  return results;
 }

@@ -101,7 +101,8 @@ export class DeadLetters {
    * @returns how many were sent back.
    * @throws also `NO_SUCH_SERVICE` if the inbox is gone, `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker does not take
    *   one, and what a function that selects throws. The letter stays then, and so do those that were not come to; the
-   *   error's `data.replayed` says how many were sent back before.
+   *   error's `data.replayed` says how many were sent back by then; after a `TIMEOUT` or `CANCELLED` those that were under
+   *   way may follow.
    */
   async replay(selection: LetterSelection, options?: Waiting): Promise<number> {
     const { newId } = this.#parts;
@@ -121,7 +122,7 @@ export class DeadLetters {
    * Removes letters for good.
    *
    * @returns how many were removed.
-   * @throws also what a function that selects throws. The error's `data.discarded` says how many were removed before.
+   * @throws also what a function that selects throws. The error's `data.discarded` says how many were removed by then.
    */
   async discard(selection: LetterSelection, options?: Waiting): Promise<number> {
     return this.#act("discard", selection, options, () => Promise.resolve());

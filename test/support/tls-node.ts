@@ -1,6 +1,8 @@
 /** RabbitMQ nodes with a TLS listener, besides the one under test. */
 
 import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { ExtraNode, NodeExtras } from "../../scripts/test-broker.mjs";
 import type { CertificateAuthority } from "./certificates.ts";
 
@@ -12,6 +14,9 @@ export const PASSWORD = "p@ss:w/rd €%-hunter2";
 
 /** The user that has a certificate and no password, and may use only what begins with its name. */
 export const CERTIFIED_USER = "orders";
+
+/** The user that has the password of guest, and in the namespace `confluo` the rights that `docs/operations.md` names. */
+export const OPERATED_USER = "shop";
 
 /** A node that takes TLS connections. */
 export interface TlsNode {
@@ -63,21 +68,33 @@ function definitions(): object {
   const everything = { configure: ".*", write: ".*", read: ".*" };
   // The rights that the documentation names, and no more.
   const own = `^(${CERTIFIED_USER}\\.|amq\\.gen-)`;
+  const password_hash = Buffer.concat([salt, hash]).toString("base64");
   const user = { hashing_algorithm: "rabbit_password_hashing_sha256", limits: {} };
   return {
     users: [
       {
         ...user,
         name: "guest",
-        password_hash: Buffer.concat([salt, hash]).toString("base64"),
+        password_hash,
         tags: "administrator",
       },
       { ...user, name: CERTIFIED_USER, password_hash: "", tags: "" },
+      { ...user, name: OPERATED_USER, password_hash, tags: "" },
     ],
     vhosts: [{ name: "/" }],
     permissions: [
       { user: "guest", vhost: "/", ...everything },
       { user: CERTIFIED_USER, vhost: "/", configure: own, write: `${own}|^amq\\.default$`, read: own },
+      { user: OPERATED_USER, vhost: "/", ...documentedRights() },
     ],
   };
+}
+
+/** Of the command that operators copy. */
+function documentedRights(): { readonly configure: string; readonly write: string; readonly read: string } {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8");
+  const command = /^rabbitmqctl set_permissions .* shop '(.*)' '(.*)' '(.*)'$/m.exec(page);
+  if (command === null) throw new Error("docs/operations.md does not say how to give a user its rights.");
+  const [, configure = "", write = "", read = ""] = command;
+  return { configure, write, read };
 }

@@ -273,7 +273,11 @@ async function move(
     if (!isConfluoError(error)) throw error;
     const data = error.data as { readonly replayed?: number; readonly discarded?: number } | undefined;
     const count = data?.replayed ?? data?.discarded ?? 0;
-    writeLine(stderr, `${count} of ${chosen} were ${done} before it ended; the others are where they were.`);
+    // What was under way may have ended well a moment later.
+    writeLine(
+      stderr,
+      `At least ${count} of ${chosen} were ${done} before it ended; the others are where they were.`,
+    );
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 /** `confluo doctor`: what is wrong, and what to do about it. */
 
+import { randomBytes } from "node:crypto";
 import { type Broker, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
 import {
   addressOf,
@@ -101,14 +102,14 @@ class Examination {
     return [...about, ...(await this.#topology())];
   }
 
-  // On a queue of its own, which goes with the connection.
+  // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
+  // one in the namespace.
   async #permissions(wire: Wire): Promise<Finding> {
     try {
-      const queue = await wire.declareQueue({
-        name: "",
-        exclusive: true,
-        arguments: { "x-queue-type": "classic" },
-      });
+      const own = { exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
+      await wire.declareQueue({ name: "", ...own });
+      const name = `${this.#broker.namespace}.doctor.${randomBytes(6).toString("hex")}`;
+      const queue = await wire.declareQueue({ name, ...own });
       const came = new Promise<void>((resolve) => {
         void wire.consume({
           queue,
@@ -173,10 +174,13 @@ class Examination {
       );
     for (const service of stats) found.push(...aboutService(service));
     for (const service of silent) found.push(...(await this.#silent(service)));
-    for (const service of [...known].sort()) {
-      const differs = await broker.conflicts(service, this.#limits);
-      if (differs.length > 0) found.push(...aboutConflicts(service, differs));
-    }
+    if (known.size > 0)
+      found.push(
+        ...aboutConflicts(
+          "The queues of each service",
+          await broker.conflicts([...known].sort(), this.#limits),
+        ),
+      );
     found.push(...aboutVersions(infos));
     if (management === undefined)
       found.push(
@@ -186,10 +190,7 @@ class Examination {
         ),
       );
     else {
-      const keys = new Map(infos.map(({ service }) => [service, new Set<string>()]));
-      for (const { service, subscriptions } of infos)
-        for (const { pattern } of subscriptions) keys.get(service)?.add(keyOf(pattern));
-      found.push(...aboutBindings(await management.bindings(broker.namespace), keys));
+      found.push(...aboutBindings(await management.bindings(broker.namespace), infos));
     }
     return found;
   }
@@ -216,13 +217,4 @@ class Examination {
       ),
     ];
   }
-}
-
-// As the broker has it: a parameter stands for one word.
-function keyOf(pattern: string): string {
-  return pattern
-    .slice(1)
-    .split("/")
-    .map((segment) => (segment.startsWith(":") ? "*" : segment))
-    .join(".");
 }
