@@ -2,6 +2,7 @@
 
 import type { Subject } from "../subject.ts";
 import { embedded } from "./embedded.ts";
+import { listing } from "./listing.ts";
 import { memoryGrowth } from "./memory-growth.ts";
 import { memoryIdle } from "./memory-idle.ts";
 import { memoryPending } from "./memory-pending.ts";
@@ -17,5 +18,6 @@ export const probes: readonly Subject[] = [
   memoryPending,
   memoryGrowth,
   memoryIdle,
+  listing,
   survival,
 ];
