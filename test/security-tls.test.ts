@@ -130,7 +130,7 @@ describe.skipIf(typeof start === "string")("TLS", () => {
       for (const identity of [stranger.issue({ name: "somebody" }), expired])
         expect(await refusal(asGuest(strict.url), { ca, ...identity })).toMatchObject({
           code: "ACCESS_REFUSED",
-          message: expect.stringMatching(/do not fit: [\w ]+\. Give .*tls\.cert and tls\.key/),
+          message: expect.stringMatching(/do not fit: [\w /]+\. Give .*tls\.cert and tls\.key/),
         });
     });
   });

@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
 import { Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
@@ -49,6 +50,8 @@ it("ends instances with exit code 0 while calls are answered, and tasks and even
       } catch (error) {
         failures.push(error);
       }
+      // Leaves the instances that start some of the processor.
+      await wait(5);
     }
   };
   const loads = Array.from({ length: 16 }, (_, n) => load(String(n)));
