@@ -46,7 +46,7 @@ const rooms: readonly Room[] = [
   // It needs no service, only what the core tells: so a service can start it.
   {
     path: "telemetry/",
-    mayImport: ["core/diagnostics.ts", "errors.ts"],
+    mayImport: ["core/diagnostics.ts", "core/identity.ts", "errors.ts"],
     packages: ["@opentelemetry/api"],
     builtins: ["node:diagnostics_channel"],
   },

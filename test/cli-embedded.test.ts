@@ -49,7 +49,6 @@ describe("what is not understood", () => {
     [["cal"], "(Did you mean call?)"],
     [["ls", "--timeout", "soon"], "Expected a duration"],
     [["call", "orders"], "missing required argument 'path'"],
-    [["ls"], "CONFLUO_BROKER"],
     [["run", "nowhere.ts"], "There is no file nowhere.ts"],
     [["call", "a", "/b", "--header", "x"], "Expected name=value"],
   ])("is said: %s", async (args, said) => {
@@ -57,6 +56,29 @@ describe("what is not understood", () => {
     expect([code, out]).toEqual([2, ""]);
     expect(err).toContain(said);
     expect(err).not.toContain("    at ");
+  });
+
+  it("is said of a broker that nobody named, in production by run, too", async () => {
+    const file = moduleOf('export default new Service("one");');
+    for (const [args, env] of [
+      [["ls"], {}],
+      [["run", file], { NODE_ENV: "production" }],
+    ] as const) {
+      const { code, out, err } = await runCommand(args, { env });
+      expect([code, out]).toEqual([3, ""]);
+      expect(err).toContain("CONFLUO_BROKER");
+    }
+  });
+
+  it.each([
+    ["not-installed", "Cannot find package 'not-installed'"],
+    ["./not-there.mjs", "not-there.mjs"],
+  ])("names what a module lacks, not the module: %s", async (imported, said) => {
+    const file = moduleOf(`import "${imported}";`);
+    const { code, err } = await runCommand(["run", file]);
+    expect(code).toBe(2);
+    expect(err).toContain(`${file} cannot be loaded: `);
+    expect(err).toContain(said);
   });
 
   it("is no failure to ask for help or the version", async () => {

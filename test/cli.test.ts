@@ -56,7 +56,7 @@ describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
     expect(stock).toMatch(/^stock +1 +healthy .* 0 +0$/);
     const doctor = await confluo("doctor");
     expect(doctor.code).toBe(0);
-    expect(doctor.out).toMatch(/^warning +mail has given up 1 messages\.\n +→ confluo dead ls mail; /m);
+    expect(doctor.out).toMatch(/^warning +mail has given up 1 message\.\n +→ confluo dead ls mail; /m);
     expect(doctor.out).toMatch(/^ok +orders: 1 healthy/m);
     // mail it is. What of it fails?
     const show = await confluo("show mail");
@@ -147,14 +147,25 @@ describe("the verbs in a terminal", { timeout: 60_000 }, () => {
     const { confluo } = await openShop();
     const missing = await confluo("call nobody /x");
     expect(missing).toMatchObject({ code: 1, out: "" });
-    expect(missing.err).toMatch(/^confluo: No queue takes commands for "nobody".*\(NO_SUCH_SERVICE\)\n$/);
+    expect(missing.err).toMatch(
+      /^confluo: No queue takes commands for "nobody".*\(NO_SUCH_SERVICE\)\n.*confluo ls.*\n$/,
+    );
     expect((await confluo("call orders /nowhere")).err).toContain("NO_SUCH_ROUTE");
     const malformed = await confluo("call orders /place {");
     expect(malformed.code).toBe(2);
     expect(malformed.err).toContain("say --text");
     expect((await confluo("call orders /place hello --text")).out).toBe('"placed"\n');
     expect((await confluo("show nobody")).code).toBe(1);
-    expect((await confluo("dead show stock")).code).toBe(2);
+    expect(await confluo("dead show stock")).toEqual({
+      code: 1,
+      out: "",
+      err: "stock has no dead letters.\n",
+    });
+    for (const line of ["dead ls sotck", "dead show sotck", "dead drop sotck --all --yes"]) {
+      const mistyped = await confluo(`${line} --json`);
+      expect([mistyped.code, mistyped.out]).toEqual([1, ""]);
+      expect(JSON.parse(mistyped.err)).toMatchObject({ error: { code: "NO_SUCH_SERVICE" } });
+    }
     expect((await confluo("dead replay stock")).err).toContain("Which letters?");
     expect((await confluo("dead replay stock --all --yes")).code).toBe(1);
     const unreachable = await confluo("ls --broker amqp://127.0.0.1:1 --timeout 1s");

@@ -1,9 +1,9 @@
 import { Readable, Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { ConfluoError } from "../index.ts";
+import { ConfluoError, ServiceError } from "../index.ts";
 import { readBody } from "./body.ts";
 import { countOf, durationOf, pairOf } from "./context.ts";
-import { describeError } from "./describe-error.ts";
+import { describeError, errorAsJson } from "./describe-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { cut, tableOf } from "./table.ts";
 import { paintOf, type Terminal } from "./terminal.ts";
@@ -31,10 +31,9 @@ describe("options", () => {
     ["2s", 2_000],
     ["1.5m", 90_000],
     ["1h", 3_600_000],
-    ["250", 250],
   ])("take %s as a duration", (text, ms) => expect(durationOf(text)).toBe(ms));
 
-  it.each(["", "0", "-1s", "1 day", "s", "99999h"])("do not take %s as a duration", (text) =>
+  it.each(["", "0", "5", "-1s", "1 day", "s", "99999h"])("do not take %s as a duration", (text) =>
     expect(() => durationOf(text)).toThrow("Expected a duration"),
   );
 
@@ -100,7 +99,21 @@ describe("what is printed", () => {
     expect(describeError(error, false)).toBe("confluo: Too late. (TIMEOUT)");
     expect(describeError(error, true)).toContain("    at ");
     expect(describeError(new Error("other"), false)).toBe("confluo: other");
+    const missing = new ConfluoError("NO_SUCH_ROUTE", "There is no route.");
+    expect(describeError(missing, false)).toMatch(
+      /^confluo: There is no route\. \(NO_SUCH_ROUTE\)\n.*confluo show/,
+    );
     expect(describeError("thrown", false)).toBe("confluo: thrown");
+  });
+
+  it("tells what a service says of its own errors", () => {
+    const declined = new ServiceError("declined", { code: "CARD_DECLINED", status: 402, data: { limit: 5 } });
+    expect(describeError(declined, false)).toBe('confluo: declined (CARD_DECLINED, status 402)\n{"limit":5}');
+    expect(describeError(new ServiceError("no", { status: 404 }), false)).toBe("confluo: no (status 404)");
+    expect(JSON.parse(errorAsJson(declined))).toEqual({
+      error: { code: "CARD_DECLINED", message: "declined", status: 402, data: { limit: 5 } },
+    });
+    expect(JSON.parse(errorAsJson(new Error("other")))).toEqual({ error: { message: "other" } });
   });
 
   it("ends with a code by kind of error", () => {
@@ -110,8 +123,9 @@ describe("what is printed", () => {
       "INVALID_ARGUMENT",
       "CANCELLED",
       "NO_SUCH_ROUTE",
+      "NO_BROKER_ADDRESS",
     ] as const;
-    expect(codes.map((code) => exitCodeOf(new ConfluoError(code, "")))).toEqual([4, 3, 2, 130, 1]);
+    expect(codes.map((code) => exitCodeOf(new ConfluoError(code, "")))).toEqual([4, 3, 2, 130, 1, 3]);
     expect(exitCodeOf(new Error(""))).toBe(1);
   });
 });

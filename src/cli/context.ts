@@ -85,12 +85,12 @@ export function limitsOf(
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** `500ms`, `2s`, `1.5m`, `1h`, or milliseconds, as milliseconds. */
+/** `500ms`, `2s`, `1.5m` or `1h`, as milliseconds. Without a unit, half of the people would mean seconds. */
 export function durationOf(text: string): number {
-  const [, number = "", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text.trim()) ?? [];
+  const [, number = "", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim()) ?? [];
   const ms = number === "" ? Number.NaN : Number(number) * (units[unit] as number);
   if (ms >= 1 && ms <= 2_147_483_647) return Math.ceil(ms);
-  throw new InvalidArgumentError("Expected a duration such as 500ms, 2s or 1m.");
+  throw new InvalidArgumentError("Expected a duration with its unit, such as 500ms, 2s or 1m.");
 }
 
 /** A whole number of at least 1. */

@@ -1,11 +1,39 @@
 /** Errors in a terminal: what happened and what to do, not where. */
 
-import { isConfluoError } from "../index.ts";
+import { isErrorCode } from "../errors.ts";
+import { type ConfluoError, isConfluoError } from "../index.ts";
 
+/** For people. */
 export function describeError(error: unknown, withStack: boolean): string {
   if (withStack && error instanceof Error) return error.stack ?? String(error);
-  if (!isConfluoError(error)) return `confluo: ${error instanceof Error ? error.message : String(error)}`;
-  const { code, message, status } = error;
-  const isRemote = code === "SERVICE_ERROR" && status !== undefined;
-  return `confluo: ${message} (${isRemote ? `status ${status}` : code})`;
+  if (!isConfluoError(error)) return `confluo: ${messageOf(error)}`;
+  const { code, message, status, data } = error;
+  const isSaid = code === "SERVICE_ERROR" || message.includes(code);
+  const isTheirs = status !== undefined && (code === "SERVICE_ERROR" || !isErrorCode(code));
+  const kind = isTheirs ? [...(isSaid ? [] : [code]), `status ${status}`].join(", ") : code;
+  const more = data === undefined ? "" : `\n${JSON.stringify(data)}`;
+  return `confluo: ${message} (${kind})${more}${hint(error)}`;
+}
+
+/** For machines: one line. */
+export function errorAsJson(error: unknown): string {
+  if (!isConfluoError(error)) return JSON.stringify({ error: { message: messageOf(error) } });
+  const { code, message, status, data } = error;
+  return JSON.stringify({ error: { code, message, status, data } });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+// Where the names are that were perhaps mistyped.
+function hint({ code }: ConfluoError): string {
+  switch (code) {
+    case "NO_SUCH_SERVICE":
+      return "\nIs the name right? confluo ls lists the services that answer.";
+    case "NO_SUCH_ROUTE":
+      return "\nIs the path right? confluo show <service> lists the routes.";
+    default:
+      return "";
+  }
 }

@@ -8,7 +8,7 @@ export const exitCodes = {
   failed: 1,
   /** The command was not understood. */
   usage: 2,
-  /** No broker: not reached, or it refused. */
+  /** No broker: none named, not reached, or it refused. */
   broker: 3,
   timeout: 4,
   /** Ctrl-C or SIGTERM, as shells say it. */
@@ -30,8 +30,8 @@ export function exitCodeOf(error: unknown): number {
   if (!isConfluoError(error)) return exitCodes.failed;
   switch (error.code) {
     case "INVALID_ARGUMENT":
-    case "NO_BROKER_ADDRESS":
       return exitCodes.usage;
+    case "NO_BROKER_ADDRESS":
     case "BROKER_UNREACHABLE":
     case "ACCESS_REFUSED":
     case "CONNECTION_LOST":

@@ -84,7 +84,15 @@ describe("a service", () => {
     };
     expect(levels(aboutService(well))).toEqual(["ok"]);
     const detached = { status: "degraded", state: "running", detached: ["x.s.inbox"] } as const;
-    const counts = { handled: 0, failed: 2, retried: 0, deadLettered: 0, inFlight: 0, durations: [] };
+    const counts = {
+      handled: 0,
+      refused: 9,
+      failed: 2,
+      retried: 0,
+      deadLettered: 0,
+      inFlight: 0,
+      durations: [],
+    };
     const lastError = { code: "TIMEOUT", message: "late", at: "2026" };
     const ill = {
       ...well,

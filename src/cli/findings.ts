@@ -22,6 +22,11 @@ export function problem(what: string, todo: string): Finding {
   return { level: "problem", what, todo };
 }
 
+/** `1 message`, `2 messages`. */
+export function counted(count: number, what: string): string {
+  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+}
+
 const NEEDED = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
 
 /** What the broker is, and what that means. */
@@ -55,8 +60,8 @@ function aboutVersion(version: string, major: number, minor: number): Finding {
     );
   if (major === 3)
     return warning(
-      `${name}: no default limit on deliveries of quorum queues; a calls queue whose node is down comes back with it only.`,
-      "RabbitMQ 3 gets no more fixes from the community: plan for 4. confluo behaves the same on both.",
+      `${name} gets no more fixes from the community, and in a cluster calls to a service fail while the node with its calls queue is down.`,
+      "Plan for RabbitMQ 4, which moves that queue. All else behaves the same on both.",
     );
   const limits = "its default limit of 20 deliveries does not apply to confluo's queues, which set their own";
   if (major === 4 && minor < 3) return ok(`${name}: ${limits}.`);
@@ -69,7 +74,7 @@ export function aboutAddress(address: string): readonly Finding[] {
     if (!URL.canParse(text.trim())) return [];
     const { protocol, hostname, username } = new URL(text.trim());
     const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
-    if (isLocal) return [ok(`${hostname} is this machine.`)];
+    if (isLocal) return [ok(`The broker is on this machine (${hostname}): nothing crosses a network.`)];
     const user = username === "" || username === "guest" ? [guest(hostname)] : [];
     if (protocol === "amqps:") return [ok(`The connection to ${hostname} is encrypted.`), ...user];
     const todo = "Use amqps:// unless the network between is trusted; see docs/security.md.";
@@ -108,10 +113,11 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
     const last = handlers
       .flatMap(({ lastError }) => lastError ?? [])
       .sort((a, b) => (a.at < b.at ? 1 : -1))[0];
-    const why = last === undefined ? "" : `, last ${last.at}: ${last.code} ${last.message}`;
+    const why =
+      last === undefined ? "" : `, last ${last.at}: ${last.code} ${last.message.replace(/\.$/, "")}`;
     found.push(
       warning(
-        `${service} has failed ${failed} times${why}.`,
+        `${service} has failed ${counted(failed, "time")}${why}.`,
         `confluo show ${service} says in which handler.`,
       ),
     );
@@ -148,7 +154,7 @@ export function aboutQueues(
   if ((dead?.messages ?? 0) > 0)
     found.push(
       warning(
-        `${service} has given up ${dead?.messages} messages.`,
+        `${service} has given up ${counted(dead?.messages ?? 0, "message")}.`,
         `confluo dead ls ${service}; mended, confluo dead replay ${service} --all.`,
       ),
     );

@@ -3,7 +3,16 @@ import type { HandlerStats, InstanceStats, ServiceStats } from "../index.ts";
 import { forHumans, handlersOf, instanceLine, linesOf, rateForHumans } from "./fleet.ts";
 
 function counted(own: Partial<HandlerStats> = {}): HandlerStats {
-  return { handled: 0, failed: 0, retried: 0, deadLettered: 0, inFlight: 0, durations: [], ...own };
+  return {
+    handled: 0,
+    refused: 0,
+    failed: 0,
+    retried: 0,
+    deadLettered: 0,
+    inFlight: 0,
+    durations: [],
+    ...own,
+  };
 }
 
 function service(own: Partial<ServiceStats> = {}, instances: readonly string[] = ["a"]): ServiceStats {
@@ -37,7 +46,13 @@ describe("a line for a service", () => {
       routes: [
         {
           path: "/a",
-          ...counted({ handled: 90, inFlight: 2, durations: [[1, 90]], lastError: error("2026-01-01") }),
+          ...counted({
+            handled: 80,
+            refused: 10,
+            inFlight: 2,
+            durations: [[1, 90]],
+            lastError: error("2026-01-01"),
+          }),
         },
       ],
       subscriptions: [
@@ -59,6 +74,7 @@ describe("a line for a service", () => {
       health: "healthy",
       perSecond: 10,
       inFlight: 2,
+      refused: 10,
       failed: 10,
       waiting: 5,
       dead: 7,

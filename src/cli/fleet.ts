@@ -26,6 +26,7 @@ export interface ServiceLine {
   readonly inFlight: number;
   readonly p50Ms: number | undefined;
   readonly p99Ms: number | undefined;
+  readonly refused: number;
   readonly failed: number;
   /** What waits in its queues, and its dead letters; `undefined` for those of a service that only calls. */
   readonly waiting: number | undefined;
@@ -39,6 +40,7 @@ export interface HandlerLine {
   readonly kind: "route" | "subscription" | "instance subscription";
   readonly perSecond: number;
   readonly handled: number;
+  readonly refused: number;
   readonly failed: number;
   readonly retried: number;
   readonly deadLettered: number;
@@ -47,6 +49,7 @@ export interface HandlerLine {
   readonly p95Ms: number | undefined;
   readonly p99Ms: number | undefined;
   readonly lastError: HandlerStats["lastError"] | undefined;
+  readonly lastRefusal: HandlerStats["lastRefusal"] | undefined;
 }
 
 /** One line for each service. */
@@ -65,6 +68,7 @@ export function linesOf(now: Snapshot, before?: Snapshot): readonly ServiceLine[
       inFlight: total(handlers, ({ inFlight }) => inFlight),
       p50Ms: quantile(durations, 0.5),
       p99Ms: quantile(durations, 0.99),
+      refused: total(handlers, ({ refused }) => refused),
       failed: total(handlers, ({ failed }) => failed),
       waiting: waiting.length === 0 ? undefined : total(waiting, (messages) => messages),
       dead: queues.dead?.messages,
@@ -81,11 +85,12 @@ export function handlersOf(service: ServiceStats, now: Snapshot, before?: Snapsh
     kind: HandlerLine["kind"],
     same: (of: ServiceStats) => readonly HandlerStats[],
   ): HandlerLine => {
-    const { handled, failed, retried, deadLettered, inFlight, durations, lastError } = stats;
+    const { handled, refused, failed, retried, deadLettered, inFlight, durations } = stats;
+    const { lastError, lastRefusal } = stats;
     const [p50Ms, p95Ms, p99Ms] = [0.5, 0.95, 0.99].map((share) => quantile(durations, share));
     const perSecond = rate(service, now, before, same);
-    const counts = { handled, failed, retried, deadLettered, inFlight };
-    return { name, kind, perSecond, ...counts, p50Ms, p95Ms, p99Ms, lastError };
+    const counts = { handled, refused, failed, retried, deadLettered, inFlight };
+    return { name, kind, perSecond, ...counts, p50Ms, p95Ms, p99Ms, lastError, lastRefusal };
   };
   return [
     ...service.routes.map((stats) =>
@@ -160,7 +165,8 @@ function rate(
   before: Snapshot | undefined,
   handlers: (of: ServiceStats) => readonly HandlerStats[],
 ): number {
-  const ended = (of: ServiceStats): number => total(handlers(of), ({ handled, failed }) => handled + failed);
+  const ended = (of: ServiceStats): number =>
+    total(handlers(of), ({ handled, refused, failed }) => handled + refused + failed);
   const earlier = before?.stats.find((each) => each.service === service.service);
   const known = new Set(earlier?.instances.map(({ instance }) => instance));
   const isSame =

@@ -2,7 +2,7 @@
 
 import { Command, CommanderError } from "commander";
 import { commands } from "./commands/index.ts";
-import { describeError } from "./describe-error.ts";
+import { describeError, errorAsJson } from "./describe-error.ts";
 import { Ended, exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { type Terminal, writeLine } from "./terminal.ts";
 import { version } from "./version.ts";
@@ -17,7 +17,8 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
     if (error instanceof Ended) return error.code;
     if (terminal.signal.aborted) return exitCodes.interrupted;
-    writeLine(terminal.stderr, describeError(error, args.includes("--debug")));
+    const isJson = args.includes("--json");
+    writeLine(terminal.stderr, isJson ? errorAsJson(error) : describeError(error, args.includes("--debug")));
     return exitCodeOf(error);
   }
 }
@@ -41,7 +42,7 @@ export function programOf(terminal: Terminal): Command {
     })
     .addHelpText(
       "after",
-      "\nEnds with 0, or 1: it failed, 2: not understood, 3: no broker, 4: too late, 130: interrupted.",
+      "\nEnds with 0, or 1: it failed, 2: not understood, 3: no broker, 4: too late, 130: interrupted. With --json, errors are JSON, too.",
     );
   for (const setUp of commands) setUp(program, terminal);
   return program;

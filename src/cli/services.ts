@@ -1,5 +1,6 @@
 /** The services that modules export. */
 
+import { existsSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ConfluoError, type Service } from "../index.ts";
@@ -26,6 +27,7 @@ export async function servicesIn(files: readonly string[]): Promise<readonly Ser
 }
 
 async function load(file: string): Promise<object> {
+  if (!existsSync(resolve(file))) throw new ConfluoError("INVALID_ARGUMENT", `There is no file ${file}.`);
   try {
     return (await import(pathToFileURL(resolve(file)).href)) as object;
   } catch (cause) {
@@ -36,8 +38,11 @@ async function load(file: string): Promise<object> {
         `This Node.js (${process.versions.node}) reads no TypeScript: use Node 22.18 or later, or install tsx and set NODE_OPTIONS="--import tsx".`,
         { cause },
       );
-    if (code === "ERR_MODULE_NOT_FOUND" && String(cause).includes(resolve(file)))
-      throw new ConfluoError("INVALID_ARGUMENT", `There is no file ${file}.`, { cause });
+    // What is missing says the message; a stack leads into Node's loader.
+    if (code === "ERR_MODULE_NOT_FOUND")
+      throw new ConfluoError("INVALID_ARGUMENT", `${file} cannot be loaded: ${(cause as Error).message}.`, {
+        cause,
+      });
     const reason = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
     throw new ConfluoError("INVALID_ARGUMENT", `${file} cannot be loaded: ${reason}`, { cause });
   }

@@ -131,14 +131,13 @@ export class Answering {
   }
 
   #failed(error: unknown, call: CallInHand, run: Run): Message {
-    call.wentWrong(error);
-    const { delivery } = call;
-    const id = correlationOf(delivery);
-    return run.entered ? this.#thrown(error, delivery, id, run) : this.#refusal(id, error);
+    if (run.entered) return this.#thrown(error, call, run);
+    call.wentWrong(error, refusalToWire(error).status);
+    return this.#refusal(correlationOf(call.delivery), error);
   }
 
   #unsendable(error: unknown, call: CallInHand, run: Run): Message {
-    call.wentWrong(error);
+    call.wentWrong(error, refusalToWire(error).status);
     const { delivery } = call;
     const { path } = delivery.origin;
     if (!run.stopped)
@@ -149,13 +148,15 @@ export class Answering {
     return this.#refusal(correlationOf(delivery), error);
   }
 
-  #thrown(error: unknown, delivery: Delivery, id: string | undefined, run: Run): Message {
+  #thrown(error: unknown, call: CallInHand, run: Run): Message {
+    const { delivery } = call;
     const { status, error: wired } = thrownToWire(error);
+    call.wentWrong(error, status);
     if (wired.code === "HANDLER_FAILED" && !run.stopped) {
       const message = `The handler of ${delivery.origin.path} failed; its caller was told so.`;
       this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
     }
-    return encodeErrorReply(id, status, wired, this.#parts.maxBodyBytes());
+    return encodeErrorReply(correlationOf(delivery), status, wired, this.#parts.maxBodyBytes());
   }
 
   #refusal(id: string | undefined, refused: unknown): Message {
@@ -165,7 +166,7 @@ export class Answering {
 
   #encode(reply: Reply, call: CallInHand, run: Run): Message {
     const { delivery } = call;
-    if (reply.status >= 400) call.wentWrong(repliedWith(reply.status));
+    if (reply.status >= 400) call.wentWrong(repliedWith(reply.status), reply.status);
     const maxBodyBytes = this.#parts.maxBodyBytes();
     const { path } = delivery.origin;
     let message: EncodedMessage;
@@ -200,7 +201,8 @@ interface AnswerEnd {
 interface CallInHand {
   readonly delivery: Delivery;
   routed(tally: Tally): void;
-  wentWrong(error: unknown): void;
+  /** Its answer has a status of 400 or above. */
+  wentWrong(error: unknown, status: number): void;
 }
 
 class AnswerTask implements Task<Message>, CallInHand {
@@ -208,7 +210,7 @@ class AnswerTask implements Task<Message>, CallInHand {
   readonly delivery: Delivery;
   readonly #end: AnswerEnd;
   #tally: Tally | undefined;
-  #failure: { readonly error: unknown } | undefined;
+  #failure: { readonly error: unknown; readonly status: number } | undefined;
 
   constructor(answering: Answering, delivery: Delivery, end: AnswerEnd) {
     this.#answering = answering;
@@ -225,13 +227,15 @@ class AnswerTask implements Task<Message>, CallInHand {
     tally.began();
   }
 
-  wentWrong(error: unknown): void {
-    this.#failure ??= { error };
+  wentWrong(error: unknown, status: number): void {
+    this.#failure ??= { error, status };
   }
 
   returned(answer: Message, run: Run): void {
-    if (this.#failure === undefined) this.#tally?.succeeded(run.began);
-    else this.#tally?.failed(run.began, this.#failure.error);
+    const failure = this.#failure;
+    if (failure === undefined) this.#tally?.succeeded(run.began);
+    else if (failure.status < 500) this.#tally?.refused(run.began, failure.error);
+    else this.#tally?.failed(run.began, failure.error);
     this.#answering.post(this.delivery, answer, this.#end);
   }
 

@@ -19,12 +19,21 @@ describe("a tally", () => {
     for (let n = 0; n < 5; n += 1) tally.began();
     tally.succeeded(ago(1));
     tally.failed(ago(2), new Error("first line\nsecond line"));
+    tally.refused(ago(3), new ConfluoError("INVALID_INPUT", "not so"));
     tally.abandoned();
     tally.retried();
     tally.deadLettered();
     const read = tally.read();
-    expect(read).toMatchObject({ handled: 1, failed: 1, retried: 1, deadLettered: 1, inFlight: 2 });
+    expect(read).toMatchObject({
+      handled: 1,
+      refused: 1,
+      failed: 1,
+      retried: 1,
+      deadLettered: 1,
+      inFlight: 1,
+    });
     expect(read.lastError).toMatchObject({ code: "HANDLER_FAILED", message: "first line" });
+    expect(read.lastRefusal).toMatchObject({ code: "INVALID_INPUT", message: "not so" });
     expect(Date.parse(read.lastError?.at ?? "")).toBeGreaterThan(0);
   });
 
@@ -40,6 +49,7 @@ describe("a tally", () => {
   it("says nothing of what has not happened", () => {
     expect(new Tally().read()).toEqual({
       handled: 0,
+      refused: 0,
       failed: 0,
       retried: 0,
       deadLettered: 0,

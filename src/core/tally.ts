@@ -13,11 +13,13 @@ const MESSAGE_LENGTH = 200;
 /** Counts the runs of one handler. */
 export class Tally {
   #handled = 0;
+  #refused = 0;
   #failed = 0;
   #retried = 0;
   #deadLettered = 0;
   #inFlight = 0;
   #lastError: LastError | undefined;
+  #lastRefusal: LastError | undefined;
   /** Made with the first run: a service may have a thousand routes that nobody calls. */
   #ranges: Uint32Array | undefined;
 
@@ -31,13 +33,17 @@ export class Tally {
     this.#ended(beganAt);
   }
 
+  /** A run ended with an answer that its caller is to blame for. */
+  refused(beganAt: number, error: unknown): void {
+    this.#refused += 1;
+    this.#ended(beganAt);
+    this.#lastRefusal = lastly(error);
+  }
+
   failed(beganAt: number, error: unknown): void {
     this.#failed += 1;
     this.#ended(beganAt);
-    const { ours, message } = describeThrown(error);
-    const [line = ""] = message.split("\n");
-    const code = ours?.code ?? "HANDLER_FAILED";
-    this.#lastError = { code, message: clip(line, MESSAGE_LENGTH), at: new Date().toISOString() };
+    this.#lastError = lastly(error);
   }
 
   /** A shutdown stopped waiting for a run: it counts as none, since another instance handles the message. */
@@ -57,12 +63,14 @@ export class Tally {
   read(): HandlerStats {
     return {
       handled: this.#handled,
+      refused: this.#refused,
       failed: this.#failed,
       retried: this.#retried,
       deadLettered: this.#deadLettered,
       inFlight: this.#inFlight,
       durations: this.#durations(),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
+      ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
     };
   }
 
@@ -80,6 +88,13 @@ export class Tally {
     });
     return durations;
   }
+}
+
+function lastly(error: unknown): LastError {
+  const { ours, message } = describeThrown(error);
+  const [line = ""] = message.split("\n");
+  const code = ours?.code ?? "HANDLER_FAILED";
+  return { code, message: clip(line, MESSAGE_LENGTH), at: new Date().toISOString() };
 }
 
 // The first two octaves have a range for each microsecond, every other as many steps: the leading bit and those behind it.

@@ -1,7 +1,7 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
 import { mergeDurations } from "../core/tally.ts";
-import type { HandlerStats, InstanceStats } from "../protocol/discovery.ts";
+import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { QueueInfo, Wire } from "../transport/wire.ts";
 
@@ -74,19 +74,22 @@ function together<Stats extends HandlerStats>(
 }
 
 function sum(a: HandlerStats, b: HandlerStats): HandlerStats {
-  const lastError = later(a, b);
+  const lastError = later(a.lastError, b.lastError);
+  const lastRefusal = later(a.lastRefusal, b.lastRefusal);
   return {
     handled: a.handled + b.handled,
+    refused: a.refused + b.refused,
     failed: a.failed + b.failed,
     retried: a.retried + b.retried,
     deadLettered: a.deadLettered + b.deadLettered,
     inFlight: a.inFlight + b.inFlight,
     durations: mergeDurations([a.durations, b.durations]),
     ...(lastError === undefined ? {} : { lastError }),
+    ...(lastRefusal === undefined ? {} : { lastRefusal }),
   };
 }
 
-function later({ lastError: a }: HandlerStats, { lastError: b }: HandlerStats): HandlerStats["lastError"] {
+function later(a: LastError | undefined, b: LastError | undefined): LastError | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return a.at > b.at ? a : b;
 }

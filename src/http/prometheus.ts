@@ -36,6 +36,11 @@ export function metricsOf(services: readonly Service[]): string {
     );
   return [
     counter("confluo_handled_total", "Runs of a handler that ended well.", ({ handled }) => handled),
+    counter(
+      "confluo_refused_total",
+      "Calls answered with a status from 400 to 499: the caller's mistake.",
+      ({ refused }) => refused,
+    ),
     counter("confluo_failed_total", "Runs of a handler that did not.", ({ failed }) => failed),
     counter("confluo_retried_total", "Messages that are tried again.", ({ retried }) => retried),
     counter(

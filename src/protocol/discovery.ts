@@ -89,7 +89,9 @@ export interface LastError {
 export interface HandlerStats {
   /** Runs that ended well. */
   readonly handled: number;
-  /** Runs that threw, took too long, or whose reply has a status of 400 or above. */
+  /** Runs for calls whose answer blames the caller: with a status from 400 to 499, as for a body that breaks the contract. */
+  readonly refused: number;
+  /** Runs that threw anything else or took too long; of commands and events, all that did not end well. */
   readonly failed: number;
   /** Messages that are to be tried again. */
   readonly retried: number;
@@ -99,7 +101,10 @@ export interface HandlerStats {
   readonly inFlight: number;
   /** Of all runs that ended. */
   readonly durations: Durations;
+  /** Of `failed`. */
   readonly lastError?: LastError;
+  /** Of `refused`. */
+  readonly lastRefusal?: LastError;
 }
 
 /** What an instance has done. */

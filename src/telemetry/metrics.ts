@@ -2,6 +2,7 @@
 
 import { type Counter, type Histogram, type MeterProvider, metrics } from "@opentelemetry/api";
 import type { HandledMessage, OutgoingMessage } from "../core/diagnostics.ts";
+import { CONFLUO_VERSION } from "../core/identity.ts";
 import { errorType, handledKinds, isFailedStatus, type Kinds, outgoingKinds } from "./attributes.ts";
 
 /** In seconds, as the conventions recommend. */
@@ -70,7 +71,7 @@ export class Metrics {
 }
 
 function instrumentsOf(provider: MeterProvider): Instruments {
-  const meter = provider.getMeter("confluo");
+  const meter = provider.getMeter("confluo", CONFLUO_VERSION);
   const seconds = { unit: "s", advice: { explicitBucketBoundaries: BOUNDARIES } };
   const messages = { unit: "{message}" };
   return {

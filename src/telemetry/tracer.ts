@@ -1,12 +1,13 @@
 /** Where spans come from, and how they fail. */
 
 import { type Span, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
+import { CONFLUO_VERSION } from "../core/identity.ts";
 import { describeThrown } from "../errors.ts";
 import { errorType } from "./attributes.ts";
 
 /** Asked for each span: an SDK may be replaced by another. */
 export function tracer(): Tracer {
-  return trace.getTracer("confluo");
+  return trace.getTracer("confluo", CONFLUO_VERSION);
 }
 
 /** Marks a span as failed, for the reason given. */

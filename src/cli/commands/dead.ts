@@ -86,6 +86,7 @@ interface Group {
 async function list(terminal: Terminal, named: readonly string[], flags: BrokerFlags): Promise<void> {
   const broker = brokerOf(flags, terminal);
   const limits = limitsOf(flags, terminal);
+  for (const service of named) await checkExists(broker, service, limits);
   const services = named.length > 0 ? named : await servicesOf(broker, limits);
   const groups: Group[] = [];
   for (const service of services) {
@@ -127,6 +128,20 @@ async function servicesOf(
   return [...there.filter(({ queues }) => queues.dead !== undefined).map(({ service }) => service), ORPHANS];
 }
 
+// Of a name that is not right, there would be no letters either.
+async function checkExists(
+  broker: Broker,
+  service: string,
+  limits: { readonly signal: AbortSignal },
+): Promise<void> {
+  if (service === ORPHANS) return;
+  if ((await broker.queue(`${broker.namespace}.${service}.dead`, limits)) !== undefined) return;
+  throw new ConfluoError(
+    "NO_SUCH_SERVICE",
+    `There is no service ${service} that handles commands or events.`,
+  );
+}
+
 function errorOf({ error, reason }: DeadLetter): string {
   return error?.code ?? reason ?? "unknown";
 }
@@ -154,18 +169,18 @@ async function show(
   id: string | undefined,
   flags: BrokerFlags & { readonly limit?: number },
 ): Promise<void> {
-  const letters = lettersOf(brokerOf(flags, terminal), service);
+  const broker = brokerOf(flags, terminal);
   const limits = limitsOf(flags, terminal);
+  await checkExists(broker, service, limits);
+  const letters = lettersOf(broker, service);
   const found =
     id === undefined
       ? await letters.list({ ...limits, limit: Math.min(flags.limit ?? 1, LISTED) })
       : [await letters.show(id, limits)].flatMap((letter) => letter ?? []);
   if (found.length === 0) {
     const what = id === undefined ? "no dead letters" : `no dead letter ${id}`;
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      `${service} has ${what}. confluo dead ls ${service} lists them.`,
-    );
+    writeLine(terminal.stderr, `${service} has ${what}.`);
+    throw new Ended(exitCodes.failed);
   }
   for (const letter of found) {
     if (flags.json) writeJson(terminal, machineForm(letter));
@@ -238,8 +253,10 @@ async function move(
   { service, ids, flags }: Asked,
 ): Promise<void> {
   const { stderr } = terminal;
-  const letters = lettersOf(brokerOf(flags, terminal), service);
+  const broker = brokerOf(flags, terminal);
   const isChosen = chooserOf(ids, flags);
+  await checkExists(broker, service, limitsOf(flags, terminal));
+  const letters = lettersOf(broker, service);
   const there = await letters.count(limitsOf(flags, terminal));
   const chosen =
     flags.all && !flags.error && !flags.path && there > LISTED

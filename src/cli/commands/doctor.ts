@@ -19,6 +19,7 @@ import {
   aboutServer,
   aboutService,
   aboutVersions,
+  counted,
   type Finding,
   ok,
   problem,
@@ -64,7 +65,7 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
       ...(todo === "" ? [] : [`         ${paint.faint(`→ ${todo}`)}`]),
     ]),
     "",
-    `${count("problem")} problems, ${count("warning")} warnings.`,
+    `${counted(count("problem"), "problem")}, ${counted(count("warning"), "warning")}.`,
   ];
 }
 
@@ -168,7 +169,7 @@ class Examination {
     if (orphans.messages > 0)
       found.push(
         warning(
-          `${orphans.messages} messages came back to queues that are gone.`,
+          `${counted(orphans.messages, "message")} came back to queues that are gone.`,
           "confluo dead ls orphans.",
         ),
       );

@@ -48,6 +48,7 @@ const columns: readonly Column[] = [
   { title: "P99", align: "right" },
   { title: "IN FLIGHT", align: "right" },
   { title: "WAITING", align: "right" },
+  { title: "REFUSED", align: "right" },
   { title: "FAILED", align: "right" },
   { title: "DEAD", align: "right" },
   { title: "LAST ERROR" },
@@ -67,6 +68,7 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): rea
     forHumans(line.p99Ms),
     String(line.inFlight),
     line.waiting === undefined ? "–" : String(line.waiting),
+    String(line.refused),
     bad(line.failed),
     bad(line.dead),
     line.lastError === undefined

@@ -29,8 +29,9 @@ const SETTLE_MS = 100;
 export const runCommand: CommandSetup = (program, terminal) => {
   withAddressFlags(program.command("run <files...>"))
     .description(
-      "run the services that modules export, until Ctrl-C or SIGTERM; then they finish what they have. Without a broker they " +
-        "meet on the embedded one, within the process",
+      "run the services that modules export, by any name, in lists, or from a default export that is a function which makes " +
+        "them, until Ctrl-C or SIGTERM; then they finish what they have. Without a broker they meet on the embedded one, " +
+        "within the process, unless NODE_ENV is production. TypeScript needs Node 22.18, or tsx: NODE_OPTIONS='--import tsx'",
     )
     .option("-i, --instances <number>", "so many processes; needs a broker", countOf)
     .option("-w, --watch", "start again when a file beside the modules changes")
@@ -45,7 +46,7 @@ export const runCommand: CommandSetup = (program, terminal) => {
 async function runHere(files: readonly string[], flags: Flags, terminal: Terminal): Promise<void> {
   const { signal, stderr } = terminal;
   const services = await servicesIn(files);
-  const address = addressOf(flags, terminal) || "memory:";
+  const address = addressOf(flags, terminal) || embeddedUnlessProduction(terminal);
   // One broker for all of them, so that they share its connections.
   const broker = brokerAt(address, namespaceOf(flags, terminal));
   const http = flags.http === undefined ? undefined : await listen(flags.http, services);
@@ -61,6 +62,15 @@ async function runHere(files: readonly string[], flags: Flags, terminal: Termina
     await Promise.all(services.map((service) => service.shutdown()));
     await http?.close();
   }
+}
+
+// As a service itself has it: forgotten, it would look healthy and meet nobody.
+function embeddedUnlessProduction({ env }: Terminal): string {
+  if (env.NODE_ENV !== "production") return "memory:";
+  throw new ConfluoError(
+    "NO_BROKER_ADDRESS",
+    "No broker address is given and NODE_ENV is production: say --broker amqp://…, or set CONFLUO_BROKER. For the embedded broker, say --broker memory:.",
+  );
 }
 
 async function listen(address: string, services: Awaited<ReturnType<typeof servicesIn>>) {

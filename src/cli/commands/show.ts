@@ -65,8 +65,8 @@ class View {
     const paint = paintOf(this.#terminal);
     const instances = infos.map(instanceLine);
     const titles = Object.keys(instances[0] ?? {});
-    const errors = handlers.flatMap(({ name, lastError }) =>
-      lastError === undefined ? [] : [{ name, lastError }],
+    const errors = handlers.flatMap(({ name, lastError, lastRefusal }) =>
+      [lastError, lastRefusal].flatMap((last) => (last === undefined ? [] : [{ name, ...last }])),
     );
     return [
       paint.strong(this.#service),
@@ -87,6 +87,7 @@ class View {
           line.kind,
           rateForHumans(line.perSecond),
           String(line.handled),
+          String(line.refused),
           line.failed === 0 ? "0" : paint.bad(String(line.failed)),
           String(line.retried),
           line.deadLettered === 0 ? "0" : paint.bad(String(line.deadLettered)),
@@ -101,7 +102,7 @@ class View {
         queue === undefined ? [] : [`${name}: ${queue.messages} waiting, ${queue.consumers} consumers`],
       ),
       ...(errors.length === 0 ? [] : ["", "Last errors:"]),
-      ...errors.map(({ name, lastError: { code, message, at } }) =>
+      ...errors.map(({ name, code, message, at }) =>
         cut(`  ${at} ${name} ${paint.bad(code)} ${message}`, 300),
       ),
     ];
@@ -113,6 +114,7 @@ const columns: readonly Column[] = [
   { title: "AS" },
   { title: "RATE", align: "right" },
   { title: "HANDLED", align: "right" },
+  { title: "REFUSED", align: "right" },
   { title: "FAILED", align: "right" },
   { title: "RETRIED", align: "right" },
   { title: "DEAD", align: "right" },

@@ -11,11 +11,11 @@ async function statsOf(bench: Bench, service: string): Promise<ServiceStats> {
   return stats;
 }
 
-function counts({ handled, failed, retried, deadLettered, inFlight }: HandlerStats): object {
-  return { handled, failed, retried, deadLettered, inFlight };
+function counts({ handled, refused, failed, retried, deadLettered, inFlight }: HandlerStats): object {
+  return { handled, refused, failed, retried, deadLettered, inFlight };
 }
 
-const none = { handled: 0, failed: 0, retried: 0, deadLettered: 0, inFlight: 0 };
+const none = { handled: 0, refused: 0, failed: 0, retried: 0, deadLettered: 0, inFlight: 0 };
 
 export const statistics: Define = (it) => {
   it("count calls by route, over all instances", async (bench) => {
@@ -38,10 +38,11 @@ export const statistics: Define = (it) => {
     const of = (path: string): HandlerStats => routes.find((route) => route.path === path) as never;
     assert.deepEqual(counts(of("/add")), { ...none, handled: 40 });
     assert.deepEqual(counts(of("/fail")), { ...none, failed: 1 });
-    assert.deepEqual(counts(of("/refuse")), { ...none, failed: 1 });
+    assert.deepEqual(counts(of("/refuse")), { ...none, refused: 1 });
     assert.deepEqual({ ...of("/unused"), path: "" }, { ...none, path: "", durations: [] });
     assert.equal(of("/fail").lastError?.code, "HANDLER_FAILED");
-    assert.equal(of("/refuse").lastError?.code, "SERVICE_ERROR");
+    assert.equal(of("/refuse").lastRefusal?.code, "SERVICE_ERROR");
+    assert.equal(of("/refuse").lastError, undefined);
     assert.equal(of("/add").lastError, undefined);
     const p99 = quantile(of("/add").durations, 0.99);
     assert.ok(p99 !== undefined && p99 < 5_000);
