@@ -34,7 +34,14 @@ function runServices(before: string): Promise<string> {
     console.log(JSON.stringify((await b.call("a", "/")).body));
     await Promise.all([a.shutdown(), b.shutdown()]);
   `;
-  const args = ["--import", tsx, "--import", `data:text/javascript,${encodeURIComponent(register)}`];
+  // Of tsx, Node from 26 on says that it uses something deprecated.
+  const args = [
+    "--no-deprecation",
+    "--import",
+    tsx,
+    "--import",
+    `data:text/javascript,${encodeURIComponent(register)}`,
+  ];
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,

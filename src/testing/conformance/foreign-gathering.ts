@@ -140,7 +140,9 @@ export const foreignGathering: Define = (it) => {
     );
     const letters = [await bench.takeDead("worker"), await bench.takeDead("worker")];
     letters.sort((a, b) => String(pathOf(a)).localeCompare(String(pathOf(b))));
-    assert.match(textOf(letters[0] as Message), /nested too deeply/);
+    const body = textOf(letters[0] as Message);
+    if (isWritable(DEEP)) assert.equal(body, DEEP);
+    else assert.match(body, /nested too deeply/);
     assert.equal(textOf(letters[1] as Message), "7");
     await goesOn(bench);
   });
@@ -167,7 +169,7 @@ export const foreignGathering: Define = (it) => {
     await stopping;
     await bench.start("worker", (service) => service.route("/echo/:x", ({ body }) => ({ body })));
     for (const id of ["runs", "long", "longer"]) assert.equal((await client.answer(id)).error, undefined, id);
-    assert.equal((await client.answer("deep")).error, "MALFORMED_MESSAGE");
+    assert.equal((await client.answer("deep")).error, isWritable(DEEP) ? undefined : "MALFORMED_MESSAGE");
   });
 
   it("dead-letters a call whose id could not be written on an answer, and runs its neighbours", async (bench) => {
@@ -339,4 +341,14 @@ function reply(wire: Wire, { properties: { replyTo = "" } }: Message, body: stri
 
 function pathOf({ properties }: Message): unknown {
   return properties.headers?.["confluo-path"];
+}
+
+/** Whether what is read from a JSON text can be written again, as Node from 26 on can whatever is nested how deeply. */
+function isWritable(json: string): boolean {
+  try {
+    JSON.stringify(JSON.parse(json));
+    return true;
+  } catch {
+    return false;
+  }
 }
