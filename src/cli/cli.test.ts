@@ -6,7 +6,7 @@ import { countOf, durationOf, pairOf } from "./context.ts";
 import { describeError, errorAsJson } from "./describe-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { cut, tableOf } from "./table.ts";
-import { paintOf, type Terminal } from "./terminal.ts";
+import { harmless, paintOf, type Terminal } from "./terminal.ts";
 
 function terminal(
   own: { readonly isTTY?: boolean; readonly env?: Terminal["env"]; readonly input?: string } = {},
@@ -104,6 +104,13 @@ describe("what is printed", () => {
       /^confluo: There is no route\. \(NO_SUCH_ROUTE\)\n.*confluo show/,
     );
     expect(describeError("thrown", false)).toBe("confluo: thrown");
+  });
+
+  it("does nothing to the terminal but colour it", () => {
+    expect(harmless("\u001b[31mred\u001b[0m\ta\nb")).toBe("\u001b[31mred\u001b[0m\ta\nb");
+    expect(harmless("\u001b]0;title\u0007\u001b[2J\u009b2J\r")).toBe(
+      "\ufffd]0;title\ufffd\ufffd[2J\ufffd2J\ufffd",
+    );
   });
 
   it("tells what a service says of its own errors", () => {

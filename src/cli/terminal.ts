@@ -42,11 +42,29 @@ export async function untilEnded({ signal }: Terminal): Promise<void> {
   clearInterval(hold);
 }
 
+/** For people. */
 export function writeLine(stream: Writable, text = ""): void {
-  stream.write(`${text}\n`);
+  stream.write(`${harmless(text)}\n`);
+}
+
+// Colours begin with an escape, too.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+const CONTROLS = /\u001b(?!\[\d+m)|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g;
+
+/** A text as a terminal shows it, and does nothing else: paths and errors may be written by anyone. */
+export function harmless(text: string): string {
+  return text.replace(CONTROLS, "\ufffd");
 }
 
 /** For machines: one line. */
 export function writeJson({ stdout }: Terminal, value: unknown): void {
-  writeLine(stdout, JSON.stringify(value));
+  writeLine(stdout, jsonOf(value));
+}
+
+/** JSON that is harmless as it is. */
+export function jsonOf(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\u007f-\u009f]/g,
+    (control) => `\\u00${control.charCodeAt(0).toString(16)}`,
+  );
 }

@@ -90,7 +90,7 @@ export async function ask<Q extends Question, Result>(
       onDelivery: ({ message }) => {
         if (message.properties.correlationId !== id) return;
         try {
-          heard.add(decodeAnswer(message) as Answers[Q]);
+          heard.add(decodeAnswer(question, message));
         } catch {
           // Some program that speaks otherwise: it is none of ours.
         }

@@ -171,16 +171,128 @@ export function encodeAnswer(id: string | undefined, answer: InstanceName): Mess
   };
 }
 
-/** @throws `MALFORMED_MESSAGE` for what does not say whose answer it is. */
-export function decodeAnswer({ body }: Message): InstanceName {
+/**
+ * An answer to a question, with what its program did not say as if there were none of it: it may be an earlier one, or no
+ * confluo.
+ *
+ * @throws `MALFORMED_MESSAGE` for what does not say whose answer it is.
+ */
+export function decodeAnswer<Q extends Question>(question: Q, { body }: Message): Answers[Q] {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder().decode(body));
   } catch (cause) {
     throw new ConfluoError("MALFORMED_MESSAGE", "An answer to a question is not JSON.", { cause });
   }
-  const { service, instance } = (value ?? {}) as Partial<InstanceName>;
+  const given = recordOf(value);
+  const { service, instance } = given;
   if (typeof service !== "string" || typeof instance !== "string")
     throw new ConfluoError("MALFORMED_MESSAGE", "An answer to a question names no service and instance.");
-  return value as InstanceName;
+  const name = { service, instance };
+  const readers = { ping: () => name, info: () => infoOf(name, given), stats: () => statsOf(name, given) };
+  return readers[question]() as Answers[Q];
+}
+
+type Given = Readonly<Record<string, unknown>>;
+
+function infoOf(name: InstanceName, given: Given): InstanceInfo {
+  const { version } = given;
+  return {
+    ...name,
+    ...(typeof version === "string" ? { version } : {}),
+    host: textOf(given.host),
+    pid: numberOf(given.pid),
+    startedAt: textOf(given.startedAt),
+    uptimeMs: numberOf(given.uptimeMs),
+    confluo: textOf(given.confluo),
+    node: textOf(given.node),
+    health: healthOf(given.health),
+    routes: listOf(given.routes).map((route) => ({
+      path: textOf(route.path),
+      ...schemaOf(route, "input"),
+      ...schemaOf(route, "output"),
+    })),
+    subscriptions: listOf(given.subscriptions).map((subscription) => ({
+      ...patternOf(subscription),
+      ...schemaOf(subscription, "body"),
+    })),
+  };
+}
+
+function statsOf(name: InstanceName, given: Given): InstanceStats {
+  return {
+    ...name,
+    uptimeMs: numberOf(given.uptimeMs),
+    health: healthOf(given.health),
+    routes: listOf(given.routes).map((route) => ({ path: textOf(route.path), ...countsOf(route) })),
+    subscriptions: listOf(given.subscriptions).map((subscription) => ({
+      ...patternOf(subscription),
+      ...countsOf(subscription),
+    })),
+    calling: numberOf(given.calling),
+    unconfirmed: numberOf(given.unconfirmed),
+    reconnects: numberOf(given.reconnects),
+  };
+}
+
+function patternOf(given: Given): Pick<SubscriptionInfo, "pattern" | "per"> {
+  return { pattern: textOf(given.pattern), per: given.per === "instance" ? "instance" : "service" };
+}
+
+function countsOf(given: Given): HandlerStats {
+  return {
+    handled: numberOf(given.handled),
+    refused: numberOf(given.refused),
+    failed: numberOf(given.failed),
+    retried: numberOf(given.retried),
+    deadLettered: numberOf(given.deadLettered),
+    inFlight: numberOf(given.inFlight),
+    durations: Array.isArray(given.durations) ? given.durations.filter(isRange) : [],
+    ...lastOf(given, "lastError"),
+    ...lastOf(given, "lastRefusal"),
+  };
+}
+
+function isRange(value: unknown): value is Durations[number] {
+  return Array.isArray(value) && value.length === 2 && value.every((each) => typeof each === "number");
+}
+
+function lastOf<Name extends "lastError" | "lastRefusal">(
+  given: Given,
+  name: Name,
+): { readonly [name in Name]?: LastError } {
+  if (given[name] === undefined) return {};
+  const { code, message, at } = recordOf(given[name]);
+  const last = { code: textOf(code), message: textOf(message), at: textOf(at) };
+  return { [name]: last } as { readonly [name in Name]?: LastError };
+}
+
+function healthOf(value: unknown): InstanceHealth {
+  const { status, state, detached, blocked } = recordOf(value);
+  return {
+    status: status === "degraded" || status === "down" ? status : "healthy",
+    state: textOf(state),
+    detached: Array.isArray(detached) ? detached.filter((each) => typeof each === "string") : [],
+    ...(typeof blocked === "string" ? { blocked } : {}),
+  };
+}
+
+function schemaOf(given: Given, name: "input" | "output" | "body"): Readonly<Record<string, JsonSchema>> {
+  return given[name] === undefined ? {} : { [name]: recordOf(given[name]) };
+}
+
+function listOf(value: unknown): readonly Given[] {
+  return Array.isArray(value) ? value.map(recordOf) : [];
+}
+
+function recordOf(value: unknown): Given {
+  return typeof value === "object" && value !== null ? (value as Given) : {};
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === "number" ? value : 0;
 }

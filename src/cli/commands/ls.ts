@@ -3,7 +3,7 @@
 import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
 import { forHumans, linesOf, rateForHumans, type ServiceLine, type Snapshot } from "../fleet.ts";
 import { type Column, cut, tableOf } from "../table.ts";
-import { type Paint, paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { jsonOf, type Paint, paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 
 interface Flags extends BrokerFlags {
@@ -28,7 +28,7 @@ export const lsCommand: CommandSetup = (program, terminal) => {
     if (flags.watch) {
       const draw = async (): Promise<readonly string[]> => {
         const lines = await look();
-        return flags.json ? [JSON.stringify(lines)] : tableOfServices(lines, terminal);
+        return flags.json ? [jsonOf(lines)] : tableOfServices(lines, terminal);
       };
       await watch(terminal, draw);
       return;

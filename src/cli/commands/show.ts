@@ -4,7 +4,7 @@ import { type Broker, ConfluoError, type InstanceInfo } from "../../index.ts";
 import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
 import { forHumans, handlersOf, instanceLine, rateForHumans, type Snapshot } from "../fleet.ts";
 import { type Column, cut, tableOf } from "../table.ts";
-import { paintOf, type Terminal, writeLine } from "../terminal.ts";
+import { jsonOf, paintOf, type Terminal, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 import { healthOf } from "./ls.ts";
 
@@ -60,7 +60,7 @@ class View {
     const handlers = handlersOf(service, now, this.#before);
     this.#before = now;
     if (this.#flags.json)
-      return [JSON.stringify({ service: this.#service, instances: infos, handlers, queues: service.queues })];
+      return [jsonOf({ service: this.#service, instances: infos, handlers, queues: service.queues })];
     if (this.#flags.contracts) return [JSON.stringify(contractsOf(infos), undefined, 2)];
     const paint = paintOf(this.#terminal);
     const instances = infos.map(instanceLine);

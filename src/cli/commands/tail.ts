@@ -10,7 +10,7 @@ import {
   withBrokerFlags,
 } from "../context.ts";
 import { cut } from "../table.ts";
-import { paintOf, type Terminal } from "../terminal.ts";
+import { harmless, jsonOf, paintOf, type Terminal } from "../terminal.ts";
 
 interface Flags extends BrokerFlags {
   readonly from?: string;
@@ -36,7 +36,7 @@ export const tailCommand: CommandSetup = (program, terminal) => {
       async (event) => {
         if (left === 0 || (flags.from !== undefined && event.from !== flags.from)) return;
         left -= 1;
-        await write(terminal, isJson ? JSON.stringify(machineForm(event)) : lineOf(event, terminal));
+        await write(terminal, harmless(isJson ? jsonOf(machineForm(event)) : lineOf(event, terminal)));
         if (left === 0) enough.resolve();
       },
       limitsOf(flags, terminal),

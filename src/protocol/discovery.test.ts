@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import {
+  decodeAnswer,
+  decodeQuestion,
+  encodeAnswer,
+  encodeQuestion,
+  type InstanceStats,
+} from "./discovery.ts";
+
+const name = { service: "s", instance: "i" };
+const answer = (body: unknown) => ({ body: new TextEncoder().encode(JSON.stringify(body)), properties: {} });
+
+describe("an answer", () => {
+  it("is read as it was written", () => {
+    const stats: InstanceStats = {
+      ...name,
+      uptimeMs: 5,
+      health: { status: "degraded", state: "running", detached: ["q"], blocked: "low on disk" },
+      routes: [
+        {
+          path: "/a",
+          handled: 1,
+          refused: 2,
+          failed: 3,
+          retried: 4,
+          deadLettered: 5,
+          inFlight: 6,
+          durations: [[1.5, 6]],
+          lastError: { code: "TIMEOUT", message: "late", at: "2026" },
+        },
+      ],
+      subscriptions: [],
+      calling: 1,
+      unconfirmed: 2,
+      reconnects: 3,
+    };
+    expect(decodeAnswer("stats", encodeAnswer("1", stats))).toEqual(stats);
+  });
+
+  it("of a program that says less, or other things, has none of what it did not say", () => {
+    for (const body of [name, { ...name, routes: 7, health: "fine", durations: {}, pid: "x" }]) {
+      expect(decodeAnswer("stats", answer(body))).toEqual({
+        ...name,
+        uptimeMs: 0,
+        health: { status: "healthy", state: "", detached: [] },
+        routes: [],
+        subscriptions: [],
+        calling: 0,
+        unconfirmed: 0,
+        reconnects: 0,
+      });
+      expect(decodeAnswer("info", answer(body))).toMatchObject({ ...name, pid: 0, host: "", routes: [] });
+      expect(decodeAnswer("ping", answer(body))).toEqual(name);
+    }
+    const odd = {
+      ...name,
+      subscriptions: [null, { pattern: "/a", handled: "many", durations: [[1], [2, 3]] }],
+    };
+    expect(decodeAnswer("stats", answer(odd)).subscriptions).toMatchObject([
+      { pattern: "", per: "service", handled: 0, durations: [] },
+      { pattern: "/a", per: "service", handled: 0, durations: [[2, 3]] },
+    ]);
+  });
+
+  it.each([null, 7, "text", [], {}, { service: 1, instance: "i" }])("is none: %j", (body) =>
+    expect(() => decodeAnswer("ping", answer(body))).toThrow("names no service and instance"),
+  );
+
+  it("that is no JSON is none", () =>
+    expect(() => decodeAnswer("ping", { body: Buffer.from("{"), properties: {} })).toThrow("not JSON"));
+});
+
+it("a question is read as it was written, and others are ignored", () => {
+  const question = encodeQuestion("info", { id: "1", replyTo: "q", ms: 1.5 });
+  expect(question.properties.expiration).toBe("2");
+  expect(decodeQuestion(question)).toEqual({ question: "info", id: "1", replyTo: "q" });
+  const { body, properties } = question;
+  for (const odd of [{ type: "other" }, { replyTo: "" }, { replyTo: "amq.rabbitmq.reply-to.x" }])
+    expect(decodeQuestion({ body, properties: { ...properties, ...odd } })).toBeUndefined();
+});
