@@ -134,6 +134,33 @@ function canConnect(port: number): Promise<boolean> {
 }
 
 describe("run", () => {
+  it("ends, though a module holds a timer, and whatever a terminal and a parent send together", async () => {
+    const file = moduleOf(`
+      setInterval(() => undefined, 1_000);
+      export const slow = new Service("slow").route("/", async () => {
+        console.error("begun");
+        await new Promise((resolve) => setTimeout(resolve, 700));
+        console.error("finished");
+      });
+      setTimeout(() => slow.call("slow", "/").catch(() => undefined), 300);
+    `);
+    const child = startCommand(["run", file]);
+    cleanUp.push(() => child.kill("SIGKILL"));
+    const exit = once(child, "exit");
+    const said = await until(child, "begun");
+    child.kill("SIGINT");
+    child.kill("SIGTERM");
+    expect(await until(child, "finished", said)).toContain("finished");
+    expect(await exit).toEqual([0, null]);
+  });
+
+  it("ends with 2 when a module throws, whatever that has left open", async () => {
+    const file = moduleOf('setInterval(() => undefined, 1_000); throw new Error("no such database");');
+    const { code, err } = await runCommand(["run", file]);
+    expect(code).toBe(2);
+    expect(err).toContain("no such database");
+  });
+
   it("runs what a module exports until SIGTERM, and lets it finish", async () => {
     const file = moduleOf(`
       export const orders = new Service("orders").route("/", () => 1);

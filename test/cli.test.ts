@@ -278,7 +278,12 @@ describe("doctor", { timeout: 60_000 }, () => {
       level: "warning",
       todo: 'If that is over: broker.unbind("stock", "/orders/*/returned").',
     });
-    expect((await confluo(`doctor --management http://127.0.0.1:${port}`)).code).toBe(3);
+    const refused = await confluo(`doctor --management http://127.0.0.1:${port}`);
+    expect(refused.code).toBe(1);
+    expect(refused.out).toMatch(/^problem +RabbitMQ's management answers .* with 401\.$/m);
+    expect(refused.out).toMatch(/^ok +orders: 1 healthy/m);
+    const noUrl = await confluo("doctor --management localhost");
+    expect([noUrl.code, noUrl.out]).toEqual([2, ""]);
   });
 
   it("does not make what is not there", async () => {

@@ -31,10 +31,15 @@ export async function readBody({ argument, file, isText }: BodySource, terminal:
   }
 }
 
+/** A body as JSON has it: bytes in base64. */
+export function bodyAsJson(body: unknown): unknown {
+  return body instanceof Uint8Array ? { base64: Buffer.from(body).toString("base64") } : body;
+}
+
 async function read(
   argument: string | undefined,
   file: string | undefined,
-  { stdin }: Terminal,
+  { stdin, signal }: Terminal,
 ): Promise<string | undefined> {
   if (file !== undefined) {
     try {
@@ -47,5 +52,12 @@ async function read(
     }
   }
   // Only when asked to: a script's standard input may be open and silent for good.
-  return argument === "-" ? text(stdin) : argument;
+  if (argument !== "-") return argument;
+  const leave = (): void => void stdin.destroy(new Error("interrupted"));
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await text(stdin);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
 }

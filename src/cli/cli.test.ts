@@ -6,7 +6,7 @@ import { countOf, durationOf, pairOf } from "./context.ts";
 import { describeError, errorAsJson } from "./describe-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { cut, tableOf } from "./table.ts";
-import { harmless, paintOf, type Terminal } from "./terminal.ts";
+import { harmless, jsonOf, paintOf, type Terminal } from "./terminal.ts";
 
 function terminal(
   own: { readonly isTTY?: boolean; readonly env?: Terminal["env"]; readonly input?: string } = {},
@@ -111,6 +111,7 @@ describe("what is printed", () => {
     expect(harmless("\u001b]0;title\u0007\u001b[2J\u009b2J\r")).toBe(
       "\ufffd]0;title\ufffd\ufffd[2J\ufffd2J\ufffd",
     );
+    expect(jsonOf("a\u009b\u001b")).toBe('"a\\u009b\\u001b"');
   });
 
   it("tells what a service says of its own errors", () => {

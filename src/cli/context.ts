@@ -33,12 +33,12 @@ export function withAddressFlags(command: Command): Command {
     );
 }
 
-/** Adds the options of {@link BrokerFlags}. */
-export function withBrokerFlags(command: Command): Command {
+/** Adds the options of {@link BrokerFlags}. `patience` is how long it may take unless told otherwise, in words. */
+export function withBrokerFlags(command: Command, patience = "20s"): Command {
   return withAddressFlags(command)
     .option(
       "-t, --timeout <duration>",
-      "how long it may take, such as 500ms, 2s, 1m (default: 20s)",
+      `how long it may take, such as 500ms, 2s, 1m (default: ${patience})`,
       durationOf,
     )
     .option("--json", "for machines: JSON, one value a line");
@@ -51,6 +51,11 @@ export function brokerOf(flags: AddressFlags, terminal: Terminal): Broker {
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
       "Which broker? Say --broker amqp://…, or set CONFLUO_BROKER. To start one for trying things out: confluo broker.",
+    );
+  if (address === "memory:")
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      "The embedded broker, memory:, is within one process, and this is another: name a RabbitMQ. confluo run --http shows one process from outside.",
     );
   // What goes wrong is the command's error; lines about trying again would be noise beside it.
   return brokerAt(address, namespaceOf(flags, terminal), silentLogger);

@@ -3,19 +3,30 @@
 
 import { runCli } from "./run-cli.ts";
 
+const END_MS = 2_000;
+const { stdin, stdout, stderr, env } = process;
 const stop = new AbortController();
-let signals = 0;
+const seen = new Set<string>();
+let code: number | undefined;
 for (const name of ["SIGINT", "SIGTERM"] as const)
   process.on(name, () => {
-    signals += 1;
-    // Whoever asks twice wants it to end now.
-    if (signals > 1) process.exit(130);
+    // Whoever asks twice wants it to end now. Ctrl-C reaches what a command has started, too, which then gets a SIGTERM of
+    // its parent: that is no second time.
+    if (seen.has(name) || code !== undefined) process.exit(code ?? 130);
+    seen.add(name);
     stop.abort(new Error("interrupted"));
   });
-// A reader such as `head` that has seen enough is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
-  throw error;
+// A reader such as `head` that has seen enough is no error, and its command ends as it would have.
+let readerLeft = false;
+stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE" && error.code !== "ERR_STREAM_DESTROYED") throw error;
+  readerLeft = true;
+  stop.abort(new Error("nobody reads this any more"));
 });
-const { stdin, stdout, stderr, env } = process;
-process.exitCode = await runCli(process.argv.slice(2), { stdin, stdout, stderr, env, signal: stop.signal });
+stderr.on("error", () => undefined);
+const ended = await runCli(process.argv.slice(2), { stdin, stdout, stderr, env, signal: stop.signal });
+code = readerLeft ? 0 : ended;
+process.exitCode = code;
+// What was under way, such as letters that are acknowledged, comes to its end. What a module of `run` has left open, such as a
+// timer or connections of its own, holds nothing up for long.
+setTimeout(() => process.exit(code), END_MS).unref();

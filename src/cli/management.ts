@@ -18,9 +18,9 @@ export class Management {
         "--management must be an http:// or https:// URL, such as http://localhost:15672.",
       );
     const { origin, pathname, username, password } = new URL(address);
-    const login = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    const login = `${decoded(username)}:${decoded(password)}`;
     this.#base = `${origin}/api`;
-    this.#vhost = encodeURIComponent(decodeURIComponent(pathname.slice(1)) || "/");
+    this.#vhost = encodeURIComponent(decoded(pathname.slice(1)) || "/");
     this.#authorization = username === "" ? undefined : `Basic ${Buffer.from(login).toString("base64")}`;
     this.#signal = signal;
   }
@@ -48,9 +48,10 @@ export class Management {
     try {
       response = await fetch(this.#base + path, { headers, signal });
     } catch (cause) {
+      const { message } = ((cause as Error).cause ?? cause) as Error;
       throw new ConfluoError(
         "BROKER_UNREACHABLE",
-        `RabbitMQ's management does not answer at ${this.#base}.`,
+        `RabbitMQ's management does not answer at ${this.#base}: ${message}.`,
         { cause },
       );
     }
@@ -59,8 +60,22 @@ export class Management {
         "ACCESS_REFUSED",
         `RabbitMQ's management answers ${path} with ${response.status}.`,
       );
-    const found: unknown = await response.json();
+    const found: unknown = await response.json().catch(() => undefined);
+    if (found === undefined)
+      throw new ConfluoError(
+        "BROKER_UNREACHABLE",
+        `What answers at ${this.#base} is not RabbitMQ's management.`,
+      );
     return Array.isArray(found) ? (found as Readonly<Record<string, unknown>>[]) : [];
+  }
+}
+
+// A percent sign that means itself.
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 

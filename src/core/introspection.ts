@@ -106,5 +106,14 @@ function schema(
   side: "input" | "output",
 ): Record<string, JsonSchema> {
   const found = given === undefined ? undefined : jsonSchemaOf(given, side);
-  return found === undefined ? {} : { [name]: found };
+  return found === undefined || !isJson(found) ? {} : { [name]: found };
+}
+
+// A validator's own converter makes it: one that refers to itself would leave the whole question without an answer.
+function isJson(value: unknown): boolean {
+  try {
+    return JSON.stringify(value) !== undefined;
+  } catch {
+    return false;
+  }
 }

@@ -2,7 +2,7 @@
 
 import { waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
-import { invalidArgument } from "../errors.ts";
+import { ConfluoError, invalidArgument } from "../errors.ts";
 import { onOwnWire } from "../own-wire.ts";
 import { checkName } from "../protocol/address.ts";
 import {
@@ -10,6 +10,7 @@ import {
   addressee,
   decodeAnswer,
   encodeQuestion,
+  IDENTITY,
   type InstanceName,
   type Question,
 } from "../protocol/discovery.ts";
@@ -47,7 +48,6 @@ export interface AskParts {
 }
 
 const TIMEOUT_MS = 20_000;
-const IDENTITY = /^[\w-]{1,64}$/;
 /** Everyone has answered when nobody else has for so long. Instances that are busy computing answer when they are not. */
 const QUIET_MS = 250;
 /** So long the first answer may take, and all of them together. */
@@ -100,13 +100,21 @@ export async function ask<Q extends Question, Result>(
     await wire.declareExchange({ name: namespace.discovery, type: "direct" });
     heard.begin(instance === undefined ? Number.POSITIVE_INFINITY : 1);
     const route = { exchange: namespace.discovery, key: addressee(service, instance) };
+    let isAsked = false;
     wire.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
+      isAsked = true;
       // Nobody is there to be asked.
       if (failure !== undefined) heard.end();
     });
     const leave = onAbort(signal, () => heard.end());
     const answers = await heard.all;
     leave();
+    // With the wire, answers may have been lost.
+    signal.throwIfAborted();
+    if (!isAsked && answers.length === 0) {
+      const why = wire.blocked ?? "it does not say why";
+      throw new ConfluoError("UNAVAILABLE", `The broker does not take the question who is there: ${why}.`);
+    }
     return more(wire, answers);
   });
 }

@@ -41,6 +41,11 @@ export async function observe(
   const all = Array.isArray(services) ? [...services] : [services as Service];
   if (all.length === 0 || !all.every(isService))
     throw new ConfluoError("INVALID_ARGUMENT", "observe takes a service or a list of services.");
+  if (new Set(all.map(({ name }) => name)).size < all.length)
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      "observe takes each service once: its metrics go by the name.",
+    );
   const { port = 9464, host } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new ConfluoError("INVALID_ARGUMENT", `port must be a whole number from 0 to 65535, got ${port}.`);

@@ -62,7 +62,17 @@ describe("an answer", () => {
     ]);
   });
 
-  it.each([null, 7, "text", [], {}, { service: 1, instance: "i" }])("is none: %j", (body) =>
+  it.each([
+    null,
+    7,
+    "text",
+    [],
+    {},
+    { service: 1, instance: "i" },
+    { service: "a b", instance: "i" },
+    { service: "x".repeat(300), instance: "i" },
+    { service: "s", instance: "\u001b[2J" },
+  ])("is none: %j", (body) =>
     expect(() => decodeAnswer("ping", answer(body))).toThrow("names no service and instance"),
   );
 

@@ -1,6 +1,7 @@
 /** What instances say of themselves when they are asked: questions and answers on the bus. */
 
 import { ConfluoError } from "../errors.ts";
+import { checkName } from "./address.ts";
 import { JSON_TYPE } from "./codec.ts";
 import type { Message } from "./message.ts";
 
@@ -8,6 +9,9 @@ import type { Message } from "./message.ts";
 export type Question = "ping" | "info" | "stats";
 
 const questions: readonly string[] = ["ping", "info", "stats"] satisfies readonly Question[];
+
+/** What identifies an instance. */
+export const IDENTITY: RegExp = /^[\w-]{1,64}$/;
 
 /** The routing key of a question to everyone in the namespace. */
 export const EVERYONE = "*";
@@ -186,11 +190,20 @@ export function decodeAnswer<Q extends Question>(question: Q, { body }: Message)
   }
   const given = recordOf(value);
   const { service, instance } = given;
-  if (typeof service !== "string" || typeof instance !== "string")
+  if (!isServiceName(service) || typeof instance !== "string" || !IDENTITY.test(instance))
     throw new ConfluoError("MALFORMED_MESSAGE", "An answer to a question names no service and instance.");
   const name = { service, instance };
   const readers = { ping: () => name, info: () => infoOf(name, given), stats: () => statsOf(name, given) };
   return readers[question]() as Answers[Q];
+}
+
+function isServiceName(name: unknown): name is string {
+  try {
+    checkName(name as string, "service");
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 type Given = Readonly<Record<string, unknown>>;

@@ -28,7 +28,8 @@ export function commandLineDocs(): string {
     "terminals, and `NO_COLOR` turns them off.",
     "",
     "They end with 0, or 1 if what was asked for failed, 2 if they were not understood, 3 if there is no broker, 4 if it took too",
-    "long, 130 if they were interrupted.",
+    "long, 130 if they were interrupted. With `--json`, errors are a line of JSON on standard error, `--debug` shows where one came",
+    "from. What begins with a dash and is no option, such as some letters' ids, goes after `--`. `--version` prints the version.",
     "",
     ...pages,
   ]

@@ -16,9 +16,10 @@ import { tableOf } from "../table.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface Flags extends BrokerFlags {
-  readonly inFlight: number;
-  readonly for: number;
-  readonly bytes: number;
+  readonly inFlight?: number;
+  /** In milliseconds. */
+  readonly for?: number;
+  readonly bytes?: number;
 }
 
 interface Result {
@@ -36,9 +37,9 @@ export const benchCommand: CommandSetup = (program, terminal) => {
       .description(
         "put a load on the broker for a few seconds, with a service of its own, and say how fast it was: caller and handler are this process",
       )
-      .option("-i, --in-flight <number>", "how many at a time", countOf, 64)
-      .option("-f, --for <duration>", "how long each", durationOf, 3_000)
-      .option("-s, --bytes <number>", "size of a body", countOf, 200),
+      .option("-i, --in-flight <number>", "how many at a time (default: 64)", countOf)
+      .option("-f, --for <duration>", "how long each (default: 3s)", durationOf)
+      .option("-s, --bytes <number>", "size of a body (default: 200)", countOf),
   ).action(async (flags: Flags) => {
     const name = `confluo-bench-${randomBytes(4).toString("hex")}`;
     const broker = brokerOf(flags, terminal);
@@ -46,9 +47,9 @@ export const benchCommand: CommandSetup = (program, terminal) => {
     own.route("/call", ({ body }) => body);
     // Copies of this instance alone: nothing durable is left behind.
     own.subscribe(`/${name}`, () => undefined, { per: "instance" });
+    await own.connect(undefined, limitsOf(flags, terminal));
     try {
-      await own.connect(undefined, limitsOf(flags, terminal));
-      const text = "x".repeat(flags.bytes);
+      const text = "x".repeat(flags.bytes ?? 200);
       const results = [
         await load("calls", flags, terminal, () => own.call(name, "/call", text)),
         await load("events, confirmed", flags, terminal, () => own.publish(`/${name}`, text)),
@@ -75,7 +76,7 @@ function rowOf({ what, perSecond, p50Ms, p99Ms }: Result): readonly string[] {
 
 async function load(
   what: string,
-  { inFlight, for: ms }: Flags,
+  { inFlight = 64, for: ms = 3_000 }: Flags,
   { stderr, signal }: Terminal,
   one: () => Promise<unknown>,
 ): Promise<Result> {
@@ -108,7 +109,8 @@ async function load(
 }
 
 async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): Promise<void> {
-  const wire = await broker.open();
+  // Also after Ctrl-C, and not for long.
+  const wire = await broker.open({ timeoutMs: 5_000 });
   try {
     for (const queue of ["calls", "calls.again", "inbox", "inbox.again", "dead"])
       await wire.deleteQueue(`${broker.namespace}.${name}.${queue}`);

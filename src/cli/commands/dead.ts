@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { type Broker, ConfluoError, type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
+import { bodyAsJson } from "../body.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -43,7 +44,7 @@ export const deadCommand: CommandSetup = (program, terminal) => {
     dead
       .command("show <service> [id]")
       .description("show letters with their story and body: the one with that id, or the oldest")
-      .option("-l, --limit <number>", "how many", countOf),
+      .option("-l, --limit <number>", "how many (default: 1)", countOf),
   ).action((service: string, id: string | undefined, flags: BrokerFlags & { readonly limit?: number }) =>
     show(terminal, service, id, flags),
   );
@@ -60,7 +61,7 @@ export const deadCommand: CommandSetup = (program, terminal) => {
 };
 
 function selecting(command: Command): Command {
-  return withBrokerFlags(command)
+  return withBrokerFlags(command, "1h")
     .option("--all", "all of them")
     .option("--error <code>", "those with this error")
     .option("--path <path>", "those with this path")
@@ -91,8 +92,9 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
   const groups: Group[] = [];
   for (const service of services) {
     const letters = lettersOf(broker, service);
-    if ((await letters.count(limits)) > 0)
-      groups.push(...grouped(service, await letters.list({ ...limits, limit: LISTED })));
+    const count = await letters.count(limits);
+    if (count > LISTED) writeLine(terminal.stderr, onlyTheFirst(service, count));
+    if (count > 0) groups.push(...grouped(service, await letters.list({ ...limits, limit: LISTED })));
   }
   if (flags.json) {
     writeJson(terminal, groups);
@@ -189,11 +191,7 @@ async function show(
 }
 
 function machineForm(letter: DeadLetter): object {
-  const { body } = letter;
-  return {
-    ...letter,
-    body: body instanceof Uint8Array ? { base64: Buffer.from(body).toString("base64") } : body,
-  };
+  return { ...letter, body: bodyAsJson(letter.body) };
 }
 
 function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
@@ -262,6 +260,7 @@ async function move(
     flags.all && !flags.error && !flags.path && there > LISTED
       ? there
       : await chosenOf(letters, isChosen, { flags, terminal });
+  if (there > LISTED && !flags.all) writeLine(stderr, onlyTheFirst(service, there));
   if (chosen === 0) {
     writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
     throw new Ended(exitCodes.failed);
@@ -297,6 +296,10 @@ async function move(
     );
     throw error;
   }
+}
+
+function onlyTheFirst(service: string, count: number): string {
+  return `${service} has ${count.toLocaleString("en")} letters; only the first ${LISTED.toLocaleString("en")} are looked at.`;
 }
 
 function chooserOf(

@@ -1,7 +1,8 @@
 /** `confluo doctor`: what is wrong, and what to do about it. */
 
 import { randomBytes } from "node:crypto";
-import { type Broker, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
+import { setTimeout as wait } from "node:timers/promises";
+import { type Broker, type InstanceInfo, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
 import {
   addressOf,
   type BrokerFlags,
@@ -69,6 +70,18 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
   ];
 }
 
+const PATIENCE_MS = 5_000;
+
+// Of those services alone whose every consumer answered: one that did not may be the one that subscribes.
+function whole(infos: readonly InstanceInfo[], stats: readonly ServiceStats[]): readonly InstanceInfo[] {
+  const isWhole = (name: string): boolean => {
+    const answered = infos.filter(({ service }) => service === name).length;
+    const consumers = stats.find(({ service }) => service === name)?.queues.inbox?.consumers ?? 0;
+    return answered >= consumers;
+  };
+  return infos.filter(({ service }) => isWhole(service));
+}
+
 class Examination {
   readonly #services: readonly string[];
   readonly #flags: Flags;
@@ -88,6 +101,7 @@ class Examination {
 
   async findings(): Promise<readonly Finding[]> {
     const address = addressOf(this.#flags, this.#terminal);
+    const management = this.#management;
     const wire = await this.#broker.open(this.#limits);
     let about: readonly Finding[];
     try {
@@ -100,7 +114,17 @@ class Examination {
     } finally {
       await wire.close();
     }
-    return [...about, ...(await this.#topology())];
+    return [...about, ...(await this.#orProblem(() => this.#topology(management)))];
+  }
+
+  // What was found before is worth as much as ever.
+  async #orProblem(step: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
+    try {
+      return await step();
+    } catch (error) {
+      if (!isConfluoError(error) || this.#terminal.signal.aborted) throw error;
+      return [problem(error.message, "What depends on it was not looked at: mend it, and ask again.")];
+    }
   }
 
   // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
@@ -119,10 +143,16 @@ class Examination {
           onCancelled: () => resolve(),
         });
       });
-      const failure = await new Promise<string | undefined>((resolve) => {
+      const { timeoutMs = PATIENCE_MS } = this.#limits;
+      const patience = wait(Math.min(timeoutMs, PATIENCE_MS), "no confirm in time", {
+        signal: this.#limits.signal,
+        ref: false,
+      });
+      const confirm = new Promise<string | undefined>((resolve) => {
         const message = { body: new Uint8Array(0), properties: { mandatory: true } } as const;
         wire.publish({ exchange: "", key: queue }, message, resolve);
       });
+      const failure = await Promise.race([confirm, patience]);
       if (failure !== undefined) {
         if (wire.blocked !== undefined)
           return problem(
@@ -131,10 +161,8 @@ class Examination {
           );
         return problem(`The broker did not take a message: ${failure}.`, "See the broker's log.");
       }
-      await Promise.race([
-        came,
-        new Promise((_, reject) => this.#limits.signal.addEventListener("abort", reject)),
-      ]);
+      if ((await Promise.race([came, patience])) !== undefined)
+        return problem("A message that was confirmed did not come back.", "See the broker's log.");
       return ok("A message went there and back; it may declare, publish and consume.");
     } catch (error) {
       if (!isConfluoError(error)) throw error;
@@ -145,7 +173,7 @@ class Examination {
     }
   }
 
-  async #topology(): Promise<readonly Finding[]> {
+  async #topology(management: Management | undefined): Promise<readonly Finding[]> {
     const broker = this.#broker;
     const orphans = await broker.queue(`${broker.namespace}.orphans`, this.#limits);
     if (orphans === undefined)
@@ -156,16 +184,21 @@ class Examination {
         ),
       ];
     const [stats, infos] = await Promise.all([broker.stats(this.#limits), broker.discover(this.#limits)]);
-    const management = this.#management;
+    const found: Finding[] = [];
+    let listed: readonly string[] | undefined;
+    found.push(
+      ...(await this.#orProblem(async () => {
+        listed = await management?.services(broker.namespace);
+        return [];
+      })),
+    );
     const known = new Set([
       ...this.#services,
       ...stats.flatMap(({ service, queues }) => (queues.inbox === undefined ? [] : [service])),
-      ...((await management?.services(broker.namespace)) ?? []),
+      ...(listed ?? []),
     ]);
     const silent = [...known].filter((name) => !stats.some(({ service }) => service === name));
-    const found: Finding[] = [
-      ...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)),
-    ];
+    found.push(...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)));
     if (orphans.messages > 0)
       found.push(
         warning(
@@ -190,9 +223,12 @@ class Examination {
           "Name services, or give --management http://….",
         ),
       );
-    else {
-      found.push(...aboutBindings(await management.bindings(broker.namespace), infos));
-    }
+    else if (listed !== undefined)
+      found.push(
+        ...(await this.#orProblem(async () =>
+          aboutBindings(await management.bindings(broker.namespace), whole(infos, stats)),
+        )),
+      );
     return found;
   }
 

@@ -34,7 +34,7 @@ export const runCommand: CommandSetup = (program, terminal) => {
         "within the process, unless NODE_ENV is production. TypeScript needs Node 22.18, or tsx: NODE_OPTIONS='--import tsx'",
     )
     .option("-i, --instances <number>", "so many processes; needs a broker", countOf)
-    .option("-w, --watch", "start again when a file beside the modules changes")
+    .option("-w, --watch", "start again when a .js, .ts or .json file beside the modules changes")
     .option("--http <address>", "serve /healthz, /readyz and /metrics there, such as :9464")
     .action(async (files: string[], flags: Flags) => {
       if (flags.watch) await runWatched(files, flags, terminal);
@@ -91,8 +91,11 @@ async function runMany(files: readonly string[], flags: Flags, terminal: Termina
     throw new ConfluoError("INVALID_ARGUMENT", "--http is for one process: a port has one owner.");
   const { instances: _, ...each } = flags;
   const children = Array.from({ length: flags.instances as number }, () => start(files, each));
+  const stopped = new Set<ChildProcess>();
   const stop = (): void => {
-    for (const child of children) child.kill("SIGTERM");
+    // The second one would end it at once.
+    for (const child of children) if (!stopped.has(child)) child.kill("SIGTERM");
+    for (const child of children) stopped.add(child);
   };
   terminal.signal.addEventListener("abort", stop, { once: true });
   if (terminal.signal.aborted) stop();
@@ -143,7 +146,7 @@ class Changes {
     const folders = new Set(files.map((file) => dirname(resolve(file))));
     this.#watchers = [...folders].map((folder) =>
       watchFile(folder, { recursive: true }, (_event, name) => {
-        if (name !== null && /(^|[\\/])(node_modules|\.git)([\\/]|$)/.test(name)) return;
+        if (name !== null && !isCode(name)) return;
         // Editors write a file in several steps.
         clearTimeout(this.#settling);
         this.#settling = setTimeout(() => this.#tell(), SETTLE_MS);
@@ -163,6 +166,11 @@ class Changes {
   #tell(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
+}
+
+// What a service writes, such as its log, starts nothing again.
+function isCode(name: string): boolean {
+  return /\.(?:[cm]?[jt]sx?|json)$/.test(name) && !/(^|[\\/])(node_modules|\.[^\\/]*)([\\/]|$)/.test(name);
 }
 
 // The same command, once.

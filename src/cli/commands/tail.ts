@@ -1,6 +1,7 @@
 /** `confluo tail`: events as they pass. */
 
 import type { WatchedEvent } from "../../index.ts";
+import { bodyAsJson } from "../body.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -63,8 +64,7 @@ function write({ stdout }: Terminal, line: string): Promise<void> {
 
 function machineForm({ path, query, from, messageId, headers, bytes, body }: WatchedEvent): object {
   const at = new Date().toISOString();
-  const content = body instanceof Uint8Array ? { base64: Buffer.from(body).toString("base64") } : { body };
-  return { at, path, query, from, messageId, headers, bytes, ...content };
+  return { at, path, query, from, messageId, headers, bytes, body: bodyAsJson(body) };
 }
 
 function lineOf({ path, query, from, bytes, body }: WatchedEvent, terminal: Terminal): string {

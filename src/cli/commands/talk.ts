@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import { Service, silentLogger } from "../../index.ts";
-import { readBody } from "../body.ts";
+import { bodyAsJson, readBody } from "../body.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -30,7 +30,8 @@ export const talkCommands: CommandSetup = (program, terminal) => {
         const began = performance.now();
         const { status, headers, body: answer } = await own.call(service, path, content, options);
         const ms = Number((performance.now() - began).toFixed(3));
-        if (flags.json) writeJson(terminal, { status, headers, body: answer, ms });
+        if (flags.json) writeJson(terminal, { status, headers, body: bodyAsJson(answer), ms });
+        else if (answer instanceof Uint8Array) await writeBytes(terminal, answer);
         else if (answer !== undefined)
           writeLine(
             terminal.stdout,
@@ -55,6 +56,12 @@ export const talkCommands: CommandSetup = (program, terminal) => {
       }),
     );
 };
+
+// As they are for a file or another program; a terminal could take them for commands.
+async function writeBytes({ stdout }: Terminal, bytes: Uint8Array): Promise<void> {
+  const shown = stdout.isTTY ? `${bytes.length} bytes: ${Buffer.from(bytes).toString("base64")}\n` : bytes;
+  await new Promise<void>((resolve) => stdout.write(shown, () => resolve()));
+}
 
 function talking(command: Command): Command {
   return withBrokerFlags(command)

@@ -45,12 +45,15 @@ export class Questions {
     const wire = this.#parts.wire();
     if (!this.#wanted || this.#closed || wire === undefined || this.#consumer !== undefined)
       return Promise.resolve();
-    this.#opening ??= this.#attach(wire)
+    if (this.#opening !== undefined) return this.#opening;
+    const opening = this.#attach(wire)
       .catch((error: unknown) => this.#failed(wire, error))
       .finally(() => {
-        this.#opening = undefined;
+        // After `forget` there may be another by now.
+        if (this.#opening === opening) this.#opening = undefined;
       });
-    return this.#opening;
+    this.#opening = opening;
+    return opening;
   }
 
   /** The wire is gone. */
@@ -73,8 +76,18 @@ export class Questions {
   async #attach(wire: Wire): Promise<void> {
     const { service, instance, namespace, onQuestion } = this.#parts;
     const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: QUESTIONS_ARGUMENTS });
-    const keys = [EVERYONE, addressee(service), addressee(service, instance)];
-    await Promise.all(keys.map((key) => wire.bind(queue, namespace.discovery, key)));
+    try {
+      const keys = [EVERYONE, addressee(service), addressee(service, instance)];
+      await Promise.all(keys.map((key) => wire.bind(queue, namespace.discovery, key)));
+      await this.#consume(wire, queue, onQuestion);
+    } catch (error) {
+      // Only its consumer's end would delete it before the connection ends, and each try has another.
+      await wire.deleteQueue(queue).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #consume(wire: Wire, queue: string, onQuestion: QuestionsParts["onQuestion"]): Promise<void> {
     const consumer = await wire.consume({
       queue,
       prefetch: "no-ack",

@@ -1,0 +1,45 @@
+import { describe, expect, it } from "vitest";
+import { ConfluoError } from "../errors.ts";
+import { encodeAnswer } from "../protocol/discovery.ts";
+import { Namespace } from "../protocol/topology.ts";
+import { breakableWire, fakeWire } from "../transport/lanes/fake-wire.test-support.ts";
+import type { ConsumeOptions, Wire } from "../transport/wire.ts";
+import { ask } from "./ask.ts";
+
+function asking(wire: Wire) {
+  const parts = { namespace: new Namespace("n"), open: async () => wire, newId: () => "1" };
+  return ask(parts, "ping", undefined, async (_, heard) => heard.map(({ answer }) => answer));
+}
+
+describe("asking who is there", () => {
+  it("finds nobody where the question comes back", async () => {
+    const wire = fakeWire({ publish: (_route, _message, settled) => void setImmediate(settled, "returned") });
+    expect(await asking(wire)).toEqual([]);
+  });
+
+  it("says so where the broker does not take the question", async () => {
+    const blocked = fakeWire({ publish: () => undefined, blocked: "low on memory" });
+    await expect(asking(blocked)).rejects.toMatchObject({
+      code: "UNAVAILABLE",
+      message: expect.stringContaining("low on memory"),
+    });
+  });
+
+  it("says so where the connection is lost meanwhile, whoever has answered before", async () => {
+    let consumed: ConsumeOptions | undefined;
+    const { wire, lose } = breakableWire({
+      consume: async (options) => {
+        consumed = options;
+        return { cancel: async () => undefined, close: async () => undefined };
+      },
+      publish: (_route, _message, settled) => {
+        settled();
+        const message = encodeAnswer("1", { service: "s", instance: "i" });
+        const delivery = { message, exchange: "", key: "", redelivered: false, ack: () => undefined };
+        consumed?.onDelivery({ ...delivery, requeue: () => undefined });
+        lose(new ConfluoError("CONNECTION_LOST", "It is gone."));
+      },
+    });
+    await expect(asking(wire)).rejects.toMatchObject({ code: "CONNECTION_LOST" });
+  });
+});
