@@ -256,11 +256,17 @@ describe("doctor", { timeout: 60_000 }, () => {
         destination: name("stock.inbox"),
         routing_key: key,
       }));
+      const flags = [
+        { name: "quorum_queue", state: "enabled", stability: "required" },
+        { name: "khepri_db", state: "disabled", stability: "stable" },
+      ];
       const answer = url?.startsWith("/api/queues/%2F")
         ? queues
-        : url?.endsWith("/bindings/source")
-          ? bindings
-          : {};
+        : url === "/api/feature-flags"
+          ? flags
+          : url?.endsWith("/bindings/source")
+            ? bindings
+            : {};
       response.writeHead(isAllowed ? 200 : 401).end(JSON.stringify(answer));
     }).listen(0, "127.0.0.1");
     cleanUp.push(() => listed.close());
@@ -278,6 +284,12 @@ describe("doctor", { timeout: 60_000 }, () => {
       level: "warning",
       todo: 'If that is over: broker.unbind("stock", "/orders/*/returned").',
     });
+    expect(findings.map(({ what }) => what)).toEqual(
+      expect.arrayContaining([
+        expect.stringContaining("disabled: khepri_db"),
+        expect.stringContaining("The clocks of all hosts are close"),
+      ]),
+    );
     const refused = await confluo(`doctor --management http://127.0.0.1:${port}`);
     expect(refused.code).toBe(1);
     expect(refused.out).toMatch(/^problem +RabbitMQ's management answers .* with 401\.$/m);

@@ -3,7 +3,9 @@ import { ConfluoError, type ServiceStats } from "../index.ts";
 import {
   aboutAddress,
   aboutBindings,
+  aboutClocks,
   aboutConflicts,
+  aboutFeatureFlags,
   aboutQueues,
   aboutServer,
   aboutService,
@@ -122,6 +124,37 @@ describe("a service", () => {
     });
     expect(aboutVersions([info("1"), info("1")])).toEqual([]);
     expect(levels(aboutVersions([info("1"), info("2")]))).toEqual(["warning"]);
+  });
+});
+
+describe("clocks", () => {
+  const info = (host: string, startedAt: string, uptimeMs: number) =>
+    ({ host, startedAt, uptimeMs }) as Parameters<typeof aboutClocks>[0][number];
+  const now = Date.parse("2026-01-01T00:01:00Z");
+
+  it("are close, or are said to be wrong, host by host", () => {
+    expect(aboutClocks([], now)).toEqual([]);
+    const close = info("a", "2026-01-01T00:00:00Z", 59_000);
+    expect(levels(aboutClocks([close], now))).toEqual(["ok"]);
+    const far = [
+      close,
+      info("b", "2026-01-01T00:00:00Z", 180_000),
+      info("b", "2025-12-31T23:59:00Z", 90_000),
+    ];
+    expect(aboutClocks(far, now).map(({ level, what }) => [level, what])).toEqual([
+      ["warning", "The clock of b is 120 s ahead of the one here."],
+    ]);
+    expect(aboutClocks([info("c", "2025-12-31T23:00:00Z", 0)], now)[0]?.what).toContain("3,660 s behind");
+  });
+});
+
+describe("feature flags", () => {
+  const flag = (name: string, isEnabled: boolean, isStable = true) => ({ name, isEnabled, isStable });
+
+  it("are enabled, or should be; without quorum queues nothing works", () => {
+    expect(levels(aboutFeatureFlags([flag("a", true), flag("experiment", false, false)]))).toEqual(["ok"]);
+    expect(levels(aboutFeatureFlags([flag("a", false)]))).toEqual(["warning"]);
+    expect(levels(aboutFeatureFlags([flag("quorum_queue", false)]))).toEqual(["problem"]);
   });
 });
 

@@ -174,6 +174,49 @@ export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[
   });
 }
 
+/** So far the clocks of two machines may be apart without anyone being misled: answers take their time, too. */
+const SKEW_MS = 5_000;
+
+/** Clocks of hosts that differ from the one here, which says `now`. */
+export function aboutClocks(infos: readonly InstanceInfo[], now: number): readonly Finding[] {
+  const ahead = new Map<string, number>();
+  for (const { host, startedAt, uptimeMs } of infos) {
+    const ms = Date.parse(startedAt) + uptimeMs - now;
+    if (Math.abs(ms) > Math.max(SKEW_MS, Math.abs(ahead.get(host) ?? 0))) ahead.set(host, ms);
+  }
+  if (ahead.size === 0)
+    return infos.length === 0 ? [] : [ok("The clocks of all hosts are close to this one.")];
+  return [...ahead].map(([host, ms]) => {
+    const seconds = Math.round(Math.abs(ms) / 1_000).toLocaleString("en");
+    return warning(
+      `The clock of ${host} is ${seconds} s ${ms > 0 ? "ahead of" : "behind"} the one here.`,
+      "Synchronise it (NTP). confluo compares no clocks, but times in logs, traces and dead letters mislead.",
+    );
+  });
+}
+
+/** A feature flag, as the management plugin lists it. */
+export interface FeatureFlag {
+  readonly name: string;
+  readonly isEnabled: boolean;
+  /** Whether RabbitMQ wants it enabled: the stable ones. */
+  readonly isStable: boolean;
+}
+
+/** What RabbitMQ was not yet told to make use of (https://www.rabbitmq.com/docs/feature-flags). */
+export function aboutFeatureFlags(flags: readonly FeatureFlag[]): readonly Finding[] {
+  const off = flags.filter(({ isEnabled, isStable }) => isStable && !isEnabled).map(({ name }) => name);
+  if (off.length === 0) return [ok("Every stable feature flag is enabled.")];
+  const todo = "rabbitmqctl enable_feature_flag all, once every node of the cluster has the same version.";
+  if (off.includes("quorum_queue"))
+    return [
+      problem("The feature flag quorum_queue is disabled, and confluo's durable queues need it.", todo),
+    ];
+  return [
+    warning(`Feature flags are disabled: ${off.join(", ")}. A later RabbitMQ may refuse to start so.`, todo),
+  ];
+}
+
 function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
   const found = new Map<string, InstanceInfo[]>();
   for (const info of infos) found.set(info.service, [...(found.get(info.service) ?? []), info]);

@@ -1,7 +1,7 @@
 /** What only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api): which queues and bindings there are. */
 
-import { ConfluoError } from "../index.ts";
-import type { Binding } from "./findings.ts";
+import { ConfluoError, isConfluoError } from "../index.ts";
+import type { Binding, FeatureFlag } from "./findings.ts";
 
 /** Asks the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
 export class Management {
@@ -39,6 +39,21 @@ export class Management {
       const service = serviceOf(namespace, destination);
       return service === undefined || typeof key !== "string" ? [] : [{ service, key }];
     });
+  }
+
+  /** Of the whole broker; `undefined` for a user who may not see them. */
+  async featureFlags(): Promise<readonly FeatureFlag[] | undefined> {
+    try {
+      const flags = await this.#get("/feature-flags");
+      return flags.map(({ name, state, stability }) => ({
+        name: String(name),
+        isEnabled: state === "enabled",
+        isStable: stability === "stable" || stability === "required",
+      }));
+    } catch (error) {
+      if (isConfluoError(error, "ACCESS_REFUSED")) return undefined;
+      throw error;
+    }
   }
 
   async #get(path: string): Promise<readonly Readonly<Record<string, unknown>>[]> {

@@ -15,7 +15,9 @@ import { Ended, exitCodes } from "../exit-codes.ts";
 import {
   aboutAddress,
   aboutBindings,
+  aboutClocks,
   aboutConflicts,
+  aboutFeatureFlags,
   aboutQueues,
   aboutServer,
   aboutService,
@@ -42,7 +44,7 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
       )
       .option(
         "-m, --management <url>",
-        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone (CONFLUO_MANAGEMENT)",
+        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, and feature flags (CONFLUO_MANAGEMENT)",
       ),
   ).action(async (services: string[], flags: Flags) => {
     const findings = await new Examination(services, flags, terminal).findings();
@@ -184,6 +186,7 @@ class Examination {
         ),
       ];
     const [stats, infos] = await Promise.all([broker.stats(this.#limits), broker.discover(this.#limits)]);
+    const asked = Date.now();
     const found: Finding[] = [];
     let listed: readonly string[] | undefined;
     found.push(
@@ -215,7 +218,7 @@ class Examination {
           await broker.conflicts([...known].sort(), this.#limits),
         ),
       );
-    found.push(...aboutVersions(infos));
+    found.push(...aboutVersions(infos), ...aboutClocks(infos, asked));
     if (management === undefined)
       found.push(
         warning(
@@ -225,9 +228,13 @@ class Examination {
       );
     else if (listed !== undefined)
       found.push(
-        ...(await this.#orProblem(async () =>
-          aboutBindings(await management.bindings(broker.namespace), whole(infos, stats)),
-        )),
+        ...(await this.#orProblem(async () => {
+          const flags = await management.featureFlags();
+          return [
+            ...aboutBindings(await management.bindings(broker.namespace), whole(infos, stats)),
+            ...(flags === undefined ? [] : aboutFeatureFlags(flags)),
+          ];
+        })),
       );
     return found;
   }
