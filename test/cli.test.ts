@@ -41,9 +41,29 @@ async function openShop(): Promise<Shop> {
   };
 }
 
+/** A tail of the orders' events that follows by now. Resolves with its lines once one of them has the text. */
+async function openTail({ broker, confluo }: Shop): Promise<(text: string) => Promise<readonly string[]>> {
+  const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+  const tail = startCommand(["tail", "/orders/#"], env);
+  cleanUp.push(() => tail.kill("SIGKILL"));
+  let out = "";
+  tail.stdout?.on("data", (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  await eventually(async () => {
+    await confluo("publish /orders/anyone-there");
+    return out.includes("anyone-there");
+  }, "the tail to follow");
+  return async (text) => {
+    await eventually(() => out.includes(text) && out.endsWith("\n"), `an event with ${text}`);
+    return out.trim().split("\n");
+  };
+}
+
 describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
   it("leads from what is wrong to the replayed message", async () => {
-    const { broker, confluo, mend } = await openShop();
+    const shop = await openShop();
+    const { broker, confluo, mend } = shop;
     // A customer complains: no mail came. Who is there?
     expect(await confluo('call orders /place {"order":7}')).toEqual({ code: 0, out: '"placed"\n', err: "" });
     await eventually(async () => (await broker.deadLetters("mail").count()) === 1, "the dead letter");
@@ -54,23 +74,32 @@ describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
     expect(mail).toMatch(/^mail +1 +healthy .* 1 +1 +HANDLER_FAILED: the mail server refused$/);
     expect(orders).toMatch(/^orders +1 +healthy .* 0 +0$/);
     expect(stock).toMatch(/^stock +1 +healthy .* 0 +0$/);
+    // Are the events there at all? The next order tells.
+    const tailed = await openTail(shop);
+    await confluo('call orders /place {"order":8}');
+    const seen = (await tailed("placed")).map((line) => JSON.parse(line) as { readonly path: string });
+    expect(seen.find(({ path }) => path === "/orders/placed")).toMatchObject({
+      from: "orders",
+      body: { order: 8 },
+    });
+    await eventually(async () => (await broker.deadLetters("mail").count()) === 2, "the second dead letter");
     const doctor = await confluo("doctor");
     expect(doctor.code).toBe(0);
-    expect(doctor.out).toMatch(/^warning +mail has given up 1 message\.\n +→ confluo dead ls mail; /m);
+    expect(doctor.out).toMatch(/^warning +mail has given up 2 messages\.\n +→ confluo dead ls mail; /m);
     expect(doctor.out).toMatch(/^ok +orders: 1 healthy/m);
     // mail it is. What of it fails?
     const show = await confluo("show mail");
-    expect(show.out).toMatch(/\/orders\/placed +subscription .* 0 +1 +0 +1 +0 /);
-    expect(show.out).toMatch(/dead: 1 waiting, 0 consumers/);
+    expect(show.out).toMatch(/\/orders\/placed +subscription .* 0 +2 +0 +2 +0 /);
+    expect(show.out).toMatch(/dead: 2 waiting, 0 consumers/);
     expect(show.out).toMatch(/\/orders\/placed HANDLER_FAILED the mail server refused/);
     // What was given up, and what is in it?
     const dead = await confluo("dead ls");
-    expect(dead.out).toMatch(/^mail +1 +HANDLER_FAILED +\/orders\/placed /m);
+    expect(dead.out).toMatch(/^mail +2 +HANDLER_FAILED +\/orders\/placed /m);
     const letter = await confluo("dead show mail");
     expect(letter.out).toMatch(/^event +\/orders\/placed$/m);
     expect(letter.out).toMatch(/^from +orders$/m);
     expect(letter.out).toContain('"order": 7');
-    // Mended; once more, for that one. It is watched.
+    // Mended; once more, for that one first.
     mend();
     const [id = ""] = (await broker.deadLetters("mail").list()).map((each) => each.id);
     const replayed = await confluo(`dead replay mail ${id} --yes`);
@@ -79,6 +108,11 @@ describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
       const [{ subscriptions: [handled] = [] } = {}] = await broker.stats({ service: "mail" });
       return handled?.handled === 1;
     }, "the mail");
+    expect(await confluo("dead replay mail --error HANDLER_FAILED --path /orders/placed --yes")).toEqual({
+      code: 0,
+      out: "1 replayed.\n",
+      err: "",
+    });
     expect((await confluo("dead ls mail")).out).toBe("No dead letters.\n");
   });
 
