@@ -33,7 +33,16 @@ export async function readBody({ argument, file, isText }: BodySource, terminal:
 
 /** A body as JSON has it: bytes in base64. */
 export function bodyAsJson(body: unknown): unknown {
-  return body instanceof Uint8Array ? { base64: Buffer.from(body).toString("base64") } : body;
+  return body instanceof Uint8Array ? { base64: base64Of(body) } : body;
+}
+
+/** Bytes as a terminal can show them. */
+export function bytesForHumans(bytes: Uint8Array): string {
+  return `${bytes.length} bytes: ${base64Of(bytes)}`;
+}
+
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
 }
 
 async function read(

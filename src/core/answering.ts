@@ -82,7 +82,7 @@ export class Answering {
   /** Answers a call with an error, without running it. */
   refuse(delivery: Delivery, error: ConfluoError): void {
     const { replyTo } = delivery.message.properties;
-    void this.#parts.reply(replyTo as string, this.#refusal(correlationOf(delivery), error));
+    void this.#parts.reply(replyTo as string, this.#refusal(error, delivery));
   }
 
   #tooLarge(delivery: Delivery, { body }: Message): void {
@@ -132,12 +132,10 @@ export class Answering {
 
   #failed(error: unknown, call: CallInHand, run: Run): Message {
     if (run.entered) return this.#thrown(error, call, run);
-    call.wentWrong(error, refusalToWire(error).status);
-    return this.#refusal(correlationOf(call.delivery), error);
+    return this.#refusal(error, call.delivery, call);
   }
 
   #unsendable(error: unknown, call: CallInHand, run: Run): Message {
-    call.wentWrong(error, refusalToWire(error).status);
     const { delivery } = call;
     const { path } = delivery.origin;
     if (!run.stopped)
@@ -145,7 +143,7 @@ export class Answering {
         { err: error, ...lineAbout(delivery) },
         `The answer of ${path} could not be sent.`,
       );
-    return this.#refusal(correlationOf(delivery), error);
+    return this.#refusal(error, delivery, call);
   }
 
   #thrown(error: unknown, call: CallInHand, run: Run): Message {
@@ -159,9 +157,11 @@ export class Answering {
     return encodeErrorReply(correlationOf(delivery), status, wired, this.#parts.maxBodyBytes());
   }
 
-  #refusal(id: string | undefined, refused: unknown): Message {
+  // `call` is the one in hand, if it was begun.
+  #refusal(refused: unknown, delivery: Delivery, call?: CallInHand): Message {
     const { status, error } = refusalToWire(refused);
-    return encodeErrorReply(id, status, error, this.#parts.maxBodyBytes());
+    call?.wentWrong(refused, status);
+    return encodeErrorReply(correlationOf(delivery), status, error, this.#parts.maxBodyBytes());
   }
 
   #encode(reply: Reply, call: CallInHand, run: Run): Message {

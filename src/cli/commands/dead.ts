@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { type Broker, ConfluoError, type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
-import { bodyAsJson } from "../body.ts";
+import { bodyAsJson, bytesForHumans } from "../body.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -226,15 +226,13 @@ function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
     ["error", error === undefined ? undefined : paint.bad(`${error.code}: ${error.message}`)],
     ["headers", Object.keys(headers).length === 0 ? undefined : JSON.stringify(headers)],
   ];
-  const bytes =
-    body instanceof Uint8Array ? `${body.length} bytes: ${Buffer.from(body).toString("base64")}` : undefined;
   return [
     ...named.flatMap(([name, value]) =>
       value === undefined ? [] : [`${paint.faint(name.padEnd(13))}${value}`],
     ),
     ...(error === undefined || error.stack === "" ? [] : [paint.faint(error.stack)]),
     paint.faint("body"),
-    bytes ?? JSON.stringify(body, undefined, 2) ?? "(empty)",
+    body instanceof Uint8Array ? bytesForHumans(body) : (JSON.stringify(body, undefined, 2) ?? "(empty)"),
     "",
   ];
 }

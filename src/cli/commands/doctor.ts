@@ -137,14 +137,11 @@ class Examination {
       await wire.declareQueue({ name: "", ...own });
       const name = `${this.#broker.namespace}.doctor.${randomBytes(6).toString("hex")}`;
       const queue = await wire.declareQueue({ name, ...own });
+      let come: () => void = () => undefined;
       const came = new Promise<void>((resolve) => {
-        void wire.consume({
-          queue,
-          prefetch: "no-ack",
-          onDelivery: () => resolve(),
-          onCancelled: () => resolve(),
-        });
+        come = resolve;
       });
+      await wire.consume({ queue, prefetch: "no-ack", onDelivery: () => come(), onCancelled: () => come() });
       const { timeoutMs = PATIENCE_MS } = this.#limits;
       const patience = wait(Math.min(timeoutMs, PATIENCE_MS), "no confirm in time", {
         signal: this.#limits.signal,

@@ -91,11 +91,8 @@ async function runMany(files: readonly string[], flags: Flags, terminal: Termina
     throw new ConfluoError("INVALID_ARGUMENT", "--http is for one process: a port has one owner.");
   const { instances: _, ...each } = flags;
   const children = Array.from({ length: flags.instances as number }, () => start(files, each));
-  const stopped = new Set<ChildProcess>();
   const stop = (): void => {
-    // The second one would end it at once.
-    for (const child of children) if (!stopped.has(child)) child.kill("SIGTERM");
-    for (const child of children) stopped.add(child);
+    for (const child of children) askToEnd(child);
   };
   terminal.signal.addEventListener("abort", stop, { once: true });
   if (terminal.signal.aborted) stop();
@@ -118,7 +115,7 @@ async function runWatched(files: readonly string[], flags: Flags, terminal: Term
   try {
     while (!signal.aborted) {
       const child = start(files, flags);
-      const stop = (): void => void child.kill("SIGTERM");
+      const stop = (): void => askToEnd(child);
       signal.addEventListener("abort", stop, { once: true });
       const exit = ended(child);
       const changed = changes.next();
@@ -188,6 +185,11 @@ function start(files: readonly string[], { broker, namespace, http, instances }:
   return spawn(process.execPath, [...process.execArgv, main, "run", ...options, ...files], {
     stdio: "inherit",
   });
+}
+
+// Once: a second signal of a kind would end it with its work undone.
+function askToEnd(child: ChildProcess): void {
+  if (!child.killed) child.kill("SIGTERM");
 }
 
 async function ended(child: ChildProcess): Promise<number> {

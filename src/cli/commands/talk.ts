@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import { Service, silentLogger } from "../../index.ts";
-import { bodyAsJson, readBody } from "../body.ts";
+import { bodyAsJson, bytesForHumans, readBody } from "../body.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -59,7 +59,7 @@ export const talkCommands: CommandSetup = (program, terminal) => {
 
 // As they are for a file or another program; a terminal could take them for commands.
 async function writeBytes({ stdout }: Terminal, bytes: Uint8Array): Promise<void> {
-  const shown = stdout.isTTY ? `${bytes.length} bytes: ${Buffer.from(bytes).toString("base64")}\n` : bytes;
+  const shown = stdout.isTTY ? `${bytesForHumans(bytes)}\n` : bytes;
   await new Promise<void>((resolve) => stdout.write(shown, () => resolve()));
 }
 
