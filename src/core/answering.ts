@@ -54,8 +54,7 @@ export class Answering {
       ended("done");
       return;
     }
-    const limits = { ms, what: `the handler of ${delivery.origin.path}`, isCall: true };
-    this.#parts.runs.run<Message>(limits, new AnswerTask(this, delivery, { ms, ended }));
+    this.#parts.runs.run<Message>(new AnswerTask(this, delivery, { ms, ended }));
   }
 
   /** Sends an answer. `ended` is told when there is room for more of them. */
@@ -206,6 +205,7 @@ interface CallInHand {
 }
 
 class AnswerTask implements Task<Message>, CallInHand {
+  readonly isCall = true;
   readonly #answering: Answering;
   readonly delivery: Delivery;
   readonly #end: AnswerEnd;
@@ -216,6 +216,14 @@ class AnswerTask implements Task<Message>, CallInHand {
     this.#answering = answering;
     this.delivery = delivery;
     this.#end = end;
+  }
+
+  get ms(): number {
+    return this.#end.ms;
+  }
+
+  get what(): string {
+    return `the handler of ${this.delivery.origin.path}`;
   }
 
   work(run: Run): Soon<Message> {
@@ -241,7 +249,7 @@ class AnswerTask implements Task<Message>, CallInHand {
 
   failed(reason: unknown, run: Run): void {
     if (reason === abandoned) this.#tally?.abandoned();
-    else this.#tally?.failed(run.began, timedOut({ ms: this.#end.ms, what: "the handler" }));
+    else this.#tally?.failed(run.began, timedOut(this));
     this.#answering.giveUp(this.delivery, reason, this.#end);
   }
 }

@@ -207,26 +207,23 @@ export class Dispatch {
   #ended(work: Work, outcome: Outcome | typeof abandoned, over: () => void): void {
     if (work.isOver) return;
     const { delivery } = work;
-    const isRemembered = delivery.lane !== "instance";
-    const end = (ended: Ended | undefined): void => {
-      if (isRemembered) this.#recent.end(work, ended);
-      else work.end(ended);
-    };
     if (outcome === abandoned) {
-      end(undefined);
+      this.#end(work, undefined);
       void this.#giveBack(delivery).then(over);
       return;
     }
+    const settled = (stands: boolean): void => {
+      this.#end(work, { outcome, stands });
+      over();
+    };
     const stands = delivery.settle(outcome);
-    if (!isPending(stands)) {
-      end({ outcome, stands });
-      over();
-      return;
-    }
-    void stands.then((stands) => {
-      end({ outcome, stands });
-      over();
-    });
+    if (isPending(stands)) void stands.then(settled);
+    else settled(stands);
+  }
+
+  #end(work: Work, ended: Ended | undefined): void {
+    if (work.delivery.lane === "instance") work.end(ended);
+    else this.#recent.end(work, ended);
   }
 
   /** Gives back, for another instance, what waits for a place. Resolves when nothing is in hand. */

@@ -25,8 +25,8 @@ export interface Run {
   onStop(callback: (reason: unknown) => void): void;
 }
 
-/** Who began a run, and is told of its end, once. */
-export interface Task<Result> {
+/** What is run within its limits, and who is told of its end, once. */
+export interface Task<Result> extends RunLimits {
   /** The work itself, validation and handler alike. */
   work(run: Run): Soon<Result>;
   returned(result: Result, run: Run): void;
@@ -36,7 +36,6 @@ export interface Task<Result> {
 
 class Running<Result> extends Timed implements Run, Bagged {
   place = -1;
-  readonly #limits: RunLimits;
   readonly #task: Task<Result>;
   readonly #all: Bag<Running<unknown>>;
   readonly #scope: Scope;
@@ -44,12 +43,11 @@ class Running<Result> extends Timed implements Run, Bagged {
   #stopped: { readonly reason: unknown } | undefined;
   #onStop: ((reason: unknown) => void) | undefined;
 
-  constructor(limits: RunLimits, task: Task<Result>, all: Bag<Running<unknown>>) {
+  constructor(task: Task<Result>, all: Bag<Running<unknown>>) {
     super();
-    this.#limits = limits;
     this.#task = task;
     this.#all = all;
-    this.#scope = new Scope(limits);
+    this.#scope = new Scope(task);
   }
 
   get stopped(): boolean {
@@ -93,7 +91,7 @@ class Running<Result> extends Timed implements Run, Bagged {
 
   // Only what is not over at once needs a limit, and can be abandoned.
   #watch(coming: Promise<Result>): void {
-    startTimer(this, this.#limits.ms);
+    startTimer(this, this.#task.ms);
     this.#all.add(this as Running<unknown>);
     coming.then(
       (result) => {
@@ -108,7 +106,7 @@ class Running<Result> extends Timed implements Run, Bagged {
   }
 
   override pass(): void {
-    this.#stop(overdue, timedOut(this.#limits));
+    this.#stop(overdue, timedOut(this.#task));
   }
 
   abandon(reason: unknown): void {
@@ -137,14 +135,14 @@ export class HandlerRuns {
   #closed = false;
 
   /**
-   * Runs a task within a limit. After {@link overdue} and {@link abandoned} it may go on, told by its signal, and nobody
+   * Runs a task within its limit. After {@link overdue} and {@link abandoned} it may go on, told by its signal, and nobody
    * listens to it any more.
    *
    * @throws `abandoned`, if nothing is to be begun any more.
    */
-  run<Result>(limits: RunLimits, task: Task<Result>): void {
+  run<Result>(task: Task<Result>): void {
     if (this.#closed) throw abandoned;
-    new Running<Result>(limits, task, this.#running).begin();
+    new Running<Result>(task, this.#running).begin();
   }
 
   /** Stops waiting for what runs, and fires its signals with the reason. */

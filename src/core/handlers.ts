@@ -1,6 +1,5 @@
 /** Finding a handler for a message and running it, for calls, one-way commands and events alike. */
 
-import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, show } from "../errors.ts";
 import { bindingKey, eventKey } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
@@ -54,7 +53,7 @@ export class Handlers {
   /** The subscriptions that an event is for: all that match or, of one published again, the one that it names. */
   subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
     const per = lane === "instance" ? "instance" : "service";
-    const matching = this.#registry.subscriptions.match(keyOf(origin.path), per);
+    const matching = this.#registry.subscriptions.match(origin.eventKey ?? keyOf(origin.path), per);
     if (origin.subscription === undefined) return matching;
     const only = bindingKeyOf(origin.subscription);
     return matching.filter(({ key }) => key === only);
@@ -71,11 +70,13 @@ export class Handlers {
   }
 
   #command(delivery: Delivery, { route, params }: Found<CommandEntry>, run: Run): Soon<unknown> {
-    return this.#checked(delivery, route.contract?.input, "input", (body) => {
-      const context = new HandlerContext(delivery, params, body);
-      run.enter(context);
-      return this.#handle(route, context);
-    });
+    const body = decodeBody(delivery.message);
+    const schema = route.contract?.input;
+    if (schema === undefined) return this.#enter(route, new HandlerContext(delivery, params, body), run);
+    const { path } = delivery.origin;
+    return validated(schema, body, "INVALID_INPUT", `The input of ${path}`).then((valid) =>
+      this.#enter(route, new HandlerContext(delivery, params, valid), run),
+    );
   }
 
   /** Runs a subscription's handler, and throws as {@link command} does. */
@@ -86,26 +87,19 @@ export class Handlers {
   }
 
   #event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Soon<unknown> {
-    return this.#checked(delivery, handler.contract?.body, "body", (body) => {
-      const context = new HandlerContext(delivery, eventParams(pattern, delivery.origin.path), body);
-      run.enter(context);
-      return this.#handle(handler, context);
-    });
-  }
-
-  #checked(
-    { message, origin }: Delivery,
-    schema: AnySchema | undefined,
-    what: "input" | "body",
-    goOn: (body: unknown) => Soon<unknown>,
-  ): Soon<unknown> {
-    const body = decodeBody(message);
-    if (schema === undefined) return goOn(body);
-    return validated(schema, body, "INVALID_INPUT", `The ${what} of ${origin.path}`).then(goOn);
+    const { path } = delivery.origin;
+    const params = eventParams(pattern, path);
+    const body = decodeBody(delivery.message);
+    const schema = handler.contract?.body;
+    if (schema === undefined) return this.#enter(handler, new HandlerContext(delivery, params, body), run);
+    return validated(schema, body, "INVALID_INPUT", `The body of ${path}`).then((valid) =>
+      this.#enter(handler, new HandlerContext(delivery, params, valid), run),
+    );
   }
 
   // Inside the service's middleware, if it has any.
-  #handle(entry: Registered<unknown>, context: HandlerContext): Soon<unknown> {
+  #enter(entry: Registered<unknown>, context: HandlerContext, run: Run): Soon<unknown> {
+    run.enter(context);
     const { middleware } = this.#registry;
     if (middleware.length === 0) return soonOf(entry.handler(context));
     const handler = async (): Promise<Reply> => replyOf(await entry.handler(context));
@@ -121,6 +115,11 @@ export function replyOf(result: unknown): Reply {
 /** The error that a reply stands for whose status says 'failed'. */
 export function repliedWith(status: number): ConfluoError {
   return new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
+}
+
+/** The status of the reply that a handler means by what it returned. */
+export function statusOf(result: unknown): number {
+  return isHandlerReply(result) ? result.status : 200;
 }
 
 function asHandlerReply({ status, headers, body }: Reply): HandlerReply {

@@ -3,12 +3,12 @@
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import type { Soon } from "../waiting/soon.ts";
-import { abandoned, type HandlerRuns, overdue, type Run } from "./handler-runs.ts";
-import { type Handlers, repliedWith, replyOf } from "./handlers.ts";
+import { Attempt, type AttemptParts } from "./attempt.ts";
+import { abandoned, type HandlerRuns } from "./handler-runs.ts";
+import type { Handlers } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import { lineAbout } from "./message-line.ts";
-import type { CommandEntry, Registered } from "./registry.ts";
+import type { CommandEntry } from "./registry.ts";
 import type { Found } from "./router.ts";
 
 /** What handling needs of its surroundings. */
@@ -113,10 +113,11 @@ export class Handling {
       after([{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }]);
       return;
     }
-    this.#attempt(delivery, {
+    this.#attempt({
+      delivery,
       registered: found.route,
       subscription: undefined,
-      work: (run) => handlers.command(delivery, found, run),
+      handle: (run) => handlers.command(delivery, found, run),
       ended: (failure) => after(failure === undefined ? none : [failure]),
     });
   }
@@ -137,53 +138,22 @@ export class Handling {
       if (left === 0) after(failures);
     };
     for (const subscription of matching) {
-      this.#attempt(delivery, {
+      this.#attempt({
+        delivery,
         registered: subscription.handler,
         subscription: subscription.pattern,
-        work: (run) => handlers.event(delivery, subscription, run),
+        handle: (run) => handlers.event(delivery, subscription, run),
         ended,
       });
     }
   }
 
-  #attempt(delivery: Delivery, { registered, subscription, work, ended }: Attempt): void {
-    const { origin, lane } = delivery;
-    const { timeoutMs, retry, tally } = registered;
-    tally.began();
-    // `run` is undefined if it was not begun.
-    const failed = (thrown: unknown, run: Run | undefined): void => {
-      const message = `The handler of ${origin.path} ran longer than its limit of ${timeoutMs} ms on the ${lane} lane.`;
-      const error = thrown === overdue ? new ConfluoError("TIMEOUT", message) : thrown;
-      if (thrown === abandoned) tally.abandoned();
-      else tally.failed(run?.began ?? performance.now(), error);
-      // What did not come as far as the handler will be no better for waiting.
-      const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
-      ended(subscription === undefined ? failure : { ...failure, subscription });
-    };
-    const limits = { ms: timeoutMs, what: `the handler of ${origin.path}`, isCall: false };
+  #attempt(parts: AttemptParts): void {
+    const attempt = new Attempt(parts);
     try {
-      this.#parts.runs.run(limits, {
-        work,
-        returned: (result, run) => {
-          let status: number;
-          try {
-            ({ status } = replyOf(result));
-          } catch (error) {
-            failed(error, run);
-            return;
-          }
-          // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
-          if (status >= 400) {
-            failed(repliedWith(status), run);
-            return;
-          }
-          tally.succeeded(run.began);
-          ended(undefined);
-        },
-        failed,
-      });
+      this.#parts.runs.run(attempt);
     } catch (notBegun) {
-      failed(notBegun, undefined);
+      attempt.failed(notBegun);
     }
   }
 
@@ -201,10 +171,3 @@ export class Handling {
 }
 
 const none: readonly Failure[] = [];
-
-interface Attempt {
-  readonly registered: Registered<unknown>;
-  readonly subscription: string | undefined;
-  readonly work: (run: Run) => Soon<unknown>;
-  readonly ended: (failure: Failure | undefined) => void;
-}

@@ -1,5 +1,7 @@
 /** A one-way command or event that waits for the broker's confirm. */
 
+import type { AnyCommand } from "../contract/command.ts";
+import type { AnyEvent } from "../contract/event.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Link, Rejection } from "../transport/transport.ts";
 import type { Bagged } from "./bag.ts";
@@ -12,6 +14,7 @@ const RESEND_MS = 50;
 /** What a publish needs of those that it is one of. */
 export interface PublishParts {
   readonly outgoing: Outgoing;
+  readonly contract: AnyCommand | AnyEvent | undefined;
   readonly message: Message;
   /** Of a command; empty for an event. */
   readonly service: string;
@@ -28,11 +31,27 @@ export interface PublishParts {
 /** From the moment it is made until it is confirmed, or nobody waits for that any more. */
 export class PendingPublish extends Wait<void> implements Bagged {
   place = -1;
+  /** Whoever listens may add headers to it before it goes out. */
+  message: Message;
   readonly #parts: PublishParts;
 
   constructor(ms: number, parts: PublishParts) {
     super(ms);
+    this.message = parts.message;
     this.#parts = parts;
+  }
+
+  /** Of a command; empty for an event. */
+  get service(): string {
+    return this.#parts.service;
+  }
+
+  get isEvent(): boolean {
+    return this.#parts.key !== undefined;
+  }
+
+  get contract(): AnyCommand | AnyEvent | undefined {
+    return this.#parts.contract;
   }
 
   get path(): string {
@@ -41,7 +60,7 @@ export class PendingPublish extends Wait<void> implements Bagged {
 
   /** Of the body. */
   get bytes(): number {
-    return this.#parts.message.body.length;
+    return this.message.body.length;
   }
 
   /** The check of its body; absent if there is none. */
@@ -51,7 +70,8 @@ export class PendingPublish extends Wait<void> implements Bagged {
 
   /** Sends it, and settles with what the broker says. */
   publish(link: Link): void {
-    const { service, key, message } = this.#parts;
+    const { message } = this;
+    const { service, key } = this.#parts;
     const settled = (rejection?: Rejection): void => this.#settled(rejection);
     if (key === undefined) link.send(service, message, settled);
     else link.publish(key, message, settled);

@@ -1,6 +1,7 @@
 /** What this instance is doing and has done of late, by message: what the broker delivers again need not run again. */
 
-import { hash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import type { Origin } from "../protocol/origin.ts";
 import type { Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { Bag, type Bagged } from "./bag.ts";
@@ -50,14 +51,14 @@ export class Work implements Bagged {
   }
 }
 
-// Twice this many at most: a set that is full becomes the older one, and the older one is forgotten.
-const REMEMBERED = 8_192;
+const REMEMBERED = 16_384;
 
 /** A memory with a bound. */
 export class Recent {
   readonly #running = new Bag<Work>();
-  #finished = new Set<string>();
-  #finishedBefore = new Set<string>();
+  /** The newest takes the place of the oldest. They are many and asked for rarely: no index is worth its cost. */
+  readonly #finished: Trace[] = [];
+  #next = 0;
 
   /** Work goes on. */
   begin(work: Work): void {
@@ -71,29 +72,23 @@ export class Recent {
     const { delivery } = work;
     // A call that comes again is tried alone, answered or not; only then does it matter whether this instance survived it.
     if (ended?.stands !== true || (delivery.lane === "calls" && delivery.record !== "alone")) return;
-    const id = identityOf(delivery);
-    if (id !== undefined) this.#remember(id);
+    const id = idOf(delivery);
+    if (id === undefined) return;
+    this.#finished[this.#next] = new Trace(id, delivery);
+    this.#next = (this.#next + 1) % REMEMBERED;
   }
 
   /** The end of the work on a message that was begun here, if it is remembered. */
   find(delivery: Delivery): Promise<Ended | undefined> | undefined {
-    const id = identityOf(delivery);
+    const id = idOf(delivery);
     if (id === undefined) return undefined;
-    // By the message's own id first: a digest for each that runs would be dear.
-    const { messageId } = delivery.origin;
+    const trace = new Trace(id, delivery);
     const running = this.#running.find(
-      (work) => work.delivery.origin.messageId === messageId && identityOf(work.delivery) === id,
+      (work) => idOf(work.delivery) === id && trace.equals(new Trace(id, work.delivery)),
     );
     if (running !== undefined) return running.ended();
-    if (!this.#finished.has(id) && !this.#finishedBefore.has(id)) return undefined;
+    if (!this.#finished.some((past) => trace.equals(past))) return undefined;
     return delivery.lane === "calls" ? answered : finished;
-  }
-
-  #remember(id: string): void {
-    this.#finished.add(id);
-    if (this.#finished.size < REMEMBERED) return;
-    this.#finishedBefore = this.#finished;
-    this.#finished = new Set();
   }
 }
 
@@ -104,22 +99,57 @@ const answered: Promise<Ended> = Promise.resolve({
 });
 const finished: Promise<Ended> = Promise.resolve({ outcome: { kind: "done" }, stands: true });
 
-// A sender may use one id for all it sends. What is alike in the first 4 KiB and in length passes for the same.
-function digestOf(body: Uint8Array): string {
-  return `${body.length} ${hash("sha1", body.subarray(0, 4_096), "base64")}`;
+// A message without an id of its own gets a new one with each delivery, and so is never taken for another.
+function idOf({ lane, message, origin }: Delivery): string | undefined {
+  if (lane !== "calls") return origin.messageId;
+  const { replyTo, correlationId } = message.properties;
+  // Of a foreign sender, they may be anything.
+  const isNamed = typeof replyTo === "string" && typeof correlationId === "string" && correlationId !== "";
+  return isNamed ? `${replyTo} ${correlationId}` : undefined;
 }
 
-// One message, one try, of a replay one that is new, and of an event that failed one subscription. A message without an id
-// of its own gets a new one with each delivery, and so is never taken for another.
-function identityOf({ lane, message, origin }: Delivery): string | undefined {
-  const { replyTo, correlationId } = message.properties;
-  if (lane === "calls") {
-    // Of a foreign sender, they may be anything.
-    const isNamed = typeof replyTo === "string" && typeof correlationId === "string" && correlationId !== "";
-    return isNamed ? `call ${replyTo} ${correlationId}` : undefined;
+/** What tells a message from others: its id alone does not, since a sender may use one for all it sends. */
+class Trace {
+  readonly id: string;
+  readonly kind: Origin["kind"];
+  readonly path: string;
+  readonly attempt: number;
+  /** Going round is no try, and each round is another message: what had no handler here may have one by then. */
+  readonly unclaimedMs: number;
+  readonly replay: string;
+  /** Of an event that failed, there is one message for each subscription. */
+  readonly subscription: string | undefined;
+  readonly bytes: number;
+  readonly sum: number;
+
+  constructor(id: string, { message: { body }, origin }: Delivery) {
+    this.id = id;
+    this.kind = origin.kind;
+    this.path = origin.path;
+    this.attempt = origin.attempt;
+    this.unclaimedMs = origin.unclaimedMs;
+    this.replay = origin.replay;
+    this.subscription = origin.subscription;
+    this.bytes = body.length;
+    this.sum = sumOf(body);
   }
-  // Going round is no try, and each round is another message: what had no handler here may have one by then.
-  const { kind, path, messageId, attempt, unclaimedMs, replay, subscription = "" } = origin;
-  const which = `${attempt} ${unclaimedMs} ${digestOf(message.body)}`;
-  return `${kind} ${messageId} ${which} ${path} ${subscription} ${replay}`;
+
+  equals(other: Trace): boolean {
+    return (
+      this.sum === other.sum &&
+      this.id === other.id &&
+      this.bytes === other.bytes &&
+      this.attempt === other.attempt &&
+      this.unclaimedMs === other.unclaimedMs &&
+      this.path === other.path &&
+      this.subscription === other.subscription &&
+      this.replay === other.replay &&
+      this.kind === other.kind
+    );
+  }
+}
+
+// What is alike in length and in the checksum of its first 4 KiB passes for the same.
+function sumOf(body: Uint8Array): number {
+  return crc32(body.length > 4_096 ? body.subarray(0, 4_096) : body);
 }

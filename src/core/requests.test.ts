@@ -1,9 +1,12 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
+import { ConfluoError } from "../errors.ts";
 import type { Link } from "../transport/transport.ts";
 import { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
+import { diagnosticsChannels } from "./diagnostics.ts";
 import { messageIds } from "./identity.ts";
 import { silentLogger } from "./logger.ts";
 import { Requests } from "./requests.ts";
@@ -56,7 +59,12 @@ function held() {
     publish: async (options: object, body?: unknown) =>
       requests.publish({ target: "/e", contract: undefined }, body, options),
   };
-  return { verbs, published, relieve, requests, gate };
+  const rejectAll = (): void => {
+    const error = new ConfluoError("CONNECTION_LOST", "The connection broke.");
+    requests.rejectCalls(() => error);
+    requests.rejectUnconfirmed(() => error);
+  };
+  return { verbs, published, relieve, requests, gate, rejectAll };
 }
 
 describe("while the broker takes nothing more", () => {
@@ -110,16 +118,27 @@ describe("while the broker takes nothing more", () => {
     expect(keptBytes()).toBeLessThan(24 * 1024 * 1024); // of 96
   });
 
-  it("no more waits than memory bears, and then again", async () => {
-    const { verbs } = held();
-    for (const verb of Object.values(verbs)) {
-      const stop = new AbortController();
-      const most = Array.from({ length: 65_536 }, () => verb({ signal: stop.signal }));
-      for (const each of most) each.catch(() => undefined);
-      await expect(verb({})).rejects.toMatchObject({ code: "OVERLOADED" });
-      stop.abort();
-      await new Promise(setImmediate);
-      await expect(verb({ timeoutMs: 10 })).rejects.toMatchObject({ code: "TIMEOUT" });
+  it("no more waits than memory bears, and then again; what is too much is told to no listener", async () => {
+    const { verbs, rejectAll } = held();
+    const { start, end } = diagnosticsChannels.outgoing;
+    let underWay = 0;
+    const count: [string, () => number][] = [
+      [start, () => ++underWay],
+      [end, () => --underWay],
+    ];
+    for (const [name, listener] of count) subscribe(name, listener);
+    try {
+      for (const verb of Object.values(verbs)) {
+        const most = Promise.allSettled(Array.from({ length: 65_536 }, () => verb({})));
+        await expect(verb({})).rejects.toMatchObject({ code: "OVERLOADED" });
+        expect(underWay).toBe(65_536);
+        rejectAll();
+        await most;
+        expect(underWay).toBe(0);
+        await expect(verb({ timeoutMs: 10 })).rejects.toMatchObject({ code: "TIMEOUT" });
+      }
+    } finally {
+      for (const [name, listener] of count) unsubscribe(name, listener);
     }
   });
 });

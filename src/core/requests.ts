@@ -35,7 +35,7 @@ import {
 import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting, tooLarge } from "./request-errors.ts";
-import { type Contract, tellCall, tellPublish } from "./tell-outgoing.ts";
+import { tellCall, tellPublish } from "./tell-outgoing.ts";
 import { validated } from "./validation.ts";
 
 /** What requests need of their surroundings. */
@@ -190,8 +190,15 @@ export class Requests {
     const outgoing = this.#command(command, body, options);
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
     const message: Message = { body: outgoing.body.bytes, properties };
-    const parts = { outgoing, message, service: command.service, key: undefined };
-    return this.#confirmed(options, parts, command.contract);
+    const { service, contract } = command;
+    return this.#confirmed(options, {
+      outgoing,
+      contract,
+      message,
+      service,
+      key: undefined,
+      of: this.#publishing,
+    });
   }
 
   /** @throws as {@link call}. */
@@ -201,18 +208,16 @@ export class Requests {
     const key = eventKey(path);
     const outgoing = this.#outgoing(path, query, contract?.body, body, options);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
-    return this.#confirmed(options, { outgoing, message, service: "", key }, contract);
+    return this.#confirmed(options, { outgoing, contract, message, service: "", key, of: this.#publishing });
   }
 
-  #confirmed(options: SendOptions, parts: Omit<PublishParts, "of">, contract: Contract): Promise<void> {
+  #confirmed(options: SendOptions, parts: PublishParts): Promise<void> {
     const signal = checkSignal(options.signal);
     const ms = this.#waitMs(options);
-    const watched = outgoingMessages.isWatched ? tellPublish(this.#parts, parts, contract) : undefined;
-    const message = watched === undefined ? parts.message : watched.message;
-    const pending = new PendingPublish(ms, { ...parts, message, of: this.#publishing });
-    watched?.told.until(pending.promise);
+    const pending = new PendingPublish(ms, parts);
     this.#confirms.add(pending.path, pending.bytes);
     this.#unconfirmed.add(pending);
+    if (outgoingMessages.isWatched) tellPublish(this.#parts, pending);
     if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#parts;
     // Those that wait go first: what is sent keeps its order, and so does what is published.
@@ -288,11 +293,15 @@ export class Requests {
 
   #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {
     if (messageId !== undefined) checkMessageId(messageId);
-    return {
+    const properties: Properties = {
       contentType: body.contentType,
       messageId: messageId ?? this.#parts.newId(),
       appId: this.#parts.service,
       deliveryMode: 2,
+    };
+    if (expiresMs === undefined && headers === undefined) return properties;
+    return {
+      ...properties,
       ...(expiresMs === undefined ? {} : { expiration: String(checkMs("expiresMs", expiresMs)) }),
       ...(headers === undefined ? {} : { headers }),
     };

@@ -82,7 +82,7 @@ const MOST_HASHES = 2;
 
 /** The path of an event that came with a routing key. The inverse of {@link eventKey}. */
 export function pathOfKey(key: string): string {
-  const path = `/${key.replaceAll(".", "/")}`;
+  const path = `/${key.replace(/\./g, "/")}`;
   return path.includes("%") ? path.replace(/%(2E|2A|23|25)/gi, (_, code: string) => decoded(code)) : path;
 }
 
@@ -110,7 +110,7 @@ function encodeSegments(path: string): string {
   const escaped = /[.*#%]/.test(path)
     ? path.replace(/[.*#%]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`)
     : path;
-  return escaped.replaceAll("/", ".");
+  return escaped.replace(/\//g, ".");
 }
 
 function checkText(text: string, what: string): void {

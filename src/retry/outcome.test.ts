@@ -10,6 +10,7 @@ import { backoffMs, defaultRetry } from "./policy.ts";
 const origin: Origin = {
   kind: "send",
   path: "/",
+  eventKey: undefined,
   from: "",
   messageId: "m",
   attempt: 1,
