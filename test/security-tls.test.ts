@@ -9,6 +9,7 @@ import { runCommand } from "./support/command-line.ts";
 import { testBrokerUrl } from "./support/rabbitmq.ts";
 import {
   CERTIFIED_USER,
+  LOOKING_USER,
   OPERATED_USER,
   PASSWORD,
   SERVER_NAME,
@@ -164,7 +165,9 @@ describe.skipIf(typeof start === "string")("TLS", () => {
   });
 
   it("the rights that operators are told to give are enough for all that services and the command line do", async () => {
-    const url = open.plainUrl.replace("//", `//${OPERATED_USER}:${encodeURIComponent(PASSWORD)}@`);
+    const urlOf = (user: string): string =>
+      open.plainUrl.replace("//", `//${user}:${encodeURIComponent(PASSWORD)}@`);
+    const url = urlOf(OPERATED_USER);
     const broker = new Broker(url, { logger: silentLogger });
     const connect = async (service: Service): Promise<Service> => {
       services.push(service);
@@ -199,6 +202,14 @@ describe.skipIf(typeof start === "string")("TLS", () => {
       1,
       expect.stringContaining("docs/operations.md"),
     ]);
+    const looking = { env: { CONFLUO_BROKER: urlOf(LOOKING_USER) } };
+    expect((await runCommand(["ls", "--json"], looking)).out).toContain('"service":"mail"');
+    expect((await runCommand(["show", "mail"], looking)).out).toContain("/placed");
+    const tail = runCommand(["tail", "/placed", "--count", "1"], looking);
+    const publishing = setInterval(() => shop.publish("/placed", { seen: true }).catch(() => undefined), 100);
+    expect((await tail.finally(() => clearInterval(publishing))).out).toContain("seen");
+    const asked = await runCommand(["publish", "/placed"], looking);
+    expect([asked.code, asked.err]).toEqual([3, expect.stringContaining("refused for user")]);
   });
 
   it("is named where one side speaks it and the other does not", async () => {

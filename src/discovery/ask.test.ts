@@ -17,7 +17,23 @@ describe("asking who is there", () => {
     expect(await asking(wire)).toEqual([]);
   });
 
+  it("finds nobody in a namespace that nobody uses, and leaves nothing there", async () => {
+    const touched = (): never => {
+      throw new Error("something was declared");
+    };
+    const wire = fakeWire({
+      hasExchange: async () => false,
+      declareExchange: touched,
+      declareQueue: touched,
+    });
+    expect(await asking(wire)).toEqual([]);
+  });
+
   it("says so where the broker does not take the question", async () => {
+    const refusing = fakeWire({
+      publish: (_route, _message, settled) => void setImmediate(settled, "refused"),
+    });
+    await expect(asking(refusing)).rejects.toMatchObject({ code: "UNAVAILABLE" });
     const blocked = fakeWire({ publish: () => undefined, blocked: "low on memory" });
     await expect(asking(blocked)).rejects.toMatchObject({
       code: "UNAVAILABLE",

@@ -81,6 +81,8 @@ export async function ask<Q extends Question, Result>(
   const limits = waitSettings("discovery", waiting, TIMEOUT_MS);
   const what = `the instances of ${service ?? "all services"} to answer`;
   return onOwnWire({ ...limits, what }, open, async (wire, signal) => {
+    // Declaring it would leave it behind in a namespace that nobody uses.
+    if (!(await wire.hasExchange(namespace.discovery))) return more(wire, []);
     const heard = new Hearing<Answers[Q]>();
     const replyTo = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
     const id = newId();
@@ -97,13 +99,12 @@ export async function ask<Q extends Question, Result>(
       },
       onCancelled: () => heard.end(),
     });
-    await wire.declareExchange({ name: namespace.discovery, type: "direct" });
     heard.begin(instance === undefined ? Number.POSITIVE_INFINITY : 1);
     const route = { exchange: namespace.discovery, key: addressee(service, instance) };
     let isAsked = false;
     wire.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
-      isAsked = true;
-      // Nobody is there to be asked.
+      // If it comes back, nobody is there to be asked.
+      isAsked = failure === undefined || failure === "returned";
       if (failure !== undefined) heard.end();
     });
     const leave = onAbort(signal, () => heard.end());

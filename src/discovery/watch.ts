@@ -70,7 +70,8 @@ export async function watch(
       exclusive: true,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
     });
-    await wire.declareExchange({ name: events, type: "topic" });
+    // One who may only look may not declare, and need not where anyone has been.
+    if (!(await wire.hasExchange(events))) await wire.declareExchange({ name: events, type: "topic" });
     await wire.bind(queue, events, key);
     await wire.consume({
       queue,

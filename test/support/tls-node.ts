@@ -18,6 +18,9 @@ export const CERTIFIED_USER = "orders";
 /** The user that has the password of guest, and in the namespace `confluo` the rights that `docs/operations.md` names. */
 export const OPERATED_USER = "shop";
 
+/** The same for who only looks. */
+export const LOOKING_USER = "onlooker";
+
 /** A node that takes TLS connections. */
 export interface TlsNode {
   /** Its URL with host and port, without credentials. */
@@ -80,20 +83,26 @@ function definitions(): object {
       },
       { ...user, name: CERTIFIED_USER, password_hash: "", tags: "" },
       { ...user, name: OPERATED_USER, password_hash, tags: "" },
+      { ...user, name: LOOKING_USER, password_hash, tags: "" },
     ],
     vhosts: [{ name: "/" }],
     permissions: [
       { user: "guest", vhost: "/", ...everything },
       { user: CERTIFIED_USER, vhost: "/", configure: own, write: `${own}|^amq\\.default$`, read: own },
-      { user: OPERATED_USER, vhost: "/", ...documentedRights() },
+      { user: OPERATED_USER, vhost: "/", ...documentedRights(OPERATED_USER) },
+      { user: LOOKING_USER, vhost: "/", ...documentedRights(LOOKING_USER) },
     ],
   };
 }
 
 /** Of the command that operators copy. */
-function documentedRights(): { readonly configure: string; readonly write: string; readonly read: string } {
+function documentedRights(of: string): {
+  readonly configure: string;
+  readonly write: string;
+  readonly read: string;
+} {
   const page = readFileSync(join(import.meta.dirname, "../../docs/operations.md"), "utf8");
-  const command = /^rabbitmqctl set_permissions .* shop '(.*)' '(.*)' '(.*)'$/m.exec(page);
+  const command = new RegExp(`^rabbitmqctl set_permissions .* ${of} '(.*)' '(.*)' '(.*)'$`, "m").exec(page);
   if (command === null) throw new Error("docs/operations.md does not say how to give a user its rights.");
   const [, configure = "", write = "", read = ""] = command;
   return { configure, write, read };

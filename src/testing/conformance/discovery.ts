@@ -10,10 +10,14 @@ import { type Define, rejection, signalled } from "./suite.ts";
 export const discovery: Define = (it) => {
   it("finds every connected instance, in order, and no one else", async (bench) => {
     assert.deepEqual(await bench.broker.discover(), []);
+    const wire = await bench.foreign();
+    const exchange = `${bench.broker.namespace}.discovery`;
+    assert.equal(await wire.hasExchange(exchange), false); // looking leaves nothing behind
     const one = await bench.start("orders", (service) => service.route("/", () => 1));
     const two = await bench.start("orders", (service) => service.route("/", () => 1));
     const client = await bench.start("client");
     await bench.start("hidden", (service) => service.route("/", () => 1), { discovery: false });
+    assert.equal(await wire.hasExchange(exchange), true);
     bench.create("unconnected");
     const found = await bench.broker.discover();
     const instances = [one.instance, two.instance].sort();

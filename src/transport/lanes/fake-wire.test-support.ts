@@ -9,6 +9,7 @@ export function fakeWire(own: Partial<Wire> = {}): Wire {
   return {
     server: { product: "fake", version: "", capabilities: [] },
     declareExchange: async () => undefined,
+    hasExchange: async () => true,
     declareQueue: async ({ name }) => name || "amq.gen-1",
     bind: async () => undefined,
     unbind: async () => undefined,

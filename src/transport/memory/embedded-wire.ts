@@ -60,6 +60,11 @@ export class EmbeddedWire implements Wire, TurnTask {
     return this.#host.declareQueue(spec, this).name;
   }
 
+  async hasExchange(name: string): Promise<boolean> {
+    this.#assertOpen();
+    return this.#host.hasExchange(name);
+  }
+
   async bind(queue: string, exchange: string, key: string): Promise<void> {
     this.#assertOpen();
     this.#host.bind(queue, exchange, key, this);

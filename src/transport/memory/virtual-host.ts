@@ -48,6 +48,10 @@ export class VirtualHost implements QueueHost {
     return queue;
   }
 
+  hasExchange(name: string): boolean {
+    return this.#exchanges.has(name);
+  }
+
   bind(queueName: string, exchangeName: string, key: string, connection: object): void {
     if (exchangeName === "") throw refusedDefaultExchange();
     const queue = this.requireQueue(queueName, connection);

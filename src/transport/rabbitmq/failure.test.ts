@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../../errors.ts";
-import { connectFailure, isMissingQueue, operationFailure } from "./failure.ts";
+import { connectFailure, isMissing, operationFailure } from "./failure.ts";
 
 const address = "amqps://host:5671";
 
@@ -50,16 +50,17 @@ it("does not take a handler that exceeded the consumer timeout for a conflict of
   expect(error.message).toContain("consume from orders: a message was held for longer than 1500 ms");
 });
 
-it("takes a queue for missing only if the broker says so, not if its node is down or nobody answers", () => {
+it("takes a queue or an exchange for missing only if the broker says so, not if its node is down or nobody answers", () => {
   const failure = (message: string) =>
     operationFailure(Object.assign(new Error(message), { code: 404 }), "inspect q");
   const said = (words: string) =>
     `Operation failed: QueueDeclare; 404 (NOT-FOUND) with message "NOT_FOUND - ${words}"`;
-  expect(isMissingQueue(failure(said("no queue 'q' in vhost '/'")))).toBe(true);
-  expect(isMissingQueue(failure(said("home node 'rabbit@a' of durable queue 'q' is down")))).toBe(false);
-  expect(isMissingQueue(new ConfluoError("UNAVAILABLE", "The broker did not inspect q within 5000 ms"))).toBe(
-    false,
-  );
+  const silent = new ConfluoError("UNAVAILABLE", "The broker did not inspect q within 5000 ms");
+  expect(isMissing(failure(said("no queue 'q' in vhost '/'")), "queue")).toBe(true);
+  expect(isMissing(failure(said("home node 'rabbit@a' of durable queue 'q' is down")), "queue")).toBe(false);
+  expect(isMissing(silent, "queue")).toBe(false);
+  expect(isMissing(failure(said("no exchange 'q' in vhost '/'")), "exchange")).toBe(true);
+  expect(isMissing(failure(said("no exchange 'q' in vhost '/'")), "queue")).toBe(false);
 });
 
 it("takes a refused argument for one", () => {

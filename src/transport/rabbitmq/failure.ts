@@ -111,10 +111,10 @@ function conflictMessage(what: string, reason: string): string {
 }
 
 /** Whether a request failed since there is no such queue, and not since it is not available or nobody answered. */
-export function isMissingQueue(error: unknown): boolean {
+export function isMissing(error: unknown, what: "queue" | "exchange"): boolean {
   if (!isConfluoError(error, "UNAVAILABLE")) return false;
   const { code, message } = asAmqpError(error.cause);
-  return code === 404 && /NOT_FOUND - no queue/.test(message);
+  return code === 404 && message.includes(`NOT_FOUND - no ${what}`);
 }
 
 /** The limit that the broker named when it refused a message for its size. */

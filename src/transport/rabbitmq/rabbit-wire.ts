@@ -19,7 +19,7 @@ import type {
 import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
-import { isMissingQueue, operationFailure } from "./failure.ts";
+import { isMissing, operationFailure } from "./failure.ts";
 import { Pressure } from "./pressure.ts";
 import { asBuffer, Publisher } from "./publisher.ts";
 import type { TlsOptions } from "./tls-options.ts";
@@ -185,6 +185,16 @@ class RabbitWire implements Wire {
     });
   }
 
+  async hasExchange(name: string): Promise<boolean> {
+    try {
+      await this.#administer(`look for the exchange ${name}`, (channel) => channel.checkExchange(name));
+      return true;
+    } catch (error) {
+      if (isMissing(error, "exchange")) return false;
+      throw error;
+    }
+  }
+
   declareQueue({ name, exclusive, arguments: args }: QueueSpec): Promise<string> {
     const own = exclusive === true;
     const options = { durable: !own, exclusive: own, autoDelete: own, arguments: args };
@@ -219,7 +229,7 @@ class RabbitWire implements Wire {
         return { messages: messageCount, consumers: consumerCount };
       });
     } catch (error) {
-      if (isMissingQueue(error)) return undefined;
+      if (isMissing(error, "queue")) return undefined;
       throw error;
     }
   }
