@@ -1,5 +1,6 @@
 /** Finding a handler for a message and running it, for calls, one-way commands and events alike. */
 
+import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, show } from "../errors.ts";
 import { bindingKey, eventKey } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
@@ -53,15 +54,15 @@ export class Handlers {
   /** The subscriptions that an event is for: all that match or, of one published again, the one that it names. */
   subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
     const per = lane === "instance" ? "instance" : "service";
-    const matching = this.#registry.subscriptions.match(origin.eventKey ?? keyOf(origin.path), per);
+    const matching = this.#registry.subscriptions.match(keyOf(origin.path), per);
     if (origin.subscription === undefined) return matching;
     const only = bindingKeyOf(origin.subscription);
     return matching.filter(({ key }) => key === only);
   }
 
   /**
-   * Runs a route's handler; {@link replyOf} says what its result means. Throws or rejects with `INVALID_INPUT` or `MALFORMED_MESSAGE` before the run is entered, and with
-   * what the handler throws after.
+   * Runs a route's handler; {@link replyOf} says what its result means. Throws or rejects with `INVALID_INPUT` or
+   * `MALFORMED_MESSAGE` before the run is entered, and with what the handler throws after.
    */
   command(delivery: Delivery, found: Found<CommandEntry>, run: Run): Soon<unknown> {
     if (!handledMessages.isWatched) return this.#command(delivery, found, run);
@@ -70,13 +71,7 @@ export class Handlers {
   }
 
   #command(delivery: Delivery, { route, params }: Found<CommandEntry>, run: Run): Soon<unknown> {
-    const body = decodeBody(delivery.message);
-    const schema = route.contract?.input;
-    if (schema === undefined) return this.#enter(route, new HandlerContext(delivery, params, body), run);
-    const { path } = delivery.origin;
-    return validated(schema, body, "INVALID_INPUT", `The input of ${path}`).then((valid) =>
-      this.#enter(route, new HandlerContext(delivery, params, valid), run),
-    );
+    return this.#run(route, { delivery, params, schema: route.contract?.input, what: "input", run });
   }
 
   /** Runs a subscription's handler, and throws as {@link command} does. */
@@ -87,17 +82,21 @@ export class Handlers {
   }
 
   #event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Soon<unknown> {
-    const { path } = delivery.origin;
-    const params = eventParams(pattern, path);
+    const params = eventParams(pattern, delivery.origin.path);
+    return this.#run(handler, { delivery, params, schema: handler.contract?.body, what: "body", run });
+  }
+
+  // At once if there is no schema, which may take its time.
+  #run(entry: Registered<unknown>, { delivery, params, schema, what, run }: ToRun): Soon<unknown> {
     const body = decodeBody(delivery.message);
-    const schema = handler.contract?.body;
-    if (schema === undefined) return this.#enter(handler, new HandlerContext(delivery, params, body), run);
-    return validated(schema, body, "INVALID_INPUT", `The body of ${path}`).then((valid) =>
-      this.#enter(handler, new HandlerContext(delivery, params, valid), run),
+    if (schema === undefined) return this.#enter(entry, new HandlerContext(delivery, params, body), run);
+    const { path } = delivery.origin;
+    return validated(schema, body, "INVALID_INPUT", `The ${what} of ${path}`).then((valid) =>
+      this.#enter(entry, new HandlerContext(delivery, params, valid), run),
     );
   }
 
-  // Inside the service's middleware, if it has any.
+  // From here on it is the handler's affair, inside the service's middleware if it has any.
   #enter(entry: Registered<unknown>, context: HandlerContext, run: Run): Soon<unknown> {
     run.enter(context);
     const { middleware } = this.#registry;
@@ -107,19 +106,27 @@ export class Handlers {
   }
 }
 
+interface ToRun {
+  readonly delivery: Delivery;
+  readonly params: Readonly<Record<string, string>>;
+  readonly schema: AnySchema | undefined;
+  readonly what: "input" | "body";
+  readonly run: Run;
+}
+
 /** The reply that a handler means by what it returned. */
 export function replyOf(result: unknown): Reply {
   return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
 }
 
-/** The error that a reply stands for whose status says 'failed'. */
-export function repliedWith(status: number): ConfluoError {
-  return new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
-}
-
 /** The status of the reply that a handler means by what it returned. */
 export function statusOf(result: unknown): number {
   return isHandlerReply(result) ? result.status : 200;
+}
+
+/** The error that a reply stands for whose status says 'failed'. */
+export function repliedWith(status: number): ConfluoError {
+  return new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
 }
 
 function asHandlerReply({ status, headers, body }: Reply): HandlerReply {

@@ -31,31 +31,29 @@ export interface PublishParts {
 /** From the moment it is made until it is confirmed, or nobody waits for that any more. */
 export class PendingPublish extends Wait<void> implements Bagged {
   place = -1;
+  readonly path: string;
+  readonly service: string;
+  readonly contract: PublishParts["contract"];
+  /** The check of its body; absent if there is none. */
+  readonly validate: Outgoing["validate"];
   /** Whoever listens may add headers to it before it goes out. */
   message: Message;
-  readonly #parts: PublishParts;
+  readonly #key: string | undefined;
+  readonly #of: PublishParts["of"];
 
-  constructor(ms: number, parts: PublishParts) {
+  constructor(ms: number, { outgoing, contract, message, service, key, of }: PublishParts) {
     super(ms);
-    this.message = parts.message;
-    this.#parts = parts;
-  }
-
-  /** Of a command; empty for an event. */
-  get service(): string {
-    return this.#parts.service;
+    this.path = outgoing.path;
+    this.service = service;
+    this.contract = contract;
+    this.validate = outgoing.validate;
+    this.message = message;
+    this.#key = key;
+    this.#of = of;
   }
 
   get isEvent(): boolean {
-    return this.#parts.key !== undefined;
-  }
-
-  get contract(): AnyCommand | AnyEvent | undefined {
-    return this.#parts.contract;
-  }
-
-  get path(): string {
-    return this.#parts.outgoing.path;
+    return this.#key !== undefined;
   }
 
   /** Of the body. */
@@ -63,32 +61,25 @@ export class PendingPublish extends Wait<void> implements Bagged {
     return this.message.body.length;
   }
 
-  /** The check of its body; absent if there is none. */
-  get validate(): Outgoing["validate"] {
-    return this.#parts.outgoing.validate;
-  }
-
   /** Sends it, and settles with what the broker says. */
   publish(link: Link): void {
-    const { message } = this;
-    const { service, key } = this.#parts;
     const settled = (rejection?: Rejection): void => this.#settled(rejection);
-    if (key === undefined) link.send(service, message, settled);
-    else link.publish(key, message, settled);
+    if (this.#key === undefined) link.send(this.service, this.message, settled);
+    else link.publish(this.#key, this.message, settled);
   }
 
   #settled(rejection: Rejection | undefined): void {
     if (rejection === undefined) this.resolve();
-    else if (rejection !== "lost") this.reject(rejected(rejection, this.#parts.service, this.path));
-    else setTimeout(() => this.#parts.of.again(this), RESEND_MS);
+    else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path));
+    else setTimeout(() => this.#of.again(this), RESEND_MS);
   }
 
   protected override get what(): string {
-    const { service } = this.#parts;
+    const { service } = this;
     return `the broker to confirm ${this.path}${service === "" ? "" : ` for ${service}`}`;
   }
 
   protected override ended(): void {
-    this.#parts.of.remove(this);
+    this.#of.remove(this);
   }
 }

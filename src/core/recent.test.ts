@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { describe, expect, it, vi } from "vitest";
 import { originOf } from "../protocol/origin.ts";
 import type { Outcome } from "../retry/outcome.ts";
@@ -45,7 +46,7 @@ function serviceWith(handler: () => unknown) {
       ...(headers === undefined ? {} : { headers }),
       ...(lane === "calls" ? { replyTo: "q", correlationId: "c" } : {}),
     };
-    const message = { body: new TextEncoder().encode(body), properties };
+    const message = { body: typeof body === "string" ? new TextEncoder().encode(body) : body, properties };
     const origin = originOf(message, { lane, eventKey: undefined, newId: () => "new" });
     const redelivered = record !== "fresh";
     const delivery: Delivery = { lane, message, origin, record, redelivered, settle };
@@ -61,7 +62,7 @@ interface Past {
   readonly messageId: string;
   /** Whether the outcome stood, as far as this instance knows. */
   readonly stands: boolean;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   readonly headers: Readonly<Record<string, string>>;
   readonly type: string;
 }
@@ -137,6 +138,54 @@ describe("what the broker delivers again", () => {
     expect(await deliver("suspect", { lane: "calls" })).toMatchObject({ kind: "isolate" });
     expect(await deliver("alone", { lane: "calls" })).toEqual({ kind: "done" });
     expect(replies).toEqual(["q", "q"]);
+  });
+
+  it("is not taken for another message of the same id, length and checksum", async () => {
+    const handler = vi.fn();
+    const { deliver } = serviceWith(handler);
+    // As many devices frame what they say: whatever it is, the whole has one CRC-32.
+    const framed = (text: string): Uint8Array => {
+      const frame = Buffer.from(`${text}....`);
+      frame.writeUInt32LE(crc32(text), text.length);
+      return frame;
+    };
+    const [first, second] = [framed("20.5"), framed("21.0")];
+    expect(crc32(first)).toBe(crc32(second));
+    await deliver("fresh", { body: first });
+    expect(await deliver("suspect", { body: second })).toMatchObject({ kind: "isolate" });
+    expect(await deliver("suspect", { body: first })).toEqual({ kind: "done" });
+  });
+
+  it("is the same call whatever its body looks like: one of several that came together is written anew", async () => {
+    let finish: () => void = () => undefined;
+    const handler = vi.fn(
+      () =>
+        new Promise<void>((resolve) => {
+          finish = resolve;
+        }),
+    );
+    const { deliver, replies } = serviceWith(handler);
+    const first = deliver("fresh", { lane: "calls", body: '{"a":1}' });
+    const again = deliver("fatal", { lane: "calls", body: '{"a": 1}' });
+    await new Promise(setImmediate);
+    finish();
+    expect(await first).toEqual({ kind: "done" });
+    expect(await again).toEqual({ kind: "done" });
+    expect([handler.mock.calls.length, replies]).toEqual([1, ["q"]]);
+  });
+
+  it("is remembered while the broker delivers again, too, and as long", async () => {
+    const { deliver } = serviceWith(() => undefined);
+    const isKnown = async (n: number): Promise<boolean> =>
+      (await deliver("suspect", { messageId: `m-${n}` }))?.kind === "done";
+    for (let n = 0; n < 34_000; n += 1) {
+      await deliver("fresh", { messageId: `m-${n}` });
+      if (n % 1_000 !== 0) continue;
+      expect(await isKnown(n)).toBe(true);
+      expect(await isKnown(Math.max(0, n - 16_000))).toBe(true);
+      expect(await isKnown(n + 1)).toBe(false);
+    }
+    expect(await isKnown(0)).toBe(false);
   });
 
   it("is forgotten after a while, so that memory stays bounded", async () => {

@@ -1,6 +1,6 @@
 /** What this instance is doing and has done of late, by message: what the broker delivers again need not run again. */
 
-import { crc32 } from "node:zlib";
+import { hash } from "node:crypto";
 import type { Origin } from "../protocol/origin.ts";
 import type { Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
@@ -52,13 +52,18 @@ export class Work implements Bagged {
 }
 
 const REMEMBERED = 16_384;
+/** When so many have ended since anything was asked for, an index is not worth keeping. */
+const UNASKED = 2_048;
 
 /** A memory with a bound. */
 export class Recent {
   readonly #running = new Bag<Work>();
-  /** The newest takes the place of the oldest. They are many and asked for rarely: no index is worth its cost. */
+  /** The newest takes the place of the oldest. */
   readonly #finished: Trace[] = [];
   #next = 0;
+  /** Identities of what has finished, while the broker delivers again: mostly nobody asks, and a trace costs less. */
+  #index: Set<string> | undefined;
+  #unasked = 0;
 
   /** Work goes on. */
   begin(work: Work): void {
@@ -72,23 +77,34 @@ export class Recent {
     const { delivery } = work;
     // A call that comes again is tried alone, answered or not; only then does it matter whether this instance survived it.
     if (ended?.stands !== true || (delivery.lane === "calls" && delivery.record !== "alone")) return;
-    const id = idOf(delivery);
-    if (id === undefined) return;
-    this.#finished[this.#next] = new Trace(id, delivery);
-    this.#next = (this.#next + 1) % REMEMBERED;
+    const trace = traceOf(delivery);
+    if (trace !== undefined) this.#remember(trace);
   }
 
   /** The end of the work on a message that was begun here, if it is remembered. */
   find(delivery: Delivery): Promise<Ended | undefined> | undefined {
-    const id = idOf(delivery);
-    if (id === undefined) return undefined;
-    const trace = new Trace(id, delivery);
+    const identity = identityOf(delivery);
+    if (identity === undefined) return undefined;
+    // By the message's own id first: a digest for each that runs would be dear.
+    const { messageId } = delivery.origin;
     const running = this.#running.find(
-      (work) => idOf(work.delivery) === id && trace.equals(new Trace(id, work.delivery)),
+      (work) => work.delivery.origin.messageId === messageId && identityOf(work.delivery) === identity,
     );
     if (running !== undefined) return running.ended();
-    if (!this.#finished.some((past) => trace.equals(past))) return undefined;
+    this.#unasked = 0;
+    this.#index ??= new Set(this.#finished.map(identityIn));
+    if (!this.#index.has(identity)) return undefined;
     return delivery.lane === "calls" ? answered : finished;
+  }
+
+  #remember(trace: Trace): void {
+    this.#finished[this.#next] = trace;
+    this.#next = (this.#next + 1) % REMEMBERED;
+    if (this.#index === undefined) return;
+    this.#index.add(identityIn(trace));
+    this.#unasked += 1;
+    // It also has what is forgotten, so it is made anew now and then.
+    if (this.#unasked >= UNASKED || this.#index.size >= 2 * REMEMBERED) this.#index = undefined;
   }
 }
 
@@ -99,57 +115,56 @@ const answered: Promise<Ended> = Promise.resolve({
 });
 const finished: Promise<Ended> = Promise.resolve({ outcome: { kind: "done" }, stands: true });
 
-// A message without an id of its own gets a new one with each delivery, and so is never taken for another.
-function idOf({ lane, message, origin }: Delivery): string | undefined {
-  if (lane !== "calls") return origin.messageId;
-  const { replyTo, correlationId } = message.properties;
-  // Of a foreign sender, they may be anything.
-  const isNamed = typeof replyTo === "string" && typeof correlationId === "string" && correlationId !== "";
-  return isNamed ? `${replyTo} ${correlationId}` : undefined;
-}
-
-/** What tells a message from others: its id alone does not, since a sender may use one for all it sends. */
-class Trace {
+/**
+ * What tells one message from others: one try of it, of a replay one that is new, and of an event that failed one
+ * subscription. Its id alone does not, since a sender may use one for all it sends.
+ */
+interface Trace
+  extends Pick<Origin, "kind" | "path" | "attempt" | "unclaimedMs" | "replay" | "subscription"> {
   readonly id: string;
-  readonly kind: Origin["kind"];
-  readonly path: string;
-  readonly attempt: number;
-  /** Going round is no try, and each round is another message: what had no handler here may have one by then. */
-  readonly unclaimedMs: number;
-  readonly replay: string;
-  /** Of an event that failed, there is one message for each subscription. */
-  readonly subscription: string | undefined;
+  /** Of the body. */
   readonly bytes: number;
-  readonly sum: number;
-
-  constructor(id: string, { message: { body }, origin }: Delivery) {
-    this.id = id;
-    this.kind = origin.kind;
-    this.path = origin.path;
-    this.attempt = origin.attempt;
-    this.unclaimedMs = origin.unclaimedMs;
-    this.replay = origin.replay;
-    this.subscription = origin.subscription;
-    this.bytes = body.length;
-    this.sum = sumOf(body);
-  }
-
-  equals(other: Trace): boolean {
-    return (
-      this.sum === other.sum &&
-      this.id === other.id &&
-      this.bytes === other.bytes &&
-      this.attempt === other.attempt &&
-      this.unclaimedMs === other.unclaimedMs &&
-      this.path === other.path &&
-      this.subscription === other.subscription &&
-      this.replay === other.replay &&
-      this.kind === other.kind
-    );
-  }
+  readonly digest: string;
 }
 
-// What is alike in length and in the checksum of its first 4 KiB passes for the same.
-function sumOf(body: Uint8Array): number {
-  return crc32(body.length > 4_096 ? body.subarray(0, 4_096) : body);
+// A message without an id of its own gets a new one with each delivery, and so is never taken for another.
+function traceOf({ lane, message, origin }: Delivery): Trace | undefined {
+  if (lane === "calls") {
+    const { replyTo, correlationId } = message.properties;
+    // Of a foreign sender, they may be anything.
+    const isNamed = typeof replyTo === "string" && typeof correlationId === "string" && correlationId !== "";
+    return isNamed ? { ...anyCall, id: `${replyTo} ${correlationId}` } : undefined;
+  }
+  // Going round is no try, and each round is another message: what had no handler here may have one by then.
+  const { kind, path, messageId: id, attempt, unclaimedMs, replay, subscription } = origin;
+  const { body } = message;
+  const digest = digestOf(body);
+  return { kind, id, attempt, unclaimedMs, bytes: body.length, digest, path, subscription, replay };
+}
+
+// Its caller gave it a name of its own; what else it says may be written in another way when it comes again.
+const anyCall = {
+  kind: "call",
+  attempt: 1,
+  unclaimedMs: 0,
+  bytes: 0,
+  digest: "",
+  path: "",
+  subscription: undefined,
+  replay: "",
+} as const;
+
+// What is alike in the first 4 KiB and in length passes for the same.
+function digestOf(body: Uint8Array): string {
+  return hash("sha1", body.length > 4_096 ? body.subarray(0, 4_096) : body, "base64");
+}
+
+function identityOf(delivery: Delivery): string | undefined {
+  const trace = traceOf(delivery);
+  return trace === undefined ? undefined : identityIn(trace);
+}
+
+function identityIn(trace: Trace): string {
+  const { kind, id, attempt, unclaimedMs, bytes, digest, path, subscription = "", replay } = trace;
+  return `${kind} ${id} ${attempt} ${unclaimedMs} ${bytes} ${digest} ${path} ${subscription} ${replay}`;
 }

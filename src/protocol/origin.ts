@@ -9,8 +9,6 @@ export interface Origin {
   readonly kind: "call" | "send" | "event";
   /** With a leading slash; empty if a command came without its path. */
   readonly path: string;
-  /** The routing key of an event that comes for the first time. */
-  readonly eventKey: string | undefined;
   /** Name of the sender; empty if unknown. */
   readonly from: string;
   readonly messageId: string;
@@ -52,7 +50,6 @@ export function originOf(message: Message, { lane, eventKey, newId }: Arrival): 
   return {
     kind: isEvent ? "event" : kindOf(lane, told),
     path: named === "" ? "" : withSlash(named),
-    eventKey,
     from: protocolHeader(told, header.from) ?? text(appId),
     messageId: id,
     attempt: numberIn(told, header.attempt) || 1,

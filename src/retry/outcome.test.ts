@@ -10,7 +10,6 @@ import { backoffMs, defaultRetry } from "./policy.ts";
 const origin: Origin = {
   kind: "send",
   path: "/",
-  eventKey: undefined,
   from: "",
   messageId: "m",
   attempt: 1,
