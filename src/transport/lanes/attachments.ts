@@ -3,6 +3,7 @@
 import { isConfluoError } from "../../errors.ts";
 import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
+import { together } from "../../waiting/together.ts";
 import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
 import { declare } from "./declare.ts";
 import type { Source } from "./delivery.ts";
@@ -188,7 +189,7 @@ export class Attachments {
   async #declareService(wire: Wire): Promise<void> {
     if (this.#declaredOn === wire) return;
     const { namespace, service } = this.#parts;
-    for (const plan of namespace.durableQueues(service)) await declare(wire, plan);
+    await together(namespace.durableQueues(service).map((queue) => declare(wire, queue)));
     this.#declaredOn = wire;
   }
 
@@ -199,15 +200,12 @@ export class Attachments {
     const { prefetch, namespace } = this.#parts;
     const again = namespace.again(inbox);
     const consumeInbox = (): Promise<void> => this.#consume(wire, "inbox", inbox, prefetch.inbox);
-    const consuming = [
+    await together([
       // Who connects for the first time shall hear of it; who comes back goes on with what there is.
       this.#hasServed ? this.#orLater("inbox", inbox, consumeInbox) : consumeInbox(),
       this.#orLater("inbox alone", again, () => this.#consume(wire, "inbox alone", again, 1)),
       this.#consumeFastLane(wire),
-    ];
-    // To the last, also when one fails: what comes next must not meet the others halfway.
-    const failed = (await Promise.allSettled(consuming)).find(({ status }) => status === "rejected");
-    if (failed?.status === "rejected") throw failed.reason;
+    ]);
     this.#hasServed = true;
   }
 
@@ -277,12 +275,13 @@ export class Attachments {
 
   // Each once on a wire: what failed before is done when it is asked for again.
   async #bindAll(wire: Wire, queue: string, keys: Iterable<string>): Promise<void> {
-    for (const key of keys) {
-      const binding = `${queue} ${key}`;
-      if (this.#bound.has(binding)) continue;
-      await wire.bind(queue, this.#parts.namespace.events, key);
-      this.#bound.add(binding);
-    }
+    const missing = [...keys].filter((key) => !this.#bound.has(`${queue} ${key}`));
+    await together(
+      missing.map(async (key) => {
+        await wire.bind(queue, this.#parts.namespace.events, key);
+        this.#bound.add(`${queue} ${key}`);
+      }),
+    );
   }
 
   async #attachReplies(wire: Wire): Promise<void> {

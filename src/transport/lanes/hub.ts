@@ -3,6 +3,7 @@
 import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { delay, untilAborted } from "../../waiting/abort.ts";
+import { together } from "../../waiting/together.ts";
 import type { Link, Member, Transport } from "../transport.ts";
 import type { Wire } from "../wire.ts";
 import { declare } from "./declare.ts";
@@ -142,10 +143,8 @@ export class Hub implements Transport {
 
   async #declareShared(wire: Wire): Promise<void> {
     const { namespace } = this.#parts;
-    for (const { name, type, arguments: args } of namespace.exchanges()) {
-      await wire.declareExchange(args === undefined ? { name, type } : { name, type, arguments: args });
-    }
-    for (const plan of namespace.sharedQueues()) await declare(wire, plan);
+    await together(namespace.exchanges().map((exchange) => wire.declareExchange(exchange)));
+    await together(namespace.sharedQueues().map((queue) => declare(wire, queue)));
   }
 
   #onBlocked(reason: string | undefined): void {

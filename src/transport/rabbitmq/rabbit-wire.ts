@@ -19,6 +19,7 @@ import type {
 import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
+import { Controls } from "./controls.ts";
 import { isMissing, operationFailure } from "./failure.ts";
 import { Pressure } from "./pressure.ts";
 import { asBuffer, Publisher } from "./publisher.ts";
@@ -108,13 +109,13 @@ class RabbitWire implements Wire {
   /** Replies that are not known to be written. */
   #unwritten: number[] = [];
   readonly #unposted: (readonly [queue: string, message: Message])[] = [];
-  #control: Promise<Channel> | undefined;
-  #declaring: Promise<unknown> = Promise.resolve();
+  readonly #controls: Controls;
 
   constructor({ publishing, consuming, shown, onBlocked }: WireParts) {
     this.server = publishing.server;
     this.#publishing = publishing;
     this.#consuming = consuming;
+    this.#controls = new Controls(consuming);
     this.#direct = new Publisher(publishing, this.#pressure);
     this.#exchanges = new Publisher(publishing, this.#pressure);
     publishing.onBlocked = (reason) => {
@@ -180,14 +181,14 @@ class RabbitWire implements Wire {
   }
 
   declareExchange({ name, type, arguments: args }: ExchangeSpec): Promise<void> {
-    return this.#administer(`declare the exchange ${name}`, async (channel) => {
+    return this.#controls.run(`declare the exchange ${name}`, async (channel) => {
       await channel.assertExchange(name, type, { durable: true, arguments: args ?? {} });
     });
   }
 
   async hasExchange(name: string): Promise<boolean> {
     try {
-      await this.#administer(`look for the exchange ${name}`, (channel) => channel.checkExchange(name));
+      await this.#controls.run(`look for the exchange ${name}`, (channel) => channel.checkExchange(name));
       return true;
     } catch (error) {
       if (isMissing(error, "exchange")) return false;
@@ -198,33 +199,33 @@ class RabbitWire implements Wire {
   declareQueue({ name, exclusive, arguments: args }: QueueSpec): Promise<string> {
     const own = exclusive === true;
     const options = { durable: !own, exclusive: own, autoDelete: own, arguments: args };
-    return this.#administer(
+    return this.#controls.run(
       name === "" ? "declare a queue" : `declare the queue ${name}`,
       async (channel) => (await channel.assertQueue(name, options)).queue,
     );
   }
 
   bind(queue: string, exchange: string, key: string): Promise<void> {
-    return this.#administer(`bind ${queue} to ${exchange}`, async (channel) => {
+    return this.#controls.run(`bind ${queue} to ${exchange}`, async (channel) => {
       await channel.bindQueue(queue, exchange, key);
     });
   }
 
   unbind(queue: string, exchange: string, key: string): Promise<void> {
-    return this.#administer(`unbind ${queue} from ${exchange}`, async (channel) => {
+    return this.#controls.run(`unbind ${queue} from ${exchange}`, async (channel) => {
       await channel.unbindQueue(queue, exchange, key);
     });
   }
 
   deleteQueue(name: string, when?: "unused"): Promise<void> {
-    return this.#administer(`delete the queue ${name}`, async (channel) => {
+    return this.#controls.run(`delete the queue ${name}`, async (channel) => {
       await channel.deleteQueue(name, { ifUnused: when === "unused" });
     });
   }
 
   async inspectQueue(name: string): Promise<QueueInfo | undefined> {
     try {
-      return await this.#administer(`inspect ${name}`, async (channel) => {
+      return await this.#controls.run(`inspect ${name}`, async (channel) => {
         const { messageCount, consumerCount } = await channel.checkQueue(name);
         return { messages: messageCount, consumers: consumerCount };
       });
@@ -281,32 +282,5 @@ class RabbitWire implements Wire {
 
   async close(): Promise<void> {
     await Promise.all([this.#consuming.close(), this.#publishing.close()]);
-  }
-
-  // One at a time: a refusal closes the channel, and would take innocent operations with it.
-  #administer<T>(what: string, act: (channel: Channel) => Promise<T>): Promise<T> {
-    const run = async (): Promise<T> => {
-      try {
-        this.#control ??= this.#openControl();
-        return await this.#consuming.answeredOrAlive(what, this.#control.then(act));
-      } catch (error) {
-        const given = this.#control;
-        this.#control = undefined;
-        // One that did not answer may answer to this, or not: nobody waits for it.
-        given?.then((channel) => channel.close()).catch(() => undefined);
-        throw isConfluoError(error) ? error : operationFailure(error, what);
-      }
-    };
-    const result = this.#declaring.then(run);
-    this.#declaring = result.catch(() => undefined);
-    return result;
-  }
-
-  async #openControl(): Promise<Channel> {
-    const channel = await this.#consuming.channel();
-    channel.on("close", () => {
-      this.#control = undefined;
-    });
-    return channel;
   }
 }
