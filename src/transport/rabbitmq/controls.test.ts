@@ -68,7 +68,9 @@ describe("what is asked of the broker", () => {
     const [refused, ...others] = Array.from({ length: 6 }, ask);
     await turn();
     asked[0]?.refuse();
-    await expect(refused).rejects.toMatchObject({ message: expect.stringContaining("to do it: PRECONDITION_FAILED") });
+    await expect(refused).rejects.toMatchObject({
+      message: expect.stringContaining("to do it: PRECONDITION_FAILED"),
+    });
     for (let n = 1; n < 6; n += 1) {
       asked[n]?.answer();
       await turn();
