@@ -94,7 +94,7 @@ export class Namespace {
   }
 
   /** Exchanges of the namespace, in the order to declare them. */
-  exchanges(): readonly ExchangePlan[] {
+  exchanges(): readonly [ExchangePlan, ...ExchangePlan[]] {
     return [
       { name: this.events, type: "topic" },
       { name: this.orphans, type: "fanout" },

@@ -143,7 +143,10 @@ export class Hub implements Transport {
 
   async #declareShared(wire: Wire): Promise<void> {
     const { namespace } = this.#parts;
-    await together(namespace.exchanges().map((exchange) => wire.declareExchange(exchange)));
+    // The first by itself: the broker writes down each refusal, and who may not declare one may not declare any.
+    const [first, ...others] = namespace.exchanges();
+    await wire.declareExchange(first);
+    await together(others.map((exchange) => wire.declareExchange(exchange)));
     await together(namespace.sharedQueues().map((queue) => declare(wire, queue)));
   }
 

@@ -1,10 +1,10 @@
-import type { Channel } from "amqplib";
 import { describe, expect, it } from "vitest";
 import type { Connection } from "./connection.ts";
 import { Controls } from "./controls.ts";
 
 interface Opened {
   isClosed: boolean;
+  onClose: () => void;
 }
 
 /** Requests that the test answers, on a connection that counts its channels. */
@@ -12,12 +12,15 @@ function controls() {
   const opened: Opened[] = [];
   const connection = {
     channel: async () => {
-      const channel: Opened & Pick<Channel, "close" | "on"> = {
+      const channel = {
         isClosed: false,
+        onClose: (): void => undefined,
         close: async () => {
           channel.isClosed = true;
         },
-        on: () => channel as never,
+        on: (event: string, listener: () => void) => {
+          if (event === "close") channel.onClose = listener;
+        },
       };
       opened.push(channel);
       return channel;
@@ -77,5 +80,26 @@ describe("what is asked of the broker", () => {
     }
     await Promise.all(others);
     expect(opened.map(({ isClosed }) => isClosed)).toEqual([true, false, false, false, false]);
+  });
+
+  it("is asked on a channel that is open: the end of one that was given up is not that of its successor", async () => {
+    const { ask, asked, opened } = controls();
+    const answered = async (): Promise<void> => {
+      const asking = ask();
+      await turn();
+      asked.at(-1)?.answer();
+      await asking;
+    };
+    const refused = ask();
+    await turn();
+    asked[0]?.refuse();
+    await expect(refused).rejects.toThrow();
+    await answered();
+    opened[0]?.onClose();
+    await answered();
+    expect(opened).toHaveLength(2);
+    opened[1]?.onClose();
+    await answered();
+    expect(opened).toHaveLength(3);
   });
 });

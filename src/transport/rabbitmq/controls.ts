@@ -46,8 +46,7 @@ class Control {
 
   async #attempt<Result>(what: string, act: (channel: Channel) => Promise<Result>): Promise<Result> {
     try {
-      this.#channel ??= this.#open();
-      return await this.#connection.answeredOrAlive(what, this.#channel.then(act));
+      return await this.#connection.answeredOrAlive(what, this.#opened().then(act));
     } catch (error) {
       const given = this.#channel;
       this.#channel = undefined;
@@ -57,11 +56,16 @@ class Control {
     }
   }
 
-  async #open(): Promise<Channel> {
-    const channel = await this.#connection.channel();
-    channel.on("close", () => {
-      this.#channel = undefined;
+  #opened(): Promise<Channel> {
+    if (this.#channel !== undefined) return this.#channel;
+    const opening = this.#connection.channel().then((channel) => {
+      // One that did not answer may be closed when the next is open already.
+      channel.on("close", () => {
+        if (this.#channel === opening) this.#channel = undefined;
+      });
+      return channel;
     });
-    return channel;
+    this.#channel = opening;
+    return opening;
   }
 }
