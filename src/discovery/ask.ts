@@ -113,7 +113,7 @@ export async function ask<Q extends Question, Result>(
     // With the wire, answers may have been lost.
     signal.throwIfAborted();
     if (!isAsked && answers.length === 0) {
-      const why = wire.blocked ?? "it does not say why";
+      const why = wire.blocked ?? `it does not say why; writing to ${namespace.discovery} takes a right`;
       throw new ConfluoError("UNAVAILABLE", `The broker does not take the question who is there: ${why}.`);
     }
     return more(wire, answers);

@@ -5,12 +5,11 @@ import type { Waiting } from "../core/options.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
 import { onOwnWire } from "../own-wire.ts";
 import { checkName } from "../protocol/address.ts";
-import type { Wire } from "../transport/wire.ts";
+import type { ExchangeSpec, Wire } from "../transport/wire.ts";
+import { severalAtATime } from "../waiting/together.ts";
 import type { AskParts } from "./ask.ts";
 
 const TIMEOUT_MS = 20_000;
-/** Each takes a channel meanwhile. */
-const AT_A_TIME = 16;
 
 export async function conflicts(
   { namespace, open }: AskParts,
@@ -30,14 +29,12 @@ export async function conflicts(
       exist += 1;
       return conflictOf(() => wire.declareQueue({ name, arguments: args }));
     });
-    // Exchanges cannot be looked at without being made; where a queue of theirs exists, they should, too.
-    if (names === undefined && exist > 0)
-      for (const { name, type, arguments: args } of namespace.exchanges())
-        found.push(
-          await conflictOf(() =>
-            wire.declareExchange(args === undefined ? { name, type } : { name, type, arguments: args }),
-          ),
-        );
+    // Exchanges cannot be compared without being made; where a queue of theirs exists, they should, too.
+    if (names === undefined && exist > 0) {
+      const compare = (exchange: ExchangeSpec): Promise<ConfluoError | undefined> =>
+        conflictOf(() => wire.declareExchange(exchange));
+      found.push(...(await severalAtATime(namespace.exchanges(), compare)));
+    }
     return found.filter((conflict) => conflict !== undefined);
   });
 }
@@ -50,18 +47,4 @@ async function conflictOf(declaring: () => Promise<unknown>): Promise<ConfluoErr
     if (isConfluoError(error, "TOPOLOGY_CONFLICT")) return error;
     throw error;
   }
-}
-
-// One after the other, hundreds of services would take as many times as long as the way to the broker and back.
-async function severalAtATime<Item, Result>(
-  items: readonly Item[],
-  work: (item: Item) => Promise<Result>,
-): Promise<Result[]> {
-  const results = new Array<Result>(items.length);
-  const left = items.entries();
-  const worker = async (): Promise<void> => {
-    for (const [at, item] of left) results[at] = await work(item);
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
-  return results;
 }

@@ -93,8 +93,8 @@ export class Namespace {
     return `${lane}.again`;
   }
 
-  /** Exchanges of the namespace, in the order to declare them. */
-  exchanges(): readonly [ExchangePlan, ...ExchangePlan[]] {
+  /** Exchanges of the namespace. */
+  exchanges(): readonly ExchangePlan[] {
     return [
       { name: this.events, type: "topic" },
       { name: this.orphans, type: "fanout" },

@@ -101,6 +101,7 @@ export interface Wire {
   readonly server: ServerInfo;
   /** Declaring what exists with equal arguments is fine; with others it is `TOPOLOGY_CONFLICT`. */
   declareExchange(spec: ExchangeSpec): Promise<void>;
+  /** Compares nothing, and needs no right. */
   hasExchange(name: string): Promise<boolean>;
   /** @returns the queue's name, which the broker chose if the spec has none. */
   declareQueue(spec: QueueSpec): Promise<string>;

@@ -3,7 +3,7 @@
 import { isConfluoError } from "../../errors.ts";
 import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
-import { together } from "../../waiting/together.ts";
+import { firstAlone, together } from "../../waiting/together.ts";
 import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
 import { declare } from "./declare.ts";
 import type { Source } from "./delivery.ts";
@@ -189,7 +189,7 @@ export class Attachments {
   async #declareService(wire: Wire): Promise<void> {
     if (this.#declaredOn === wire) return;
     const { namespace, service } = this.#parts;
-    await together(namespace.durableQueues(service).map((queue) => declare(wire, queue)));
+    await firstAlone(namespace.durableQueues(service), (queue) => declare(wire, queue));
     this.#declaredOn = wire;
   }
 
@@ -276,12 +276,10 @@ export class Attachments {
   // Each once on a wire: what failed before is done when it is asked for again.
   async #bindAll(wire: Wire, queue: string, keys: Iterable<string>): Promise<void> {
     const missing = [...keys].filter((key) => !this.#bound.has(`${queue} ${key}`));
-    await together(
-      missing.map(async (key) => {
-        await wire.bind(queue, this.#parts.namespace.events, key);
-        this.#bound.add(`${queue} ${key}`);
-      }),
-    );
+    await firstAlone(missing, async (key) => {
+      await wire.bind(queue, this.#parts.namespace.events, key);
+      this.#bound.add(`${queue} ${key}`);
+    });
   }
 
   async #attachReplies(wire: Wire): Promise<void> {

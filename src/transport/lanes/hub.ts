@@ -3,7 +3,7 @@
 import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { delay, untilAborted } from "../../waiting/abort.ts";
-import { together } from "../../waiting/together.ts";
+import { firstAlone } from "../../waiting/together.ts";
 import type { Link, Member, Transport } from "../transport.ts";
 import type { Wire } from "../wire.ts";
 import { declare } from "./declare.ts";
@@ -143,11 +143,8 @@ export class Hub implements Transport {
 
   async #declareShared(wire: Wire): Promise<void> {
     const { namespace } = this.#parts;
-    // The first by itself: the broker writes down each refusal, and who may not declare one may not declare any.
-    const [first, ...others] = namespace.exchanges();
-    await wire.declareExchange(first);
-    await together(others.map((exchange) => wire.declareExchange(exchange)));
-    await together(namespace.sharedQueues().map((queue) => declare(wire, queue)));
+    await firstAlone(namespace.exchanges(), (exchange) => wire.declareExchange(exchange));
+    await firstAlone(namespace.sharedQueues(), (queue) => declare(wire, queue));
   }
 
   #onBlocked(reason: string | undefined): void {

@@ -4,7 +4,7 @@ import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { Gate } from "../../waiting/gate.ts";
-import { together } from "../../waiting/together.ts";
+import { firstAlone } from "../../waiting/together.ts";
 import type { Link, Member, Settled } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 import { Appetite } from "./appetite.ts";
@@ -237,7 +237,7 @@ export class WireLink implements Link {
       if (wire === undefined) return;
       await host.declareShared(wire);
       const queues = [...namespace.durableQueues(service), ...namespace.callQueues(service)];
-      await together(queues.map((queue) => declare(wire, queue)));
+      await firstAlone(queues, (queue) => declare(wire, queue));
     };
     return {
       instance,

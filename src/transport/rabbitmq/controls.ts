@@ -10,10 +10,10 @@ const CHANNELS = 4;
 
 /** Some channels, opened as they are needed. What is asked while they are all busy waits for the one with the least to do. */
 export class Controls {
-  readonly #all: readonly Control[];
+  readonly #all: readonly ControlChannel[];
 
   constructor(connection: Connection) {
-    this.#all = Array.from({ length: CHANNELS }, () => new Control(connection));
+    this.#all = Array.from({ length: CHANNELS }, () => new ControlChannel(connection));
   }
 
   /** @param what in words that follow 'The broker refused to'. */
@@ -23,7 +23,7 @@ export class Controls {
 }
 
 // One at a time: a refusal closes the channel, and would take innocent operations with it.
-class Control {
+class ControlChannel {
   readonly #connection: Connection;
   #channel: Promise<Channel> | undefined;
   #last: Promise<unknown> = Promise.resolve();
