@@ -57,6 +57,15 @@ function serviceWith(handler: () => unknown) {
   return { deliver, dispatch, replies };
 }
 
+/** A handler that runs until the test lets it end. */
+function heldHandler() {
+  let finish: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  return { handler: vi.fn(() => held), finish };
+}
+
 interface Past {
   readonly lane: "calls" | "inbox";
   readonly messageId: string;
@@ -100,13 +109,7 @@ describe("what the broker delivers again", () => {
   });
 
   it("waits for the run that goes on here, and ends as that ends", async () => {
-    let finish: () => void = () => undefined;
-    const handler = vi.fn(
-      () =>
-        new Promise<void>((resolve) => {
-          finish = resolve;
-        }),
-    );
+    const { handler, finish } = heldHandler();
     const { deliver } = serviceWith(handler);
     const first = deliver("fresh");
     const again = deliver("suspect");
@@ -157,13 +160,7 @@ describe("what the broker delivers again", () => {
   });
 
   it("is the same call whatever its body looks like: one of several that came together is written anew", async () => {
-    let finish: () => void = () => undefined;
-    const handler = vi.fn(
-      () =>
-        new Promise<void>((resolve) => {
-          finish = resolve;
-        }),
-    );
+    const { handler, finish } = heldHandler();
     const { deliver, replies } = serviceWith(handler);
     const first = deliver("fresh", { lane: "calls", body: '{"a":1}' });
     const again = deliver("fatal", { lane: "calls", body: '{"a": 1}' });

@@ -110,7 +110,7 @@ function conflictMessage(what: string, reason: string): string {
   );
 }
 
-/** Whether a request failed since there is no such queue, and not since it is not available or nobody answered. */
+/** Whether a request failed since there is no such thing, and not since it is not available or nobody answered. */
 export function isMissing(error: unknown, what: "queue" | "exchange"): boolean {
   if (!isConfluoError(error, "UNAVAILABLE")) return false;
   const { code, message } = asAmqpError(error.cause);
