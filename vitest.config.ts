@@ -37,7 +37,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: "tooling",
-          include: ["test/package.test.ts", "test/test-broker.test.ts", "test/cli-embedded.test.ts"],
+          include: [
+            "test/package.test.ts",
+            "test/revision.test.ts",
+            "test/test-broker.test.ts",
+            "test/cli-embedded.test.ts",
+          ],
         },
       },
       {
@@ -58,6 +63,7 @@ export default defineConfig({
             "test/architecture.test.ts",
             "test/docs.test.ts",
             "test/package.test.ts",
+            "test/revision.test.ts",
             "test/test-broker.test.ts",
             "test/cli-embedded.test.ts",
             "test/conformance/embedded*.test.ts",
