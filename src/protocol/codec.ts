@@ -16,8 +16,8 @@ export const header = {
   /** Query string of a command or event. Default: none. */
   query: "confluo-query",
   /**
-   * On a call: its sender takes replies that were gathered. On a reply: how many calls its sender takes in one message.
-   * Default: none.
+   * On a call: its sender takes replies that were gathered. On a reply: the service's queue for batches, and how many calls
+   * a message to it may hold. Default: none.
    */
   gather: "confluo-gather",
   /** On a republished message: `send`, `event` or `call`. */

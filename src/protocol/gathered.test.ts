@@ -327,18 +327,29 @@ describe("a message", () => {
       properties: { headers: { [header.gather]: value } },
     });
     for (const [value, takes] of [
-      ["1", 1],
-      ["16", 16],
-      ["9999", 9_999],
+      ["calls.batch=1", 1],
+      ["calls.batch=16", 16],
+      ["calls.batch=9999", 9_999],
+      // A later release may take batches from other queues, too.
+      ["calls.batch2=64;calls.batch=16;calls.other=3", 16],
     ] as const)
       expect(takesGathered(table(value))).toBe(takes);
     for (const value of [
       "",
+      // Of a release whose batches went to the queue for calls: it speaks for one instance.
+      "16",
+      "calls=16",
+      "calls.batch2=16",
+      "xcalls.batch=16",
+      "calls.batch=0",
+      "calls.batch=016",
+      "calls.batch=10000",
+      "calls.batch= 16",
+      "calls.batch=16\n",
+      "calls.batch=",
       "0",
       "016",
       "10000",
-      "-1",
-      "1.5",
       "1e3",
       " 16",
       "16\n",
@@ -368,7 +379,7 @@ describe("a message", () => {
 
   it("keeps all else when it is given that header", () => {
     const message = sayingWhatItTakes(simple({ headers: { h: "v" } }, encodeBody({ n: 1 })), 16);
-    expect(message.properties.headers).toEqual({ h: "v", [header.gather]: "16" });
+    expect(message.properties.headers).toEqual({ h: "v", [header.gather]: "calls.batch=16" });
     expect([decodeBody(message), message.json]).toEqual([{ n: 1 }, '{"n":1}']);
     expect(takesGathered(message)).toBe(16);
   });

@@ -174,15 +174,23 @@ export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] 
   });
 }
 
-/** How many calls in one message whoever wrote this takes; `undefined` if it does not say. */
+// Names the queue that the number is for. A plain number, from the releases whose batches went to the queue for calls, is
+// not believed: it speaks for the instance that wrote it, and others may consume that queue.
+const TAKES = /(?:^|;)calls\.batch=([1-9]\d{0,3})(?:;|$)/;
+
+/**
+ * Returns how many calls a message to the service's queue for batches may hold, as a reply says; `undefined` if it does
+ * not say.
+ */
 export function takesGathered({ properties }: Message): number | undefined {
   const text = protocolHeader(properties.headers, header.gather);
-  return text !== undefined && /^[1-9]\d{0,3}$/.test(text) ? Number(text) : undefined;
+  const takes = text === undefined ? undefined : TAKES.exec(text)?.[1];
+  return takes === undefined ? undefined : Number(takes);
 }
 
-/** A reply that says so. */
+/** Returns the reply with a header that says how many calls a message to the queue for batches may hold. */
 export function sayingWhatItTakes(message: Message, takes: number): Message {
-  return withGatherHeader(message, String(takes));
+  return withGatherHeader(message, `calls.batch=${takes}`);
 }
 
 /**

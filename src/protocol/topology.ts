@@ -88,6 +88,11 @@ export class Namespace {
     return `${this.name}.${service}.dead`;
   }
 
+  /** The queue of a service for messages that hold several calls, which only instances that understand them consume. */
+  batches(service: string): string {
+    return `${this.calls(service)}.batch`;
+  }
+
   /** Where what may have killed an instance is tried again, alone. */
   again(lane: string): string {
     return `${lane}.again`;
@@ -116,13 +121,14 @@ export class Namespace {
     ];
   }
 
-  /** The fast lane of a service: calls, and calls to try again alone. */
-  callQueues(service: string): readonly [calls: QueuePlan, again: QueuePlan] {
+  /** The fast lane of a service: calls, calls to try again alone, and messages that hold several calls. */
+  callQueues(service: string): readonly [calls: QueuePlan, again: QueuePlan, batches: QueuePlan] {
     const calls = this.calls(service);
     const args = { ...classic, "x-expires": CALLS_EXPIRE_MS };
     return [
       { name: calls, arguments: args },
       { name: this.again(calls), arguments: args },
+      { name: this.batches(service), arguments: args },
     ];
   }
 

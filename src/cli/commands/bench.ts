@@ -112,7 +112,7 @@ async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): 
   // Also after Ctrl-C, and not for long.
   const wire = await broker.open({ timeoutMs: 5_000 });
   try {
-    for (const queue of ["calls", "calls.again", "inbox", "inbox.again", "dead"])
+    for (const queue of ["calls", "calls.again", "calls.batch", "inbox", "inbox.again", "dead"])
       await wire.deleteQueue(`${broker.namespace}.${name}.${queue}`);
   } finally {
     await wire.close();

@@ -12,7 +12,7 @@ const numbers: readonly number[] = Array.from({ length: COUNT }, (_, n) => n);
 export const gatheredAgain: Define = (it) => {
   it("runs the calls of an instance that is gone once more, one at a time, as what they were", async (bench) => {
     const { calls } = await sixteen(bench);
-    const [message] = await bench.dieWith("worker", "calls", 1);
+    const [message] = await bench.dieWith("worker", "calls.batch", 1);
     const ids = message === undefined ? [] : entriesIn(message).map(({ id }) => id);
     let running = 0;
     let most = 0;
@@ -40,13 +40,13 @@ export const gatheredAgain: Define = (it) => {
       })),
     );
     assert.equal(most, 1);
-    for (const queue of ["calls", "calls.again"] as const)
+    for (const queue of ["calls", "calls.batch", "calls.again"] as const)
       assert.equal(await bench.depth("worker", queue), 0);
   });
 
   it("does not run again those whose caller has given up meanwhile", async (bench) => {
     const { calls, stops } = await sixteen(bench);
-    await bench.dieWith("worker", "calls", 1);
+    await bench.dieWith("worker", "calls.batch", 1);
     for (const n of [0, 7, 15]) {
       stops[n]?.abort();
       assert.ok(isConfluoError(await rejection(calls[n] as Promise<Reply>), "CANCELLED"));
@@ -65,7 +65,7 @@ export const gatheredAgain: Define = (it) => {
 
   it("does not run again those whose caller is gone", async (bench) => {
     const { caller, calls } = await sixteen(bench);
-    await bench.dieWith("worker", "calls", 1);
+    await bench.dieWith("worker", "calls.batch", 1);
     await caller.shutdown({ timeoutMs: 1 });
     await Promise.allSettled(calls);
     const ran: unknown[] = [];
@@ -83,7 +83,7 @@ export const gatheredAgain: Define = (it) => {
     const wire = await bench.foreign();
     const answered = signalled();
     await wire.consume({
-      queue: bench.queue("worker", "calls"),
+      queue: bench.queue("worker", "calls.batch"),
       prefetch: 1,
       onCancelled: () => undefined,
       onDelivery: ({ message }) => {
@@ -110,7 +110,7 @@ export const gatheredAgain: Define = (it) => {
 
   it("answers one with INSTANCE_LOST that was fatal alone, too, and the others as they are", async (bench) => {
     const { calls } = await sixteen(bench);
-    await bench.dieWith("worker", "calls", 1);
+    await bench.dieWith("worker", "calls.batch", 1);
     const died = bench.dieWith("worker", "calls.again", 1);
     const again = bench.queue("worker", "calls.again");
     await eventually(async () => (await bench.broker.queue(again))?.consumers === 1, "a consumer");
@@ -129,7 +129,7 @@ export const gatheredAgain: Define = (it) => {
 
   it("answers those for which there is no route at once, when an instance that had them is gone", async (bench) => {
     const { calls } = await sixteen(bench);
-    await bench.dieWith("worker", "calls", 1);
+    await bench.dieWith("worker", "calls.batch", 1);
     await bench.start("worker", (service) => service.route("/0", () => "known"));
     for (const [n, call] of calls.entries()) {
       if (n === 0) assert.equal((await call).body, "known");
@@ -224,7 +224,7 @@ export const gatheredAgain: Define = (it) => {
     const bodies = (await Promise.all(calls)).map(({ body }) => body);
     assert.deepEqual(bodies, numbers.map(String));
     assert.equal(begun, numbers.length);
-    for (const queue of ["calls", "calls.again"] as const)
+    for (const queue of ["calls", "calls.batch", "calls.again"] as const)
       assert.equal(await bench.depth("worker", queue), 0);
   });
 

@@ -1,4 +1,4 @@
-/** A service's queue for calls as a foreign client sees it, and what lies in it, gathered or not. */
+/** A service's queues for calls as a foreign client sees them, and what lies in them, gathered or not. */
 
 import type { Message, Properties, Service, ServiceOptions, Wire } from "../../index.ts";
 import { eventually } from "../eventually.ts";
@@ -23,15 +23,26 @@ export interface Entry {
 export async function absent(bench: Bench, name: string, options?: ServiceOptions): Promise<void> {
   const service = await bench.start(name, (each) => each.route("/declared-only", () => undefined), options);
   await service.shutdown();
+  // The last instance takes it along.
+  const wire = await bench.foreign();
+  await wire.declareQueue({ name: bench.queue(name, "calls.batch"), arguments: CALLS_ARGUMENTS });
 }
 
-/** Waits for this many messages in a service's queue for calls, and that they are all. */
+const CALLS_ARGUMENTS = { "x-queue-type": "classic", "x-expires": 30_000 } as const;
+
+/** Waits for this many messages in a service's queues for calls, and that they are all. */
 export async function untilQueued(bench: Bench, service: string, messages: number): Promise<void> {
-  const isIt = async (): Promise<boolean> => (await bench.depth(service, "calls")) === messages;
+  const isIt = async (): Promise<boolean> => {
+    const [single, batches] = [
+      await bench.depth(service, "calls"),
+      await bench.depth(service, "calls.batch"),
+    ];
+    return single + batches === messages;
+  };
   await eventually(async () => (await isIt()) && (await isIt()), `${messages} messages in its queue`);
 }
 
-/** Stands in for a service: takes whatever comes to its queue for calls, until it is closed. */
+/** Stands in for a service: takes whatever comes to its queues for calls, until it is closed. */
 export async function standIn(
   bench: Bench,
   service: string,
@@ -39,16 +50,22 @@ export async function standIn(
 ): Promise<{ readonly messages: readonly Message[]; close(): Promise<void> }> {
   const wire = await bench.foreign();
   const messages: Message[] = [];
-  const consumer = await wire.consume({
-    queue: bench.queue(service, "calls"),
-    prefetch: "no-ack",
-    onCancelled: () => undefined,
-    onDelivery: ({ message }) => {
-      messages.push(message);
-      onMessage(message, wire);
-    },
-  });
-  return { messages, close: () => consumer.cancel() };
+  await wire.declareQueue({ name: bench.queue(service, "calls.batch"), arguments: CALLS_ARGUMENTS });
+  const consume = (lane: "calls" | "calls.batch"): ReturnType<Wire["consume"]> =>
+    wire.consume({
+      queue: bench.queue(service, lane),
+      prefetch: "no-ack",
+      onCancelled: () => undefined,
+      onDelivery: ({ message }) => {
+        messages.push(message);
+        onMessage(message, wire);
+      },
+    });
+  const consumers = [await consume("calls"), await consume("calls.batch")];
+  const close = async (): Promise<void> => {
+    for (const consumer of consumers) await consumer.cancel();
+  };
+  return { messages, close };
 }
 
 /** What a message holds: the entries of a gathered one, or itself. */

@@ -34,7 +34,7 @@ export interface OpenBroker {
 }
 
 /** The queues of a service, by the last part of their names. */
-export type ServiceQueue = "calls" | "inbox" | "dead" | "calls.again" | "inbox.again";
+export type ServiceQueue = "calls" | "inbox" | "dead" | "calls.again" | "calls.batch" | "inbox.again";
 
 /** A line that was logged. */
 export interface LogLine {

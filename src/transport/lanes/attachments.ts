@@ -7,7 +7,7 @@ import { firstAlone, together } from "../../waiting/together.ts";
 import type { Arguments, Consumer, Wire, WireDelivery } from "../wire.ts";
 import { declare } from "./declare.ts";
 import type { Source } from "./delivery.ts";
-import { type Attempt, type Place, SOURCES, sources } from "./places.ts";
+import { type Attempt, type CallPlace, callPlans, type Place, SOURCES, sources } from "./places.ts";
 
 const CLOSE_MS = 400;
 const REATTACH_MS = 250;
@@ -17,6 +17,8 @@ const LAST_REATTACH_MS = 8_000;
 export interface AttachmentParts {
   readonly service: string;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
+  /** Whether messages that hold several calls are welcome. */
+  readonly takesBatches: boolean;
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
   readonly wire: () => Wire | undefined;
@@ -81,6 +83,7 @@ export class Attachments {
     if (this.#serving) {
       wanted.push(["calls", calls], ["inbox", inbox]);
       wanted.push(["calls alone", namespace.again(calls)], ["inbox alone", namespace.again(inbox)]);
+      if (this.#parts.takesBatches) wanted.push(["calls batch", callPlans(this.#parts)["calls batch"].name]);
     }
     if (this.#instanceKeys.size > 0) wanted.push(["instance", "events of this instance"]);
     if (this.#replying) wanted.push(["replies", "replies to this instance"]);
@@ -127,16 +130,22 @@ export class Attachments {
     return opened;
   }
 
-  /** Ends all consumers but that of the replies: what runs may still call. */
-  async pause(): Promise<void> {
+  /**
+   * Ends all consumers but that of the replies: what runs may still call. Batches are taken until `leaving` settles, as
+   * long as callers may send some.
+   */
+  async pause(leaving: Promise<void>): Promise<void> {
     if (this.#state !== "taking") return;
     this.#state = "paused";
     for (const place of [...SOURCES, "bindings" as const]) clearTimeout(this.#reattaching.get(place));
-    const cancel = (): Promise<unknown> =>
-      Promise.allSettled(SOURCES.map((place) => this.#consumers.get(place)?.cancel()));
-    await cancel();
+    const cancel = (place: Place): Promise<void> | undefined => this.#consumers.get(place)?.cancel();
+    const cancelAll = (): Promise<unknown> =>
+      Promise.allSettled(SOURCES.map((place) => place !== "calls batch" && cancel(place)));
+    await cancelAll();
     await this.#work.catch(() => undefined);
-    await cancel(); // what was attached meanwhile
+    await cancelAll(); // what was attached meanwhile
+    await leaving;
+    await cancel("calls batch")?.catch(() => undefined);
   }
 
   /** Ends all consumers, without holding up whoever waits for it. */
@@ -212,12 +221,13 @@ export class Attachments {
   // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
   async #consumeFastLane(wire: Wire): Promise<void> {
     await this.#consumeCalls(wire, "calls");
+    if (this.#parts.takesBatches) await this.#consumeCalls(wire, "calls batch");
     await this.#consumeCalls(wire, "calls alone");
   }
 
-  async #consumeCalls(wire: Wire, place: "calls" | "calls alone"): Promise<void> {
-    const [own, again] = this.#parts.namespace.callQueues(this.#parts.service);
-    const [plan, prefetch] = place === "calls" ? [own, this.#parts.prefetch.calls] : [again, 1];
+  async #consumeCalls(wire: Wire, place: CallPlace): Promise<void> {
+    const plan = callPlans(this.#parts)[place];
+    const prefetch = place === "calls alone" ? 1 : this.#parts.prefetch.calls;
     const attach = async (): Promise<void> => {
       await declare(wire, plan);
       await this.#consume(wire, place, plan.name, prefetch);
@@ -301,6 +311,7 @@ export class Attachments {
       onCancelled: (reason) => {
         if (this.#consumers.get(place) !== consumer) return;
         this.#consumers.delete(place);
+        if (place !== "replies" && this.#state !== "taking") return;
         // Those of this instance alone are gone with their consumer, or as good as gone.
         this.#exclusive.delete(place);
         if (place === "replies") this.#replyTo = "";
@@ -357,6 +368,7 @@ export class Attachments {
         return this.#attachInstance(wire);
       case "calls":
       case "calls alone":
+      case "calls batch":
         return this.#consumeCalls(wire, place);
       case "inbox":
       case "inbox alone":

@@ -13,13 +13,17 @@ interface Sent {
   readonly service: string;
   readonly message: Message;
   readonly settled: Settled;
+  readonly to: "calls" | "batches";
 }
 
 function gatherer(gathering: Partial<Gathering> = {}) {
   const sent: Sent[] = [];
   const calls = new CallGatherer(
     { calls: 16, bytes: 65_536, isEager: false, ...gathering },
-    (service, message, settled) => void sent.push({ service, message, settled }),
+    {
+      single: (service, message, settled) => void sent.push({ service, message, settled, to: "calls" }),
+      batch: (service, message, settled) => void sent.push({ service, message, settled, to: "batches" }),
+    },
   );
   let n = 0;
   const settled: (readonly [id: string, rejection: Rejection | undefined])[] = [];
@@ -139,8 +143,31 @@ describe("calls to a service that takes several", () => {
     const made = [call(), call(), call()];
     await turn();
     expect(sent).toHaveLength(1);
+    sent[0]?.settled("refused");
+    expect(settled).toEqual(made.map((id) => [id, "refused"]));
+  });
+
+  it("go by themselves when no queue for batches is there any more, and so do the next for a second", async () => {
+    const now = vi.spyOn(performance, "now").mockReturnValue(1_000);
+    const { calls, call, sent, ids, settled } = await informed(16);
+    const made = [call(), call(), call()];
+    await turn();
+    expect(sent.map(({ to }) => to)).toEqual(["batches"]);
+    settled.length = 0;
     sent[0]?.settled("returned");
-    expect(settled).toEqual(made.map((id) => [id, "returned"]));
+    expect(ids().slice(1)).toEqual(made.map((id) => [id]));
+    expect(settled).toEqual([]);
+    const singly = async (at: number): Promise<boolean> => {
+      now.mockReturnValue(at);
+      calls.learn("s", 16);
+      sent.length = 0;
+      for (let n = 0; n < 4; n += 1) call();
+      await turn();
+      return sent.every(({ to }) => to === "calls");
+    };
+    expect(await singly(1_001)).toBe(true);
+    expect(await singly(1_999)).toBe(true);
+    expect(await singly(2_000)).toBe(false);
   });
 
   it("travel only with those that expire with them, give or take a tenth", async () => {

@@ -1,9 +1,15 @@
-/** Calls on their way out: those of one turn to one service travel together, once its replies have said that they may. */
+/** Calls on their way out: those of one turn to one service travel together, once the service has said that they may. */
 
 import { asking, gatherableLength, gatherCalls } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering, Settled } from "../transport.ts";
 import { TurnCollector } from "./turn-collector.ts";
+
+/** Where calls go out: each by itself, or several as one message to the service's queue for batches. */
+export interface CallRoutes {
+  single(service: string, message: Message, settled: Settled): void;
+  batch(service: string, message: Message, settled: Settled): void;
+}
 
 interface Outgoing {
   readonly message: Message;
@@ -17,6 +23,8 @@ interface Target {
   takes: number;
   /** When it said so last. */
   learnedAt: number;
+  /** Until when nothing that it says is believed, since a batch has found no queue. */
+  doubtedUntil: number;
   /** When it was asked last. */
   askedAt: number;
   /** Longest and shortest time left of the calls that were collected. */
@@ -24,8 +32,10 @@ interface Target {
   shortestMs: number;
 }
 
-/** For how long that is believed: its next instance may be another program. Each gathered message asks anew. */
+/** For how long that is believed: other programs may have joined the service since. Each gathered message asks again. */
 const KNOWN_MS = 500;
+/** For how long calls go by themselves after the broker has returned a batch. */
+const DOUBT_MS = 1_000;
 const MOST_TARGETS = 4_096;
 /** How often a service is asked how many calls in one message it takes. */
 const ASK_MS = 50;
@@ -35,18 +45,18 @@ const SAME_DEADLINE = 1.1;
 /** Sends calls, each by itself or several together. */
 export class CallGatherer {
   readonly #gathering: Gathering;
-  readonly #publish: (service: string, message: Message, settled: Settled) => void;
+  readonly #routes: CallRoutes;
   readonly #targets = new Map<string, Target>();
 
-  constructor(gathering: Gathering, publish: (service: string, message: Message, settled: Settled) => void) {
+  constructor(gathering: Gathering, routes: CallRoutes) {
     this.#gathering = gathering;
-    this.#publish = publish;
+    this.#routes = routes;
   }
 
   call(service: string, message: Message, settled: Settled): void {
     const { calls, bytes, isEager } = this.#gathering;
     if (calls === 1) {
-      this.#publish(service, message, settled);
+      this.#routes.single(service, message, settled);
       return;
     }
     const target = this.#targets.get(service) ?? this.#targetOf(service);
@@ -65,12 +75,13 @@ export class CallGatherer {
     target.shortestMs = Math.min(target.shortestMs, ms);
   }
 
-  /** A reply said how many calls in one message its service takes. */
+  /** Notes what a reply said: how many calls a message to the service's queue for batches may hold. */
   learn(service: string, takes: number): void {
     const target = this.#targets.get(service);
-    if (target === undefined) return;
+    const now = performance.now();
+    if (target === undefined || now < target.doubtedUntil) return;
     target.takes = takes;
-    target.learnedAt = performance.now();
+    target.learnedAt = now;
   }
 
   /** Sends what waits for the end of its turn. */
@@ -90,8 +101,14 @@ export class CallGatherer {
       this.flush();
       this.#targets.clear();
     }
-    const askedAt = Number.NEGATIVE_INFINITY;
-    const target: Target = { collector, takes: 1, learnedAt: askedAt, askedAt, ...noDeadline };
+    const target: Target = {
+      collector,
+      takes: 1,
+      learnedAt: NEVER,
+      doubtedUntil: NEVER,
+      askedAt: NEVER,
+      ...noDeadline,
+    };
     this.#targets.set(service, target);
     return target;
   }
@@ -111,20 +128,27 @@ export class CallGatherer {
       return;
     }
     const messages = items.map(({ message }) => message) as [Message, ...Message[]];
-    this.#publish(service, gatherCalls(messages), (rejection) => {
-      // Together they were too large for the broker, which need not be so for each.
-      if (rejection === "too-large" && items.length > 1)
-        for (const { message, settled } of items) this.#publish(service, message, settled);
+    this.#routes.batch(service, gatherCalls(messages), (rejection) => {
+      // No instance takes batches any more, or the batch is over the broker's limit: neither need be so for each call.
+      if (rejection === "returned") this.#doubt(target);
+      if (rejection === "returned" || rejection === "too-large")
+        for (const { message, settled } of items) this.#routes.single(service, message, settled);
       else for (const { settled } of items) settled(rejection);
     });
+  }
+
+  #doubt(target: Target): void {
+    target.learnedAt = NEVER;
+    target.doubtedUntil = performance.now() + DOUBT_MS;
   }
 
   #single(service: string, target: Target, { message, settled }: Outgoing): void {
     const now = performance.now();
     const asks = now - target.askedAt >= ASK_MS;
     if (asks) target.askedAt = now;
-    this.#publish(service, asks ? asking(message) : message, settled);
+    this.#routes.single(service, asks ? asking(message) : message, settled);
   }
 }
 
+const NEVER = Number.NEGATIVE_INFINITY;
 const noDeadline = { longestMs: 0, shortestMs: Number.POSITIVE_INFINITY } as const;

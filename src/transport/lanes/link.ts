@@ -9,6 +9,7 @@ import type { Link, Member, Settled } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 import { Appetite } from "./appetite.ts";
 import { Attachments } from "./attachments.ts";
+import { BatchCensus } from "./batch-census.ts";
 import { CallGatherer } from "./call-gatherer.ts";
 import { declare } from "./declare.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
@@ -39,6 +40,7 @@ export class WireLink implements Link {
   readonly #surroundings: DeliverySurroundings;
   readonly #calls: CallGatherer;
   readonly #replies: ReplyGatherer;
+  readonly #census: BatchCensus;
   readonly #entries: Portions<ReplyEntry>;
   // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
@@ -49,6 +51,7 @@ export class WireLink implements Link {
     this.#attachments = new Attachments({
       service: member.service,
       prefetch: member.prefetch,
+      takesBatches: member.gathering.calls > 1,
       namespace: host.namespace,
       wire: () => host.wire,
       onDelivery: (source, delivery) => this.#deliver(source, delivery),
@@ -75,13 +78,19 @@ export class WireLink implements Link {
       else member.onBounced(entry.id);
     });
     const { service, gathering, prefetch } = member;
-    this.#calls = new CallGatherer(gathering, (to, message, settled) =>
-      this.#publish({ exchange: "", key: host.namespace.calls(to) }, message, settled),
-    );
+    const { namespace } = host;
+    this.#calls = new CallGatherer(gathering, {
+      single: (to, message, settled) =>
+        this.#publish({ exchange: "", key: namespace.calls(to) }, message, settled),
+      batch: (to, message, settled) =>
+        this.#publish({ exchange: "", key: namespace.batches(to) }, message, settled),
+    });
+    this.#census = new BatchCensus(service, namespace, () => host.wire);
     this.#replies = new ReplyGatherer({
       service,
       gathering,
       appetite: new Appetite(gathering, prefetch.calls),
+      census: gathering.isEager ? { allTake: true } : this.#census,
       post: (to, message, tooLarge) => host.wire?.post(to, message, tooLarge),
     });
   }
@@ -148,14 +157,14 @@ export class WireLink implements Link {
   }
 
   async pause(): Promise<void> {
-    await this.#attachments.pause();
+    await this.#attachments.pause(this.#replies.leave());
     await Promise.all(this.#waitingOn);
   }
 
   async close(): Promise<void> {
     this.#entries.flush();
     this.#calls.flush();
-    this.#replies.flush();
+    this.#replies.close();
     await Promise.all([this.#attachments.close(), this.#questions?.close()]);
     await this.#host.leave(this);
   }
@@ -169,6 +178,7 @@ export class WireLink implements Link {
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
     this.#entries.flush();
+    this.#census.forget();
     this.#attachments.forget();
     this.#questions?.forget();
   }

@@ -1,4 +1,4 @@
-import { expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { header } from "../../protocol/codec.ts";
 import { REPLIES_TYPE, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -9,13 +9,14 @@ import { ReplyGatherer } from "./reply-gatherer.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function gatherer(gathering: Partial<Gathering> = {}) {
+function gatherer(gathering: Partial<Gathering> = {}, census = { allTake: true }) {
   const posted: { readonly to: string; readonly message: Message; readonly tooLarge: unknown }[] = [];
   const answered = vi.fn();
   const replies = new ReplyGatherer({
     service: "s",
     gathering: { calls: 16, bytes: 65_536, isEager: false, ...gathering },
     appetite: { takes: 7, answered } as unknown as Appetite,
+    census,
     post: (to, message, tooLarge) => void posted.push({ to, message, tooLarge }),
   });
   let n = 0;
@@ -90,7 +91,7 @@ it("keeps a reply's own headers and status when it says so", () => {
     contentType: "application/json",
     correlationId: "1",
     appId: "s",
-    headers: { h: "v", [header.status]: "201", [header.gather]: "7" },
+    headers: { h: "v", [header.status]: "201", [header.gather]: "calls.batch=7" },
   });
   expect(Buffer.from(message.body).toString()).toBe('{"n":1}');
 });
@@ -132,8 +133,55 @@ it("posts all that it has when the service leaves", () => {
   const { replies, reply, ids } = gatherer({ isEager: true });
   for (const to of ["a", "b"]) replies.heard(to);
   const [a, b] = [reply("a"), reply("b")];
-  replies.flush();
+  replies.close();
   expect([ids("a"), ids("b")]).toEqual([[[a]], [[b]]]);
+});
+
+it("says that calls are to come one by one while an instance of the service takes no batches", async () => {
+  const census = { allTake: false };
+  const { replies, reply, posted } = gatherer({}, census);
+  replies.heard("a");
+  reply("a");
+  census.allTake = true;
+  replies.heard("a");
+  reply("a");
+  await turn();
+  expect(posted.map(({ message }) => takesGathered(message))).toEqual([1, 7]);
+});
+
+describe("an instance that leaves", () => {
+  it("has left when no caller can believe any more that batches are welcome", async () => {
+    vi.useFakeTimers({ now: 0 });
+    try {
+      const { replies, reply, posted } = gatherer();
+      replies.heard("a");
+      reply("a");
+      await vi.advanceTimersByTimeAsync(300);
+      let hasLeft = false;
+      void replies.leave().then(() => {
+        hasLeft = true;
+      });
+      replies.heard("a");
+      reply("a");
+      await vi.advanceTimersByTimeAsync(699);
+      expect(hasLeft).toBe(false);
+      expect(posted.map(({ message }) => takesGathered(message))).toEqual([7, 1]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(hasLeft).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("has left at once when it has not said so recently, or when it is closed", async () => {
+    const { replies, reply } = gatherer();
+    replies.heard("a");
+    reply("a");
+    const leaving = replies.leave();
+    replies.close();
+    await leaving;
+    await gatherer().replies.leave();
+  });
 });
 
 it("hears nobody if it is to post one by one", async () => {
@@ -171,7 +219,7 @@ it("posts one by one what was too large for the broker together", () => {
   const tooLarge = [vi.fn(), vi.fn()];
   for (const [n, each] of tooLarge.entries())
     replies.reply("a", encodeReply(`${n}`, { status: 200, headers: {}, body: n }), each);
-  replies.flush();
+  replies.close();
   expect(posted.map(({ message }) => idsIn(message))).toEqual([["0", "1"]]);
   const [together] = posted as unknown as readonly [{ tooLarge(): void }];
   together.tooLarge();

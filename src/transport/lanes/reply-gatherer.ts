@@ -4,6 +4,7 @@ import { gatherableLength, gatherReplies, sayingWhatItTakes } from "../../protoc
 import type { Message } from "../../protocol/message.ts";
 import type { Gathering } from "../transport.ts";
 import type { Appetite } from "./appetite.ts";
+import type { BatchCensus } from "./batch-census.ts";
 import { TurnCollector } from "./turn-collector.ts";
 
 /** What a reply gatherer works with. */
@@ -11,6 +12,7 @@ export interface ReplyGathererParts {
   readonly service: string;
   readonly gathering: Gathering;
   readonly appetite: Appetite;
+  readonly census: Pick<BatchCensus, "allTake">;
   post(to: string, message: Message, tooLarge?: () => void): void;
 }
 
@@ -26,6 +28,11 @@ interface Requester {
   asks: boolean;
 }
 
+/**
+ * For how long a caller may still send batches after it was told that they are welcome: for as long as it believes that
+ * (half a second, by the protocol), and for what is on its way meanwhile.
+ */
+const BELIEVED_MS = 1_000;
 const MOST_REPLIES = 64;
 const MOST_REQUESTERS = 4_096;
 
@@ -33,6 +40,9 @@ const MOST_REQUESTERS = 4_096;
 export class ReplyGatherer {
   readonly #parts: ReplyGathererParts;
   readonly #requesters = new Map<string, Requester>();
+  /** When it was last said that batches are welcome. */
+  #welcomedAt = Number.NEGATIVE_INFINITY;
+  #leaving: { readonly done: Promise<void>; end(): void } | undefined;
 
   constructor(parts: ReplyGathererParts) {
     this.#parts = parts;
@@ -58,9 +68,17 @@ export class ReplyGatherer {
     else requester.collector.add({ message, tooLarge }, length, MOST_REPLIES);
   }
 
-  /** Sends what waits for the end of its turn. */
-  flush(): void {
+  /** Says from now on that calls are to come one by one. Resolves when no caller believes otherwise. */
+  leave(): Promise<void> {
+    const leftMs = this.#welcomedAt + BELIEVED_MS - performance.now();
+    this.#leaving ??= leftMs > 0 ? pauseOf(leftMs) : { done: Promise.resolve(), end: () => undefined };
+    return this.#leaving.done;
+  }
+
+  /** Sends what waits for the end of its turn, and waits for nobody any more. */
+  close(): void {
     for (const { collector } of this.#requesters.values()) collector.flush();
+    this.#leaving?.end();
   }
 
   #requesterAt(replyTo: string): Requester {
@@ -99,8 +117,22 @@ export class ReplyGatherer {
   #withAnswer(requester: Requester, message: Message): Message {
     if (!requester.asks) return message;
     requester.asks = false;
-    const { service, appetite } = this.#parts;
-    const { properties, ...rest } = sayingWhatItTakes(message, appetite.takes);
+    const { service, appetite, census } = this.#parts;
+    const takes = this.#leaving === undefined && census.allTake ? appetite.takes : 1;
+    if (takes > 1) this.#welcomedAt = performance.now();
+    const { properties, ...rest } = sayingWhatItTakes(message, takes);
     return { ...rest, properties: { ...properties, appId: service } };
   }
+}
+
+function pauseOf(ms: number): { readonly done: Promise<void>; end(): void } {
+  let end: () => void = () => undefined;
+  const done = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+  return { done, end };
 }

@@ -47,7 +47,8 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
       this.#context.queue.remove(this);
       this.#checkDone();
     }
-    if (this.#state === "cancelled" && this.#outbox.length > 0) {
+    // Also if the queue has been deleted meanwhile: what it had handed out before still comes.
+    if (this.#state !== "closed" && this.#outbox.length > 0) {
       await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
     }
   }
