@@ -1,8 +1,12 @@
 /** The benchmark as `npm run bench` runs it, but without its peers: these two variants need what the package needs. */
 
 import { execFile, execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+
 import { beforeAll, describe, expect, it } from "vitest";
 import { testBrokerUrl } from "./support/rabbitmq.ts";
 
@@ -15,6 +19,13 @@ beforeAll(() => {
 
 function bench(...args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
   return run(process.execPath, [join(root, "bench", "dist", "main.js"), ...args]);
+}
+
+/** Returns the folders whose `core/` ran in the programs that left these profiles. */
+function readBuilds(profiles: string): readonly string[] {
+  const texts = readdirSync(profiles).map((file) => readFileSync(join(profiles, file), "utf8"));
+  const found = texts.flatMap((text) => [...text.matchAll(/"(file:[^"]+\/dist)\/core\/[^"]+"/g)]);
+  return [...new Set(found.map(([, folder]) => folder as string))];
 }
 
 describe("the benchmark", () => {
@@ -35,6 +46,54 @@ describe("the benchmark", () => {
       expect(Object.keys(medians)).toEqual(["perSecond", "p50Ms", "p99Ms", "requesterUs", "handlersUs"]);
       for (const figure of Object.values(medians)) expect(figure).toBeGreaterThan(0);
     }
+  });
+
+  it("compares the build of a commit with this one, in pairs", async () => {
+    const profiles = mkdtempSync(join(tmpdir(), "confluo-bench-"));
+    try {
+      const numbers = ["--pairs", "2", "--seconds", "0.1", "--cpu-prof", profiles];
+      const args = [
+        "--compare",
+        "HEAD",
+        "--only",
+        "calls-64/confluo",
+        "--broker",
+        testBrokerUrl(),
+        ...numbers,
+      ];
+      const { stdout } = await bench(...args, "--json");
+      const comparison = JSON.parse(stdout);
+      const commit = execFileSync("git", ["rev-parse", "HEAD"], { cwd: root, encoding: "utf8" }).trim();
+      expect(comparison).toMatchObject({
+        interrupted: false,
+        machine: { node: process.versions.node, rabbitmq: expect.stringMatching(/^\d+\.\d+/) },
+        settings: { pairs: 2, seconds: 0.1 },
+        old: { revision: "HEAD", commit },
+        cases: [{ name: "calls-64/confluo", failures: {} }],
+      });
+      const [{ pairs, figures }] = comparison.cases;
+      expect(pairs).toHaveLength(2);
+      for (const { old, new: ours, ratio } of [figures.perSecond, figures.cpuUs]) {
+        for (const value of [old, ours, ratio.mean, ratio.low]) expect(value).toBeGreaterThan(0);
+        expect(ratio.low).toBeLessThanOrEqual(ratio.mean);
+        expect(ratio.high).toBeGreaterThanOrEqual(ratio.mean);
+        expect(ratio.least).toBeLessThanOrEqual(ratio.greatest);
+      }
+      // The builds are told apart by where the code that ran came from.
+      expect(readBuilds(join(profiles, "old"))).toEqual([expect.stringContaining("/confluo-revision-")]);
+      expect(readBuilds(join(profiles, "new"))).toEqual([pathToFileURL(join(root, "dist")).href]);
+    } finally {
+      rmSync(profiles, { recursive: true, force: true });
+    }
+  }, 120_000);
+
+  it("says before it measures that it cannot find the commit to compare with", async () => {
+    const failed = await bench("--compare", "no-such-branch").catch((error: unknown) => error);
+    expect(failed).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^There is no revision "no-such-branch" in this checkout.*\n$/),
+    });
   });
 
   it("refuses what it does not know in a line, without a stack", async () => {

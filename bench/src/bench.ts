@@ -9,7 +9,7 @@ import type { Options } from "./options.ts";
 import { planSteps } from "./plan.ts";
 import type { Progress } from "./progress.ts";
 import { makeSections, type Report } from "./report.ts";
-import { run } from "./run.ts";
+import { type Result, run } from "./run.ts";
 import type { Chosen } from "./selection.ts";
 import type { Subject } from "./subject.ts";
 import { variants } from "./variants/index.ts";
@@ -25,7 +25,7 @@ export interface BenchOptions {
 
 export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOptions): Promise<Report> {
   const { options, progress, signal, checkout } = bench;
-  const { rounds, seconds, profileFolder } = options;
+  const { rounds, seconds } = options;
   const startedAt = new Date().toISOString();
   const names = Object.keys(variants).filter((name) => chosen.some((one) => one.variants.includes(name)));
   const descriptions = await describeVariants(names, { profileFolder: undefined, signal });
@@ -41,11 +41,36 @@ export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOpti
   const log = (line: string): void => progress.say(line);
   for (const [name, { needs }] of descriptions)
     if (needs === "nats" && nats === undefined) log(`Without ${name}: no nats-server is installed.`);
-  const needsBroker = able.some(({ subject, variants }) => subject.needsBroker && variants.length > 0);
+  try {
+    const { results, rabbitmq } = await measureOnBroker(able, rounds, bench);
+    return {
+      startedAt,
+      interrupted: signal.aborted,
+      machine: describeMachine(rabbitmq, checkout),
+      settings: { rounds, seconds },
+      variants: Object.fromEntries(
+        [...descriptions].map(([name, { title, settings }]) => [name, { title, settings }]),
+      ),
+      sections: makeSections(results),
+    };
+  } finally {
+    await nats?.stop();
+  }
+}
+
+/** Measures what was chosen, on the broker that the options name or on one that is started and stopped, if one is needed. */
+export async function measureOnBroker(
+  chosen: readonly Chosen<Subject>[],
+  rounds: number,
+  { options, progress, signal }: BenchOptions,
+): Promise<{ readonly results: readonly Result[]; readonly rabbitmq: string | undefined }> {
+  const { seconds, profileFolder } = options;
+  const log = (line: string): void => progress.say(line);
+  const needsBroker = chosen.some(({ subject, variants }) => subject.needsBroker && variants.length > 0);
   const broker = needsBroker && !signal.aborted ? await getBroker({ ...options, log }) : undefined;
   try {
     if (broker !== undefined) log(`Broker: ${broker.description}`);
-    const results = await run(planSteps(able, options), {
+    const results = await run(planSteps(chosen, { rounds, seconds }), {
       broker: broker?.url ?? "",
       brokerPid: broker?.pid,
       seconds,
@@ -54,19 +79,10 @@ export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOpti
       listener: progress,
       tidy: async () => broker?.tidy(),
     });
-    return {
-      startedAt,
-      interrupted: signal.aborted,
-      machine: describeMachine(broker?.version, checkout),
-      settings: { rounds, seconds },
-      variants: Object.fromEntries(
-        [...descriptions].map(([name, { title, settings }]) => [name, { title, settings }]),
-      ),
-      sections: makeSections(results),
-    };
+    return { results, rabbitmq: broker?.version };
   } finally {
     progress.end();
-    await Promise.all([broker?.stop(), nats?.stop()]);
+    await broker?.stop();
   }
 }
 

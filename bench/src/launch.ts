@@ -10,6 +10,8 @@ export interface Launch {
   readonly profileFolder: string | undefined;
   /** Aborted: they are killed. */
   readonly signal: AbortSignal;
+  /** The folder of the programs: those of the benchmark beside another build of confluo. Default: the ones here. */
+  readonly programs?: URL;
 }
 
 let launched = 0;

@@ -5,18 +5,22 @@ import { join } from "node:path";
 import { bench } from "./bench.ts";
 import { cases } from "./case.ts";
 import { subjectOf } from "./case-subject.ts";
-import { parseOptions, usage } from "./options.ts";
+import { chooseCompared, compare } from "./compare.ts";
+import type { Comparison } from "./comparison.ts";
+import { formatComparison } from "./comparison-table.ts";
+import { type Options, parseOptions, usage } from "./options.ts";
 import { probes } from "./probes/index.ts";
 import { Progress } from "./progress.ts";
 import { formatJson, type Report } from "./report.ts";
-import { saveReport } from "./save.ts";
-import { select } from "./selection.ts";
+import { saveComparison, saveReport } from "./save.ts";
+import { select, withVariants } from "./selection.ts";
 import type { Subject } from "./subject.ts";
 import { formatReport } from "./table.ts";
 import { quickVariants } from "./variants/index.ts";
 
 const checkout = join(import.meta.dirname, "..", "..");
-const subjects: readonly Subject[] = [...cases.map(subjectOf), ...probes];
+const caseSubjects = cases.map(subjectOf);
+const subjects: readonly Subject[] = [...caseSubjects, ...probes];
 const INTERRUPTED = 130;
 
 process.exitCode = await main().catch((error: unknown) => {
@@ -29,25 +33,41 @@ async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2), process.env.INIT_CWD ?? process.cwd());
   if (options === "help") return print(usage);
   if (options === "list") return print(subjects.map(formatSubject).join("\n"));
+  const surroundings = {
+    options,
+    progress: new Progress(process.stderr, process.env),
+    signal: abortOnSignals(),
+    checkout,
+  };
+  if (options.compare !== undefined) {
+    const comparison = await compare(
+      chooseCompared(caseSubjects, options.only),
+      options.compare,
+      surroundings,
+    );
+    return show(comparison, formatComparison(comparison), saveComparison, options);
+  }
   const isShort = options.quick && options.only.length === 0;
-  const chosen = select(isShort ? subjects.map(shortened) : subjects, options.only, options.quick);
-  const signal = abortOnSignals();
-  const progress = new Progress(process.stderr, process.env);
-  const report = await bench(chosen, { options, progress, signal, checkout });
-  print(options.json ? formatJson(report).trimEnd() : formatReport(report));
-  if (options.save) save(report);
-  // That a variant fails is a result.
+  const among = isShort ? withVariants(subjects, quickVariants) : subjects;
+  const report = await bench(select(among, options.only, options.quick), surroundings);
+  return show(report, formatReport(report), saveReport, options);
+}
+
+function show<R extends Report | Comparison>(
+  report: R,
+  text: string,
+  save: (report: R, checkout: string) => readonly string[],
+  { json, save: shallSave }: Options,
+): number {
+  print(json ? formatJson(report).trimEnd() : text);
+  if (shallSave) {
+    const lines = report.interrupted
+      ? ["Nothing was saved: the run was ended early."]
+      : save(report, checkout);
+    for (const line of lines) console.error(line);
+  }
+  // That a variant fails, or that a build is slower, is a result.
   return report.interrupted ? INTERRUPTED : 0;
-}
-
-function shortened(subject: Subject): Subject {
-  return { ...subject, variants: subject.variants.filter((name) => quickVariants.includes(name)) };
-}
-
-function save(report: Report): void {
-  const say = (line: string): void => console.error(line);
-  if (report.interrupted) say("Nothing was saved: the run was ended early.");
-  else for (const line of saveReport(report, checkout)) say(line);
 }
 
 function abortOnSignals(): AbortSignal {

@@ -21,6 +21,13 @@ describe("the command line", () => {
     expect(parse("--quick", "--rounds=5", "--seconds=1.5")).toMatchObject({ rounds: 5, seconds: 1.5 });
   });
 
+  it("compares ten pairs, or fewer in a quick run, and saves nothing unless told to", () => {
+    expect(parse().compare).toBeUndefined();
+    expect(parse("--compare", "main")).toMatchObject({ compare: "main", pairs: 10, seconds: 2, save: false });
+    expect(parse("--compare", "main", "--quick")).toMatchObject({ pairs: 4, seconds: 0.8 });
+    expect(parse("--compare=HEAD~1", "--pairs=25", "--save")).toMatchObject({ pairs: 25, save: true });
+  });
+
   it("takes a folder relative to where it was started", () => {
     expect(parse("--cpu-prof", "profiles").profileFolder).toBe("/somewhere/profiles");
   });
@@ -37,6 +44,12 @@ describe("the command line", () => {
     [["--rounds", "1.5"], "--rounds takes a whole number"],
     [["--rounds", ""], "--rounds takes a whole number"],
     [["--rounds"], "'--rounds <value>' argument missing."],
+    [["--compare", ""], "--compare takes a commit, a tag or a branch"],
+    [["--compare"], "'--compare <value>' argument missing."],
+    [["--compare", "main", "--pairs", "1"], '--pairs takes a whole number from 2 to 100; "1" was given.'],
+    [["--compare", "main", "--pairs", "2.5"], "--pairs takes a whole number"],
+    [["--pairs", "4"], "--pairs is of a comparison: give --compare, too, or --rounds instead."],
+    [["--compare", "main", "--rounds", "4"], "--rounds is not of a comparison: give --pairs instead."],
     [["--seconds", "soon"], '--seconds takes more than 0 and at most 600; "soon" was given.'],
     [["--seconds=-1"], "--seconds takes more than 0"],
     [["--broker", "localhost"], "--broker takes an amqp:// or amqps:// URL"],

@@ -8,13 +8,18 @@ export const usage = `npm run bench -- [options]
   --only PATTERN     CASE, CASE/VARIANT or VARIANT; names with commas between and * for anything:
                      calls-64/confluo,raw  calls-*  */confluo; may be given several times
   --quick            once and shortly, the few cases that say most; under two minutes
+  --compare REVISION measures two builds of confluo instead, that of a commit, tag or branch and the working
+                     tree's, in pairs, and prints their ratios with 95 % intervals; without --only: calls-1,
+                     calls-64, calls-512 and events-1 with confluo; --only can name confluo-single, too
+  --pairs N          how many pairs of each case, from 2 to 100; default 10, quick 4; only with --compare
   --rounds N         how often each is measured, at most 100; default 3, quick 1
   --seconds S        how long each time, at most 600; default 2, quick 0.8
   --broker URL       a broker to use instead of one of its own; its CPU is unknown then
   --rabbitmq4        a RabbitMQ 4 of its own, got as by npm run test:rabbitmq4
   --json             prints the results as JSON instead of tables; with npm run --silent, nothing else is on stdout
   --save             writes bench/results/<date>-<RabbitMQ's version>.json, and docs/benchmark.svg if all
-                     of its cases were measured; default for a full run, --no-save prevents it
+                     of its cases were measured; default for a full run, --no-save prevents it; for a
+                     comparison, which is saved only on demand, <date>-<RabbitMQ's version>-compare-<commit>.json
   --cpu-prof FOLDER  writes a CPU profile of each measured program, into a folder for each variant
   --list             lists the cases and their variants
   --help             prints this`;
@@ -22,6 +27,9 @@ export const usage = `npm run bench -- [options]
 export interface Options {
   readonly only: readonly string[];
   readonly quick: boolean;
+  /** A revision whose build is compared with the working tree's. */
+  readonly compare: string | undefined;
+  readonly pairs: number;
   readonly rounds: number;
   readonly seconds: number;
   /** A URL; otherwise a broker is started. */
@@ -33,11 +41,16 @@ export interface Options {
 }
 
 const MOST_ROUNDS = 100;
+/** Of fewer there is no interval. */
+const LEAST_PAIRS = 2;
+const MOST_PAIRS = 100;
 const MOST_SECONDS = 600;
 
 const config = {
   only: { type: "string", multiple: true, default: [] },
   quick: { type: "boolean", default: false },
+  compare: { type: "string" },
+  pairs: { type: "string" },
   rounds: { type: "string" },
   seconds: { type: "string" },
   broker: { type: "string" },
@@ -58,7 +71,7 @@ export function parseOptions(args: readonly string[], folder: string): Options |
   const values = parse(args);
   if (values.help) return "help";
   if (values.list) return "list";
-  const { quick, only, broker, rabbitmq4, json } = values;
+  const { quick, only, compare, broker, rabbitmq4, json } = values;
   if (only.some((pattern) => pattern.trim() === ""))
     throw wrong("only", "", "the name of a case or a variant");
   if (broker !== undefined && !isBrokerUrl(broker))
@@ -66,6 +79,14 @@ export function parseOptions(args: readonly string[], folder: string): Options |
   if (broker !== undefined && rabbitmq4)
     throw refusal("--rabbitmq4 starts a broker of its own, and --broker names one: give one of the two.");
   if (values.save && values["no-save"]) throw refusal("--save and --no-save: give one of the two.");
+  if (compare?.trim() === "") throw wrong("compare", compare, "a commit, a tag or a branch");
+  if (compare === undefined && values.pairs !== undefined)
+    throw refusal("--pairs is of a comparison: give --compare, too, or --rounds instead.");
+  if (compare !== undefined && values.rounds !== undefined)
+    throw refusal("--rounds is not of a comparison: give --pairs instead.");
+  const pairs = Number(values.pairs ?? (quick ? 4 : 10));
+  if (!Number.isInteger(pairs) || pairs < LEAST_PAIRS || pairs > MOST_PAIRS)
+    throw wrong("pairs", values.pairs, `a whole number from ${LEAST_PAIRS} to ${MOST_PAIRS}`);
   if (values["cpu-prof"] === "") throw wrong("cpu-prof", "", "a folder");
   const rounds = Number(values.rounds ?? (quick ? 1 : 3));
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > MOST_ROUNDS)
@@ -76,12 +97,14 @@ export function parseOptions(args: readonly string[], folder: string): Options |
   return {
     only,
     quick,
+    compare,
+    pairs,
     rounds,
     seconds,
     broker,
     rabbitmq4,
     json,
-    save: !values["no-save"] && (values.save ?? (!quick && only.length === 0)),
+    save: !values["no-save"] && (values.save ?? (!quick && only.length === 0 && compare === undefined)),
     profileFolder: values["cpu-prof"] === undefined ? undefined : resolve(folder, values["cpu-prof"]),
   };
 }

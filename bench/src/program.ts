@@ -18,7 +18,7 @@ export class Program {
   /** @param name for people: it begins messages, and names the profile. */
   constructor(name: string, launch: Launch) {
     this.#name = name;
-    this.#child = launchNode(new URL("./worker.js", import.meta.url), name, launch);
+    this.#child = launchNode(new URL("./worker.js", launch.programs ?? import.meta.url), name, launch);
     let errors = "";
     this.#child.stderr?.on("data", (chunk: Buffer) => {
       errors = (errors + String(chunk)).slice(-2_000);

@@ -67,7 +67,7 @@ export function valuesOf(rounds: readonly Figures[], key: string): readonly numb
 }
 
 /** As JSON, with as many digits as mean anything. */
-export function formatJson(report: Report): string {
+export function formatJson(report: object): string {
   const round = (_: string, value: unknown): unknown =>
     typeof value === "number" ? Number(value.toPrecision(6)) : value;
   return `${JSON.stringify(report, round, 2)}\n`;

@@ -36,6 +36,16 @@ export function select<S extends Choosable>(
     .filter(({ variants }) => variants.length > 0);
 }
 
+/** The subjects with those of their variants that are named; a subject without any is left out. */
+export function withVariants<S extends Choosable>(
+  subjects: readonly S[],
+  names: readonly string[],
+): readonly S[] {
+  return subjects
+    .map((subject) => ({ ...subject, variants: subject.variants.filter((name) => names.includes(name)) }))
+    .filter(({ variants }) => variants.length > 0);
+}
+
 type Test = (subject: string, variant: string) => boolean;
 
 function compile(pattern: string, subjects: readonly Choosable[]): Test {

@@ -5,7 +5,7 @@ import { type Report, type Row, type Section, valuesOf } from "./report.ts";
 import { spread } from "./statistics.ts";
 import type { Column } from "./subject.ts";
 
-const DASH = "–";
+export const DASH = "–";
 
 export function formatReport(report: Report): string {
   const { machine, settings, startedAt, sections, interrupted } = report;
@@ -59,7 +59,7 @@ function cellsOf(column: Column, index: number, row: Row, rows: readonly Row[]):
   return cells;
 }
 
-function formatNumber(value: number, digits: number): string {
+export function formatNumber(value: number, digits: number): string {
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 

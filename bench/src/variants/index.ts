@@ -34,6 +34,9 @@ export const quickVariants: readonly string[] = [
   "comq",
 ];
 
+/** Those that are made of confluo, so that two builds of it can be compared: first confluo as it comes. */
+export const confluoVariants: readonly string[] = ["confluo", "confluo-single"];
+
 /** @throws for a name that is not listed. */
 export function loadVariant(name: string): Promise<Variant> {
   const load = variants[name];
