@@ -34,8 +34,8 @@ export class PendingPublish extends Wait<void> implements Bagged {
   readonly path: string;
   readonly service: string;
   readonly contract: PublishParts["contract"];
-  /** The check of its body; absent if there is none. */
-  readonly validate: Outgoing["validate"];
+  /** The check of its body, in its sender's context; absent if there is none, and once it has passed. */
+  validate: Outgoing["validate"];
   /** Whoever listens may add headers to it before it goes out. */
   message: Message;
   readonly #key: string | undefined;
@@ -63,6 +63,7 @@ export class PendingPublish extends Wait<void> implements Bagged {
 
   /** Sends it, and settles with what the broker says. */
   publish(link: Link): void {
+    this.validate = undefined;
     const settled = (rejection?: Rejection): void => this.#settled(rejection);
     if (this.#key === undefined) link.send(this.service, this.message, settled);
     else link.publish(this.#key, this.message, settled);

@@ -2,8 +2,10 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it, vi } from "vitest";
+import { command } from "../contract/command.ts";
 import { ConfluoError } from "../errors.ts";
-import type { Link } from "../transport/transport.ts";
+import { schemaOf } from "../testing/schema-of.ts";
+import type { Link, Rejection } from "../transport/transport.ts";
 import { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
 import { diagnosticsChannels } from "./diagnostics.ts";
@@ -64,8 +66,21 @@ function held() {
     requests.rejectCalls(() => error);
     requests.rejectUnconfirmed(() => error);
   };
-  return { verbs, published, relieve, requests, gate, rejectAll };
+  return { verbs, published, relieve, requests, gate, rejectAll, link };
 }
+
+describe("a publish whose confirm was lost with the connection", () => {
+  it("goes out again without another check of its body", async () => {
+    const { requests, relieve, link } = held();
+    relieve();
+    const outcomes: (Rejection | undefined)[] = ["lost", undefined];
+    link.send = (_service, _message, settled) => void setImmediate(settled, outcomes.shift());
+    const check = vi.fn((value: unknown) => ({ value: value as number }));
+    const contract = command("a", "/", { input: schemaOf<number, number>("a number", check) });
+    await requests.send({ service: "a", target: "/", contract }, 1);
+    expect([outcomes, check.mock.calls]).toEqual([[], [[1]]]);
+  });
+});
 
 describe("while the broker takes nothing more", () => {
   it("what is sent waits, and goes out when it takes again", async () => {
