@@ -11,6 +11,7 @@ import { type Watch, type WatchedEvent, watch } from "./discovery/watch.ts";
 import { announceEmbedded, brokerFromEnvironment } from "./environment.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
+import { outside } from "./outside.ts";
 import { onOwnWire } from "./own-wire.ts";
 import { bindingKey, checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
 import type { InstanceInfo } from "./protocol/discovery.ts";
@@ -104,7 +105,9 @@ export class Broker {
       this.#open = () => Promise.resolve(embedded.connect());
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
-      this.#open = (signal, onBlocked = () => undefined) => openRabbit({ nodes, tls, onBlocked }, signal);
+      // A socket calls back in the context in which it was made.
+      this.#open = (signal, onBlocked = () => undefined) =>
+        outside(openRabbit, { nodes, tls, onBlocked }, signal);
     }
     this.#hub = new Hub({
       description: this.description,

@@ -22,16 +22,20 @@ const belowTransport = ["protocol/", "retry/", "errors.ts", "waiting/"];
 /** The first room that has a file is its room. */
 const rooms: readonly Room[] = [
   { path: "errors.ts", mayImport: [], builtins: [] },
+  { path: "outside.ts", mayImport: [], builtins: ["node:async_hooks"] },
   { path: "protocol/", mayImport: ["errors.ts"], packages: ["qlobber"], builtins: ["node:buffer"] },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
   { path: "waiting/", mayImport: [], builtins: [] },
   { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
   { path: "transport/transport.ts", mayImport: belowTransport, typesOnly: true },
   { path: "transport/wire.ts", mayImport: belowTransport, typesOnly: true },
-  { path: "transport/lanes/", mayImport: ["transport/transport.ts", "transport/wire.ts", ...belowTransport] },
+  {
+    path: "transport/lanes/",
+    mayImport: ["transport/transport.ts", "transport/wire.ts", ...belowTransport, "outside.ts"],
+  },
   {
     path: "transport/memory/",
-    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts"],
+    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts", "outside.ts"],
     packages: ["qlobber"],
   },
   {
@@ -41,7 +45,15 @@ const rooms: readonly Room[] = [
   },
   {
     path: "core/",
-    mayImport: ["errors.ts", "waiting/", "protocol/", "contract/", "retry/", "transport/transport.ts"],
+    mayImport: [
+      "errors.ts",
+      "outside.ts",
+      "waiting/",
+      "protocol/",
+      "contract/",
+      "retry/",
+      "transport/transport.ts",
+    ],
   },
   // It needs no service, only what the core tells: so a service can start it.
   {
@@ -66,6 +78,7 @@ const rooms: readonly Room[] = [
     mayImport: [
       "environment.ts",
       "own-wire.ts",
+      "outside.ts",
       "letters/",
       "discovery/",
       "core/",

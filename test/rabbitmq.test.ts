@@ -1,5 +1,6 @@
 /** What only a real RabbitMQ can show: connections, addresses, refusals, and what is left in its queues. */
 
+import { AsyncLocalStorage } from "node:async_hooks";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Socket, connect as tcp } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -164,6 +165,49 @@ describe("connections", () => {
     await a.publish("/e", 1);
     await a.publish("/i", 2);
     await eventually(() => got.length === 2, "both events");
+  });
+
+  it("calls back outside of the context of whoever connected, on the next connection as on the first", async () => {
+    const tenants = new AsyncLocalStorage<string>();
+    const seen = new Map<string, Set<string | undefined>>();
+    const note = (what: string): void => {
+      seen.set(what, (seen.get(what) ?? new Set()).add(tenants.getStore()));
+    };
+    const line = (level: string) => () => note(level);
+    const logger = { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+    const { proxy, url } = await makeProxy();
+    const { namespace } = makeBroker(url);
+    const broker = new Broker(url, { namespace, logger });
+    const a = makeService("a", broker, { logger })
+      .onState(({ to }) => note(to))
+      .use((_, next) => {
+        note("middleware");
+        return next();
+      })
+      .route("/", ({ kind }) => note(kind))
+      .subscribe("/e", () => note("event"))
+      .subscribe("/i", () => note("own event"), { per: "instance" });
+    const roundTrip = async (): Promise<void> => {
+      seen.clear();
+      await tenants.run("sender", async () => {
+        await a.call("a", "/");
+        await a.send("a", "/");
+        await a.publish("/e");
+        await a.publish("/i");
+        expect(tenants.getStore()).toBe("sender");
+      });
+      await eventually(() => seen.size === 5, "every handler");
+      expect([...seen.values()]).toEqual(Array.from({ length: 5 }, () => new Set([undefined])));
+    };
+    await tenants.run("connector", () => a.connect());
+    expect([...seen]).toEqual(["connecting", "running"].map((to) => [to, new Set([undefined])]));
+    await roundTrip();
+    seen.clear();
+    tenants.run("breaker", () => proxy.cut());
+    await eventually(() => seen.has("running") && seen.has("info"), "a new connection");
+    expect([...seen.keys()]).toEqual(expect.arrayContaining(["warn", "reconnecting", "running", "info"]));
+    expect(new Set([...seen.values()].flatMap((contexts) => [...contexts]))).toEqual(new Set([undefined]));
+    await roundTrip();
   });
 
   it("sends user and password as UTF-8, whatever characters they have", async () => {

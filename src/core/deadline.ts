@@ -1,10 +1,11 @@
 /** Deadlines: checked, inherited by what a handler calls, and kept. */
 
-import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
+import { AsyncLocalStorage } from "node:async_hooks";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { onAbort } from "../waiting/abort.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { type Known, knownOptions, type Waiting } from "./options.ts";
+import { emptyResource } from "./outside.ts";
 import { startTimer, stopTimer, Timed } from "./timers.ts";
 
 /** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
@@ -64,10 +65,9 @@ export class Scope {
   }
 
   run<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
-    // A resource of its own: what a handler enters by `enterWith` of its own storage is not for those that run after it in
-    // the same callback.
-    const own = new AsyncResource("confluo.handler", { requireManualDestroy: true });
-    return own.runInAsyncScope(begin<Argument, Result>, this, task, argument);
+    // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
+    // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
+    return emptyResource("confluo.handler").runInAsyncScope(begin<Argument, Result>, this, task, argument);
   }
 
   end(): void {

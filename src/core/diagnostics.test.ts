@@ -212,6 +212,35 @@ describe("what is handled", () => {
   });
 });
 
+describe("the context of a listener", () => {
+  it("is the sender's own for what goes out, and none for what is handled", async () => {
+    const tenants = new AsyncLocalStorage<string>();
+    const seen = new Map<string, Set<string | undefined>>();
+    for (const names of [outgoing, handled]) {
+      for (const name of Object.values(names)) {
+        const contexts = new Set<string | undefined>();
+        seen.set(name, contexts);
+        listen(name, () => contexts.add(tenants.getStore()));
+      }
+    }
+    const { client, worker } = await tenants.run("connector", () => pair());
+    worker.route("/fails", () => Promise.reject(new Error("by intention")));
+    await tenants.run("sender", async () => {
+      const options = { timeoutMs: 50 };
+      for (const path of ["/double", "/bad", "/fails", "/slow"])
+        await client.call("worker", path, 1, options).catch(() => undefined);
+    });
+    const left = tenants.run("sender", () => client.call("worker", "/slow").catch(() => undefined));
+    await eventually(() => worker.stats().routes.some(({ inFlight }) => inFlight > 0), "a call in hand");
+    await tenants.run("closer", () => worker.shutdown({ timeoutMs: 1 }));
+    await tenants.run("closer", () => client.shutdown({ timeoutMs: 1 }));
+    await left;
+    const of = (context: string | undefined, names: object): unknown =>
+      Object.values(names).map((name) => [name, new Set([context])]);
+    expect([...seen]).toEqual([...(of("sender", outgoing) as []), ...(of(undefined, handled) as [])]);
+  });
+});
+
 describe("without a listener", () => {
   it("nothing is made", async () => {
     const { client } = await pair();

@@ -4,6 +4,7 @@ import { isPending, type Soon } from "../waiting/soon.ts";
 import { Bag, type Bagged } from "./bag.ts";
 import { type RunLimits, Scope, timedOut } from "./deadline.ts";
 import type { HandlerContext } from "./handler-context.ts";
+import { apart } from "./outside.ts";
 import { startTimer, stopTimer, Timed } from "./timers.ts";
 
 /** Why a run failed whose limit passed first. */
@@ -118,8 +119,10 @@ class Running<Result> extends Timed implements Run, Bagged {
     if (!this.#end()) return;
     this.#stopped = { reason };
     this.#task.failed(why, this);
-    this.#onStop?.(reason);
-    this.#context?.abort(reason);
+    apart(() => {
+      this.#onStop?.(reason);
+      this.#context?.abort(reason);
+    });
   }
 
   /** @returns whether anyone still waited for it. */

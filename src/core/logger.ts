@@ -1,6 +1,7 @@
 /** Where confluo's own lines go. */
 
 import { describeThrown, invalidArgument } from "../errors.ts";
+import { apart } from "./outside.ts";
 
 /** What confluo logs with: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
 export interface Logger {
@@ -37,7 +38,7 @@ export function guardedLogger(given: Logger | undefined, fields: object = {}): L
     (details: object, message: string): void => {
       const all = { ...fields, ...details };
       try {
-        const written: unknown = logger[level](all, message);
+        const written: unknown = apart(() => logger[level](all, message));
         // A logger may be asynchronous, though nobody waits for it.
         if (written instanceof Promise) written.catch(() => undefined);
       } catch {

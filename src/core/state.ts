@@ -1,6 +1,7 @@
 /** Where a service stands, who is told of it, and how well it is. */
 
 import { type ConfluoError, isConfluoError } from "../errors.ts";
+import { apart } from "./outside.ts";
 
 /**
  * Where a service stands. `idle`: not connected yet. `reconnecting`: the connection broke and a new one is being made.
@@ -91,7 +92,7 @@ export class States {
 
   #tell(listener: (change: StateChange) => unknown, change: StateChange): void {
     try {
-      const told = listener(change);
+      const told = apart(listener, change);
       if (told instanceof Promise) told.catch(this.#failed);
     } catch (error) {
       this.#failed(error);

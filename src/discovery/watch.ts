@@ -2,6 +2,7 @@
 
 import { waitFor, waitSettings } from "../core/deadline.ts";
 import type { Waiting } from "../core/options.ts";
+import { apart } from "../core/outside.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
 import { bindingKey } from "../protocol/address.ts";
 import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
@@ -100,7 +101,7 @@ export async function watch(
 
 async function told(listener: (event: WatchedEvent) => unknown, event: WatchedEvent): Promise<void> {
   try {
-    await listener(event);
+    await apart(listener, event);
   } catch {
     // Its own affair: the next event is told all the same.
   }

@@ -1,5 +1,6 @@
 /** The operator's hands at the dead letters of a service, or at the orphans of a namespace. */
 
+import { AsyncResource } from "node:async_hooks";
 import { type Limits, waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
 import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
@@ -191,8 +192,10 @@ function chooser(selection: LetterSelection): (letter: DeadLetter) => boolean {
   if (typeof selection !== "function") {
     throw invalidArgument("A selection of letters", '"all", a list of ids or a function', selection);
   }
+  // The function is called for each letter that the connection brings, in the context of whoever passed it.
+  const select = AsyncResource.bind(selection);
   return (letter) => {
-    const chosen: unknown = selection(letter);
+    const chosen: unknown = select(letter);
     // A promise would count as true, whatever it resolves with.
     if (typeof chosen === "boolean") return chosen;
     throw invalidArgument("What a selection of letters returns", "true or false", chosen);

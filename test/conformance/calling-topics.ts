@@ -5,6 +5,7 @@ import type { Topic } from "../../src/testing/index.ts";
 export const callingTopics: readonly Topic[] = [
   "calls",
   "contracts",
+  "asynchronous contexts",
   "foreign clients",
   "lifecycle",
   "coming and going",

@@ -2,6 +2,7 @@
 
 import { allowlist } from "./allowlist.ts";
 import { calls } from "./calls.ts";
+import { contexts } from "./contexts.ts";
 import { contracts } from "./contracts.ts";
 import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
@@ -30,6 +31,7 @@ export type Topic =
   | "one-way commands"
   | "events"
   | "contracts"
+  | "asynchronous contexts"
   | "foreign clients"
   | "lifecycle"
   | "health"
@@ -54,6 +56,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   "one-way commands": oneWay,
   events,
   contracts,
+  "asynchronous contexts": contexts,
   "foreign clients": foreign,
   lifecycle,
   health,

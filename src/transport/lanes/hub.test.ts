@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
@@ -65,5 +66,27 @@ describe("a hub", () => {
     await vi.waitFor(() => expect(good).toHaveBeenCalled());
     expect(broken).not.toHaveBeenCalled();
     await Promise.all([first.close(), second.close()]);
+  });
+
+  it("tells its members outside of the context of whoever joined, on its first wire and on the next", async () => {
+    const tenants = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const note =
+      (what: string): (() => void) =>
+      () =>
+        void seen.push([what, tenants.getStore()]);
+    const { wire, lose } = breakableWire();
+    const wires = [wire];
+    const hub = hubOver(async () => {
+      note("open")();
+      return wires.shift() ?? fakeWire();
+    });
+    const onRestored = vi.fn(note("restored"));
+    const member = fakeMember({ onLost: note("lost"), onRestored });
+    const link = await tenants.run("connector", () => hub.join(member, never));
+    tenants.run("breaker", () => lose(lost()));
+    await vi.waitFor(() => expect(onRestored).toHaveBeenCalled());
+    expect(seen).toEqual(["open", "lost", "open", "restored"].map((what) => [what, undefined]));
+    await link.close();
   });
 });

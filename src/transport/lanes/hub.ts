@@ -1,6 +1,7 @@
 /** Services of a process at one broker: shares the wire among them, and opens a new one when it breaks. */
 
 import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
+import { outside } from "../../outside.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { delay, untilAborted } from "../../waiting/abort.ts";
 import { firstAlone } from "../../waiting/together.ts";
@@ -95,7 +96,8 @@ export class Hub implements Transport {
     if (this.#members === 0)
       throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
     if (this.#wire !== undefined) return this.#wire;
-    this.#opening ??= this.#open(this.#stop.signal);
+    // The connection serves all services, and outlives the connect() that opens it.
+    this.#opening ??= outside(() => this.#open(this.#stop.signal));
     return this.#opening;
   }
 

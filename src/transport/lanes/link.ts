@@ -1,5 +1,6 @@
 /** A service's place at the broker: what it publishes, and what becomes of what it is given. */
 
+import { outside } from "../../outside.ts";
 import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
@@ -162,7 +163,8 @@ export class WireLink implements Link {
   }
 
   async close(): Promise<void> {
-    this.#entries.flush();
+    // These replies are for other callers than the one who shuts the service down.
+    outside(this.#entries.flush);
     this.#calls.flush();
     this.#replies.close();
     await Promise.all([this.#attachments.close(), this.#questions?.close()]);

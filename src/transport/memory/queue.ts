@@ -1,4 +1,5 @@
 import type { ConfluoError } from "../../errors.ts";
+import { outside } from "../../outside.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Arguments, QueueSpec } from "../wire.ts";
 import type { Death, DeathReason } from "./dead-letter.ts";
@@ -287,6 +288,12 @@ function hasExpired(letter: StoredLetter): boolean {
 
 /** An expiry alone does not hold the process. */
 function startTimer(afterMs: number, holds: boolean, onTime: () => void): NodeJS.Timeout {
-  const timer = setTimeout(onTime, Math.min(Math.max(afterMs, 1), longestTimerMs));
+  // A timer keeps its context, such as a sender's request, for as long as the letter waits.
+  const timer = outside(setTimer, onTime, Math.min(Math.max(afterMs, 1), longestTimerMs));
   return holds ? timer : timer.unref();
+}
+
+// Looked up when it is called: tests put others in its place.
+function setTimer(onTime: () => void, afterMs: number): NodeJS.Timeout {
+  return setTimeout(onTime, afterMs);
 }

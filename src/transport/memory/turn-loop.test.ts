@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate } from "node:timers";
 import { afterEach, expect, test, vi } from "vitest";
 import { TurnLoop, type TurnTask } from "./turn-loop.ts";
@@ -74,4 +75,20 @@ test("goes on under fake timers", async () => {
   new TurnLoop().schedule(task);
   await nextTurn();
   expect(task.left).toBe(0);
+});
+
+test("makes all callbacks outside of the context of whoever scheduled the first", async () => {
+  const tenants = new AsyncLocalStorage<string>();
+  const loop = new TurnLoop();
+  const seen: unknown[] = [];
+  const task = (): TurnTask => ({
+    scheduled: false,
+    run: () => {
+      seen.push(tenants.getStore());
+      return false;
+    },
+  });
+  for (const tenant of ["a", "b"]) tenants.run(tenant, () => loop.schedule(task()));
+  await nextTurn();
+  expect(seen).toEqual([undefined, undefined]);
 });

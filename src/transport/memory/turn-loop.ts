@@ -1,6 +1,7 @@
 // Named imports are not replaced by fake timers: a broker goes on working under them, and none gets stuck when
 // they are removed with a turn pending. Expiry is time, and follows the global (perhaps fake) timers.
 import { setImmediate } from "node:timers";
+import { outside } from "../../outside.ts";
 import { Deque } from "./deque.ts";
 
 /** Callbacks that one turn makes, so that sockets and timers have their say between turns. */
@@ -27,7 +28,8 @@ export class TurnLoop {
     this.#tasks.push(task);
     if (this.#pending) return;
     this.#pending = true;
-    setImmediate(this.#turn);
+    // A turn calls back for many, not only for whoever scheduled its first task.
+    outside(startTurn, this.#turn);
   }
 
   readonly #turn = (): void => {
@@ -42,6 +44,10 @@ export class TurnLoop {
     this.#pending = this.#tasks.length > 0;
     if (this.#pending) setImmediate(this.#turn);
   };
+}
+
+function startTurn(turn: () => void): void {
+  setImmediate(turn);
 }
 
 /** Lets what a callback threw reach the process as an uncaught exception, without harm to the broker. */
