@@ -73,3 +73,51 @@ describe("a connection that says nothing any more", () => {
     expect(first.health().status).toBe("healthy");
   }, 60_000);
 });
+
+/** The class and method of `basic.consume`. */
+const CONSUME = Buffer.from([0, 60, 0, 20]);
+
+describe("a process that stands still while it attaches", () => {
+  // Longer than a queue's answer may take, right after it is asked for: the answer is there, and has not been read.
+  const standStillAfter = (proxy: TcpProxy, isAsked: (bytes: Buffer) => boolean): (() => boolean) => {
+    let stoodStill = false;
+    proxy.onRequest = (bytes) => {
+      if (stoodStill || !isAsked(bytes)) return;
+      stoodStill = true;
+      setImmediate(() => {
+        for (const end = performance.now() + 5_500; performance.now() < end; );
+      });
+    };
+    return () => stoodStill;
+  };
+
+  it("has its place for replies all the same", async () => {
+    const direct = freshBroker({ logger: silentLogger });
+    cleanUp.push(() => deleteNamespace(direct.namespace, ["worker", "caller"]));
+    await makeService("worker", direct)
+      .route("/", () => "here")
+      .connect();
+    const warnings: string[] = [];
+    const { proxy, broker } = await throughProxy(direct.namespace, warnings);
+    const caller = await makeService("caller", broker).connect();
+    const stoodStill = standStillAfter(proxy, (bytes) => bytes.includes(CONSUME));
+    expect((await caller.call("worker", "/")).body).toBe("here");
+    expect(stoodStill()).toBe(true);
+    expect(caller.health().status).toBe("healthy");
+    expect(warnings).toEqual([]);
+  }, 60_000);
+
+  it("connects, and makes no queue anew", async () => {
+    const direct = freshBroker({ logger: silentLogger });
+    cleanUp.push(() => deleteNamespace(direct.namespace, ["worker"]));
+    const warnings: string[] = [];
+    const { proxy, broker } = await throughProxy(direct.namespace, warnings);
+    const stoodStill = standStillAfter(proxy, (bytes) => bytes.includes(CONSUME));
+    const worker = await makeService("worker", broker)
+      .route("/", () => "here")
+      .connect(undefined, { timeoutMs: 30_000 });
+    expect(stoodStill()).toBe(true);
+    expect(worker.health().status).toBe("healthy");
+    expect(warnings).toEqual([]);
+  }, 60_000);
+});

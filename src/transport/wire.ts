@@ -68,7 +68,10 @@ export interface ConsumeOptions {
   readonly prefetch: number | "no-ack";
   /** Called once per message, in order. Must not throw. */
   readonly onDelivery: (delivery: WireDelivery) => void;
-  /** The broker ended this consumer (queue deleted, node gone, channel closed); the wire may still stand. */
+  /**
+   * The broker ended this consumer (queue deleted, node gone, channel closed); the wire may still stand. Of one that ends
+   * before it is granted, only the promise rejects.
+   */
   readonly onCancelled: (reason: ConfluoError) => void;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { onAbort } from "./abort.ts";
+import { onAbort, withinHeardMs, withinMs } from "./abort.ts";
 
 describe("waiting on a signal", () => {
   it("takes one listener however many wait, and none when nobody does", () => {
@@ -33,5 +33,36 @@ describe("waiting on a signal", () => {
     ends.push(onAbort(controller.signal, second));
     controller.abort();
     expect(second).not.toHaveBeenCalled();
+  });
+});
+
+/** Keeps the event loop busy: what arrives meanwhile is read only afterwards, and after the timers that are due. */
+function stall(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end; );
+}
+
+describe("a bound on a promise", () => {
+  const late = (): Error => new Error("late");
+
+  it("rejects with the error made for it when it is over", async () => {
+    const never = new Promise<never>(() => undefined);
+    await expect(withinMs(5, never, late)).rejects.toThrow("late");
+    await expect(withinHeardMs(20, never, late)).rejects.toThrow("late");
+  });
+
+  it("counts what has arrived by then, though the process was too busy to read it", async () => {
+    for (const within of [withinMs, withinHeardMs]) {
+      const arrived = new Promise((resolve) => void setImmediate(resolve, "here"));
+      const waiting = within(20, arrived, late);
+      stall(60);
+      expect(await waiting).toBe("here");
+    }
+  });
+
+  it("does not count a stall against an answer that takes another round", async () => {
+    const round = (): Promise<unknown> => new Promise((resolve) => void setTimeout(resolve, 10));
+    const waiting = withinHeardMs(200, round().then(round), late);
+    stall(400);
+    await expect(waiting).resolves.toBeUndefined();
   });
 });

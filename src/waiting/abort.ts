@@ -68,20 +68,70 @@ export async function delay(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** A promise's outcome, or a rejection with the error made for it if that takes longer. */
-export async function withinMs<Value>(
+/**
+ * A promise's outcome, or a rejection with the error made for it if that takes longer. An outcome that has arrived by then
+ * counts, also if the process was too busy to read it.
+ */
+export function withinMs<Value>(ms: number, work: Promise<Value>, overdue: () => unknown): Promise<Value> {
+  return unlessOver(work, overdue, (callback) => afterMs(ms, callback));
+}
+
+/**
+ * The same, but counts only the time in which the process could hear: a stall of the event loop, however long, counts for a
+ * tenth of the time at most. For an answer of a broker, which is not silent while nobody listens.
+ */
+export function withinHeardMs<Value>(
   ms: number,
   work: Promise<Value>,
   overdue: () => unknown,
 ): Promise<Value> {
+  return unlessOver(work, overdue, (callback) => afterHeardMs(ms, callback));
+}
+
+async function unlessOver<Value>(
+  work: Promise<Value>,
+  overdue: () => unknown,
+  start: (callback: () => void) => () => void,
+): Promise<Value> {
   work.catch(() => undefined);
-  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(overdue()), ms);
+    stop = start(() => reject(overdue()));
   });
   try {
     return await Promise.race([work, late]);
   } finally {
-    clearTimeout(timer);
+    stop?.();
   }
+}
+
+/**
+ * Calls back after a time, when all that had arrived by then has been read: after a stall of the event loop, timers fire
+ * before the sockets are read.
+ *
+ * @returns a function that ends this; calling it again does nothing.
+ */
+export function afterMs(ms: number, callback: () => void): () => void {
+  let reading: NodeJS.Immediate | undefined;
+  const timer = setTimeout(() => {
+    // Twice: what is read first may have more behind it.
+    reading = setImmediate(() => {
+      reading = setImmediate(callback);
+    });
+  }, ms);
+  return () => {
+    clearTimeout(timer);
+    clearImmediate(reading);
+  };
+}
+
+const PARTS = 10;
+
+function afterHeardMs(ms: number, callback: () => void): () => void {
+  let stop: () => void;
+  const wait = (left: number): void => {
+    stop = afterMs(ms / PARTS, left === 1 ? callback : () => wait(left - 1));
+  };
+  wait(PARTS);
+  return () => stop();
 }

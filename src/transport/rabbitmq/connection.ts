@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import { type Channel, type ChannelModel, type ConfirmChannel, connect, credentials } from "amqplib";
 import { ConfluoError, describeThrown } from "../../errors.ts";
-import { untilAborted, withinMs } from "../../waiting/abort.ts";
+import { untilAborted, withinHeardMs, withinMs } from "../../waiting/abort.ts";
 import type { ServerInfo } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure } from "./failure.ts";
@@ -141,7 +141,7 @@ export class Connection {
    * connection is given up for it, without a farewell.
    */
   answered<Value>(what: string, request: Promise<Value>): Promise<Value> {
-    return withinMs(ANSWER_MS, request, () => {
+    return withinHeardMs(ANSWER_MS, request, () => {
       const silent = new Error(`the broker did not ${what} within ${ANSWER_MS} ms`);
       this.giveUp(silent);
       return silent;
@@ -160,15 +160,19 @@ export class Connection {
       `The broker did not ${what} within ${QUEUE_ANSWER_MS} ms, though it answers otherwise: is a node of it down?`,
     );
     try {
-      return await withinMs(QUEUE_ANSWER_MS, request, () => silent);
+      return await withinHeardMs(QUEUE_ANSWER_MS, request, () => silent);
     } catch (error) {
       if (error !== silent) throw error;
-      const asked = performance.now();
-      await this.answered(what, this.signOfLife());
-      // Answered at once: it is this request that is not. Answered late: the connection was silent, and the answer is coming.
-      if (performance.now() - asked < PROMPT_MS) throw silent;
-      return withinMs(QUEUE_ANSWER_MS, request, () => silent);
     }
+    let isAnswered = false;
+    const answered = (): void => {
+      isAnswered = true;
+    };
+    const asked = performance.now();
+    await Promise.race([request.then(answered, answered), this.answered(what, this.signOfLife())]);
+    // Answered at once: it is this request that is not. Answered late: the connection was silent, and the answer is coming.
+    if (!isAnswered && performance.now() - asked < PROMPT_MS) throw silent;
+    return withinHeardMs(QUEUE_ANSWER_MS, request, () => silent);
   }
 
   /** Resolves when the broker answers to anything at all; for how long that may take is the caller's affair. */

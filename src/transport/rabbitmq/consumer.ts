@@ -19,29 +19,35 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     const acknowledgements = prefetch === "no-ack" ? undefined : new Acknowledgements(channel);
     const consumer = new ChannelConsumer(channel, connection, acknowledgements);
     let failure: unknown;
+    let isGranted = false;
     channel.on("error", (error: unknown) => {
       failure = error;
     });
-    const cancelled = (cause: unknown): void => {
+    const ended = (cause: unknown): void => {
       if (!consumer.end()) return;
+      failure = cause;
+      if (!isGranted) return; // then it never began
       // A connection that breaks closes its channels first: then it is the wire that is lost, not this consumer.
       setImmediate(() => {
         if (connection.open) onCancelled(operationFailure(cause, what));
       });
     };
+    // Before anything is asked for: what ends a consumer may be read together with what grants it.
+    channel.on("close", () => ended(failure ?? new Error("the channel was closed")));
     if (prefetch !== "no-ack") await connection.answered(what, channel.prefetch(prefetch));
     const deliver = (message: ConsumeMessage | null): void => {
       if (message !== null) {
         onDelivery(new ChannelDelivery(message, acknowledgements));
         return;
       }
-      cancelled(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
+      ended(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
       channel.close().catch(() => undefined);
     };
     const consuming = channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
     const { consumerTag } = await connection.answeredOrAlive(what, consuming);
+    if (!consumer.running) throw failure;
+    isGranted = true;
     consumer.tag = consumerTag;
-    channel.on("close", () => cancelled(failure ?? new Error("the channel was closed")));
     return consumer;
   } catch (error) {
     // Nobody waits for it to close: a broker that did not answer may not answer to this either.
@@ -63,6 +69,10 @@ class ChannelConsumer implements Consumer {
     this.#channel = channel;
     this.#connection = connection;
     this.#acknowledgements = acknowledgements;
+  }
+
+  get running(): boolean {
+    return this.#running;
   }
 
   /** @returns whether it was running. */
