@@ -33,6 +33,8 @@ export interface CallParts {
     release(bytes: number): void;
     /** It waits no longer. */
     remove(call: PendingCall): void;
+    /** Its deadline has passed. */
+    unanswered(): void;
   };
 }
 
@@ -91,6 +93,11 @@ export class PendingCall extends Wait<Reply> {
   /** The error of one that would have to be answered before it is made. */
   tooLate(): ConfluoError {
     return timedOut({ ms: 0, what: `${this.what}: the caller's own deadline has passed` });
+  }
+
+  override pass(): void {
+    super.pass();
+    this.#of.unanswered();
   }
 
   protected override get what(): string {

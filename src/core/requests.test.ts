@@ -25,6 +25,7 @@ function held() {
   const link = {
     connected: true,
     replyTo: "q",
+    lookForQueues: () => undefined,
     get congestion() {
       return congestion;
     },

@@ -113,6 +113,7 @@ export class Requests {
       this.#calls.remove();
       this.#released();
     },
+    unanswered: (): void => this.#parts.ready?.lookForQueues(),
   };
 
   // At once, if nothing is to be waited for.

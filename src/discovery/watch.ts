@@ -3,7 +3,7 @@
 import { waitFor, waitSettings } from "../core/deadline.ts";
 import type { Waiting } from "../core/options.ts";
 import { apart } from "../core/outside.ts";
-import { type ConfluoError, invalidArgument } from "../errors.ts";
+import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { bindingKey } from "../protocol/address.ts";
 import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
@@ -11,6 +11,7 @@ import { originOf } from "../protocol/origin.ts";
 import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
 import type { Wire } from "../transport/wire.ts";
 import { onAbort } from "../waiting/abort.ts";
+import { Lookout } from "../waiting/lookout.ts";
 
 /** An event that passed. */
 export interface WatchedEvent {
@@ -63,7 +64,8 @@ export async function watch(
     if (reason !== undefined) throw reason;
   });
   const ended = Promise.race([lost, broken]);
-  ended.catch(() => undefined);
+  let lookout: Lookout | undefined;
+  ended.catch(() => undefined).then(() => lookout?.end());
   const close = (): Promise<void> => wire.close();
   const begin = async (): Promise<void> => {
     const queue = await wire.declareQueue({
@@ -83,6 +85,17 @@ export async function watch(
       },
       onCancelled: broke,
     });
+    // Some brokers lose such a queue without a word.
+    lookout = new Lookout(async () => {
+      try {
+        if ((await wire.inspectQueue(queue)) !== undefined) return;
+        broke(new ConfluoError("UNAVAILABLE", `The broker has lost ${queue} and did not say so.`));
+      } catch (error) {
+        // A refusal would be the answer to each further look.
+        if (isConfluoError(error, "ACCESS_REFUSED")) lookout?.end();
+      }
+    });
+    lookout.begin();
   };
   try {
     await waitFor<void>({ ms, signal, what: `the broker to show the events of ${pattern}` }, (waiter) => {

@@ -107,6 +107,11 @@ export interface Link {
   openQuestions(): Promise<void>;
   /** Makes a place for replies. Later calls wait for the first. */
   openReplies(): Promise<void>;
+  /**
+   * A call got no answer in time. Some brokers lose the queues of an instance without a word: so they are looked for, and
+   * made again if they are gone.
+   */
+  lookForQueues(): void;
   /** Whether there is a connection at the moment. */
   readonly connected: boolean;
   /** Opens when the broker takes more; `undefined` while it does. To be waited for before anything is published. */

@@ -136,6 +136,11 @@ export class WireLink implements Link {
     return this.#attachments.openReplies();
   }
 
+  lookForQueues(): void {
+    this.#attachments.lookForQueues();
+    this.#questions?.lookSoon();
+  }
+
   call(service: string, message: Message, settled: Settled): void {
     this.#calls.call(service, message, settled);
   }
@@ -173,8 +178,9 @@ export class WireLink implements Link {
 
   /** Does again, on a new wire, all that was asked for. */
   async restore(): Promise<void> {
+    // Nothing waits for it: it never rejects, and all else works without it.
+    void this.#questions?.restore();
     await this.#attachments.restore();
-    await this.#questions?.restore();
   }
 
   /** The wire is gone, and all that was attached to it. */

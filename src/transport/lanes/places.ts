@@ -1,6 +1,5 @@
 /** The places at the broker that a service consumes from. */
 
-import type { Namespace, QueuePlan } from "../../protocol/topology.ts";
 import type { Lane } from "../transport.ts";
 import type { Source } from "./delivery.ts";
 
@@ -9,6 +8,24 @@ export type CallPlace = "calls" | "calls alone" | "calls batch";
 
 /** What a service consumes from. */
 export type Place = Lane | CallPlace | "inbox alone" | "replies";
+
+/** The places that all instances of a service share. */
+export type SharedPlace = Exclude<Place, "instance" | "replies">;
+
+/** What comes back by itself, whatever the others wait for. */
+export type Part = "replies" | "instance" | "calls" | "inbox";
+
+/** The part that a place belongs to. */
+export const partOf: Readonly<Record<Attempt, Part>> = {
+  replies: "replies",
+  instance: "instance",
+  calls: "calls",
+  "calls alone": "calls",
+  "calls batch": "calls",
+  inbox: "inbox",
+  "inbox alone": "inbox",
+  bindings: "inbox",
+};
 
 /** What is tried again on its own: a consumer, or the bindings. */
 export type Attempt = Place | "bindings";
@@ -23,17 +40,3 @@ export const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {
   "inbox alone": { lane: "inbox", alone: true },
   instance: { lane: "instance", alone: false },
 };
-/** All that deliver: what a pause ends. */
-export const SOURCES: readonly (keyof typeof sources)[] = Object.keys(sources) as (keyof typeof sources)[];
-
-/** Returns the queue of each place of the fast lane. */
-export function callPlans({
-  namespace,
-  service,
-}: {
-  readonly namespace: Namespace;
-  readonly service: string;
-}): Readonly<Record<CallPlace, QueuePlan>> {
-  const [calls, again, batches] = namespace.callQueues(service);
-  return { calls, "calls alone": again, "calls batch": batches };
-}

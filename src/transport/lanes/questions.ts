@@ -4,7 +4,8 @@ import { addressee, EVERYONE } from "../../protocol/discovery.ts";
 import type { Message } from "../../protocol/message.ts";
 import { type Namespace, QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
-import type { Consumer, Wire } from "../wire.ts";
+import type { Wire } from "../wire.ts";
+import { ExclusiveQueue } from "./exclusive-queue.ts";
 
 /** What questions need of the link that they belong to. */
 export interface QuestionsParts {
@@ -18,20 +19,32 @@ export interface QuestionsParts {
 }
 
 const CLOSE_MS = 400;
+const SOON_MS = 250;
 const AGAIN_MS = 8_000;
 
 /** A queue of the instance's own, and its consumer. */
 export class Questions {
   readonly #parts: QuestionsParts;
+  readonly #queue: ExclusiveQueue;
   #wanted = false;
   #closed = false;
   #warned = false;
   #opening: Promise<void> | undefined;
-  #consumer: Consumer | undefined;
   #again: NodeJS.Timeout | undefined;
 
   constructor(parts: QuestionsParts) {
     this.#parts = parts;
+    const { service, namespace, warn } = parts;
+    this.#queue = new ExclusiveQueue({
+      purpose: `the questions to an instance of ${service}`,
+      arguments: QUESTIONS_ARGUMENTS,
+      prefetch: "no-ack",
+      exchange: namespace.discovery,
+      isStanding: (wire) => !this.#closed && parts.wire() === wire,
+      onDelivery: ({ message }) => parts.onQuestion(message),
+      onGone: () => this.#tryAgain(SOON_MS),
+      warn,
+    });
   }
 
   /** Takes questions from now on, on this wire and the next ones. Never rejects: without it all else works. */
@@ -43,7 +56,7 @@ export class Questions {
   /** Takes questions again, if they were asked for. */
   restore(): Promise<void> {
     const wire = this.#parts.wire();
-    if (!this.#wanted || this.#closed || wire === undefined || this.#consumer !== undefined)
+    if (!this.#wanted || this.#closed || wire === undefined || this.#queue.isConsumed)
       return Promise.resolve();
     if (this.#opening !== undefined) return this.#opening;
     const opening = this.#attach(wire)
@@ -56,9 +69,14 @@ export class Questions {
     return opening;
   }
 
+  /** Has the queue looked for before its time. */
+  lookSoon(): void {
+    this.#queue.lookSoon();
+  }
+
   /** The wire is gone. */
   forget(): void {
-    this.#consumer = undefined;
+    this.#queue.forget();
     this.#opening = undefined;
     clearTimeout(this.#again);
   }
@@ -66,40 +84,13 @@ export class Questions {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#again);
-    const consumer = this.#consumer;
-    this.#consumer = undefined;
     // A broker that does not answer must not hold a shutdown.
-    if (consumer !== undefined)
-      await withinMs(CLOSE_MS, consumer.close(), () => undefined).catch(() => undefined);
+    await withinMs(CLOSE_MS, this.#queue.close(), () => undefined).catch(() => undefined);
   }
 
   async #attach(wire: Wire): Promise<void> {
-    const { service, instance, namespace, onQuestion } = this.#parts;
-    const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: QUESTIONS_ARGUMENTS });
-    try {
-      const keys = [EVERYONE, addressee(service), addressee(service, instance)];
-      await Promise.all(keys.map((key) => wire.bind(queue, namespace.discovery, key)));
-      await this.#consume(wire, queue, onQuestion);
-    } catch (error) {
-      // Only its consumer's end would delete it before the connection ends, and each try has another.
-      await wire.deleteQueue(queue).catch(() => undefined);
-      throw error;
-    }
-  }
-
-  async #consume(wire: Wire, queue: string, onQuestion: QuestionsParts["onQuestion"]): Promise<void> {
-    const consumer = await wire.consume({
-      queue,
-      prefetch: "no-ack",
-      onDelivery: ({ message }) => onQuestion(message),
-      onCancelled: () => {
-        if (this.#consumer !== consumer) return;
-        this.#consumer = undefined;
-        this.#tryAgain();
-      },
-    });
-    if (this.#closed || this.#parts.wire() !== wire) await consumer.close();
-    else this.#consumer = consumer;
+    const { service, instance } = this.#parts;
+    await this.#queue.attach(wire, [EVERYONE, addressee(service), addressee(service, instance)]);
   }
 
   #failed(wire: Wire, error: unknown): void {
@@ -107,13 +98,13 @@ export class Questions {
     const { service, warn } = this.#parts;
     if (!this.#warned) warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
     this.#warned = true;
-    this.#tryAgain();
+    this.#tryAgain(AGAIN_MS);
   }
 
-  #tryAgain(): void {
+  #tryAgain(afterMs: number): void {
     if (this.#closed) return;
     clearTimeout(this.#again);
-    this.#again = setTimeout(() => void this.restore(), AGAIN_MS);
+    this.#again = setTimeout(() => void this.restore(), afterMs);
     this.#again.unref();
   }
 }

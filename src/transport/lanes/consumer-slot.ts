@@ -1,0 +1,63 @@
+/** A place for one consumer. */
+
+import type { ConfluoError } from "../../errors.ts";
+import type { ConsumeOptions, Consumer, Wire } from "../wire.ts";
+
+/** One consumer at a time: granted, ended by the broker, or taken away. */
+export class ConsumerSlot {
+  readonly #isStanding: (wire: Wire) => boolean;
+  #consumer: Consumer | undefined;
+
+  /** @param isStanding returns whether what is granted on a wire is still wanted. */
+  constructor(isStanding: (wire: Wire) => boolean) {
+    this.#isStanding = isStanding;
+  }
+
+  get isTaken(): boolean {
+    return this.#consumer !== undefined;
+  }
+
+  /**
+   * Consumes. `onCancelled` is called only for the consumer that has the place at that time.
+   *
+   * @returns whether the consumer has the place: one that is granted too late is closed.
+   */
+  async take(wire: Wire, options: ConsumeOptions): Promise<boolean> {
+    const own: { consumer?: Consumer; endedBy?: ConfluoError } = {};
+    const consumer = await wire.consume({
+      ...options,
+      onCancelled: (reason) => {
+        own.endedBy = reason;
+        if (own.consumer === undefined || this.#consumer !== own.consumer) return;
+        this.#consumer = undefined;
+        options.onCancelled(reason);
+      },
+    });
+    if (own.endedBy !== undefined) throw own.endedBy;
+    // Closed, or the wire replaced, while the broker was asked: nothing else would end this consumer.
+    if (!this.#isStanding(wire)) {
+      await consumer.close();
+      return false;
+    }
+    own.consumer = consumer;
+    this.#consumer = consumer;
+    return true;
+  }
+
+  /** Ends consuming; what was delivered can still be settled. */
+  async cancel(): Promise<void> {
+    await this.#consumer?.cancel();
+  }
+
+  /** Ends consuming and gives back what is unsettled. */
+  async close(): Promise<void> {
+    const consumer = this.#consumer;
+    this.#consumer = undefined;
+    await consumer?.close();
+  }
+
+  /** Empties the place: its consumer is gone with its wire. */
+  forget(): void {
+    this.#consumer = undefined;
+  }
+}
