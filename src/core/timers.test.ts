@@ -121,3 +121,18 @@ it("does not wait by a clock that was taken away", () => {
   vi.advanceTimersByTime(100);
   expect(notes).toEqual(["by the new one"]);
 });
+
+it("lets what has arrived be read first, when the event loop has stood still meanwhile", async () => {
+  vi.useRealTimers();
+  const notes: string[] = [];
+  const timed = new Noted("passed", notes);
+  const passed = new Promise<void>((resolve) => startTimer(new Noted("other", notes, resolve), 20));
+  startTimer(timed, 20);
+  setImmediate(() => {
+    notes.push("read");
+    stopTimer(timed);
+  });
+  for (const end = performance.now() + 60; performance.now() < end; );
+  await passed;
+  expect(notes).toEqual(["read", "other"]);
+});

@@ -2,6 +2,9 @@
 
 import { outside } from "./outside.ts";
 
+/** A timer that is late by more has waited for something that held the event loop. */
+const STALL_MS = 10;
+
 /** What is told when its time has passed. While it waits, it stands in a line, and only that writes these. */
 export abstract class Timed {
   /** On the monotonic clock, once it waits. */
@@ -26,6 +29,7 @@ class Line {
   #first: Timed | undefined;
   #last: Timed | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #reading: NodeJS.Immediate | undefined;
   #armedFor = 0;
 
   constructor(ms: number, ended: (line: Line) => void) {
@@ -39,7 +43,7 @@ class Line {
     timed.before = this.#last;
     if (this.#last === undefined) {
       this.#first = timed;
-      if (this.#timer === undefined) this.#arm(timed.dueAt);
+      if (this.#timer === undefined && this.#reading === undefined) this.#arm(timed.dueAt);
     } else this.#last.behind = timed;
     this.#last = timed;
   }
@@ -59,17 +63,31 @@ class Line {
   #end(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    clearImmediate(this.#reading);
+    this.#reading = undefined;
     this.#ended(this);
   }
 
   #arm(dueAt: number): void {
     this.#armedFor = dueAt;
     const ms = Math.max(1, Math.ceil(dueAt - performance.now()));
-    this.#timer = outside(startTimeout, this.#check, ms);
+    this.#timer = outside(startTimeout, this.#fire, ms);
   }
 
-  readonly #check = (): void => {
+  readonly #fire = (): void => {
     this.#timer = undefined;
+    if (performance.now() - this.#armedFor < STALL_MS) this.#check();
+    else this.#reading = setImmediate(this.#read);
+  };
+
+  // After a stall of the event loop timers fire before the sockets are read: what has arrived comes first. Twice, since what
+  // is read first may have more behind it.
+  readonly #read = (): void => {
+    this.#reading = setImmediate(this.#check);
+  };
+
+  readonly #check = (): void => {
+    this.#reading = undefined;
     // A timer that has fired is believed, whatever another clock says: one of them may be a test's.
     const now = Math.max(performance.now(), this.#armedFor);
     try {

@@ -16,7 +16,7 @@ import {
 } from "../protocol/discovery.ts";
 import { type Namespace, REPLIES_ARGUMENTS } from "../protocol/topology.ts";
 import type { Wire } from "../transport/wire.ts";
-import { onAbort } from "../waiting/abort.ts";
+import { afterMs, onAbort } from "../waiting/abort.ts";
 
 /** Whom to ask. */
 export interface DiscoverOptions extends Waiting {
@@ -126,8 +126,8 @@ class Hearing<Answer extends InstanceName> {
   #resolve: (heard: readonly Heard<Answer>[]) => void = () => undefined;
   #began = 0;
   #most = 0;
-  #quiet: NodeJS.Timeout | undefined;
-  #last: NodeJS.Timeout | undefined;
+  #stopQuiet: () => void = () => undefined;
+  #stopLast: () => void = () => undefined;
 
   constructor() {
     this.all = new Promise((resolve) => {
@@ -138,21 +138,21 @@ class Hearing<Answer extends InstanceName> {
   begin(most: number): void {
     this.#most = most;
     this.#began = performance.now();
-    this.#quiet = setTimeout(this.end, FIRST_MS);
-    this.#last = setTimeout(this.end, LAST_MS);
+    this.#stopQuiet = afterMs(FIRST_MS, this.end);
+    this.#stopLast = afterMs(LAST_MS, this.end);
   }
 
   add(answer: Answer): void {
     const ms = performance.now() - this.#began;
     this.#heard.set(`${answer.service} ${answer.instance}`, { answer, ms });
-    clearTimeout(this.#quiet);
+    this.#stopQuiet();
     if (this.#heard.size >= this.#most) this.end();
-    else this.#quiet = setTimeout(this.end, QUIET_MS);
+    else this.#stopQuiet = afterMs(QUIET_MS, this.end);
   }
 
   readonly end = (): void => {
-    clearTimeout(this.#quiet);
-    clearTimeout(this.#last);
+    this.#stopQuiet();
+    this.#stopLast();
     this.#resolve([...this.#heard.values()].sort((a, b) => compare(a.answer, b.answer)));
   };
 }

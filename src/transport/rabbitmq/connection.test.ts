@@ -45,7 +45,7 @@ describe("a request about one queue", () => {
     const { connection, opened } = connected();
     const { request, arrive } = answer();
     const asking = connection.answeredOrAlive("do it", request);
-    await vi.advanceTimersByTimeAsync(6_000);
+    await vi.advanceTimersByTimeAsync(5_100);
     expect(opened).toHaveLength(1);
     // Read together: the answer, and the sign of life behind it.
     arrive("done");
@@ -57,7 +57,7 @@ describe("a request about one queue", () => {
     const { connection } = connected();
     const { request, arrive } = answer();
     const asking = connection.answeredOrAlive("do it", request);
-    await vi.advanceTimersByTimeAsync(6_000);
+    await vi.advanceTimersByTimeAsync(5_100);
     arrive("done");
     expect(await asking).toBe("done");
   });

@@ -104,7 +104,8 @@ class RabbitWire implements Wire {
   readonly #exchanges: Publisher;
   readonly #pressure = new Pressure();
   #settledBefore = 0;
-  #askedAt: number | undefined;
+  /** For how long it has given no sign of life since it was asked for one. */
+  #silentMs: number | undefined;
   #replies: Channel | undefined;
   /** Replies that are not known to be written. */
   #unwritten: number[] = [];
@@ -143,19 +144,25 @@ class RabbitWire implements Wire {
     const stands = bytes > 0 && settled === this.#settledBefore && this.#pressure.blocked === undefined;
     this.#settledBefore = settled;
     if (!stands) {
-      this.#askedAt = undefined;
+      this.#silentMs = undefined;
       return;
     }
-    const now = performance.now();
-    if (this.#askedAt === undefined) {
-      this.#askedAt = now;
+    if (this.#silentMs === undefined) {
+      this.#silentMs = 0;
       const answered = (): void => {
-        this.#askedAt = undefined;
+        this.#silentMs = undefined;
       };
       this.#publishing.signOfLife().then(answered, () => undefined);
-    } else if (now - this.#askedAt > PATIENCE_MS + bytes / SLOWEST_BYTES_PER_MS) {
-      this.#publishing.giveUp(new Error("the broker confirmed nothing more and gave no sign of life"));
+      return;
     }
+    // By turns of this watch, not by the clock: while the process stands still, nobody listens.
+    this.#silentMs += WATCH_MS;
+    if (this.#silentMs <= PATIENCE_MS + bytes / SLOWEST_BYTES_PER_MS) return;
+    // The answer may have arrived and not be read yet.
+    setImmediate(() => {
+      if (this.#silentMs !== undefined && this.#pressure.progress.settled === settled)
+        this.#publishing.giveUp(new Error("the broker confirmed nothing more and gave no sign of life"));
+    });
   }
 
   async open(): Promise<void> {
