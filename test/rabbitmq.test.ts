@@ -532,6 +532,24 @@ describe("topology", () => {
     }, "an answer");
   });
 
+  it("is made by several instances of a new service at once, and no connection is lost over it", async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const { namespace } = makeBroker();
+      const warnings: string[] = [];
+      const logger = {
+        ...silentLogger,
+        warn: (_details: object, message: string) => void warnings.push(message),
+      };
+      const services = Array.from({ length: 6 }, () =>
+        makeService("a", new Broker(testBrokerUrl(), { namespace, logger })).route("/", () => 1),
+      );
+      await Promise.all(services.map((service) => service.connect()));
+      expect(services.map((service) => service.health().status)).toEqual(services.map(() => "healthy"));
+      expect(warnings).toEqual([]);
+      await Promise.all(services.map((service) => service.shutdown({ timeoutMs: 1_000 })));
+    }
+  }, 60_000);
+
   it("declares the whole topology with the arguments of the protocol", async () => {
     const broker = makeBroker();
     await makeService("a", broker)

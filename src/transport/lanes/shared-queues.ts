@@ -4,6 +4,7 @@ import { isConfluoError } from "../../errors.ts";
 import type { Namespace, QueuePlan } from "../../protocol/topology.ts";
 import { firstAlone, together } from "../../waiting/together.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
+import { type MakingPlan, madeOnce } from "./being-made.ts";
 import { ConsumerSlot } from "./consumer-slot.ts";
 import { declare } from "./declare.ts";
 import type { Source } from "./delivery.ts";
@@ -36,6 +37,8 @@ export class SharedQueues {
   // Keys of bindings that stand.
   readonly #bound = new Set<string>();
   #declaredOn: Wire | undefined;
+  // All instances lose it in the same moment, and make it again together.
+  #isInboxLost = false;
 
   constructor(parts: SharedQueuesParts) {
     this.#parts = parts;
@@ -81,7 +84,7 @@ export class SharedQueues {
    * Declares the durable lane and binds it. Each once on a wire: what failed before is done when it is asked for again.
    */
   async bind(wire: Wire, keys: Iterable<string>): Promise<void> {
-    await this.#declare(wire);
+    await this.#declare(wire, true);
     await this.#bindAll(wire, keys);
   }
 
@@ -95,7 +98,7 @@ export class SharedQueues {
 
   /** The same on a wire that takes another's place: it goes on with what there is. */
   async resumeInbox(wire: Wire, keys: Iterable<string>): Promise<void> {
-    await this.#declare(wire);
+    await this.#declare(wire, this.#isInboxLost);
     await together([
       this.#orLater("inbox", () => this.#consume(wire, "inbox")),
       this.#orLater("inbox alone", () => this.#consume(wire, "inbox alone")),
@@ -126,6 +129,7 @@ export class SharedQueues {
 
   /** The inbox itself may be gone, and its bindings with it. */
   forgetInbox(): void {
+    this.#isInboxLost = true;
     this.#declaredOn = undefined;
     this.#bound.clear();
   }
@@ -147,14 +151,32 @@ export class SharedQueues {
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
     this.forgetInbox();
+    this.#isInboxLost = false;
     for (const slot of Object.values(this.#slots)) slot.forget();
   }
 
-  async #declare(wire: Wire): Promise<void> {
+  async #declare(wire: Wire, isDoubtful: boolean): Promise<void> {
     if (this.#declaredOn === wire) return;
     const { namespace, service } = this.#parts;
-    await firstAlone(namespace.durableQueues(service), (queue) => declare(wire, queue));
+    const queues = namespace.durableQueues(service);
+    await madeOnce(wire, this.#making(wire, isDoubtful), () =>
+      firstAlone(queues, (queue) => declare(wire, queue)),
+    );
     this.#declaredOn = wire;
+    this.#isInboxLost = false;
+  }
+
+  #making(wire: Wire, isDoubtful: boolean): MakingPlan {
+    const { inbox, "inbox alone": again, "calls alone": sign } = this.#names;
+    const [, plan] = this.#parts.namespace.callQueues(this.#parts.service);
+    return {
+      queues: [inbox, again],
+      sign,
+      declareSign: () => declare(wire, plan),
+      giveSign: () => this.consumeCallsAt(wire, "calls alone"),
+      isSignGiven: () => this.isConsumed("calls alone"),
+      isDoubtful,
+    };
   }
 
   async #bindAll(wire: Wire, keys: Iterable<string>): Promise<void> {
