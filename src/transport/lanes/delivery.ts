@@ -51,7 +51,7 @@ export class LaneDelivery implements Delivery {
     const { lane } = source;
     this.lane = lane;
     this.#source = source;
-    this.record = recordOf(source, wired.redelivered);
+    this.record = recordOf(source, wired.redelivered && !wasOnlyLookedAt(wired.message.properties.headers));
     const wasGivenBack = protocolHeader(wired.message.properties.headers, header.givenBack) !== undefined;
     this.redelivered = this.record !== "fresh" || wasGivenBack;
     this.message = wired.message;
@@ -246,6 +246,12 @@ export class LaneDelivery implements Delivery {
       },
     );
   }
+}
+
+// From RabbitMQ 4.3 on, a quorum queue counts apart how often a message was given to somebody, and how often that one was lost
+// with it. Older brokers count both as one: there a look passes for a death.
+function wasOnlyLookedAt(headers: WireHeaders | undefined): boolean {
+  return headers?.["x-acquired-count"] !== undefined && headers["x-delivery-count"] === undefined;
 }
 
 // An instance's own copies are gone with it: what comes again was given back.

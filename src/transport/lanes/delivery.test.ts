@@ -1,0 +1,48 @@
+import { describe, expect, it } from "vitest";
+import { Namespace } from "../../protocol/topology.ts";
+import type { DeliveryRecord } from "../transport.ts";
+import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
+
+function delivered(source: Source, headers: Readonly<Record<string, number>>): LaneDelivery {
+  const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
+  const wired = {
+    message,
+    exchange: "",
+    key: "",
+    redelivered: true,
+    ack: () => undefined,
+    requeue: () => undefined,
+  };
+  const surroundings: DeliverySurroundings = {
+    instance: "i",
+    namespace: new Namespace("confluo"),
+    dead: "confluo.s.dead",
+    wire: undefined,
+    queueOf: () => "confluo.s.inbox",
+    declareMoves: async () => undefined,
+    newId: () => "id",
+    warn: () => undefined,
+  };
+  return new LaneDelivery(source, wired, surroundings);
+}
+
+const records: readonly (readonly [alone: boolean, looked: DeliveryRecord, lost: DeliveryRecord])[] = [
+  [false, "fresh", "suspect"],
+  [true, "alone", "fatal"],
+];
+
+describe("a message that was delivered before", () => {
+  it("is what it was if it was only looked at, where the broker counts that apart", () => {
+    for (const [alone, looked, lost] of records) {
+      const source: Source = { lane: "inbox", alone };
+      expect(delivered(source, { "x-acquired-count": 3 })).toMatchObject({
+        record: looked,
+        redelivered: alone,
+      });
+      expect(delivered(source, { "x-acquired-count": 2, "x-delivery-count": 1 }).record).toBe(lost);
+      // Older brokers have one count for both, and classic queues none.
+      expect(delivered(source, { "x-delivery-count": 1 }).record).toBe(lost);
+      expect(delivered({ lane: "calls", alone }, {}).record).toBe(lost);
+    }
+  });
+});
