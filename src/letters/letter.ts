@@ -174,7 +174,8 @@ function lastDeath(headers: WireHeaders | undefined): Death | undefined {
   if (typeof reason !== "string") return undefined;
   const keys = member(last, "routing-keys");
   const key: unknown = Array.isArray(keys) ? keys[0] : undefined;
-  const seconds = member(member(last, "time"), "value");
+  const time = member(last, "time");
+  const seconds = typeof time === "number" ? time : member(time, "value");
   return {
     reason,
     queue: text(member(last, "queue")),

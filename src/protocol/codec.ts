@@ -2,6 +2,7 @@
 
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
+import { scalarText, textIn, utf8 } from "./header-text.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";
@@ -173,6 +174,14 @@ export function parseJson(body: Uint8Array): unknown {
   }
 }
 
+/** The text of a body that {@link decodeBody} cannot read, whatever it is of; `undefined` if it is none. */
+export function plainText({ body, properties }: Message): string | undefined {
+  const { contentType, contentEncoding } = properties;
+  if (contentEncoding !== undefined && !isPlain(contentEncoding)) return undefined;
+  const isText = typeof contentType === "string" && /^text\//i.test(contentType);
+  return utf8(body) ?? (isText ? new TextDecoder().decode(body) : undefined);
+}
+
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 function text(bytes: Uint8Array): string {
@@ -246,15 +255,14 @@ function isReserved(name: string): boolean {
 
 const none: Readonly<Record<string, string>> = Object.freeze({});
 
-/** The application headers of a received message: numbers and booleans as strings, what else is not a string left out. */
+/** The application headers of a received message: scalars as text, other values left out. */
 export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<string, string>> {
   if (!isTable(headers)) return none;
   const kept: [string, string][] = [];
   for (const name of Object.keys(headers)) {
     if (isReserved(name)) continue;
-    const value = headers[name];
-    if (typeof value === "string") kept.push([name, value]);
-    else if (typeof value === "number" || typeof value === "boolean") kept.push([name, String(value)]);
+    const value = scalarText(headers[name]);
+    if (value !== undefined) kept.push([name, value]);
   }
   return kept.length === 0 ? none : Object.fromEntries(kept);
 }
@@ -264,12 +272,11 @@ export function isTable(headers: unknown): headers is WireHeaders {
   return typeof headers === "object" && headers !== null;
 }
 
-/** One of the protocol's own headers, if it is there as a string. */
+/** One of the protocol's own headers as text, if it is there as a scalar. */
 export function protocolHeader(headers: WireHeaders | undefined, name: string): string | undefined {
   // Own ones only: a header named `__proto__` may have made others the table's prototype.
   if (!isTable(headers) || !Object.hasOwn(headers, name)) return undefined;
-  const value = headers[name];
-  return typeof value === "string" ? value : undefined;
+  return textIn(headers[name]);
 }
 
 const QUERY_BYTES = 8 * 1024;

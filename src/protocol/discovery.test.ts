@@ -62,6 +62,16 @@ describe("an answer", () => {
     ]);
   });
 
+  it("of a program that writes numbers as text, and text as numbers, is read as meant", () => {
+    const body = { ...name, pid: "12", uptimeMs: "1.5", version: 2.1, host: 7 };
+    expect(decodeAnswer("info", answer(body))).toMatchObject({
+      pid: 12,
+      uptimeMs: 1.5,
+      version: "2.1",
+      host: "7",
+    });
+  });
+
   it.each([
     null,
     7,

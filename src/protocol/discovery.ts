@@ -3,6 +3,7 @@
 import { ConfluoError } from "../errors.ts";
 import { checkName } from "./address.ts";
 import { JSON_TYPE } from "./codec.ts";
+import { scalarText } from "./header-text.ts";
 import type { Message } from "./message.ts";
 
 /** `ping`: who is there. `info`: what it is and handles. `stats`: what it has done. */
@@ -209,10 +210,10 @@ function isServiceName(name: unknown): name is string {
 type Given = Readonly<Record<string, unknown>>;
 
 function infoOf(name: InstanceName, given: Given): InstanceInfo {
-  const { version } = given;
+  const version = scalarText(given.version);
   return {
     ...name,
-    ...(typeof version === "string" ? { version } : {}),
+    ...(version === undefined ? {} : { version }),
     host: textOf(given.host),
     pid: numberOf(given.pid),
     startedAt: textOf(given.startedAt),
@@ -303,9 +304,10 @@ function recordOf(value: unknown): Given {
 }
 
 function textOf(value: unknown): string {
-  return typeof value === "string" ? value : "";
+  return scalarText(value) ?? "";
 }
 
 function numberOf(value: unknown): number {
+  if (typeof value === "string" && /^\d{1,15}(\.\d+)?$/.test(value)) return Number(value);
   return typeof value === "number" ? value : 0;
 }

@@ -125,17 +125,20 @@ describe("calls", () => {
   });
 
   it("have a deadline that any broker takes", () => {
-    const deadlines = [1, 5_000, 2 ** 31 - 1, 2 ** 31, 5e9, 1e30, 0, -1, 1.5];
+    const deadlines = [1, 5_000, "5000", 2 ** 31 - 1, 2 ** 31, 5e9, 1e30, 0, -1, 1.5, "1.5", ""];
     const list = JSON.stringify(deadlines.map((ms, n) => ({ id: `${n}`, ms })));
     const expirations = callsIn(gathered(list, CALLS_TYPE))?.map(({ properties }) => properties.expiration);
     const longest = "2147483647";
     expect(expirations).toEqual([
       "1",
       "5000",
+      "5000",
       longest,
       longest,
       longest,
       longest,
+      undefined,
+      undefined,
       undefined,
       undefined,
       undefined,
@@ -353,7 +356,7 @@ describe("a message", () => {
       "1e3",
       " 16",
       "16\n",
-      16,
+      1.5,
       true,
       null,
       undefined,

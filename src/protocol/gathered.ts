@@ -103,13 +103,16 @@ function propertiesOf(
   if (typeof path === "string") own.type = path;
   if (replyTo !== undefined) own.replyTo = replyTo;
   if (appId !== undefined) own.appId = appId;
-  if (typeof ms === "number" && Number.isInteger(ms) && ms >= 1)
-    own.expiration = String(Math.min(ms, LONGEST_MS));
+  const left = typeof ms === "string" && DIGITS.test(ms) ? Number(ms) : ms;
+  if (typeof left === "number" && Number.isInteger(left) && left >= 1)
+    own.expiration = String(Math.min(left, LONGEST_MS));
   if (query === undefined && headers === undefined) return own;
   const table = headersOf(headers, typeof query === "string" ? { [header.query]: query } : undefined);
   if (table !== undefined) own.headers = table;
   return own;
 }
+
+const DIGITS = /^\d{1,10}$/;
 
 // Ids of confluo's own need no escapes, and are most of them.
 function quoted(id: string | undefined): string {
@@ -164,7 +167,7 @@ export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] 
     if (status === undefined && error === undefined && headers === undefined)
       return { kind: "reply", reply: new Entry(part, own) };
     const table = headersOf(headers, {
-      ...(typeof status === "number" ? { [header.status]: String(status) } : {}),
+      ...(typeof status === "number" || typeof status === "string" ? { [header.status]: status } : {}),
       ...(typeof error === "string" ? { [header.error]: error } : {}),
     });
     return {

@@ -7,9 +7,11 @@ import {
   EncodedMessage,
   encodeBody,
   header,
+  plainText,
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
+import { utf8 } from "./header-text.ts";
 import type { Message, Properties } from "./message.ts";
 
 /** An answer before it is encoded. */
@@ -80,17 +82,43 @@ export type ReceivedReply =
     }
   | { readonly kind: "error"; readonly status: number; readonly error: Partial<WireError> };
 
-/** @throws `MALFORMED_MESSAGE` if the body cannot be read. */
+/**
+ * Reads a reply. One that says that it is a failure is one, whatever its body.
+ *
+ * @throws `MALFORMED_MESSAGE` if the body of an answer cannot be read.
+ */
 export function decodeReply(message: Message): ReceivedReply {
   const { headers } = message.properties;
-  const body = decodeBody(message);
   const code = protocolHeader(headers, header.error);
   const status = statusOf(protocolHeader(headers, header.status), code === undefined ? 200 : 500);
-  if (code !== undefined) {
-    const carried = typeof body === "object" && body !== null ? (body as Partial<WireError>) : {};
-    return { kind: "error", status, error: { ...carried, code } };
+  if (code !== undefined) return { kind: "error", status, error: { ...carriedBy(message), code } };
+  let body: unknown;
+  try {
+    body = decodeBody(message);
+  } catch (error) {
+    if (status < 400) throw error;
+    const text = plainText(message);
+    return { kind: "error", status, error: { code: "SERVICE_ERROR", ...saying(text), data: text } };
   }
   return { kind: "answer", status, headers: userHeaders(headers), body };
+}
+
+// Programs in other languages, and what stands between, often answer a failure with plain text.
+function carriedBy(message: Message): Partial<WireError> {
+  let body: unknown;
+  try {
+    body = decodeBody(message);
+  } catch {
+    return saying(plainText(message));
+  }
+  if (typeof body === "string") return saying(body);
+  if (body instanceof Uint8Array) return saying(utf8(body));
+  return typeof body === "object" && body !== null && !Array.isArray(body) ? body : {};
+}
+
+function saying(text: string | undefined): Partial<WireError> {
+  const message = clip(text?.trim() ?? "", MESSAGE_LENGTH);
+  return message === "" ? {} : { message };
 }
 
 function statusOf(text: string | undefined, otherwise: number): number {

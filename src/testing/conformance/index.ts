@@ -17,6 +17,7 @@ import { lifecycle } from "./lifecycle.ts";
 import { mistakes } from "./mistakes.ts";
 import { oneWay } from "./one-way.ts";
 import { orphans } from "./orphans.ts";
+import { otherLanguages } from "./other-languages.ts";
 import { replay } from "./replay.ts";
 import { retry } from "./retry.ts";
 import { statistics } from "./statistics.ts";
@@ -49,7 +50,8 @@ export type Topic =
   | "who gathers"
   | "foreign gathered messages"
   | "discovery"
-  | "statistics";
+  | "statistics"
+  | "other languages";
 
 const topics: Readonly<Record<Topic, Define>> = {
   calls,
@@ -75,6 +77,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   "foreign gathered messages": foreignGathering,
   discovery,
   statistics,
+  "other languages": otherLanguages,
 };
 
 /**
