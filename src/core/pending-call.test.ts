@@ -54,12 +54,40 @@ describe("calls that wait", () => {
     const calls = new PendingCalls("a.b");
     const { call } = pending();
     calls.add(call);
-    expect(calls.idOf(call)).toBe("a.b-1.0");
-    const forged = ["", "0", ".0", "a.0", "-1.0", "a.b-1.", "a.b-1.00", "a.b-1.0!", "a.b-1.0 ", "a.b-1.-0"];
-    const others = ["a.b-2.0", "a.b-01.0", "x.-1", "__proto__", "length", "x.length", "a.b-1.1", "a.b-1.0.0"];
-    for (const id of [...forged, ...others, "NaN", "x.Infinity", "A.B-1.0", "a.b-1.0e0", "a.b-1.0x0"])
-      expect(calls.find(id)).toBeUndefined();
-    expect(calls.find("a.b-1.0")).toBe(call);
+    const id = calls.idOf(call);
+    const start = id.slice(0, -"1.0".length);
+    expect(id).toMatch(/^a\.b-[\w-]{11}-1\.0$/);
+    const endings = ["1.", "1.00", "1.0!", "1.0 ", "1.-0", "2.0", "01.0", "1.1", "1.0.0", "1.0e0", "1.0x0"];
+    const forged = [
+      "",
+      "0",
+      ".0",
+      "a.0",
+      "-1.0",
+      "a.b-1.0",
+      "a.b--1.0",
+      id.toUpperCase(),
+      "x.-1",
+      "x.Infinity",
+    ];
+    for (const other of [...endings.map((end) => start + end), ...forged, "__proto__", "length", "x.length"])
+      expect(calls.find(other)).toBeUndefined();
+    expect(calls.find(id)).toBe(call);
+  });
+
+  it("have ids that tell nothing of the next", () => {
+    const calls = new PendingCalls("i");
+    const secrets = Array.from({ length: 2_000 }, () => {
+      const { call } = pending();
+      calls.add(call);
+      const id = calls.idOf(call);
+      calls.delete(call);
+      return /^i-([\w-]{11})-\d+\.0$/.exec(id)?.[1] ?? expect.unreachable(id);
+    });
+    expect(new Set(secrets).size).toBe(2_000);
+    // Each character of them is any of 64.
+    for (let at = 0; at < 11; at += 1)
+      expect(new Set(secrets.map((each) => each[at])).size).toBeGreaterThan(48);
   });
 
   it("are all found and no others, whatever comes and goes", () => {

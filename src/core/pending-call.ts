@@ -6,6 +6,7 @@ import { EncodedBody } from "../protocol/codec.ts";
 import type { Rejection } from "../transport/transport.ts";
 import type { Reply } from "./context.ts";
 import { timedOut, Wait } from "./deadline.ts";
+import { Secrets } from "./identity.ts";
 import { rejected } from "./request-errors.ts";
 
 /** A command to call or send, whether it came as names or as a contract. */
@@ -42,8 +43,10 @@ export interface CallParts {
 export class PendingCall extends Wait<Reply> {
   /** Where it stands among {@link PendingCalls}, which alone write it. */
   place = -1;
-  /** How many there were when it came. Together with its place, its `correlation_id`. */
+  /** How many there were when it came. Together with its secret and its place, its `correlation_id`. */
   serial = 0;
+  /** Random: without it, any service that was called once could answer the calls to others. */
+  secret = "";
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;
@@ -118,6 +121,7 @@ export class PendingCalls {
   readonly #instance: string;
   readonly #places: (PendingCall | undefined)[] = [];
   readonly #free: number[] = [];
+  readonly #secrets = new Secrets();
   #size = 0;
   #count = 0;
 
@@ -133,13 +137,14 @@ export class PendingCalls {
   add(call: PendingCall): void {
     call.place = this.#free.pop() ?? this.#places.length;
     call.serial = ++this.#count;
+    call.secret = this.#secrets.next();
     this.#places[call.place] = call;
     this.#size += 1;
   }
 
   /** What its reply has as `correlation_id`. */
-  idOf({ serial, place }: PendingCall): string {
-    return `${this.#instance}-${serial}.${place}`;
+  idOf({ secret, serial, place }: PendingCall): string {
+    return `${this.#instance}-${secret}-${serial}.${place}`;
   }
 
   find(id: string): PendingCall | undefined {

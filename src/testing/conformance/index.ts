@@ -8,6 +8,7 @@ import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
 import { foreign } from "./foreign.ts";
 import { foreignGathering } from "./foreign-gathering.ts";
+import { forgery } from "./forgery.ts";
 import { gatheredAgain } from "./gathered-again.ts";
 import { gathering } from "./gathering.ts";
 import { health } from "./health.ts";
@@ -51,7 +52,8 @@ export type Topic =
   | "foreign gathered messages"
   | "discovery"
   | "statistics"
-  | "other languages";
+  | "other languages"
+  | "forged answers";
 
 const topics: Readonly<Record<Topic, Define>> = {
   calls,
@@ -78,6 +80,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   discovery,
   statistics,
   "other languages": otherLanguages,
+  "forged answers": forgery,
 };
 
 /**
