@@ -21,9 +21,11 @@ export async function readBody({ argument, file, isText }: BodySource, terminal:
   const given = await read(argument, file, terminal);
   if (given === undefined) return undefined;
   if (isText) return given;
-  if (given.trim() === "") return undefined;
+  // Without a byte order mark, too, which editors and shells on Windows write.
+  const json = given.trim();
+  if (json === "") return undefined;
   try {
-    return JSON.parse(given);
+    return JSON.parse(json);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     const message = `The body is not JSON: ${reason}. To send it as a text, say --text.`;

@@ -52,6 +52,7 @@ describe("a body", () => {
     expect(await read('{"a":1}')).toEqual({ a: 1 });
     expect(await read(undefined, false, "ignored")).toBeUndefined();
     expect(await read("-", false, "[1]")).toEqual([1]);
+    expect(await read("-", false, "\uFEFF[1]\r\n")).toEqual([1]);
     expect(await read("[1]", true)).toBe("[1]");
     expect(await read("")).toBeUndefined();
     await expect(read("{")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

@@ -55,6 +55,8 @@ export interface DeadLetter {
   /** The application's headers. */
   readonly headers: Readonly<Record<string, string>>;
   readonly contentType: string | undefined;
+  /** How the body is packed, such as `"gzip"`: then {@link DeadLetter.body} is the bytes as they came. Absent if it is not. */
+  readonly contentEncoding?: string;
   /** The value, read when it is asked for; as a `Uint8Array` if it is bytes or cannot be read. */
   readonly body: unknown;
 }
@@ -79,7 +81,7 @@ export interface Found {
 
 /** Reads a letter. Never throws, whatever is in it. */
 export function readLetter({ message, key, redelivered }: WireDelivery, box: Letterbox): Found {
-  const { headers, contentType } = message.properties;
+  const { headers, contentType, contentEncoding } = message.properties;
   const death = lastDeath(headers);
   // What went through a delay queue expired there on purpose: that is no story.
   const broker = death?.queue.startsWith(box.namespace.delayPrefix) === true ? undefined : death;
@@ -116,6 +118,7 @@ export function readLetter({ message, key, redelivered }: WireDelivery, box: Let
     instance: told(header.instance),
     headers: userHeaders(headers),
     contentType: typeof contentType === "string" ? contentType : undefined,
+    ...(typeof contentEncoding === "string" ? { contentEncoding } : {}),
     get body() {
       body ??= { value: readBody(message) };
       return body.value;

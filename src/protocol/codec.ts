@@ -157,7 +157,11 @@ export function decodeBody(message: Message): unknown {
   }
   if (message.json !== undefined) return message.json === "" ? undefined : JSON.parse(message.json);
   const { body } = message;
-  return body.length === 0 ? undefined : parseJson(body);
+  return isEmptyText(body) ? undefined : parseJson(body);
+}
+
+function isEmptyText({ length, 0: first, 1: second, 2: third }: Uint8Array): boolean {
+  return length === 0 || (length === 3 && first === 0xef && second === 0xbb && third === 0xbf);
 }
 
 /** How many bytes a message's body has. */
@@ -168,7 +172,9 @@ export function bodyLength(message: Message): number {
 /** @throws `MALFORMED_MESSAGE` for broken JSON or broken UTF-8. */
 export function parseJson(body: Uint8Array): unknown {
   try {
-    return JSON.parse(text(body));
+    const json = text(body);
+    // A byte order mark, as writers on .NET make it, may be ignored (RFC 8259, section 8.1).
+    return JSON.parse(json.charCodeAt(0) === BYTE_ORDER_MARK ? json.slice(1) : json);
   } catch (cause) {
     throw malformed(`its body is not JSON in UTF-8: ${describeThrown(cause).message}`, cause);
   }
@@ -182,6 +188,8 @@ export function plainText({ body, properties }: Message): string | undefined {
   return utf8(body) ?? (isText ? new TextDecoder().decode(body) : undefined);
 }
 
+const BYTE_ORDER_MARK = 0xfeff;
+
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 
 function text(bytes: Uint8Array): string {
@@ -193,7 +201,8 @@ function text(bytes: Uint8Array): string {
   return decoded.includes("\uFFFD") ? strictUtf8.decode(bytes) : decoded;
 }
 
-function isPlain(contentEncoding: unknown): boolean {
+/** Whether a content encoding says nothing: the body is as it is. */
+export function isPlain(contentEncoding: unknown): boolean {
   return typeof contentEncoding === "string" && /^(|identity|utf-?8)$/i.test(contentEncoding);
 }
 

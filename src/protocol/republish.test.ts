@@ -87,6 +87,14 @@ describe("a copy", () => {
     });
   });
 
+  it("keeps the encoding of a body that is packed: without it nobody could tell what the bytes are", () => {
+    const packed = { ...message, properties: { ...forged, contentEncoding: "gzip" } };
+    expect(republished(packed, origin, {}).properties.contentEncoding).toBe("gzip");
+    expect(republishedCall(packed, origin).properties.contentEncoding).toBe("gzip");
+    const odd = { ...message, properties: { ...forged, contentEncoding: "x".repeat(256) } };
+    expect(republished(odd, origin, {}).properties.contentEncoding).toBeUndefined();
+  });
+
   it("of a call has that and what answering needs", () => {
     expect(republishedCall(message, origin).properties).toEqual({
       contentType: "application/json",

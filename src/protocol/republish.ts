@@ -1,12 +1,13 @@
 /** How a message is published again: into the dead-letter queue, round a delay level, or to be tried again alone. */
 
 import { fitsShortString } from "./address.ts";
-import { header, headerBytes, userHeaders } from "./codec.ts";
+import { header, headerBytes, isPlain, userHeaders } from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
 import type { Origin } from "./origin.ts";
 
 /**
- * A durable copy. Goes by an allowlist: body, content type, message id and application headers. Everything else that a
+ * A durable copy. Goes by an allowlist: body, content type and encoding, message id and
+ * application headers. Everything else that a
  * foreign sender or the broker put there is left behind: `CC` and `BCC` would deliver copies elsewhere, `x-death` makes
  * RabbitMQ 3.10 drop the message as a cycle, `user_id` is refused from another user, `expiration` would cut the new wait
  * short.
@@ -32,8 +33,10 @@ export function republished(
     ...Object.entries(added).filter(([name]) => isLong(name)),
   ]);
   const { contentType } = message.properties;
+  const contentEncoding = packingOf(message);
   const properties: Properties = {
-    ...(typeof contentType === "string" && fitsShortString(contentType) ? { contentType } : {}),
+    ...(isShortString(contentType) ? { contentType } : {}),
+    ...(contentEncoding === undefined ? {} : { contentEncoding }),
     messageId: origin.messageId,
     deliveryMode: 2,
     mandatory: true,
@@ -46,12 +49,18 @@ export function republished(
  * A call to be tried again alone: transient like the first, answered to the same place, with the same time left, since
  * nobody knows how much of it the queue took. The same allowlist, and what answering needs.
  */
-export function republishedCall({ body, properties }: Message, { path, from, query }: Origin): Message {
+export function republishedCall(message: Message, { path, from, query }: Origin): Message {
+  const { body, properties } = message;
   const { contentType, correlationId, replyTo, expiration, headers } = properties;
-  const texts = { contentType, type: path, correlationId, replyTo, appId: from };
-  const kept = Object.entries(texts).filter(
-    ([, value]) => typeof value === "string" && value !== "" && fitsShortString(value),
-  );
+  const texts = {
+    contentType,
+    contentEncoding: packingOf(message),
+    type: path,
+    correlationId,
+    replyTo,
+    appId: from,
+  };
+  const kept = Object.entries(texts).filter(([, value]) => value !== "" && isShortString(value));
   const own = fitting([
     ...(query === "" ? [] : [[header.query, query] as const]),
     ...(fitsShortString(path) ? [] : [[header.path, path] as const]),
@@ -66,6 +75,15 @@ export function republishedCall({ body, properties }: Message, { path, from, que
       mandatory: true,
     },
   };
+}
+
+// What the bytes are packed with has to go where they go, or nobody can tell later what they are.
+function packingOf({ properties: { contentEncoding } }: Message): string | undefined {
+  return isShortString(contentEncoding) && !isPlain(contentEncoding) ? contentEncoding : undefined;
+}
+
+function isShortString(value: unknown): value is string {
+  return typeof value === "string" && fitsShortString(value);
 }
 
 function isLong(name: string): boolean {

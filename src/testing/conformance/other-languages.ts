@@ -52,6 +52,34 @@ export const otherLanguages: Define = (it) => {
     assert.ok(isConfluoError(error) && error.status === 409, String(error));
   });
 
+  it("reads JSON behind a byte order mark, and takes a mark alone for nothing", async (bench) => {
+    const seen: unknown[] = [];
+    await bench.start("listener", (service) =>
+      service.subscribe("/e", ({ body }) => void seen.push(body)).route("/c", ({ body }) => body),
+    );
+    const exchange = `${bench.broker.namespace}.events`;
+    for (const body of ['\uFEFF{"a":1}', "\uFEFF", '"\uFEFF"'])
+      await bench.publishForeign(exchange, "e", body, { contentType: "application/json" });
+    await eventually(() => seen.length === 3, "the events");
+    assert.deepEqual(seen, [{ a: 1 }, undefined, "\uFEFF"]);
+  });
+
+  it("keeps what the body of a letter is packed with, also when it is sent back", async (bench) => {
+    await bench.start("worker", (service) => service.subscribe("/e", () => undefined).route("/c", () => 1));
+    const packed = { contentType: "application/json", contentEncoding: "gzip" } as const;
+    const bytes = Uint8Array.of(31, 139, 8, 0);
+    await bench.publishForeign(`${bench.broker.namespace}.events`, "e", bytes, packed);
+    const box = bench.broker.deadLetters("worker");
+    await eventually(async () => (await box.count()) === 1, "a letter");
+    const [letter] = await box.list();
+    assert.deepEqual([letter?.contentEncoding, letter?.contentType], ["gzip", "application/json"]);
+    assert.deepEqual(letter?.body, bytes);
+    assert.equal(await box.replay("all"), 1);
+    await eventually(async () => (await box.count()) === 1, "the letter again");
+    const { body, properties } = await bench.takeDead("worker");
+    assert.deepEqual([properties.contentEncoding, Buffer.from(body)], ["gzip", Buffer.from(bytes)]);
+  });
+
   it("counts tries that are numbers", async (bench) => {
     await bench.start("worker", (service) =>
       service.route("/job", () => {
