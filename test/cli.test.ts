@@ -195,7 +195,13 @@ describe("the verbs in a terminal", { timeout: 60_000 }, () => {
       out: "",
       err: "stock has no dead letters.\n",
     });
-    for (const line of ["dead ls sotck", "dead show sotck", "dead drop sotck --all --yes"]) {
+    expect((await confluo("dead show stock.dead")).err).toBe("stock.dead has no dead letters.\n");
+    for (const line of [
+      "dead ls sotck",
+      "dead ls orphans.dead",
+      "dead show sotck",
+      "dead drop sotck --all --yes",
+    ]) {
       const mistyped = await confluo(`${line} --json`);
       expect([mistyped.code, mistyped.out]).toEqual([1, ""]);
       expect(JSON.parse(mistyped.err)).toMatchObject({ error: { code: "NO_SUCH_SERVICE" } });

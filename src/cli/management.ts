@@ -97,5 +97,6 @@ function decoded(text: string): string {
 function serviceOf(namespace: string, queue: unknown): string | undefined {
   if (typeof queue !== "string" || !queue.startsWith(`${namespace}.`) || !queue.endsWith(".inbox"))
     return undefined;
-  return queue.slice(namespace.length + 1, -".inbox".length);
+  const service = queue.slice(namespace.length + 1, -".inbox".length);
+  return service.includes(".") ? undefined : service;
 }

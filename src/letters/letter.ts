@@ -84,7 +84,7 @@ export function readLetter({ message, key, redelivered }: WireDelivery, box: Let
   const { headers, contentType, contentEncoding } = message.properties;
   const death = lastDeath(headers);
   // What went through a delay queue expired there on purpose: that is no story.
-  const broker = death?.queue.startsWith(box.namespace.delayPrefix) === true ? undefined : death;
+  const broker = death !== undefined && box.namespace.isDelay(death.queue) ? undefined : death;
   const eventKey = broker?.exchange === box.namespace.events ? broker.key : undefined;
   const origin = originOf(message, { lane: "inbox", eventKey, newId: () => "" });
   const told = (name: string): string => protocolHeader(headers, name) ?? "";

@@ -59,8 +59,7 @@ export class Namespace {
   readonly orphans: string;
   /** Where instances are asked what they are and do. */
   readonly discovery: string;
-  /** What the names of all delay levels begin with. */
-  readonly delayPrefix: string;
+  readonly #delayPrefix: string;
 
   constructor(name: string) {
     this.name = name;
@@ -68,12 +67,17 @@ export class Namespace {
     this.back = `${name}.back`;
     this.orphans = `${name}.orphans`;
     this.discovery = `${name}.discovery`;
-    this.delayPrefix = `${name}.delay.`;
+    this.#delayPrefix = `${name}.delay.`;
   }
 
   /** The exchange and the queue of a delay level have one name. */
   delay(ms: number): string {
-    return `${this.delayPrefix}${ms}`;
+    return `${this.#delayPrefix}${ms}`;
+  }
+
+  /** Whether a queue is one in which messages wait on purpose. Those of a service may begin alike: it may be named delay. */
+  isDelay(queue: string): boolean {
+    return queue.startsWith(this.#delayPrefix) && /^\d+$/.test(queue.slice(this.#delayPrefix.length));
   }
 
   calls(service: string): string {

@@ -23,8 +23,9 @@ interface SelectionFlags extends BrokerFlags {
   readonly yes?: true;
 }
 
-/** What services cannot be named: nobody handles these. */
+/** The letters that nobody handles. A service may have that name, too: then it goes by the name of its queue. */
 const ORPHANS = "orphans";
+const DEAD = ".dead";
 const LISTED = 20_000;
 /** A million letters take their time; each is safe, whenever it ends. */
 const MOVING_MS = 3_600_000;
@@ -37,7 +38,7 @@ export const deadCommand: CommandSetup = (program, terminal) => {
     dead
       .command("ls [services...]")
       .description(
-        `list dead letters by error and path; "${ORPHANS}" are those whose queue is gone. Default: of all services`,
+        `list dead letters by error and path; "${ORPHANS}" are those whose queue is gone, "${ORPHANS}${DEAD}" those of a service of that name. Default: of all services`,
       ),
   ).action((services: string[], flags: BrokerFlags) => list(terminal, services, flags));
   withBrokerFlags(
@@ -69,7 +70,11 @@ function selecting(command: Command): Command {
 }
 
 function lettersOf(broker: Broker, service: string): DeadLetters {
-  return service === ORPHANS ? broker.orphans() : broker.deadLetters(service);
+  return service === ORPHANS ? broker.orphans() : broker.deadLetters(serviceIn(service));
+}
+
+function serviceIn(name: string): string {
+  return name.endsWith(DEAD) ? name.slice(0, -DEAD.length) : name;
 }
 
 /** Letters that failed alike. */
@@ -127,7 +132,8 @@ async function servicesOf(
   limits: { readonly signal: AbortSignal },
 ): Promise<readonly string[]> {
   const there = await broker.stats(limits);
-  return [...there.filter(({ queues }) => queues.dead !== undefined).map(({ service }) => service), ORPHANS];
+  const names = there.filter(({ queues }) => queues.dead !== undefined).map(({ service }) => service);
+  return [...names.map((name) => (name === ORPHANS ? `${name}${DEAD}` : name)), ORPHANS];
 }
 
 // Of a name that is not right, there would be no letters either.
@@ -137,7 +143,7 @@ async function checkExists(
   limits: { readonly signal: AbortSignal },
 ): Promise<void> {
   if (service === ORPHANS) return;
-  if ((await broker.queue(`${broker.namespace}.${service}.dead`, limits)) !== undefined) return;
+  if ((await broker.queue(`${broker.namespace}.${serviceIn(service)}${DEAD}`, limits)) !== undefined) return;
   throw new ConfluoError(
     "NO_SUCH_SERVICE",
     `There is no service ${service} that handles commands or events.`,
@@ -224,6 +230,7 @@ function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
     ["came from", queue || undefined],
     ["broker says", reason],
     ["error", error === undefined ? undefined : paint.bad(`${error.code}: ${error.message}`)],
+    ["packed as", letter.contentEncoding],
     ["headers", Object.keys(headers).length === 0 ? undefined : JSON.stringify(headers)],
   ];
   return [

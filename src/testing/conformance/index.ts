@@ -16,6 +16,7 @@ import { leaving } from "./leaving.ts";
 import { letters } from "./letters.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { mistakes } from "./mistakes.ts";
+import { nameClashes } from "./name-clashes.ts";
 import { oneWay } from "./one-way.ts";
 import { orphans } from "./orphans.ts";
 import { otherLanguages } from "./other-languages.ts";
@@ -53,7 +54,8 @@ export type Topic =
   | "discovery"
   | "statistics"
   | "other languages"
-  | "forged answers";
+  | "forged answers"
+  | "names";
 
 const topics: Readonly<Record<Topic, Define>> = {
   calls,
@@ -81,6 +83,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   statistics,
   "other languages": otherLanguages,
   "forged answers": forgery,
+  names: nameClashes,
 };
 
 /**
