@@ -6,6 +6,7 @@ import { contexts } from "./contexts.ts";
 import { contracts } from "./contracts.ts";
 import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
+import { expiry } from "./expiry.ts";
 import { foreign } from "./foreign.ts";
 import { foreignGathering } from "./foreign-gathering.ts";
 import { forgery } from "./forgery.ts";
@@ -55,7 +56,8 @@ export type Topic =
   | "statistics"
   | "other languages"
   | "forged answers"
-  | "names";
+  | "names"
+  | "expiry";
 
 const topics: Readonly<Record<Topic, Define>> = {
   calls,
@@ -84,6 +86,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   "other languages": otherLanguages,
   "forged answers": forgery,
   names: nameClashes,
+  expiry,
 };
 
 /**

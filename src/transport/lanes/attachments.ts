@@ -89,10 +89,6 @@ export class Attachments {
     });
   }
 
-  get isClosed(): boolean {
-    return this.#state === "closed";
-  }
-
   /** Where replies come in; empty until there is such a place. */
   get replyTo(): string {
     return this.#replies.isConsumed ? this.#replies.name : "";

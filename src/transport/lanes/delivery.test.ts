@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
 import type { DeliveryRecord } from "../transport.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
+import { UnderWay } from "./under-way.ts";
 
 function delivered(source: Source, headers: Readonly<Record<string, number>>): LaneDelivery {
   const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
@@ -22,6 +23,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     declareMoves: async () => undefined,
     newId: () => "id",
     warn: () => undefined,
+    copies: new UnderWay(),
   };
   return new LaneDelivery(source, wired, surroundings);
 }

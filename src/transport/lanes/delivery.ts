@@ -1,5 +1,6 @@
 /** One delivery of a lane, settled once. */
 
+import { ConfluoError, show } from "../../errors.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
@@ -9,9 +10,12 @@ import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
+import type { UnderWay } from "./under-way.ts";
 
 const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
+/** RabbitMQ refuses an expiration of twice as much and more. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 /** What a delivery needs of the link that it came over. */
 export interface DeliverySurroundings {
@@ -23,6 +27,8 @@ export interface DeliverySurroundings {
   queueOf(source: Source): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
   declareMoves(): Promise<void>;
+  /** Copies that the broker has not confirmed: the originals must not go back before it has. */
+  readonly copies: UnderWay;
   newId(): string;
   warn(details: object, message: string): void;
 }
@@ -45,6 +51,8 @@ export class LaneDelivery implements Delivery {
   readonly #link: DeliverySurroundings;
   /** That it came over: on a later one it cannot be settled, and its broker delivers it again. */
   readonly #wire: Wire | undefined;
+  /** Since when it is held here, on the monotonic clock; 0 if it may live for ever. */
+  readonly #since: number;
   #settled = false;
 
   constructor(source: Source, wired: WireDelivery, link: DeliverySurroundings) {
@@ -62,6 +70,7 @@ export class LaneDelivery implements Delivery {
     const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
     this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
+    this.#since = this.origin.expiresMs === undefined ? 0 : performance.now();
   }
 
   settle(outcome: Outcome): boolean | Promise<boolean> {
@@ -75,12 +84,12 @@ export class LaneDelivery implements Delivery {
         // Its queue is gone with its consumer, and nobody else has one.
         if (this.lane === "instance") return true;
         // As a copy: what the broker itself delivers again looks like what a death left behind.
-        return this.#move([this.#givenBack()]);
+        return this.#move(this.#givenBack());
       case "isolate": {
         const { subscriptions, deaths } = outcome;
         if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), deaths);
-        if (subscriptions.length === 0) return this.#move([this.#isolated(deaths, undefined)]);
-        return this.#move(subscriptions.map((subscription) => this.#isolated(deaths, subscription)));
+        if (subscriptions.length === 0) return this.#move(this.#isolated(deaths, undefined));
+        return this.#move(subscriptions.flatMap((subscription) => this.#isolated(deaths, subscription)));
       }
       case "move": {
         // The queue's name is taken now: a later connection may have another.
@@ -94,7 +103,7 @@ export class LaneDelivery implements Delivery {
 
   // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
   async #bounce(bouncing: Promise<boolean>, deaths: number): Promise<boolean> {
-    if (!(await bouncing)) return this.#move([this.#isolated(deaths, undefined)]);
+    if (!(await bouncing)) return this.#move(this.#isolated(deaths, undefined));
     this.#wired.ack();
     return true;
   }
@@ -120,34 +129,56 @@ export class LaneDelivery implements Delivery {
     });
   }
 
-  #isolated(deaths: number, subscription: string | undefined): Moved {
+  #isolated(deaths: number, subscription: string | undefined): readonly Moved[] {
     return this.#copied({ lane: this.lane, alone: true }, { deaths, subscription });
   }
 
-  #givenBack(): Moved {
+  #givenBack(): readonly Moved[] {
     const { deaths, subscription } = this.origin;
-    const moved = this.#copied(this.#source, { deaths, subscription });
-    const { body, properties } = moved.message;
-    const headers = { ...properties.headers, [header.givenBack]: "1" };
-    return { ...moved, message: { body, properties: { ...properties, headers } } };
+    return this.#copied(this.#source, { deaths, subscription, isGivenBack: true });
   }
 
-  // Into a queue of the same lane, as it is and with what it has been through.
-  #copied(
-    source: Source,
-    { deaths, subscription }: { readonly deaths: number; readonly subscription: string | undefined },
-  ): Moved {
+  // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
+  // broker drops it; anything else is dead then.
+  #copied(source: Source, { deaths, subscription, isGivenBack }: Copying): readonly Moved[] {
     const key = this.#link.queueOf(source);
-    if (this.lane === "calls")
-      return { exchange: "", key, message: republishedCall(this.message, this.origin) };
-    const { expiresMs, unclaimedMs } = this.origin;
-    const message = this.#unchanged({
-      ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
-      ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
-      ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
-      ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
-    });
-    return { exchange: "", key, message };
+    const leftMs = this.#leftMs;
+    const isOver = leftMs !== undefined && leftMs < 1;
+    if (isOver && this.lane === "calls") return [];
+    if (isOver) return [this.#expired(subscription)];
+    const { unclaimedMs } = this.origin;
+    const message =
+      this.lane === "calls"
+        ? republishedCall(this.message, this.origin)
+        : this.#unchanged({
+            ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+            ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
+            ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
+          });
+    const { body, properties } = message;
+    const expiration = leftMs === undefined ? {} : { expiration: String(leftMs) };
+    const headers = isGivenBack ? { headers: { ...properties.headers, [header.givenBack]: "1" } } : {};
+    return [
+      { exchange: "", key, message: { body, properties: { ...properties, ...expiration, ...headers } } },
+    ];
+  }
+
+  /** What is left of the time that it may live; how long it lay in queues is known to nobody. */
+  get #leftMs(): number | undefined {
+    const { expiresMs } = this.origin;
+    if (expiresMs === undefined) return undefined;
+    return Math.min(Math.floor(expiresMs - (performance.now() - this.#since)), LONGEST_MS);
+  }
+
+  #expired(subscription: string | undefined): Moved {
+    const { path, expiresMs } = this.origin;
+    const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed while an instance had it.`;
+    const failure = { error: new ConfluoError("TIMEOUT", message), retry: "final" } as const;
+    const move = {
+      kind: "dead-letter",
+      failure: subscription === undefined ? failure : { ...failure, subscription },
+    } as const;
+    return this.#moved(move, this.#link.queueOf(this.#source));
   }
 
   get #headers(): WireHeaders | undefined {
@@ -162,11 +193,13 @@ export class LaneDelivery implements Delivery {
   async #move(moved: readonly Moved[]): Promise<boolean> {
     let left = moved;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
+      const done = this.#link.copies.begin();
       const posted = await Promise.allSettled(left.map((each) => this.#post(each)));
-      if (posted.every(({ status }) => status === "fulfilled")) {
-        this.#wired.ack();
-        return true;
-      }
+      const isMoved = posted.every(({ status }) => status === "fulfilled");
+      // Also when the link is being closed: it waits for that, or the broker would return the original beside its copy.
+      if (isMoved) this.#wired.ack();
+      done();
+      if (isMoved) return true;
       if (!this.#standing) return false;
       left = left.filter((_, n) => posted[n]?.status === "rejected");
       const err = posted.find((result) => result.status === "rejected")?.reason;
@@ -259,6 +292,13 @@ function recordOf({ lane, alone }: Source, redelivered: boolean): DeliveryRecord
   if (lane === "instance") return "fresh";
   if (alone) return redelivered ? "fatal" : "alone";
   return redelivered ? "suspect" : "fresh";
+}
+
+/** How a copy differs from its original. */
+interface Copying {
+  readonly deaths: number;
+  readonly subscription: string | undefined;
+  readonly isGivenBack?: true;
 }
 
 /** A copy of a message, and where it goes. */

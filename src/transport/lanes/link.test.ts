@@ -1,4 +1,4 @@
-import { expect, it, vi } from "vitest";
+import { expect, it, type Mock, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
@@ -151,14 +151,17 @@ async function serving(): Promise<{
   readonly link: WireLink;
   readonly confirms: ((failure?: PublishFailure) => void)[];
   deliver(headers: Readonly<Record<string, string>>): WireDelivery;
+  /** Called for each consumer that is closed. */
+  readonly closed: Mock<() => Promise<void>>;
 }> {
+  const closed = vi.fn(async () => undefined);
   const confirms: ((failure?: PublishFailure) => void)[] = [];
   let onDelivery: ConsumeOptions["onDelivery"] = () => undefined;
   const wire = fakeWire({
     publish: (_route, _message, settled) => void confirms.push(settled),
     consume: async (options) => {
       if (options.queue.endsWith(".inbox")) ({ onDelivery } = options);
-      return { cancel: async () => undefined, close: async () => undefined };
+      return { cancel: async () => undefined, close: closed };
     },
   });
   const host = hostOf(wire);
@@ -179,7 +182,7 @@ async function serving(): Promise<{
     onDelivery(delivery);
     return delivery;
   };
-  return { host, link, confirms, deliver };
+  return { host, link, confirms, deliver, closed };
 }
 
 it("is paused only when what goes on to its next delay queue is confirmed there", async () => {
@@ -251,6 +254,50 @@ it("declares what is missing once for all deliveries that found it missing", asy
   await vi.waitFor(() =>
     expect(deliveries.every(({ ack }) => vi.mocked(ack).mock.calls.length === 1)).toBe(true),
   );
+});
+
+/** A link that closes while the broker has not confirmed a copy, and what happens to the original, in order. */
+async function closing() {
+  const { link, confirms, deliver, closed } = await serving();
+  const delivery = deliver({});
+  expect(confirms).toHaveLength(1);
+  const end = link.close();
+  await new Promise(setImmediate);
+  return { end, delivery, confirms, closed, deliver };
+}
+
+it("closes its consumers when the copies under way are confirmed and their originals acknowledged", async () => {
+  const { end, delivery, confirms, closed, deliver } = await closing();
+  expect(closed).not.toHaveBeenCalled();
+  // What comes meanwhile is not begun: the broker returns it.
+  const late = deliver({});
+  await new Promise(setImmediate);
+  expect(confirms).toHaveLength(1);
+  confirms[0]?.();
+  await end;
+  expect(late.ack).not.toHaveBeenCalled();
+  expect(delivery.ack).toHaveBeenCalledTimes(1);
+  expect(closed).toHaveBeenCalled();
+  const [acked = 0] = vi.mocked(delivery.ack).mock.invocationCallOrder;
+  expect(acked).toBeLessThan(Math.min(...closed.mock.invocationCallOrder));
+});
+
+it("closes its consumers also where a broker confirms nothing any more, or refuses a copy", async () => {
+  const refused = await closing();
+  refused.confirms[0]?.("refused");
+  await refused.end;
+  expect(refused.closed).toHaveBeenCalled();
+  expect(refused.delivery.ack).not.toHaveBeenCalled();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const silent = await closing();
+    await vi.advanceTimersByTimeAsync(1_000);
+    await silent.end;
+    expect(silent.closed).toHaveBeenCalled();
+    expect(silent.delivery.ack).not.toHaveBeenCalled();
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it("publishes no copy of what came over a wire that is gone, or to a link that is closed", async () => {

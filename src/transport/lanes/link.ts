@@ -4,6 +4,7 @@ import { outside } from "../../outside.ts";
 import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
+import { withinMs } from "../../waiting/abort.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import { firstAlone } from "../../waiting/together.ts";
 import type { Link, Member, Settled } from "../transport.ts";
@@ -18,6 +19,10 @@ import { GatheredCalls } from "./gathered-calls.ts";
 import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
+import { UnderWay } from "./under-way.ts";
+
+/** How long the end of a link waits for the broker to confirm copies: with what comes before, a container has 10 s. */
+const CONFIRM_MS = 1_000;
 
 /** What a link needs of the hub that it hangs on. */
 export interface LinkHost {
@@ -45,6 +50,8 @@ export class WireLink implements Link {
   readonly #entries: Portions<ReplyEntry>;
   // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
+  readonly #copies = new UnderWay();
+  #isClosing = false;
 
   constructor(host: LinkHost, member: Member) {
     this.#host = host;
@@ -172,6 +179,11 @@ export class WireLink implements Link {
     outside(this.#entries.flush);
     this.#calls.flush();
     this.#replies.close();
+    // No copy begins from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
+    // close: the broker returns what is not acknowledged by then, and both would be handled.
+    this.#isClosing = true;
+    if (this.#copies.isAnything)
+      await withinMs(CONFIRM_MS, this.#copies.ended(), () => undefined).catch(() => undefined);
     await Promise.all([this.#attachments.close(), this.#questions?.close()]);
     await this.#host.leave(this);
   }
@@ -249,6 +261,7 @@ export class WireLink implements Link {
     const attachments = this.#attachments;
     const { namespace, newId, warn } = host;
     const { service, instance } = this.member;
+    const isClosing = (): boolean => this.#isClosing;
     let declaring: Promise<void> | undefined;
     const declareMoves = async (): Promise<void> => {
       const { wire } = host;
@@ -262,8 +275,9 @@ export class WireLink implements Link {
       namespace,
       dead: namespace.dead(service),
       get wire() {
-        return attachments.isClosed ? undefined : host.wire;
+        return isClosing() ? undefined : host.wire;
       },
+      copies: this.#copies,
       queueOf: (source) => attachments.queueOf(source),
       // Once for all that failed at the same time: it takes some forty requests.
       declareMoves: () => {
