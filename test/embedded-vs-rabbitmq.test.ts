@@ -120,6 +120,7 @@ class RabbitSide implements Side {
         exchange,
         key,
         redelivered,
+        hold: "held",
         ack: () => channel.ack(message),
         requeue: () => channel.reject(message, true),
       });

@@ -51,6 +51,8 @@ interface Waiting {
 
 const ignore = (): void => undefined;
 const MOST_GIVEN_BACK = 32;
+/** How often a call is begun. */
+const MOST_RUNS = 2;
 
 /** Runs handlers for deliveries; settles each delivery once. */
 export class Dispatch {
@@ -89,7 +91,8 @@ export class Dispatch {
     if (this.#calls < this.#mostCalls) return false;
     const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
     const settle = (): boolean => true;
-    const delivery = { lane: "calls", message, origin, record: "fresh", redelivered: false, settle } as const;
+    const arrival = { redelivered: false, receivedAt: performance.now(), hold: "released" } as const;
+    const delivery = { lane: "calls", message, origin, record: "fresh", ...arrival, settle } as const;
     let isOver = false;
     const over = new Promise<void>((resolve) => {
       onOver(() => {
@@ -179,6 +182,24 @@ export class Dispatch {
   }
 
   #run(work: Work, over: () => void): void {
+    if (work.delivery.record === "alone") this.#runAlone(work, over);
+    else this.#runNow(work, over);
+  }
+
+  // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
+  #runAlone(work: Work, over: () => void): void {
+    const { delivery, heldMs } = work;
+    const earlier = this.#recent.claim(delivery);
+    if (earlier === undefined) this.#runNow(work, over);
+    else if (delivery.lane !== "calls" || !earlier.isOver) this.#follow(delivery, earlier).then(over, over);
+    else if (earlier.runs < MOST_RUNS) this.#runNow(new Work(delivery, heldMs, earlier), over);
+    else {
+      this.#giveUp(delivery);
+      over();
+    }
+  }
+
+  #runNow(work: Work, over: () => void): void {
     const { delivery } = work;
     const ended = (outcome: Outcome | typeof abandoned): void => this.#ended(work, outcome, over);
     try {
@@ -191,14 +212,15 @@ export class Dispatch {
     if (!work.isOver && delivery.lane !== "instance") this.#recent.begin(work);
   }
 
-  #outcome({ delivery, heldMs }: Work, ended: (outcome: Outcome | typeof abandoned) => void): void {
+  #outcome(work: Work, ended: (outcome: Outcome | typeof abandoned) => void): void {
+    const { delivery } = work;
     if (delivery.lane !== "calls") {
-      this.#handling.handle(delivery, ended);
+      work.subscriptions = this.#handling.handle(delivery, ended);
       return;
     }
     const unanswerable = whyUnanswerable(delivery);
     if (unanswerable === undefined) {
-      this.#answering.answer(delivery, heldMs, (end) => ended(end === abandoned ? abandoned : done));
+      this.#answering.answer(delivery, passedMs(work), (end) => ended(end === abandoned ? abandoned : done));
       return;
     }
     ended(this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0));
@@ -261,34 +283,51 @@ export class Dispatch {
 
   // An instance had it and is gone, or this one has lost its connection since.
   async #back(delivery: Delivery): Promise<void> {
-    const begunHere = this.#recent.find(delivery);
-    if (begunHere !== undefined) {
-      const ended = await begunHere;
-      const outcome = ended?.stands === true ? done : (ended?.outcome ?? giveBack);
-      await delivery.settle(outcome);
-      return;
-    }
-    if (delivery.lane !== "calls") {
-      await delivery.settle(this.#handling.afterLoss(delivery));
-    } else await this.#backCall(delivery);
+    const earlier = this.#recent.claim(delivery);
+    // The answer of a call that has ended may be lost with its acknowledgement.
+    if (earlier !== undefined && (delivery.lane !== "calls" || !earlier.isOver))
+      await this.#follow(delivery, earlier);
+    else if (delivery.lane !== "calls") await delivery.settle(this.#handling.afterLoss(delivery));
+    else await this.#backCall(delivery, earlier);
   }
 
-  async #backCall(delivery: Delivery): Promise<void> {
+  // Ends a delivery as the work on its message ends, or has ended.
+  async #follow(delivery: Delivery, work: Work): Promise<void> {
+    const share = await work.share(delivery);
+    const stands = await delivery.settle(share?.outcome ?? giveBack);
+    if (stands) share?.stood();
+  }
+
+  async #backCall(delivery: Delivery, earlier: Work | undefined): Promise<void> {
     const { origin, record } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
     if (isHarmless) return new Promise((resolve) => this.#run(new Work(delivery, 0), resolve));
     const { path } = origin;
-    if (record === "suspect") {
+    if (record === "suspect" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
       this.#logger.debug(
         lineAbout(delivery),
         `An instance that had the call ${show(path)} is gone; it runs alone.`,
       );
-      await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0 });
+      const until = earlier === undefined ? {} : { until: earlier.until };
+      await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0, ...until });
       return;
     }
-    const message = `Two instances that ran ${show(path)}, the second of them alone, were lost while they did.`;
+    this.#giveUp(delivery);
+  }
+
+  #giveUp(delivery: Delivery): void {
+    const path = show(delivery.origin.path);
+    const message = `${path} was run twice, the second time alone: each time the instance, or its connection, was lost.`;
     this.#logger.error(lineAbout(delivery), message);
     this.#answering.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
-    await delivery.settle(done);
+    void delivery.settle(done);
   }
+}
+
+// How long a call was under way before it begins here, as far as this instance knows.
+function passedMs({ delivery, heldMs, until }: Work): number {
+  const { record, receivedAt, origin } = delivery;
+  if (record === "fresh") return heldMs;
+  const now = performance.now();
+  return origin.expiresMs === undefined ? now - receivedAt : origin.expiresMs - (until - now);
 }

@@ -8,8 +8,9 @@ import { abandoned, type HandlerRuns } from "./handler-runs.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import { lineAbout } from "./message-line.ts";
-import type { CommandEntry } from "./registry.ts";
+import type { CommandEntry, EventEntry } from "./registry.ts";
 import type { Found } from "./router.ts";
+import type { Subscription } from "./subscriptions.ts";
 
 /** What handling needs of its surroundings. */
 export interface HandlingParts {
@@ -29,12 +30,20 @@ export class Handling {
     this.#parts = parts;
   }
 
-  /** Runs what a delivery is for, and tells what becomes of it, or that the shutdown stopped waiting for it. */
-  handle(delivery: Delivery, ended: (outcome: Outcome | typeof abandoned) => void): void {
+  /**
+   * Runs what a delivery is for, and tells what becomes of it, or that the shutdown stopped waiting for it.
+   *
+   * @returns the subscriptions that it runs, of an event.
+   */
+  handle(
+    delivery: Delivery,
+    ended: (outcome: Outcome | typeof abandoned) => void,
+  ): readonly Subscription<EventEntry>[] | undefined {
     const began = performance.now();
     const after = (failures: readonly Failure[]): void => ended(this.#after(delivery, failures, began));
-    if (delivery.origin.kind === "event") this.#event(delivery, after);
-    else this.#command(delivery, after);
+    if (delivery.origin.kind === "event") return this.#event(delivery, after);
+    this.#command(delivery, after);
+    return undefined;
   }
 
   #after(delivery: Delivery, failures: readonly Failure[], began: number): Outcome | typeof abandoned {
@@ -123,12 +132,15 @@ export class Handling {
   }
 
   // Side by side; what becomes of the event is decided when the last of them has ended.
-  #event(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {
+  #event(
+    delivery: Delivery,
+    after: (failures: readonly Failure[]) => void,
+  ): readonly Subscription<EventEntry>[] {
     const { handlers } = this.#parts;
     const matching = handlers.subscribed(delivery);
     if (matching.length === 0) {
       after(this.#unsubscribed(delivery));
-      return;
+      return matching;
     }
     const failures: Failure[] = [];
     let left = matching.length;
@@ -146,6 +158,7 @@ export class Handling {
         ended,
       });
     }
+    return matching;
   }
 
   #attempt(parts: AttemptParts): void {

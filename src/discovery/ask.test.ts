@@ -51,8 +51,8 @@ describe("asking who is there", () => {
       publish: (_route, _message, settled) => {
         settled();
         const message = encodeAnswer("1", { service: "s", instance: "i" });
-        const delivery = { message, exchange: "", key: "", redelivered: false, ack: () => undefined };
-        consumed?.onDelivery({ ...delivery, requeue: () => undefined });
+        const delivery = { message, exchange: "", key: "", redelivered: false, hold: "released" } as const;
+        consumed?.onDelivery({ ...delivery, ack: () => undefined, requeue: () => undefined });
         lose(new ConfluoError("CONNECTION_LOST", "It is gone."));
       },
     });

@@ -44,6 +44,7 @@ function delivery(messageId: string, acked: string[]): WireDelivery {
     exchange: "",
     key: "c.s.dead",
     redelivered: false,
+    hold: "held",
     ack: () => void acked.push(messageId),
     requeue: () => expect.unreachable("single letters are not requeued"),
   };

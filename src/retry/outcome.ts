@@ -41,7 +41,13 @@ export type Outcome =
    * To be tried again alone, since an instance that had it is gone: as one copy, or as one for each subscription that it
    * is for, so that one which kills does not take the others along.
    */
-  | { readonly kind: "isolate"; readonly subscriptions: readonly string[]; readonly deaths: number }
+  | {
+      readonly kind: "isolate";
+      readonly subscriptions: readonly string[];
+      readonly deaths: number;
+      /** When it expires, on the monotonic clock, where this instance knows more of that than the message tells. */
+      readonly until?: number;
+    }
   /** Not done with: back to the queue, for another instance. */
   | { readonly kind: "give-back" };
 

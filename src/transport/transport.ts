@@ -76,6 +76,13 @@ export interface Delivery {
   readonly record: DeliveryRecord;
   /** Whether an instance was given it before, started or not, and be it that it gave it back. */
   readonly redelivered: boolean;
+  /** When this instance was given it, on the monotonic clock. */
+  readonly receivedAt: number;
+  /**
+   * Whether the broker may deliver the message again. `held`: not yet, since this instance has it. `released`: no more, since
+   * the broker knows that it is done with. `lost`: perhaps, since the connection broke before that was certain.
+   */
+  readonly hold: "held" | "released" | "lost";
   /**
    * Ends the delivery; a second time does nothing. A copy is confirmed by the broker before the delivery is
    * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing

@@ -43,6 +43,13 @@ export interface Route {
  */
 export type PublishFailure = "returned" | "refused" | "too-large" | "lost";
 
+/**
+ * How far the broker has come with a delivery. `held`: its channel stands, so the message is given to nobody else.
+ * `released`: the broker has taken the acknowledgement, so the message does not come again. `lost`: the channel is gone
+ * before that was known, so the message comes again, unless the acknowledgement arrived all the same.
+ */
+export type Hold = "held" | "released" | "lost";
+
 /** One message received by a consumer. Settling it a second time, or after the wire is gone, does nothing. */
 export interface WireDelivery {
   readonly message: Message;
@@ -51,7 +58,13 @@ export interface WireDelivery {
   readonly key: string;
   /** Set for whatever was delivered to anyone before, started or not. */
   readonly redelivered: boolean;
+  readonly hold: Hold;
   ack(): void;
+  /**
+   * Resolves when the broker has taken all acknowledgements made so far, or the channel is gone. Never rejects. Absent where
+   * it takes them at once.
+   */
+  acksTaken?(): Promise<void>;
   /** Back to the queue, with `basic.reject`: it counts as a delivery on every version. */
   requeue(): void;
   /**

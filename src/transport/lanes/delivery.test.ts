@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
 import type { DeliveryRecord } from "../transport.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
+import { Isolations } from "./isolations.ts";
 import { UnderWay } from "./under-way.ts";
 
 function delivered(source: Source, headers: Readonly<Record<string, number>>): LaneDelivery {
@@ -13,6 +14,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     redelivered: true,
     ack: () => undefined,
     requeue: () => undefined,
+    hold: "held" as const,
   };
   const surroundings: DeliverySurroundings = {
     instance: "i",
@@ -24,8 +26,9 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     newId: () => "id",
     warn: () => undefined,
     copies: new UnderWay(),
+    isolations: new Isolations(),
   };
-  return new LaneDelivery(source, wired, surroundings);
+  return new LaneDelivery(source, wired, { link: surroundings, receivedAt: 0 });
 }
 
 const records: readonly (readonly [alone: boolean, looked: DeliveryRecord, lost: DeliveryRecord])[] = [

@@ -9,7 +9,8 @@ import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
-import type { Wire, WireDelivery } from "../wire.ts";
+import type { Hold, Wire, WireDelivery } from "../wire.ts";
+import type { Isolations } from "./isolations.ts";
 import type { UnderWay } from "./under-way.ts";
 
 const FIRST_AGAIN_MS = 1_000;
@@ -24,6 +25,7 @@ export interface DeliverySurroundings {
   readonly dead: string;
   /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
   readonly wire: Wire | undefined;
+  readonly isolations: Isolations;
   queueOf(source: Source): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
   declareMoves(): Promise<void>;
@@ -46,17 +48,21 @@ export class LaneDelivery implements Delivery {
   readonly origin: Origin;
   readonly record: DeliveryRecord;
   readonly redelivered: boolean;
+  readonly receivedAt: number;
   readonly #source: Source;
   readonly #wired: WireDelivery;
   readonly #link: DeliverySurroundings;
-  /** That it came over: on a later one it cannot be settled, and its broker delivers it again. */
+  /** That it came over. */
   readonly #wire: Wire | undefined;
-  /** Since when it is held here, on the monotonic clock; 0 if it may live for ever. */
-  readonly #since: number;
   #settled = false;
 
-  constructor(source: Source, wired: WireDelivery, link: DeliverySurroundings) {
+  constructor(
+    source: Source,
+    wired: WireDelivery,
+    { link, receivedAt }: { readonly link: DeliverySurroundings; readonly receivedAt: number },
+  ) {
     const { lane } = source;
+    this.receivedAt = receivedAt;
     this.lane = lane;
     this.#source = source;
     this.record = recordOf(source, wired.redelivered && !wasOnlyLookedAt(wired.message.properties.headers));
@@ -70,7 +76,11 @@ export class LaneDelivery implements Delivery {
     const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
     this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
-    this.#since = this.origin.expiresMs === undefined ? 0 : performance.now();
+  }
+
+  get hold(): Hold {
+    const { hold } = this.#wired;
+    return hold === "held" && !this.#isOnItsWire ? "lost" : hold;
   }
 
   settle(outcome: Outcome): boolean | Promise<boolean> {
@@ -84,17 +94,15 @@ export class LaneDelivery implements Delivery {
         // Its queue is gone with its consumer, and nobody else has one.
         if (this.lane === "instance") return true;
         // As a copy: what the broker itself delivers again looks like what a death left behind.
-        return this.#move(this.#givenBack());
-      case "isolate": {
-        const { subscriptions, deaths } = outcome;
-        if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), deaths);
-        if (subscriptions.length === 0) return this.#move(this.#isolated(deaths, undefined));
-        return this.#move(subscriptions.flatMap((subscription) => this.#isolated(deaths, subscription)));
-      }
+        return this.#move([() => this.#givenBack()]);
+      case "isolate":
+        if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), outcome);
+        return this.#isolate(outcome);
       case "move": {
         // The queue's name is taken now: a later connection may have another.
         const queue = this.#link.queueOf(this.#source);
-        return this.#move(outcome.moves.map((move) => this.#moved(move, queue)));
+        const moved = outcome.moves.map((move) => this.#moved(move, queue));
+        return this.#move(moved.map((each) => () => each));
       }
       default:
         return outcome satisfies never;
@@ -102,10 +110,36 @@ export class LaneDelivery implements Delivery {
   }
 
   // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
-  async #bounce(bouncing: Promise<boolean>, deaths: number): Promise<boolean> {
-    if (!(await bouncing)) return this.#move(this.#isolated(deaths, undefined));
+  async #bounce(bouncing: Promise<boolean>, outcome: Isolation): Promise<boolean> {
+    if (!(await bouncing)) return this.#isolate(outcome);
     this.#wired.ack();
     return true;
+  }
+
+  #isolate({
+    subscriptions,
+    deaths,
+    until = Number.POSITIVE_INFINITY,
+  }: Isolation): boolean | Promise<boolean> {
+    const earliest = Math.min(until, this.#until);
+    const target = { lane: this.lane, alone: true } as const;
+    const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;
+    const copies = patterns.map((subscription) => {
+      return () => this.#copied(target, { deaths, subscription, until: earliest });
+    });
+    return this.#link.isolations.add(this.#moveSurely(copies));
+  }
+
+  // Until the broker has the acknowledgement, both the copy and the original are there.
+  async #moveSurely(copies: readonly Copy[]): Promise<boolean> {
+    const isMoved = await this.#move(copies);
+    if (isMoved) await this.#wired.acksTaken?.();
+    return isMoved;
+  }
+
+  // When its sender or its caller waits no longer, on the monotonic clock.
+  get #until(): number {
+    return this.receivedAt + (this.origin.expiresMs ?? Number.POSITIVE_INFINITY);
   }
 
   /** Sends a message that has not waited long enough on to its next delay queue. Like {@link settle}, never rejects. */
@@ -115,7 +149,8 @@ export class LaneDelivery implements Delivery {
     const hop = firstHop(this.origin.waitMs);
     const { unclaimedMs, expiresMs } = this.origin;
     const headers = { ...waitHeaders({ hop, unclaimedMs, expiresMs }), ...this.#deaths };
-    await this.#move([this.#delayed(hop, this.#unchanged(headers))]);
+    const delayed = this.#delayed(hop, this.#unchanged(headers));
+    await this.#move([() => delayed]);
   }
 
   // The message as it is, with the story so far.
@@ -129,23 +164,18 @@ export class LaneDelivery implements Delivery {
     });
   }
 
-  #isolated(deaths: number, subscription: string | undefined): readonly Moved[] {
-    return this.#copied({ lane: this.lane, alone: true }, { deaths, subscription });
-  }
-
-  #givenBack(): readonly Moved[] {
+  #givenBack(): Moved | undefined {
     const { deaths, subscription } = this.origin;
-    return this.#copied(this.#source, { deaths, subscription, isGivenBack: true });
+    return this.#copied(this.#source, { deaths, subscription, until: this.#until, isGivenBack: true });
   }
 
   // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
   // broker drops it; anything else is dead then.
-  #copied(source: Source, { deaths, subscription, isGivenBack }: Copying): readonly Moved[] {
+  #copied(source: Source, { deaths, subscription, until, isGivenBack }: Past): Moved | undefined {
     const key = this.#link.queueOf(source);
-    const leftMs = this.#leftMs;
-    const isOver = leftMs !== undefined && leftMs < 1;
-    if (isOver && this.lane === "calls") return [];
-    if (isOver) return [this.#expired(subscription)];
+    // What is left, as far as this instance knows: not how long it was under way before.
+    const leftMs = Math.floor(until - performance.now());
+    if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
     const { unclaimedMs } = this.origin;
     const message =
       this.lane === "calls"
@@ -156,18 +186,10 @@ export class LaneDelivery implements Delivery {
             ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
           });
     const { body, properties } = message;
-    const expiration = leftMs === undefined ? {} : { expiration: String(leftMs) };
+    const expiration =
+      leftMs === Number.POSITIVE_INFINITY ? {} : { expiration: String(Math.min(leftMs, LONGEST_MS)) };
     const headers = isGivenBack ? { headers: { ...properties.headers, [header.givenBack]: "1" } } : {};
-    return [
-      { exchange: "", key, message: { body, properties: { ...properties, ...expiration, ...headers } } },
-    ];
-  }
-
-  /** What is left of the time that it may live; how long it lay in queues is known to nobody. */
-  get #leftMs(): number | undefined {
-    const { expiresMs } = this.origin;
-    if (expiresMs === undefined) return undefined;
-    return Math.min(Math.floor(expiresMs - (performance.now() - this.#since)), LONGEST_MS);
+    return { exchange: "", key, message: { body, properties: { ...properties, ...expiration, ...headers } } };
   }
 
   #expired(subscription: string | undefined): Moved {
@@ -185,16 +207,22 @@ export class LaneDelivery implements Delivery {
     return this.message.properties.headers;
   }
 
+  // On another wire or channel it cannot be settled, and its broker delivers it again.
   get #standing(): boolean {
+    return this.#isOnItsWire && this.#wired.hold !== "lost";
+  }
+
+  get #isOnItsWire(): boolean {
     return this.#wire !== undefined && this.#link.wire === this.#wire;
   }
 
   // Until it is done, or the wire is gone: giving it back would have the handler run again, or look like a death.
-  async #move(moved: readonly Moved[]): Promise<boolean> {
-    let left = moved;
+  // Each attempt makes its copies again, since the time that is left is written in some of them.
+  async #move(copies: readonly Copy[]): Promise<boolean> {
+    let left = copies;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
       const done = this.#link.copies.begin();
-      const posted = await Promise.allSettled(left.map((each) => this.#post(each)));
+      const posted = await Promise.allSettled(left.map((copy) => this.#post(copy())));
       const isMoved = posted.every(({ status }) => status === "fulfilled");
       // Also when the link is being closed: it waits for that, or the broker would return the original beside its copy.
       if (isMoved) this.#wired.ack();
@@ -205,7 +233,7 @@ export class LaneDelivery implements Delivery {
       const err = posted.find((result) => result.status === "rejected")?.reason;
       // Once, not once for each attempt.
       if (waitMs === FIRST_AGAIN_MS) {
-        const where = left.map(({ exchange, key }) => exchange || key).join(", ");
+        const where = left.map((copy) => nameOf(copy())).join(", ");
         this.#link.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
       }
       await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
@@ -213,7 +241,8 @@ export class LaneDelivery implements Delivery {
     return false;
   }
 
-  async #post(moved: Moved): Promise<void> {
+  async #post(moved: Moved | undefined): Promise<void> {
+    if (moved === undefined) return;
     if ((await this.#publish(moved)) === undefined) return;
     if (!this.#standing) throw new Error("the connection broke");
     await this.#link.declareMoves();
@@ -294,11 +323,22 @@ function recordOf({ lane, alone }: Source, redelivered: boolean): DeliveryRecord
   return redelivered ? "suspect" : "fresh";
 }
 
+type Isolation = Extract<Outcome, { readonly kind: "isolate" }>;
+
 /** How a copy differs from its original. */
-interface Copying {
+interface Past {
   readonly deaths: number;
   readonly subscription: string | undefined;
+  /** When it expires, on the monotonic clock. */
+  readonly until: number;
   readonly isGivenBack?: true;
+}
+
+/** Makes a copy; `undefined` if nothing is left to be published. */
+type Copy = () => Moved | undefined;
+
+function nameOf(moved: Moved | undefined): string {
+  return moved === undefined ? "" : moved.exchange || moved.key;
 }
 
 /** A copy of a message, and where it goes. */

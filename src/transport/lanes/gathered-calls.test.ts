@@ -12,6 +12,7 @@ function gathered(count: number, wire: Wire | undefined = fakeWire()) {
     exchange: "",
     key: "confluo.s.calls",
     redelivered: true,
+    hold: "held",
     ack,
     requeue: vi.fn(),
   };

@@ -2,7 +2,7 @@
 
 import { bounced } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Wire, WireDelivery } from "../wire.ts";
+import type { Hold, Wire, WireDelivery } from "../wire.ts";
 
 /** A gathered message that is in hand. */
 export class GatheredCalls {
@@ -62,14 +62,25 @@ class GatheredCall implements WireDelivery {
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
+  readonly #wired: WireDelivery;
   #of: GatheredCalls | undefined;
 
-  constructor(message: Message, { exchange, key, redelivered }: WireDelivery, of: GatheredCalls) {
+  constructor(message: Message, wired: WireDelivery, of: GatheredCalls) {
     this.message = message;
-    this.exchange = exchange;
-    this.key = key;
-    this.redelivered = redelivered;
+    this.exchange = wired.exchange;
+    this.key = wired.key;
+    this.redelivered = wired.redelivered;
+    this.#wired = wired;
     this.#of = of;
+  }
+
+  /** Once it has ended, its sender is asked before it is run again, and knows of it. */
+  get hold(): Hold {
+    return this.#of === undefined ? "released" : this.#wired.hold;
+  }
+
+  async acksTaken(): Promise<void> {
+    await this.#wired.acksTaken?.();
   }
 
   ack(): void {

@@ -178,7 +178,8 @@ async function serving(): Promise<{
   await link.serve();
   const deliver = (headers: Readonly<Record<string, string>>): WireDelivery => {
     const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
-    const delivery = { message, exchange: "", key: "", redelivered: false, ack: vi.fn(), requeue: vi.fn() };
+    const arrival = { message, exchange: "", key: "", redelivered: false, hold: "held" } as const;
+    const delivery = { ...arrival, ack: vi.fn(), requeue: vi.fn() };
     onDelivery(delivery);
     return delivery;
   };

@@ -16,6 +16,7 @@ import { CallGatherer } from "./call-gatherer.ts";
 import { declare } from "./declare.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { GatheredCalls } from "./gathered-calls.ts";
+import { Isolations } from "./isolations.ts";
 import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
@@ -48,6 +49,7 @@ export class WireLink implements Link {
   readonly #replies: ReplyGatherer;
   readonly #census: BatchCensus;
   readonly #entries: Portions<ReplyEntry>;
+  readonly #isolations = new Isolations();
   // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
   readonly #copies = new UnderWay();
@@ -171,6 +173,7 @@ export class WireLink implements Link {
 
   async pause(): Promise<void> {
     await this.#attachments.pause(this.#replies.leave());
+    this.#isolations.release();
     await Promise.all(this.#waitingOn);
   }
 
@@ -199,6 +202,7 @@ export class WireLink implements Link {
   forget(): void {
     this.#entries.flush();
     this.#census.forget();
+    this.#isolations.forget();
     this.#attachments.forget();
     this.#questions?.forget();
   }
@@ -221,8 +225,15 @@ export class WireLink implements Link {
   }
 
   #deliver(source: Source, wired: WireDelivery): void {
+    const receivedAt = performance.now();
+    if (this.#isolations.isUnderWay && !wired.redelivered)
+      this.#isolations.hold(() => this.#take(source, wired, receivedAt));
+    else this.#take(source, wired, receivedAt);
+  }
+
+  #take(source: Source, wired: WireDelivery, receivedAt: number): void {
     if (source.lane !== "calls" || source.alone) {
-      this.#deliverOne(source, wired);
+      this.#takeOne(source, wired, receivedAt);
       return;
     }
     const { replyTo } = wired.message.properties;
@@ -230,11 +241,11 @@ export class WireLink implements Link {
     const asks = calls !== undefined || asksToGather(wired.message);
     if (asks && typeof replyTo === "string") this.#replies.heard(replyTo);
     if (calls === undefined) {
-      this.#deliverOne(source, wired);
+      this.#takeOne(source, wired, receivedAt);
       return;
     }
     const gathered = new GatheredCalls(wired, calls.length, this.#host.wire);
-    for (const call of calls) this.#deliverOne(source, gathered.delivery(call));
+    for (const call of calls) this.#takeOne(source, gathered.delivery(call), receivedAt);
   }
 
   // One that cannot be read is dealt with as a whole.
@@ -246,8 +257,8 @@ export class WireLink implements Link {
     }
   }
 
-  #deliverOne(source: Source, wired: WireDelivery): void {
-    const delivery = new LaneDelivery(source, wired, this.#surroundings);
+  #takeOne(source: Source, wired: WireDelivery, receivedAt: number): void {
+    const delivery = new LaneDelivery(source, wired, { link: this.#surroundings, receivedAt });
     if (delivery.lane !== "inbox" || delivery.origin.waitMs === 0) {
       this.member.onDelivery(delivery);
       return;
@@ -278,6 +289,7 @@ export class WireLink implements Link {
         return isClosing() ? undefined : host.wire;
       },
       copies: this.#copies,
+      isolations: this.#isolations,
       queueOf: (source) => attachments.queueOf(source),
       // Once for all that failed at the same time: it takes some forty requests.
       declareMoves: () => {

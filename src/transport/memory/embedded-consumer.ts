@@ -1,6 +1,6 @@
 import type { ConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { ConsumeOptions, Consumer, WireDelivery } from "../wire.ts";
+import type { ConsumeOptions, Consumer, Hold, WireDelivery } from "../wire.ts";
 import { Deque } from "./deque.ts";
 import type { Queue, QueueConsumer, StoredLetter } from "./queue.ts";
 import { withDeliveryCount } from "./received-message.ts";
@@ -104,11 +104,17 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
     return false;
   }
 
-  ack(delivery: EmbeddedDelivery): void {
+  holds(delivery: EmbeddedDelivery): boolean {
+    return this.#unacked.has(delivery);
+  }
+
+  /** @returns whether the queue has taken it. */
+  ack(delivery: EmbeddedDelivery): boolean {
     const wasFull = this.#unacked.size === this.#prefetch;
-    if (!this.#unacked.delete(delivery)) return;
+    if (!this.#unacked.delete(delivery)) return false;
     this.#context.queue.settle();
     this.#afterSettling(wasFull);
+    return true;
   }
 
   requeue(delivery: EmbeddedDelivery): void {
@@ -151,6 +157,7 @@ class EmbeddedDelivery implements WireDelivery {
   readonly redelivered: boolean;
   readonly letter: StoredLetter;
   readonly #consumer: EmbeddedConsumer;
+  #released: boolean;
 
   constructor(letter: StoredLetter, consumer: EmbeddedConsumer, message: Message) {
     this.message = message;
@@ -159,10 +166,16 @@ class EmbeddedDelivery implements WireDelivery {
     this.redelivered = letter.redelivered;
     this.letter = letter;
     this.#consumer = consumer;
+    this.#released = !consumer.acknowledges;
+  }
+
+  get hold(): Hold {
+    if (this.#released) return "released";
+    return this.#consumer.holds(this) ? "held" : "lost";
   }
 
   ack(): void {
-    this.#consumer.ack(this);
+    if (this.#consumer.ack(this)) this.#released = true;
   }
 
   requeue(): void {

@@ -1,6 +1,6 @@
 import type { Channel, ConsumeMessage } from "amqplib";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Acknowledgements } from "./acknowledgements.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -36,7 +36,7 @@ function channelOf(delivered: number) {
       attempt(() => settle(deliveryTag, "requeue"));
     },
   } as unknown as Channel;
-  const acknowledgements = new Acknowledgements(channel);
+  const acknowledgements = new Acknowledgements(channel, 128);
   for (const tag of unsettled) acknowledgements.delivered(tag);
   const ack = (...tags: readonly number[]): void => {
     for (const tag of tags) {
@@ -117,7 +117,7 @@ describe("acknowledgements of one turn", () => {
     const closed = (): never => {
       throw new Error("Channel closed");
     };
-    const acknowledgements = new Acknowledgements({ ack: closed, reject: closed } as unknown as Channel);
+    const acknowledgements = new Acknowledgements({ ack: closed, reject: closed } as unknown as Channel, 128);
     for (const tag of [1, 2, 3, 4, 5]) acknowledgements.delivered(tag);
     for (const tag of [1, 2, 4]) acknowledgements.ack(tag);
     await turn();
@@ -165,4 +165,70 @@ it("settles every message once, as it was meant, in whatever order and turns tha
     }),
     { numRuns: 500 },
   );
+});
+
+describe("what the broker is known to have", () => {
+  /** A channel that answers requests when the test says so. */
+  function answering(prefetch: number) {
+    const answers: (() => void)[] = [];
+    const asked = vi.fn(() => new Promise<void>((resolve) => answers.push(resolve)));
+    const channel = { ack: vi.fn(), reject: vi.fn(), prefetch: asked } as unknown as Channel;
+    return { acknowledgements: new Acknowledgements(channel, prefetch), asked, answers };
+  }
+
+  it("is what a delivery shows that its prefetch would not have allowed otherwise", async () => {
+    const { acknowledgements } = answering(3);
+    for (const tag of [1, 2, 3]) acknowledgements.delivered(tag);
+    const batches: number[] = [];
+    for (const tag of [2, 1]) {
+      batches.push(acknowledgements.ack(tag));
+      await turn();
+    }
+    const holds = (): readonly string[] => batches.map((batch) => acknowledgements.holdOf(batch));
+    expect(holds()).toEqual(["held", "held"]);
+    acknowledgements.delivered(4);
+    expect(holds()).toEqual(["released", "held"]);
+    acknowledgements.delivered(5);
+    expect(holds()).toEqual(["released", "released"]);
+    acknowledgements.end();
+    expect([...holds(), acknowledgements.holdOf(0)]).toEqual(["released", "released", "lost"]);
+  });
+
+  it("is what was written before the answer to a request, which is made for those who wait together", async () => {
+    const { acknowledgements, asked, answers } = answering(128);
+    for (const tag of [1, 2, 3]) acknowledgements.delivered(tag);
+    const first = acknowledgements.ack(1);
+    const waiting = [acknowledgements.taken(), acknowledgements.taken()];
+    const later = acknowledgements.ack(2);
+    await turn();
+    expect(asked).toHaveBeenCalledTimes(1);
+    answers[0]?.();
+    await Promise.all(waiting);
+    expect([first, later].map((batch) => acknowledgements.holdOf(batch))).toEqual(["released", "held"]);
+    acknowledgements.end();
+    expect(acknowledgements.holdOf(later)).toBe("lost");
+    await acknowledgements.taken();
+  });
+
+  it("is asked for a second after the last acknowledgement, once, and no more when the channel is gone", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const { acknowledgements, asked, answers } = answering(128);
+      acknowledgements.delivered(1);
+      const batch = acknowledgements.ack(1);
+      await turn();
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(asked).toHaveBeenCalledTimes(1);
+      answers[0]?.();
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect([asked.mock.calls.length, acknowledgements.holdOf(batch)]).toEqual([1, "released"]);
+      acknowledgements.delivered(2);
+      acknowledgements.ack(2);
+      await turn();
+      acknowledgements.end();
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });

@@ -3,7 +3,7 @@
 import type { Channel, ConsumeMessage } from "amqplib";
 import { isConfluoError } from "../../errors.ts";
 import type { Message, Properties } from "../../protocol/message.ts";
-import type { ConsumeOptions, Consumer, WireDelivery } from "../wire.ts";
+import type { ConsumeOptions, Consumer, Hold, WireDelivery } from "../wire.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { Connection } from "./connection.ts";
 import { operationFailure } from "./failure.ts";
@@ -16,13 +16,14 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
   try {
     const channel = await connection.channel();
     opened = channel;
-    const acknowledgements = prefetch === "no-ack" ? undefined : new Acknowledgements(channel);
+    const acknowledgements = prefetch === "no-ack" ? undefined : new Acknowledgements(channel, prefetch);
     const consumer = new ChannelConsumer(channel, connection, acknowledgements);
     let failure: unknown;
     let isGranted = false;
     channel.on("error", (error: unknown) => {
       failure = error;
     });
+    channel.on("close", () => acknowledgements?.end());
     const ended = (cause: unknown): void => {
       if (!consumer.end()) return;
       failure = cause;
@@ -96,6 +97,7 @@ class ChannelConsumer implements Consumer {
       .then(() => this.#channel.close())
       .catch(() => undefined);
     await Promise.race([closing, this.#connection.lost]);
+    this.#acknowledgements?.end();
   }
 }
 
@@ -105,8 +107,9 @@ class ChannelDelivery implements WireDelivery {
   readonly key: string;
   readonly redelivered: boolean;
   readonly #tag: number;
-  /** What it is still to be settled with. */
-  #acknowledgements: Acknowledgements | undefined;
+  readonly #acknowledgements: Acknowledgements | undefined;
+  /** The batch that its acknowledgement or its return is written in; 0 while it is unsettled. */
+  #batch = 0;
 
   constructor(
     { fields, content, properties }: ConsumeMessage,
@@ -121,13 +124,21 @@ class ChannelDelivery implements WireDelivery {
     acknowledgements?.delivered(fields.deliveryTag);
   }
 
+  get hold(): Hold {
+    return this.#acknowledgements?.holdOf(this.#batch) ?? "released";
+  }
+
   ack(): void {
-    this.#acknowledgements?.ack(this.#tag);
-    this.#acknowledgements = undefined;
+    if (this.#acknowledgements === undefined || this.#batch !== 0) return;
+    this.#batch = this.#acknowledgements.ack(this.#tag);
+  }
+
+  async acksTaken(): Promise<void> {
+    await this.#acknowledgements?.taken();
   }
 
   requeue(): void {
-    this.#acknowledgements?.requeue(this.#tag);
-    this.#acknowledgements = undefined;
+    if (this.#acknowledgements === undefined || this.#batch !== 0) return;
+    this.#batch = this.#acknowledgements.requeue(this.#tag);
   }
 }

@@ -1,0 +1,58 @@
+/** Messages that this instance is putting aside, and what must not begin before that is over. */
+
+const MOST_HELD_MS = 5_000;
+
+/**
+ * Between the copy of a suspect and the acknowledgement of the original there are two of it. An instance that died in that
+ * moment would leave both behind: one killer would be tried, counted and dead-lettered as two. So nothing is begun
+ * meanwhile, least of all that very copy, which the broker may well hand to the instance that made it.
+ *
+ * A copy that cannot be made must not stop everything else: after a while, the rest goes on.
+ */
+export class Isolations {
+  #underWay = 0;
+  #held: (() => void)[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #isTooLong = false;
+
+  /** Whether deliveries that begin something are to be held. */
+  get isUnderWay(): boolean {
+    return this.#underWay > 0 && !this.#isTooLong;
+  }
+
+  /** Counts a message that is being put aside, until the promise has settled. */
+  add<Result>(isolation: Promise<Result>): Promise<Result> {
+    this.#underWay += 1;
+    this.#timer ??= setTimeout(() => {
+      this.#isTooLong = true;
+      this.release();
+    }, MOST_HELD_MS).unref();
+    return isolation.finally(() => this.#end());
+  }
+
+  /** Calls back when nothing is being put aside any more. */
+  hold(deliver: () => void): void {
+    this.#held.push(deliver);
+  }
+
+  /** Goes on with what is held, now. */
+  release(): void {
+    const held = this.#held;
+    this.#held = [];
+    for (const deliver of held) deliver();
+  }
+
+  /** Drops what is held: the broker delivers it again. */
+  forget(): void {
+    this.#held = [];
+  }
+
+  #end(): void {
+    this.#underWay -= 1;
+    if (this.#underWay > 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#isTooLong = false;
+    this.release();
+  }
+}
