@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
-import type { Death, Poison } from "./processes/poisoned-worker.ts";
+import { CONNECTED, type Death, type Poison } from "./processes/poisoned-worker.ts";
 import { startProcess } from "./support/forked.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
 
@@ -55,7 +55,10 @@ async function succession() {
       if ((await Promise.race([dead, over.catch(() => "never")])) === "over") return deaths;
     }
   };
-  const begun = (): readonly string[] => readFileSync(ledger, "utf8").split("\n").filter(Boolean);
+  const begun = (): readonly string[] =>
+    readFileSync(ledger, "utf8")
+      .split("\n")
+      .filter((line) => line !== "" && line !== CONNECTED);
   return { broker, client, start, depth, deathsUntil, begun };
 }
 

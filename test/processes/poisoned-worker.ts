@@ -3,6 +3,9 @@
 import { appendFileSync } from "node:fs";
 import { Broker, Service, silentLogger } from "../../src/index.ts";
 
+/** A line of the ledger that no message made. */
+export const CONNECTED = "connected";
+
 /** How a message ends the process that handles it. */
 export type Death = "exit" | "abort" | "memory" | "throw";
 
@@ -65,4 +68,5 @@ if (url !== "") {
   // Before it connects: it may not live to see the end of that.
   process.send?.("ready");
   await worker.connect();
+  appendFileSync(ledger, `${CONNECTED}\n`);
 }

@@ -1,8 +1,9 @@
 /** Messages that kill whoever handles them, and their neighbours. */
 
 import assert from "node:assert/strict";
-import { isConfluoError, type Message, type Service, ServiceError } from "../../index.ts";
+import { isConfluoError, type Message, type Properties, type Service, ServiceError } from "../../index.ts";
 import { eventually } from "../eventually.ts";
+import { held } from "./mailbox.ts";
 import { type Bench, type Define, oneByOne, rejection, type ServiceQueue, signalled } from "./suite.ts";
 
 export const suspects: Define = (it) => {
@@ -221,6 +222,68 @@ export const suspects: Define = (it) => {
     await bench.start("worker", (service) => service.route("/old", () => 1), { graceMs: 60_000 });
     const { headers = {} } = (await bench.takeDead("worker")).properties;
     assert.equal(headers["confluo-error"], "INSTANCE_LOST");
+  });
+
+  const foreign: Readonly<Record<string, Properties>> = {
+    id: { type: "/", messageId: "m" },
+    "correlation id": { type: "/", correlationId: "c" },
+    "id, of events": { messageId: "m", headers: { "confluo-kind": "event", "confluo-path": "/e" } },
+  };
+  for (const [what, properties] of Object.entries(foreign)) {
+    it(`handles each of several messages that have one ${what} and one body, though one comes again`, async (bench) => {
+      let handled = 0;
+      const count = (): void => {
+        handled += 1;
+      };
+      await bench.start("worker", (service) => service.route("/", count).subscribe("/e", count));
+      const inbox = bench.queue("worker", "inbox");
+      await bench.publishForeign("", inbox, "1", properties);
+      await eventually(() => handled === 1, "the first");
+      const died = bench.dieWith("worker", "inbox", 1);
+      await eventually(async () => (await bench.broker.queue(inbox))?.consumers === 2, "a consumer");
+      for (let n = 0; n < 4; n += 1) await bench.publishForeign("", inbox, "1", properties);
+      await died;
+      await eventually(() => handled === 5, "all of them");
+      assert.equal(await bench.depth("worker", "dead"), 0);
+    });
+  }
+
+  it("runs each of two calls that have one correlation id, though one comes again while the other runs", async (bench) => {
+    let running = 0;
+    const { free, release } = held();
+    await bench.start("worker", (service) =>
+      service.route("/", async () => {
+        running += 1;
+        await free;
+      }),
+    );
+    const calls = bench.queue("worker", "calls");
+    const properties = { type: "/", correlationId: "c", replyTo: "nobody" };
+    await bench.publishForeign("", calls, "1", properties);
+    await eventually(() => running === 1, "the first");
+    const died = bench.dieWith("worker", "calls", 1);
+    await eventually(async () => (await bench.broker.queue(calls))?.consumers === 2, "a consumer");
+    for (let n = 0; n < 2; n += 1) await bench.publishForeign("", calls, "1", properties);
+    await died;
+    await eventually(() => running === 3, "all of them");
+    release();
+  });
+
+  it("gives the copy of a call that it puts aside or gives back what is left of its time, and no more", async (bench) => {
+    const begun = signalled();
+    const first = await bench.start("worker", (service) =>
+      service.route("/", () => {
+        begun.resolve();
+        return new Promise(() => undefined);
+      }),
+    );
+    const properties = { type: "/", correlationId: "c", replyTo: "nobody", expiration: "60000" };
+    await bench.publishForeign("", bench.queue("worker", "calls"), "1", properties);
+    await begun.promise;
+    await first.shutdown({ timeoutMs: 100 });
+    const [copy] = await bench.dieWith("worker", "calls", 1);
+    const left = Number(copy?.properties.expiration);
+    assert.ok(left > 0 && left <= 59_900, `${left}`);
   });
 
   it("gives work that a shutdown does not wait for back without counting a death", async (bench) => {
