@@ -45,8 +45,13 @@ describe("what is delivered while messages are put aside", () => {
     const ended = isolations.add(isolation.promise);
     isolations.hold(deliver);
     isolations.forget();
+    expect(isolations.isUnderWay).toBe(false);
+    const next = signalled();
+    const later = isolations.add(next.promise);
     isolation.resolve();
     await ended;
-    expect(deliver).not.toHaveBeenCalled();
+    expect([deliver.mock.calls.length, isolations.isUnderWay]).toEqual([0, true]);
+    next.resolve();
+    await later;
   });
 });

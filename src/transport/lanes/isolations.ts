@@ -11,6 +11,8 @@ const MOST_HELD_MS = 5_000;
  */
 export class Isolations {
   #underWay = 0;
+  /** Is raised when those under way do not matter any more. */
+  #connection = 0;
   #held: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #isTooLong = false;
@@ -23,11 +25,14 @@ export class Isolations {
   /** Counts a message that is being put aside, until the promise has settled. */
   add<Result>(isolation: Promise<Result>): Promise<Result> {
     this.#underWay += 1;
+    const connection = this.#connection;
     this.#timer ??= setTimeout(() => {
       this.#isTooLong = true;
       this.release();
     }, MOST_HELD_MS).unref();
-    return isolation.finally(() => this.#end());
+    return isolation.finally(() => {
+      if (connection === this.#connection) this.#end();
+    });
   }
 
   /** Calls back when nothing is being put aside any more. */
@@ -42,17 +47,24 @@ export class Isolations {
     for (const deliver of held) deliver();
   }
 
-  /** Drops what is held: the broker delivers it again. */
+  /** The connection is gone: drops what is held, which the broker delivers again, and what is being put aside, too. */
   forget(): void {
+    this.#connection += 1;
+    this.#underWay = 0;
     this.#held = [];
+    this.#stopTimer();
   }
 
   #end(): void {
     this.#underWay -= 1;
     if (this.#underWay > 0) return;
+    this.#stopTimer();
+    this.release();
+  }
+
+  #stopTimer(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#isTooLong = false;
-    this.release();
   }
 }
