@@ -15,10 +15,15 @@ export interface ServiceOptions {
   readonly timeoutMs?: number;
   /** How many messages this instance handles at a time. */
   readonly concurrency?: {
-    /** Calls. Default: 128. */
+    /** Calls whose handlers work. One that waits for the answer to a call of its own is not counted here. Default: 128. */
     readonly calls?: number;
     /** One-way commands and events. Default: 128. */
     readonly inbox?: number;
+    /**
+     * Calls whose handlers wait for answers to calls of their own, besides those that work. When there are so many, calls
+     * that come are answered with `OVERLOADED`. Default: 8,192.
+     */
+    readonly waiting?: number;
   };
   /**
    * How much travels in one message. Calls that are made in one turn of the event loop to one service go out together, and
@@ -82,7 +87,11 @@ const serviceOptions: Known<ServiceOptions> = {
   discovery: true,
   logger: true,
 };
-const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = { calls: true, inbox: true };
+const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = {
+  calls: true,
+  inbox: true,
+  waiting: true,
+};
 const gatheringOptions: Known<GatheringOptions> = { calls: true, bytes: true };
 const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true, retry: true };
 const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, retry: true, per: true };
@@ -95,12 +104,17 @@ const GRACE_MS = 600_000;
 const CONCURRENCY = 128;
 // Quorum queues take no more.
 const MOST_CONCURRENCY = 2_000;
+const WAITING = 8_192;
+// As many calls as a service may wait for.
+const MOST_WAITING = 65_536;
 
 /** Options of a service, checked, with their defaults. */
 export interface ServiceSettings {
   readonly broker: BrokerAddress | undefined;
   readonly timeoutMs: number;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
+  /** Handlers of calls that may wait for answers. */
+  readonly mostWaiting: number;
   readonly gathering: Required<GatheringOptions>;
   readonly validates: boolean;
   readonly retry: RetryPolicy;
@@ -115,7 +129,13 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
   const options = knownOptions("Service", given, serviceOptions);
   const { broker, timeoutMs = TIMEOUT_MS, validate = "both", graceMs = GRACE_MS } = options;
   const { version, discovery = true, logger } = options;
-  const { calls, inbox } = knownOptions("concurrency", options.concurrency, concurrencyOptions);
+  const {
+    calls,
+    inbox,
+    waiting = WAITING,
+  } = knownOptions("concurrency", options.concurrency, concurrencyOptions);
+  if (!Number.isInteger(waiting) || waiting < 1 || waiting > MOST_WAITING)
+    throw invalidArgument("concurrency.waiting", `a whole number from 1 to ${MOST_WAITING}`, waiting);
   if (validate !== "both" && validate !== "receiver")
     throw invalidArgument("validate", '"both" or "receiver"', validate);
   if (version !== undefined && typeof version !== "string")
@@ -125,6 +145,7 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
     broker: checkBrokerAddress(broker),
     timeoutMs: checkMs("timeoutMs", timeoutMs),
     prefetch: { calls: checkConcurrency("calls", calls), inbox: checkConcurrency("inbox", inbox) },
+    mostWaiting: waiting,
     gathering: gatheringOf(options.gathering),
     validates: validate === "both",
     retry: retryPolicy(options.retry, defaultRetry),

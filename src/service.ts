@@ -310,7 +310,7 @@ export class Service implements Verbs {
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       gathering: this.#settings.gathering,
       newId: messageIds(this.instance),
-      runHere: (message, nested) => this.#dispatching().runHere(message, nested),
+      unwanted: (correlationId) => this.#dispatch?.letGo(correlationId),
       get ready() {
         return lifecycle.ready;
       },
@@ -339,6 +339,8 @@ export class Service implements Verbs {
       callTimeoutMs: this.#settings.timeoutMs,
       graceMs: this.#settings.graceMs,
       mostCalls: this.#settings.prefetch.calls,
+      mostWaiting: this.#settings.mostWaiting,
+      allow: (messages) => this.#lifecycle.answering?.allow(messages),
       reply: (to, message, tooLarge) => {
         const link = this.#lifecycle.answering;
         link?.reply(to, message, tooLarge);

@@ -27,6 +27,8 @@ export interface AnsweringParts {
   readonly maxBodyBytes: () => number;
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
+  /** Is told when a handler begins to wait for an answer, and when it goes on. */
+  waits(isWaiting: boolean): void;
   /** Returns what opens when the broker, if it is behind, takes more: going on before fills the process with answers. */
   reply(to: string, message: Message, tooLarge?: () => void): Gate | undefined;
 }
@@ -82,6 +84,16 @@ export class Answering {
   refuse(delivery: Delivery, error: ConfluoError): void {
     const { replyTo } = delivery.message.properties;
     void this.#parts.reply(replyTo as string, this.#refusal(error, delivery));
+  }
+
+  /** Answers a call with an error, without running it. `ended` is told when there is room for more of that. */
+  turnAway(delivery: Delivery, error: ConfluoError, ended: () => void): void {
+    this.post(delivery, this.#refusal(error, delivery), { ms: this.#deadlineOf(delivery), ended });
+  }
+
+  /** Is told when a handler begins to wait for an answer, and when it goes on. */
+  get waits(): AnsweringParts["waits"] {
+    return this.#parts.waits;
   }
 
   #tooLarge(delivery: Delivery, { body }: Message): void {
@@ -205,7 +217,6 @@ interface CallInHand {
 }
 
 class AnswerTask implements Task<Message>, CallInHand {
-  readonly isCall = true;
   readonly #answering: Answering;
   readonly delivery: Delivery;
   readonly #end: AnswerEnd;
@@ -222,8 +233,16 @@ class AnswerTask implements Task<Message>, CallInHand {
     return this.#end.ms;
   }
 
+  get correlationId(): string | undefined {
+    return correlationOf(this.delivery);
+  }
+
   get what(): string {
     return `the handler of ${this.delivery.origin.path}`;
+  }
+
+  get waits(): AnsweringParts["waits"] {
+    return this.#answering.waits;
   }
 
   work(run: Run): Soon<Message> {

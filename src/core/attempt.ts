@@ -21,7 +21,8 @@ export interface AttemptParts {
 
 /** Counts how the run ends, and says whether the message may be tried again. */
 export class Attempt implements Task<unknown> {
-  readonly isCall = false;
+  // Calls have places of their own: the answer that this one waits for does not need its.
+  readonly waits = undefined;
   readonly #parts: AttemptParts;
 
   constructor(parts: AttemptParts) {

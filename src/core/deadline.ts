@@ -41,7 +41,8 @@ export interface RunLimits {
   readonly ms: number;
   /** In words that follow 'while waiting for'. */
   readonly what: string;
-  readonly isCall: boolean;
+  /** Is told when it begins to wait for answers to calls, and when it goes on; `undefined` if that makes no difference. */
+  readonly waits: ((isWaiting: boolean) => void) | undefined;
 }
 
 /** What everything knows that a handler calls: until when it may run. */
@@ -49,13 +50,14 @@ export class Scope {
   /** On the monotonic clock. */
   readonly began: number = performance.now();
   readonly deadline: number;
-  /** Of the handler of a call, which keeps its place until it ends: what it has run here, one after the other. */
-  readonly nested: Nested | undefined;
+  #waits: RunLimits["waits"];
+  /** Calls that it has made and that are not answered. */
+  #calls = 0;
   #ended = false;
 
-  constructor({ ms, isCall }: RunLimits) {
+  constructor({ ms, waits }: RunLimits) {
     this.deadline = this.began + ms;
-    this.nested = isCall ? new Nested() : undefined;
+    this.#waits = waits;
   }
 
   /** The scope that this is running in, if it is. What a handler left running when it ended is nobody's handler any more. */
@@ -70,8 +72,28 @@ export class Scope {
     return emptyResource("confluo.handler").runInAsyncScope(begin<Argument, Result>, this, task, argument);
   }
 
+  /** A call was made in it. */
+  asks(): void {
+    this.#calls += 1;
+    if (this.#calls === 1) this.#waits?.(true);
+  }
+
+  /** A call that was made in it waits no longer. */
+  goesOn(): void {
+    this.#calls -= 1;
+    if (this.#calls === 0) this.#waits?.(false);
+  }
+
+  /** Nobody waits for it any more, so it does not count as waiting, whatever it goes on to do. */
+  leave(): void {
+    const waits = this.#waits;
+    this.#waits = undefined;
+    if (this.#calls > 0) waits?.(false);
+  }
+
   end(): void {
     this.#ended = true;
+    this.leave();
   }
 }
 
@@ -89,25 +111,8 @@ function work<Argument, Result>(task: { work(argument: Argument): Result }, argu
   return task.work(argument);
 }
 
-/** Work done in the place of a handler: one piece at a time, or a place would be any number of them. */
-export class Nested {
-  #last: Promise<unknown> | undefined;
-
-  /** Does it when what was asked for before is done. */
-  run(work: () => Promise<unknown>): void {
-    this.#last = (this.#last ?? Promise.resolve()).then(work, work);
-    this.#last.catch(() => undefined);
-  }
-}
-
-/** The place of the handler of a call that this is running in, if it is. */
-export function nestedInCall(): Nested | undefined {
-  return Scope.current?.nested;
-}
-
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
-export function remainingMs(ownMs: number): number {
-  const scope = Scope.current;
+export function remainingMs(ownMs: number, scope: Scope | undefined = Scope.current): number {
   return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }
 

@@ -3,18 +3,17 @@
 import { ConfluoError, show } from "../errors.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
-import { originOf } from "../protocol/origin.ts";
 import { done, giveBack, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { isPending } from "../waiting/soon.ts";
 import { Answering, whyUnanswerable } from "./answering.ts";
-import type { Nested } from "./deadline.ts";
 import { abandoned, HandlerRuns } from "./handler-runs.ts";
 import { Handlers } from "./handlers.ts";
 import { Handling } from "./handling.ts";
 import type { Logger } from "./logger.ts";
 import { lineAbout } from "./message-line.ts";
+import { Places } from "./places.ts";
 import { type Ended, Recent, Work } from "./recent.ts";
 import type { Registry } from "./registry.ts";
 
@@ -30,38 +29,26 @@ export interface DispatchParts {
   readonly callTimeoutMs: number;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
   readonly graceMs: number;
-  /** Places for calls. */
+  /** Places for calls, and how many handlers of calls may wait for answers besides. */
   readonly mostCalls: number;
+  readonly mostWaiting: number;
+  /** Has the broker hand over so many messages of calls before it sees one of them settled. */
+  allow(messages: number): void;
   /** Returns what opens when the broker, if it is behind with what was published, takes more. */
   reply(to: string, message: Message, tooLarge?: () => void): Gate | undefined;
 }
 
-/** A call that a handler of a call makes to its own service. */
-export interface NestedCall {
-  readonly place: Nested;
-  /** Calls back when its maker waits no longer, at once if that is so already. */
-  onOver(callback: () => void): void;
-}
-
-interface Waiting {
-  readonly delivery: Delivery;
-  /** On the monotonic clock. */
-  readonly since: number;
-}
-
-const ignore = (): void => undefined;
 const MOST_GIVEN_BACK = 32;
 /** How often a call is begun. */
 const MOST_RUNS = 2;
+const SAY_AGAIN_MS = 10_000;
 
 /** Runs handlers for deliveries; settles each delivery once. */
 export class Dispatch {
+  readonly #service: string;
   readonly #logger: Logger;
-  readonly #mostCalls: number;
-  #calls = 0;
-  /** Calls that wait for a place. */
-  readonly #waiting: Waiting[] = [];
-  #isBeginning = false;
+  readonly #places: Places;
+  #saidOverloaded = Number.NEGATIVE_INFINITY;
   #givingBack = 0;
   readonly #toGiveBack: { readonly delivery: Delivery; readonly resolve: () => void }[] = [];
   readonly #runs = new HandlerRuns();
@@ -73,70 +60,37 @@ export class Dispatch {
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatchParts) {
-    const { registry, logger, mostCalls } = parts;
-    this.#mostCalls = mostCalls;
+    const { service, registry, logger, mostCalls: most, mostWaiting, allow } = parts;
+    this.#service = service;
     this.#logger = logger;
+    const places = new Places({
+      most,
+      mostWaiting,
+      begin: (delivery, heldMs) => this.#begin(delivery, heldMs),
+      refuse: (delivery) => this.#refuse(delivery),
+      allow,
+    });
+    this.#places = places;
     const runs = this.#runs;
     const handlers = new Handlers(parts, registry);
     this.#handlers = handlers;
-    this.#answering = new Answering({ ...parts, handlers, runs });
+    this.#answering = new Answering({ ...parts, handlers, runs, waits: places.waits });
     this.#handling = new Handling({ ...parts, handlers, runs });
-  }
-
-  /**
-   * Runs a call that this service makes to itself, if all its places for calls are taken. It gets the place of the one who
-   * makes it, who has one and waits: without this they could all wait for a place that none of them gives up.
-   */
-  runHere(message: Message, { place, onOver }: NestedCall): boolean {
-    if (this.#calls < this.#mostCalls) return false;
-    const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
-    const settle = (): boolean => true;
-    const arrival = { redelivered: false, receivedAt: performance.now(), hold: "released" } as const;
-    const delivery = { lane: "calls", message, origin, record: "fresh", ...arrival, settle } as const;
-    let isOver = false;
-    const over = new Promise<void>((resolve) => {
-      onOver(() => {
-        isOver = true;
-        resolve();
-      });
-    });
-    // One that its maker has given up, and that goes on all the same, holds up no others.
-    const handled = (): Promise<void> => new Promise((resolve) => this.#take(delivery, resolve));
-    place.run(() => (isOver ? over : Promise.race([handled(), over])));
-    return true;
   }
 
   /** Takes a delivery; never throws. */
   handle(delivery: Delivery): void {
-    // What came together may be more than there are places.
-    if (delivery.lane === "calls" && delivery.record === "fresh" && this.#calls >= this.#mostCalls) {
-      this.#inHand += 1;
-      this.#waiting.push({ delivery, since: performance.now() });
-    } else this.#take(delivery, ignore);
-  }
-
-  #take(delivery: Delivery, over: () => void): void {
     this.#inHand += 1;
-    this.#begin(delivery, over, 0);
+    // What came together may be more than there are places.
+    const admission =
+      delivery.lane === "calls" && delivery.record === "fresh" ? this.#places.admit(delivery) : "now";
+    if (admission === "now") this.#begin(delivery, 0);
+    else if (admission === "never") this.#refuse(delivery);
   }
 
-  // One by one, not one within the other: a handler may end in the turn in which it begins.
-  #beginWaiting(): void {
-    if (this.#isBeginning) return;
-    this.#isBeginning = true;
-    while (this.#waiting.length > 0 && this.#calls < this.#mostCalls) {
-      const { delivery, since } = this.#waiting.shift() as Waiting;
-      this.#begin(delivery, ignore, performance.now() - since);
-    }
-    this.#isBeginning = false;
-  }
-
-  #begin(delivery: Delivery, over: () => void, heldMs: number): void {
-    if (delivery.lane === "calls") this.#calls += 1;
-    const end = (): void => {
-      this.#released(delivery);
-      over();
-    };
+  #begin(delivery: Delivery, heldMs: number): void {
+    if (delivery.lane === "calls") this.#places.enter(delivery);
+    const end = (): void => this.#released(delivery);
     const { record } = delivery;
     if (record === "fresh" || record === "alone") {
       this.#run(new Work(delivery, heldMs), end);
@@ -148,6 +102,11 @@ export class Dispatch {
     });
   }
 
+  /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */
+  letGo(correlationId: string): void {
+    this.#runs.letGo(correlationId);
+  }
+
   /** Resolves when nothing is in hand. */
   idle(): Promise<void> {
     if (this.#inHand === 0) return Promise.resolve();
@@ -157,20 +116,37 @@ export class Dispatch {
   /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
     this.#runs.abandon(reason);
-    for (const { delivery } of this.#waiting.splice(0)) this.#begin(delivery, ignore, 0);
+    for (const delivery of this.#places.takeHeld()) this.#begin(delivery, 0);
   }
 
   /** Takes work again after {@link abandon}. */
   resume(): void {
     this.#runs.resume();
+    this.#places.reset();
   }
 
-  #released({ lane }: Delivery): void {
-    if (lane === "calls") {
-      this.#calls -= 1;
-      this.#beginWaiting();
-    }
+  #released(delivery: Delivery): void {
+    if (delivery.lane === "calls") this.#places.leave(delivery);
     this.#handed();
+  }
+
+  // As many handlers wait for answers as may: at once, since nobody knows when one of them goes on.
+  #refuse(delivery: Delivery): void {
+    if (whyUnanswerable(delivery) !== undefined) {
+      this.#begin(delivery, 0);
+      return;
+    }
+    const message = `${this.#service} did not begin ${show(delivery.origin.path)}: ${this.#places.full}.`;
+    const now = performance.now();
+    // Repeated only now and then: there may be thousands.
+    if (now - this.#saidOverloaded >= SAY_AGAIN_MS) {
+      this.#saidOverloaded = now;
+      this.#logger.warn(lineAbout(delivery), message);
+    }
+    this.#answering.turnAway(delivery, new ConfluoError("OVERLOADED", message), () => {
+      void delivery.settle(done);
+      this.#handed();
+    });
   }
 
   #handed(): void {
@@ -250,14 +226,13 @@ export class Dispatch {
 
   /** Gives back, for another instance, what waits for a place. Resolves when nothing is in hand. */
   drained(): Promise<void> {
-    for (const { delivery } of this.#waiting.splice(0))
-      void this.#giveBack(delivery).then(() => this.#handed());
+    for (const delivery of this.#places.takeHeld()) void this.#giveBack(delivery).then(() => this.#handed());
     return this.idle();
   }
 
   /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */
   dropWaiting(): void {
-    for (const _ of this.#waiting.splice(0)) this.#handed();
+    for (const _ of this.#places.takeHeld()) this.#handed();
   }
 
   // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.

@@ -28,6 +28,8 @@ export interface Run {
 
 /** What is run within its limits, and who is told of its end, once. */
 export interface Task<Result> extends RunLimits {
+  /** The `correlation_id` of a call. */
+  readonly correlationId?: string | undefined;
   /** The work itself, validation and handler alike. */
   work(run: Run): Soon<Result>;
   returned(result: Result, run: Run): void;
@@ -66,6 +68,15 @@ class Running<Result> extends Timed implements Run, Bagged {
   enter(context: HandlerContext): void {
     this.#context = context;
     if (this.#stopped !== undefined) context.abort(this.#stopped.reason);
+  }
+
+  get correlationId(): string | undefined {
+    return this.#task.correlationId;
+  }
+
+  /** It counts as waiting until it ends. */
+  letGo(): void {
+    this.#scope.asks();
   }
 
   onStop(callback: (reason: unknown) => void): void {
@@ -118,6 +129,7 @@ class Running<Result> extends Timed implements Run, Bagged {
   #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
     if (!this.#end()) return;
     this.#stopped = { reason };
+    this.#scope.leave();
     this.#task.failed(why, this);
     apart(() => {
       this.#onStop?.(reason);
@@ -146,6 +158,11 @@ export class HandlerRuns {
   run<Result>(task: Task<Result>): void {
     if (this.#closed) throw abandoned;
     new Running<Result>(task, this.#running).begin();
+  }
+
+  /** Has a call, if it runs, go on without a place. */
+  letGo(correlationId: string): void {
+    this.#running.find((running) => running.correlationId === correlationId)?.letGo();
   }
 
   /** Stops waiting for what runs, and fires its signals with the reason. */

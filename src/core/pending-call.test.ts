@@ -5,10 +5,10 @@ import { PendingCall, PendingCalls } from "./pending-call.ts";
 
 function pending(own: { readonly ms?: number; readonly body?: unknown } = {}) {
   const { ms = 60_000, body = "four" } = own;
-  const of = { release: vi.fn(), remove: vi.fn(), unanswered: vi.fn() };
+  const of = { release: vi.fn(), remove: vi.fn(), unanswered: vi.fn(), failing: vi.fn() };
   const outgoing = { path: "/", headers: undefined, body: encodeBody(body), validate: undefined };
   const command = { service: "s", target: "/", contract: undefined };
-  const call = new PendingCall(ms, { command, outgoing, of });
+  const call = new PendingCall(ms, { command, outgoing, scope: undefined, of });
   call.promise.catch(() => undefined);
   return { call, of };
 }

@@ -5,7 +5,7 @@ import type { ConfluoError } from "../errors.ts";
 import { EncodedBody } from "../protocol/codec.ts";
 import type { Rejection } from "../transport/transport.ts";
 import type { Reply } from "./context.ts";
-import { timedOut, Wait } from "./deadline.ts";
+import { type Scope, timedOut, Wait } from "./deadline.ts";
 import { Secrets } from "./identity.ts";
 import { rejected } from "./request-errors.ts";
 
@@ -29,6 +29,8 @@ export interface Outgoing {
 export interface CallParts {
   readonly command: CommandTarget;
   readonly outgoing: Outgoing;
+  /** What it is made in, if that is a handler: told when it waits no longer. */
+  readonly scope: Scope | undefined;
   readonly of: {
     /** The body is no longer held here. */
     release(bytes: number): void;
@@ -36,6 +38,8 @@ export interface CallParts {
     remove(call: PendingCall): void;
     /** Its deadline has passed. */
     unanswered(): void;
+    /** It is about to fail. */
+    failing(call: PendingCall): void;
   };
 }
 
@@ -52,10 +56,11 @@ export class PendingCall extends Wait<Reply> {
   readonly path: string;
   headers: Outgoing["headers"];
   readonly #of: CallParts["of"];
+  readonly scope: CallParts["scope"];
   /** As text, if it is only kept in case it has to go out again. */
   #body: EncodedBody | string | undefined;
 
-  constructor(ms: number, { command, outgoing, of }: CallParts) {
+  constructor(ms: number, { command, outgoing, scope, of }: CallParts) {
     super(ms);
     this.service = command.service;
     this.contract = command.contract;
@@ -63,6 +68,7 @@ export class PendingCall extends Wait<Reply> {
     this.headers = outgoing.headers;
     this.#body = outgoing.body;
     this.#of = of;
+    this.scope = scope;
   }
 
   /** `undefined` once it is on its way for good. */
@@ -103,12 +109,18 @@ export class PendingCall extends Wait<Reply> {
     this.#of.unanswered();
   }
 
+  override reject(error: unknown): void {
+    if (!this.over) this.#of.failing(this);
+    super.reject(error);
+  }
+
   protected override get what(): string {
     return `${this.service} to answer ${this.path}`;
   }
 
   protected override ended(): void {
     this.release();
+    this.scope?.goesOn();
     this.#of.remove(this);
   }
 }

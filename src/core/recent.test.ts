@@ -38,6 +38,8 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
     callTimeoutMs: 1_000,
     graceMs: 600_000,
     mostCalls: 128,
+    mostWaiting: 8_192,
+    allow: () => undefined,
     reply: (to, { properties }) => {
       replies.push([to, properties.headers?.["confluo-error"]].filter(Boolean).join(" "));
       return undefined;

@@ -48,7 +48,7 @@ function held() {
     validates: true,
     gathering: { calls: 1, bytes: 65_536 },
     newId: messageIds("i"),
-    runHere: () => false,
+    unwanted: () => undefined,
     ready: link,
     link: async () => link,
     broken: undefined,

@@ -21,9 +21,8 @@ import type { Gate } from "../waiting/gate.ts";
 import { Backlog } from "./backlog.ts";
 import { Bag } from "./bag.ts";
 import type { Reply } from "./context.ts";
-import { checkMs, checkSignal, type Nested, nestedInCall, passed, remainingMs } from "./deadline.ts";
+import { checkMs, checkSignal, passed, remainingMs, Scope } from "./deadline.ts";
 import { outgoingMessages } from "./diagnostics.ts";
-import type { NestedCall } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import {
   type CallOptions,
@@ -50,11 +49,8 @@ export interface RequestParts {
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;
-  /**
-   * Runs a call to this service itself in this process, if it has to: it is made by a handler of a call while all places
-   * for calls are taken, perhaps all of them by handlers that wait for such calls. @returns whether it does.
-   */
-  runHere(message: Message, call: NestedCall): boolean;
+  /** Nobody waits any more for a call to this service itself, which may be running here. */
+  unwanted(correlationId: string): void;
   /** The link, if there is one to send on at once. */
   readonly ready: Link | undefined;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
@@ -94,13 +90,15 @@ export class Requests {
     const options = knownOptions("call", given, callOptions);
     const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
-    const ms = remainingMs(this.#waitMs(options));
+    const scope = Scope.current;
+    const ms = remainingMs(this.#waitMs(options), scope);
     const signal = checkSignal(options.signal);
-    const call = new PendingCall(ms, { command, outgoing, of: this.#callsInFlight });
+    const call = new PendingCall(ms, { command, outgoing, scope, of: this.#callsInFlight });
     if (ms < 1) throw call.tooLate();
     this.#calls.add(path, outgoing.body.length);
     // Registered before it is published: the reply must not come first.
     this.#pending.add(call);
+    scope?.asks();
     if (outgoingMessages.isWatched) tellCall(this.#parts, call, this.#pending.idOf(call));
     if (call.begin(signal)) this.#ask(call, outgoing.validate);
     return call.promise;
@@ -114,40 +112,34 @@ export class Requests {
       this.#released();
     },
     unanswered: (): void => this.#parts.ready?.lookForQueues(),
+    failing: (call: PendingCall): void => {
+      if (call.service === this.#parts.service) this.#parts.unwanted(this.#pending.idOf(call));
+    },
   };
 
   // At once, if nothing is to be waited for.
   #ask(call: PendingCall, validate: Outgoing["validate"]): void {
-    const place = call.service === this.#parts.service ? nestedInCall() : undefined;
     const { ready } = this.#parts;
     const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
-    if (isReady && validate === undefined) this.#publishCall(call, ready, place);
-    else this.#askLater(call, validate, place).catch((error: unknown) => call.reject(error));
+    if (isReady && validate === undefined) this.#publishCall(call, ready);
+    else this.#askLater(call, validate).catch((error: unknown) => call.reject(error));
   }
 
-  async #askLater(
-    call: PendingCall,
-    validate: Outgoing["validate"],
-    place: Nested | undefined,
-  ): Promise<void> {
+  async #askLater(call: PendingCall, validate: Outgoing["validate"]): Promise<void> {
     await validate?.();
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
     while (link.congestion !== undefined && !call.over) await passed(link.congestion, call);
-    this.#publishCall(call, link, place);
+    this.#publishCall(call, link);
   }
 
-  #publishCall(call: PendingCall, link: Link, place: Nested | undefined): void {
+  #publishCall(call: PendingCall, link: Link): void {
     const message = this.#messageOf(call, link);
     if (message === undefined) return;
     const { calls, bytes } = this.#parts.gathering;
     // One that may travel with others may have to go out again.
     if (calls > 1 && isGatherable(message, bytes)) call.keep();
     else call.release();
-    if (place !== undefined) {
-      const onOver = (callback: () => void): void => call.onEnd(callback);
-      if (this.#parts.runHere(message, { place, onOver })) return;
-    }
     link.call(call.service, message, (rejection) => call.settle(rejection));
   }
 

@@ -144,6 +144,11 @@ export interface Link {
    */
   reply(to: string, message: Message, tooLarge?: () => void): void;
 
+  /**
+   * Has so many messages of calls delivered before one of them is settled, instead of the member's prefetch or what was said
+   * last; never fewer than the prefetch. What is delivered already stays so.
+   */
+  allow(messages: number): void;
   /** Takes no more deliveries. What was delivered can still be settled, replied to and waited for. */
   pause(): Promise<void>;
   /** Gives back what is unsettled, flushes what was published and leaves. */

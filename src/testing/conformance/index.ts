@@ -4,6 +4,7 @@ import { allowlist } from "./allowlist.ts";
 import { calls } from "./calls.ts";
 import { contexts } from "./contexts.ts";
 import { contracts } from "./contracts.ts";
+import { cycles } from "./cycles.ts";
 import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
 import { expiry } from "./expiry.ts";
@@ -44,6 +45,7 @@ export type Topic =
   | "retry"
   | "suspects"
   | "topology"
+  | "cycles"
   | "dead letters"
   | "replay"
   | "orphans and bindings"
@@ -73,6 +75,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   retry,
   suspects,
   topology,
+  cycles,
   "dead letters": letters,
   replay,
   "orphans and bindings": orphans,

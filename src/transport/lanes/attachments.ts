@@ -157,6 +157,11 @@ export class Attachments {
     return opening;
   }
 
+  /** Has so many messages of calls handed over before one of them is settled. */
+  allowCalls(messages: number): void {
+    this.#shared.allowCalls(messages);
+  }
+
   /**
    * Ends all consumers but that of the replies: what runs may still call. Batches are taken until `leaving` settles, as
    * long as callers may send some.

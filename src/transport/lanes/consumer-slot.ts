@@ -44,6 +44,11 @@ export class ConsumerSlot {
     return true;
   }
 
+  /** Has the broker hand over so many messages before one of them is settled. */
+  allow(deliveries: number): void {
+    this.#consumer?.allow?.(deliveries);
+  }
+
   /** Ends consuming; what was delivered can still be settled. */
   async cancel(): Promise<void> {
     await this.#consumer?.cancel();

@@ -171,6 +171,10 @@ export class WireLink implements Link {
     this.#replies.reply(to, message, tooLarge);
   }
 
+  allow(messages: number): void {
+    this.#attachments.allowCalls(messages);
+  }
+
   async pause(): Promise<void> {
     await this.#attachments.pause(this.#replies.leave());
     this.#isolations.release();

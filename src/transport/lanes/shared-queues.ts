@@ -29,6 +29,8 @@ export interface SharedQueuesParts {
   warn(details: object, message: string): void;
 }
 
+const CALL_PLACES = ["calls", "calls batch"] as const;
+
 /** A service's queues and their consumers, all but those of an instance alone. */
 export class SharedQueues {
   readonly #parts: SharedQueuesParts;
@@ -37,11 +39,13 @@ export class SharedQueues {
   // Keys of bindings that stand.
   readonly #bound = new Set<string>();
   #declaredOn: Wire | undefined;
+  #callsAllowed: number;
   // All instances lose it in the same moment, and make it again together.
   #isInboxLost = false;
 
   constructor(parts: SharedQueuesParts) {
     this.#parts = parts;
+    this.#callsAllowed = parts.prefetch.calls;
     const { namespace, service } = parts;
     const [calls, inbox] = [namespace.calls(service), namespace.inbox(service)];
     this.#names = {
@@ -134,6 +138,12 @@ export class SharedQueues {
     this.#bound.clear();
   }
 
+  /** Has so many messages of calls handed over before one of them is settled, on this wire and the next ones. */
+  allowCalls(messages: number): void {
+    this.#callsAllowed = messages;
+    for (const place of CALL_PLACES) this.#slots[place].allow(messages);
+  }
+
   /** Ends all consumers but that of the queue for batches, which callers may still prefer for a moment. */
   async cancel(): Promise<void> {
     const { "calls batch": _, ...others } = this.#slots;
@@ -200,6 +210,7 @@ export class SharedQueues {
         onCancelled(place);
       },
     });
+    if (place === "calls" || place === "calls batch") this.#slots[place].allow(this.#callsAllowed);
   }
 
   // One queue that cannot be had must not hold up the others: it is tried again on its own.

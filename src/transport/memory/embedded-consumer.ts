@@ -26,7 +26,8 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
   scheduled = false;
   readonly #options: ConsumeOptions;
   readonly #context: ConsumerContext;
-  readonly #prefetch: number;
+  readonly #least: number;
+  #prefetch: number;
   readonly #outbox = new Deque<EmbeddedDelivery>();
   readonly #unacked = new Set<EmbeddedDelivery>();
   #state: State = "active";
@@ -38,7 +39,17 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
     this.acknowledges = prefetch !== "no-ack";
     this.#options = options;
     this.#context = context;
-    this.#prefetch = prefetch === "no-ack" || prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch;
+    this.#least = prefetch === "no-ack" || prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch;
+    this.#prefetch = this.#least;
+  }
+
+  allow(deliveries: number): void {
+    const wasFull = this.#unacked.size >= this.#prefetch;
+    this.#prefetch = Math.max(this.#least, deliveries);
+    const isFull = this.#unacked.size >= this.#prefetch;
+    if (this.#state !== "active" || wasFull === isFull) return;
+    if (isFull) this.#context.queue.pause(this);
+    else this.#context.queue.resume(this);
   }
 
   async cancel(): Promise<void> {

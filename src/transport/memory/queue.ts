@@ -155,6 +155,11 @@ export class Queue {
     this.#pump();
   }
 
+  /** This consumer, which had room, may take no more for now. */
+  pause(consumer: QueueConsumer): void {
+    this.#hungry.remove(consumer);
+  }
+
   /** A delivered letter was acknowledged. */
   settle(): void {
     if (!this.#isDestroyed) this.#unacked -= 1;

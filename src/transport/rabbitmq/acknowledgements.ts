@@ -15,7 +15,10 @@ const ASK_AFTER_MS = 1_000;
  */
 export class Acknowledgements {
   readonly #channel: Channel;
-  readonly #prefetch: number;
+  /** The most messages that the broker may have handed over unsettled. */
+  #most: number;
+  /** The prefetch that the channel was told last. */
+  #prefetch: number;
   /** Tags of what is not settled yet, in their order, which is that of delivery. */
   readonly #unsettled = new Set<number>();
   #turn: number[] = [];
@@ -34,6 +37,13 @@ export class Acknowledgements {
   constructor(channel: Channel, prefetch: number) {
     this.#channel = channel;
     this.#prefetch = prefetch;
+    this.#most = prefetch;
+  }
+
+  /** Notes that the channel is told another prefetch, for one more consumer, and what it may have unsettled with that. */
+  widen(prefetch: number, most: number): void {
+    this.#prefetch = prefetch;
+    if (most > this.#most) this.#most = most;
   }
 
   /** A message came. */
@@ -41,7 +51,7 @@ export class Acknowledgements {
     this.#unsettled.add(tag);
     const oldest = this.#settled[0];
     // As many of those before it are unsettled as the prefetch allows, so all others have been settled at the broker.
-    if (oldest !== undefined && this.#prefetch > 0 && oldest <= tag - this.#prefetch) this.#tookBefore(tag);
+    if (oldest !== undefined && this.#most > 0 && oldest <= tag - this.#most) this.#tookBefore(tag);
   }
 
   /** @returns the number of the batch that it is written in. */
@@ -117,7 +127,7 @@ export class Acknowledgements {
   #tookBefore(tag: number): void {
     let count = 0;
     for (const settled of this.#settled) {
-      if (settled > tag - this.#prefetch) break;
+      if (settled > tag - this.#most) break;
       count += 1;
     }
     this.#took(this.#taken + count);

@@ -8,6 +8,9 @@ import { Acknowledgements } from "./acknowledgements.ts";
 import type { Connection } from "./connection.ts";
 import { operationFailure } from "./failure.ts";
 
+/** As much as its field can say. */
+const MOST_PREFETCH = 65_535;
+
 /** Starts consuming. */
 export async function startConsumer(connection: Connection, options: ConsumeOptions): Promise<Consumer> {
   const { queue, prefetch, onDelivery, onCancelled } = options;
@@ -17,7 +20,15 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     const channel = await connection.channel();
     opened = channel;
     const acknowledgements = prefetch === "no-ack" ? undefined : new Acknowledgements(channel, prefetch);
-    const consumer = new ChannelConsumer(channel, connection, acknowledgements);
+    const deliver = (message: ConsumeMessage | null): void => {
+      if (message !== null) {
+        onDelivery(new ChannelDelivery(message, acknowledgements));
+        return;
+      }
+      ended(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
+      void closed(channel); // again for each share
+    };
+    const consumer = new ChannelConsumer({ channel, connection, acknowledgements, queue, prefetch, deliver });
     let failure: unknown;
     let isGranted = false;
     channel.on("error", (error: unknown) => {
@@ -36,19 +47,11 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     // Before anything is asked for: what ends a consumer may be read together with what grants it.
     channel.on("close", () => ended(failure ?? new Error("the channel was closed")));
     if (prefetch !== "no-ack") await connection.answered(what, channel.prefetch(prefetch));
-    const deliver = (message: ConsumeMessage | null): void => {
-      if (message !== null) {
-        onDelivery(new ChannelDelivery(message, acknowledgements));
-        return;
-      }
-      ended(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
-      channel.close().catch(() => undefined);
-    };
     const consuming = channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
     const { consumerTag } = await connection.answeredOrAlive(what, consuming);
     if (!consumer.running) throw failure;
     isGranted = true;
-    consumer.tag = consumerTag;
+    consumer.began(consumerTag);
     return consumer;
   } catch (error) {
     // Nobody waits for it to close: a broker that did not answer may not answer to this either.
@@ -59,17 +62,36 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
   }
 }
 
+interface ChannelConsumerParts {
+  readonly channel: Channel;
+  readonly connection: Connection;
+  readonly acknowledgements: Acknowledgements | undefined;
+  readonly queue: string;
+  readonly prefetch: number | "no-ack";
+  readonly deliver: (message: ConsumeMessage | null) => void;
+}
+
+/** Under a tag of its own, since a prefetch is for the consumer that is begun after it and cannot be changed. */
+interface Share {
+  readonly tag: string;
+  readonly prefetch: number;
+}
+
 class ChannelConsumer implements Consumer {
-  tag = "";
-  readonly #channel: Channel;
-  readonly #connection: Connection;
-  readonly #acknowledgements: Acknowledgements | undefined;
+  readonly #parts: ChannelConsumerParts;
+  /** The first is the one that it began with; the others are what it was allowed on top. */
+  readonly #shares: Share[] = [];
+  #allowed: number;
+  #adapting: Promise<void> | undefined;
   #running = true;
 
-  constructor(channel: Channel, connection: Connection, acknowledgements: Acknowledgements | undefined) {
-    this.#channel = channel;
-    this.#connection = connection;
-    this.#acknowledgements = acknowledgements;
+  constructor(parts: ChannelConsumerParts) {
+    this.#parts = parts;
+    this.#allowed = parts.prefetch === "no-ack" ? 0 : parts.prefetch;
+  }
+
+  began(tag: string): void {
+    this.#shares.push({ tag, prefetch: this.#allowed });
   }
 
   get running(): boolean {
@@ -83,22 +105,62 @@ class ChannelConsumer implements Consumer {
     return running;
   }
 
+  allow(deliveries: number): void {
+    if (this.#parts.acknowledgements === undefined) return;
+    this.#allowed = deliveries;
+    this.#adapting ??= this.#adapt().finally(() => {
+      this.#adapting = undefined;
+    });
+  }
+
+  // A channel that ends meanwhile says so to whom it concerns.
+  async #adapt(): Promise<void> {
+    try {
+      while (this.#running) {
+        const present = this.#shares.reduce((sum, { prefetch }) => sum + prefetch, 0);
+        const last = this.#shares.at(-1);
+        if (present < this.#allowed) await this.#begin(Math.min(this.#allowed - present, MOST_PREFETCH));
+        else if (last !== undefined && this.#shares.length > 1 && present - last.prefetch >= this.#allowed) {
+          this.#shares.pop();
+          await this.#parts.channel.cancel(last.tag);
+        } else return;
+      }
+    } catch {}
+  }
+
+  async #begin(prefetch: number): Promise<void> {
+    const { channel, connection, acknowledgements, queue, deliver } = this.#parts;
+    const what = `consume from ${queue}`;
+    acknowledgements?.widen(prefetch, this.#allowed);
+    await connection.answered(what, channel.prefetch(prefetch));
+    if (!this.#running) return;
+    const { consumerTag } = await connection.answeredOrAlive(what, channel.consume(queue, deliver));
+    if (this.#running) this.#shares.push({ tag: consumerTag, prefetch });
+    else await channel.cancel(consumerTag);
+  }
+
   async cancel(): Promise<void> {
     if (!this.end()) return;
-    await this.#channel.cancel(this.tag).catch(() => undefined);
+    const { channel } = this.#parts;
+    await Promise.all(this.#shares.map(({ tag }) => channel.cancel(tag).catch(() => undefined)));
+    await this.#adapting;
   }
 
   async close(): Promise<void> {
+    const { channel, connection, acknowledgements } = this.#parts;
     this.end();
-    this.#acknowledgements?.flush();
-    // On a channel that is closed already amqplib throws instead of rejecting; and where the connection breaks meanwhile, it
-    // does neither.
-    const closing = Promise.resolve()
-      .then(() => this.#channel.close())
-      .catch(() => undefined);
-    await Promise.race([closing, this.#connection.lost]);
-    this.#acknowledgements?.end();
+    acknowledgements?.flush();
+    await Promise.race([closed(channel), connection.lost]);
+    acknowledgements?.end();
   }
+}
+
+// On a channel that is closed already amqplib throws instead of rejecting; and where the connection breaks meanwhile, it does
+// neither.
+function closed(channel: Channel): Promise<void> {
+  return Promise.resolve()
+    .then(() => channel.close())
+    .catch(() => undefined);
 }
 
 class ChannelDelivery implements WireDelivery {
