@@ -99,6 +99,14 @@ export class Broker {
     if (tls !== undefined && (typeof tls !== "object" || tls === null))
       throw invalidArgument("tls", "an object of TLS options", tls);
     const nodes = readAddress(address);
+    // Each embedded broker is a world of its own; the nodes of a cluster may be named in any order.
+    const place =
+      nodes === "memory"
+        ? newInstanceId()
+        : nodes
+            .map(({ shown }) => shown)
+            .sort()
+            .join(" ");
     if (nodes === "memory") {
       this.description = "memory:";
       const embedded = new EmbeddedBroker({ maxMessageBytes: maxBodyBytes });
@@ -111,6 +119,7 @@ export class Broker {
     }
     this.#hub = new Hub({
       description: this.description,
+      address: place,
       namespace: this.#names,
       open: this.#open,
       newId: this.#newId,

@@ -243,7 +243,8 @@ export class Service implements Verbs {
   }
 
   /**
-   * Takes no more work, lets what runs finish and answers it, then leaves. What still runs after `timeoutMs` is told by
+   * Takes no more work, lets what runs finish and answers it, then leaves, together with other services of this process that
+   * are shut down at the same time: they answer each other until all have finished what they had. What still runs after `timeoutMs` is told by
    * its signal and goes back to the queue. Twice is fine, and the shorter wait counts; `connect` works again afterwards.
    *
    * @throws `INVALID_ARGUMENT` for an option that is not valid, and nothing else.
@@ -253,23 +254,26 @@ export class Service implements Verbs {
   }
 
   /**
-   * Connects, then stays until SIGINT or SIGTERM has shut the service down, or `shutdown` was called. Does not end the
-   * process; a second signal does, as it would without confluo.
+   * Connects, then stays until SIGINT, SIGTERM or its `signal` has shut the service down, or `shutdown` was called. Does not
+   * end the process; a second SIGINT or SIGTERM does, as it would without confluo.
    */
   async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
     const { ms: timeoutMs, signal } = waitSettings("run", options, DRAIN_MS);
+    if (signal?.aborted) return; // asked to stop before it began
+    let isAsked = false;
     const stop = (): void => {
+      isAsked = true;
       this.shutdown({ timeoutMs }).catch((error: unknown) =>
         this.#logger.error({ err: error }, `${this.name} did not shut down.`),
       );
     };
     const stopListening = onStopSignal(stop);
+    const stopWatching = signal === undefined ? undefined : onAbort(signal, stop);
     // Nothing else holds a process whose broker is embedded.
     const hold = setInterval(() => undefined, 2_147_483_647);
     try {
-      await this.connect(broker, signal === undefined ? {} : { signal });
-      signal?.addEventListener("abort", stop, { once: true });
-      if (signal?.aborted) stop(); // it fired in the very turn
+      await this.connect(broker);
+      if (isAsked) stop(); // asked before there was anything to shut down
       const at = this.#broker?.description ?? "";
       this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
       await this.#lifecycle.stopped();
@@ -278,7 +282,7 @@ export class Service implements Verbs {
       if (!isConfluoError(error, "SHUTTING_DOWN")) throw error;
     } finally {
       clearInterval(hold);
-      signal?.removeEventListener("abort", stop);
+      stopWatching?.();
       stopListening();
     }
   }
@@ -311,6 +315,7 @@ export class Service implements Verbs {
       gathering: this.#settings.gathering,
       newId: messageIds(this.instance),
       unwanted: (correlationId) => this.#dispatch?.letGo(correlationId),
+      handOver: (call, message, link) => lifecycle.handOver(call, message, link),
       get ready() {
         return lifecycle.ready;
       },

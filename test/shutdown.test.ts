@@ -73,3 +73,24 @@ it("ends instances with exit code 0 while calls are answered, and tasks and even
   expect(await terminate(present)).toBe(0);
   expect((await broker.queue(`${broker.namespace}.worker.dead`))?.messages).toBe(0);
 }, 60_000);
+
+it("services of one process answer each other after SIGTERM until all have finished what they had", async () => {
+  const broker = freshBroker({ logger: silentLogger });
+  cleanUp.push(() => deleteNamespace(broker.namespace, ["left", "right", "client"]));
+  const child = await startProcess("neighbours.ts", [testBrokerUrl(), broker.namespace]);
+  cleanUp.push(() => child.kill("SIGKILL"));
+  const client = await new Service("client", { broker, logger: silentLogger }).connect();
+  cleanUp.push(() => client.shutdown());
+  let begun = 0;
+  child.on("message", (told) => {
+    if (told === "begun") begun += 1;
+  });
+  const answers = Array.from({ length: 20 }, (_, n) => client.call("left", "/start", n));
+  await eventually(() => begun === 20, "all of them");
+  const began = performance.now();
+  expect(await terminate(child)).toBe(0);
+  expect(performance.now() - began).toBeLessThan(6_000);
+  expect((await Promise.all(answers)).map(({ body }) => body)).toEqual(
+    Array.from({ length: 20 }, (_, n) => n),
+  );
+}, 60_000);

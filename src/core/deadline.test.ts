@@ -52,7 +52,7 @@ describe("a deadline", () => {
   it("is inherited by what runs within it, and by nothing that goes on afterwards", async () => {
     expect(remainingMs(500)).toBe(500);
     let later = 0;
-    const scope = new Scope({ ms: 200, what: "it", waits: undefined });
+    const scope = new Scope({ ms: 200, what: "it", waits: undefined }, { isLeaving: false });
     const work = async (): Promise<void> => {
       setTimeout(() => {
         later = remainingMs(500);

@@ -54,8 +54,11 @@ export class Scope {
   /** Calls that it has made and that are not answered. */
   #calls = 0;
   #ended = false;
+  readonly #of: { readonly isLeaving: boolean };
 
-  constructor({ ms, waits }: RunLimits) {
+  /** @param of whether the service that it runs in is being shut down. */
+  constructor({ ms, waits }: RunLimits, of: { readonly isLeaving: boolean }) {
+    this.#of = of;
     this.deadline = this.began + ms;
     this.#waits = waits;
   }
@@ -70,6 +73,10 @@ export class Scope {
     // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
     // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
     return emptyResource("confluo.handler").runInAsyncScope(begin<Argument, Result>, this, task, argument);
+  }
+
+  get isLeaving(): boolean {
+    return this.#of.isLeaving;
   }
 
   /** A call was made in it. */

@@ -107,6 +107,20 @@ export class Dispatch {
     this.#runs.letGo(correlationId);
   }
 
+  /** Whether a call has been begun here and has not ended. */
+  runs(correlationId: string): boolean {
+    return this.#runs.has(correlationId);
+  }
+
+  /** What its handlers call is called by a service that leaves. */
+  leaves(): void {
+    this.#runs.isLeaving = true;
+  }
+
+  get isIdle(): boolean {
+    return this.#inHand === 0;
+  }
+
   /** Resolves when nothing is in hand. */
   idle(): Promise<void> {
     if (this.#inHand === 0) return Promise.resolve();
@@ -116,7 +130,7 @@ export class Dispatch {
   /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
     this.#runs.abandon(reason);
-    for (const delivery of this.#places.takeHeld()) this.#begin(delivery, 0);
+    for (const delivery of this.#places.takeHeld("all")) this.#begin(delivery, 0);
   }
 
   /** Takes work again after {@link abandon}. */
@@ -224,15 +238,16 @@ export class Dispatch {
     else this.#recent.end(work, ended);
   }
 
-  /** Gives back, for another instance, what waits for a place. Resolves when nothing is in hand. */
+  /** Gives back, for another instance, what came from outside and waits for a place. Resolves when nothing is in hand. */
   drained(): Promise<void> {
-    for (const delivery of this.#places.takeHeld()) void this.#giveBack(delivery).then(() => this.#handed());
+    for (const delivery of this.#places.takeHeld("from outside"))
+      void this.#giveBack(delivery).then(() => this.#handed());
     return this.idle();
   }
 
   /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */
   dropWaiting(): void {
-    for (const _ of this.#places.takeHeld()) this.#handed();
+    for (const _ of this.#places.takeHeld("from outside")) this.#handed();
   }
 
   // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.

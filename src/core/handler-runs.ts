@@ -46,11 +46,11 @@ class Running<Result> extends Timed implements Run, Bagged {
   #stopped: { readonly reason: unknown } | undefined;
   #onStop: ((reason: unknown) => void) | undefined;
 
-  constructor(task: Task<Result>, all: Bag<Running<unknown>>) {
+  constructor(task: Task<Result>, runs: HandlerRuns, all: Bag<Running<unknown>>) {
     super();
     this.#task = task;
     this.#all = all;
-    this.#scope = new Scope(task);
+    this.#scope = new Scope(task, runs);
   }
 
   get stopped(): boolean {
@@ -148,6 +148,8 @@ class Running<Result> extends Timed implements Run, Bagged {
 export class HandlerRuns {
   readonly #running = new Bag<Running<unknown>>();
   #closed = false;
+  /** Whether what runs belongs to a service that is being shut down. */
+  isLeaving = false;
 
   /**
    * Runs a task within its limit. After {@link overdue} and {@link abandoned} it may go on, told by its signal, and nobody
@@ -157,7 +159,12 @@ export class HandlerRuns {
    */
   run<Result>(task: Task<Result>): void {
     if (this.#closed) throw abandoned;
-    new Running<Result>(task, this.#running).begin();
+    new Running<Result>(task, this, this.#running).begin();
+  }
+
+  /** Whether a call runs. */
+  has(correlationId: string): boolean {
+    return this.#running.find((running) => running.correlationId === correlationId) !== undefined;
   }
 
   /** Has a call, if it runs, go on without a place. */
@@ -174,5 +181,6 @@ export class HandlerRuns {
   /** Takes work again after {@link abandon}. */
   resume(): void {
     this.#closed = false;
+    this.isLeaving = false;
   }
 }

@@ -1,12 +1,16 @@
 /** A service's life at a broker: connecting, running, draining; and what must happen in between. */
 
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
+import type { Message } from "../protocol/message.ts";
 import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
 import { delay, onAbort, untilAborted, withinMs } from "../waiting/abort.ts";
 import { Gate } from "../waiting/gate.ts";
+import { type Connecting, explained } from "./connecting.ts";
 import { type Limits, waitFor } from "./deadline.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
+import { Neighbour } from "./neighbours.ts";
+import type { PendingCall } from "./pending-call.ts";
 import type { Registry } from "./registry.ts";
 import type { Requests } from "./requests.ts";
 import { type Health, healthOf, States } from "./state.ts";
@@ -28,15 +32,6 @@ export interface LifecycleParts {
 const REATTACH_MS = 100;
 const GIVE_BACK_MS = 500;
 
-interface Connecting {
-  /** Settles when everything is attached, or when that failed. */
-  readonly done: Promise<void>;
-  /** Ends the attempt, and later on whoever waits for something on this connection. */
-  readonly stop: AbortController;
-  /** How many wait for it: it is given up with the last. */
-  waiting: number;
-}
-
 interface Stopping {
   readonly done: Promise<void>;
   /** Ends the wait for what still runs. */
@@ -49,6 +44,8 @@ export class Lifecycle {
   readonly states: States;
   #link: Link | undefined;
   #transport: Transport | undefined;
+  /** As long as there is a link. */
+  #neighbour: Neighbour | undefined;
   #connecting: Connecting | undefined;
   #stopping: Stopping | undefined;
   // For those whose connect() waits for a shutdown to end: the next shutdown() is meant for them, too.
@@ -158,11 +155,19 @@ export class Lifecycle {
     const { signal } = stop;
     const link = await transport.join(this.#member(stop), signal);
     this.#link = link;
+    this.#neighbour = new Neighbour({
+      service: this.#parts.service,
+      realm: transport.realm,
+      serves: () => this.#serves,
+      dispatch: this.#parts.dispatch(),
+      requests: this.#parts.requests(),
+    });
     try {
       await this.#attached(link, signal);
       this.states.enter("running");
     } catch (error) {
       this.#link = undefined;
+      this.#neighbour.end();
       // What it was given meanwhile goes back to the queue.
       this.#parts.dispatch().abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
@@ -301,6 +306,11 @@ export class Lifecycle {
     );
   }
 
+  /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
+  handOver(call: PendingCall, message: Message, link: Link): boolean {
+    return this.#neighbour?.handOver(call, message, link) === true;
+  }
+
   /** Opens when the connection that is lost has been made again. A shutdown rejects whoever waits by other means. */
   get broken(): Gate | undefined {
     return this.#broken;
@@ -351,7 +361,8 @@ export class Lifecycle {
     const link = this.#link;
     if (link === undefined) return;
     this.states.enter("draining");
-    await untilAborted(this.#drain(link), hurry).catch((error: unknown) => {
+    await untilAborted(this.#neighbour?.leave(link) ?? Promise.resolve(), hurry).catch((error: unknown) => {
+      if (this.#neighbour?.isIdle) return; // it waited for others
       const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
       logger.warn({ service, err: error }, message);
     });
@@ -368,6 +379,7 @@ export class Lifecycle {
     this.#link = undefined;
     this.#transport = undefined;
     this.#connecting = undefined;
+    this.#neighbour?.end();
     await link.close();
   }
 
@@ -380,20 +392,4 @@ export class Lifecycle {
   #givenBack(): Promise<void> {
     return withinMs(GIVE_BACK_MS, this.#parts.dispatch().idle(), () => undefined).catch(() => undefined);
   }
-
-  async #drain(link: Link): Promise<void> {
-    await link.pause();
-    await this.#parts.dispatch().drained();
-    await this.#parts.requests().idle();
-  }
-}
-
-// A deadline that passed while no broker was reached says why none was.
-function explained(error: unknown, { lastFailure }: Transport, ms: number): unknown {
-  if (!isConfluoError(error, "TIMEOUT") || lastFailure === undefined) return error;
-  // A broker that breaks off each attempt cannot be reached either; 'lost' would mean that it had been.
-  const code = lastFailure.code === "CONNECTION_LOST" ? "BROKER_UNREACHABLE" : lastFailure.code;
-  return new ConfluoError(code, `${lastFailure.message} Gave up after ${ms} ms.`, {
-    cause: lastFailure,
-  });
 }

@@ -51,6 +51,8 @@ export class PendingCall extends Wait<Reply> {
   serial = 0;
   /** Random: without it, any service that was called once could answer the calls to others. */
   secret = "";
+  /** Whether it was handed over within the process. */
+  isNear = false;
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;

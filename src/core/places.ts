@@ -47,7 +47,7 @@ export class Places {
   #waiting = 0;
   /** Bodies of the calls whose handlers run. */
   #bytes = 0;
-  readonly #held: Held[] = [];
+  #held: Held[] = [];
   #allowed: number;
   #isBeginning = false;
   #isScheduled = false;
@@ -107,8 +107,10 @@ export class Places {
   }
 
   /** Takes out what waits for a place. */
-  takeHeld(): readonly Delivery[] {
-    return this.#held.splice(0).map(({ delivery }) => delivery);
+  takeHeld(which: "all" | "from outside"): readonly Delivery[] {
+    const held = this.#held;
+    this.#held = which === "all" ? [] : held.filter(({ delivery }) => delivery.isNear);
+    return held.filter((each) => !this.#held.includes(each)).map(({ delivery }) => delivery);
   }
 
   /** The next connection begins with what the broker is allowed at first. */

@@ -49,6 +49,7 @@ function held() {
     gathering: { calls: 1, bytes: 65_536 },
     newId: messageIds("i"),
     unwanted: () => undefined,
+    handOver: () => false,
     ready: link,
     link: async () => link,
     broken: undefined,

@@ -1,9 +1,8 @@
 /** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
 
-import { parseErrorData } from "../contract/declared-errors.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import type { AnySchema } from "../contract/schema.ts";
-import { type ConfluoError, errorFromWire, invalidArgument, RemoteError } from "../errors.ts";
+import { type ConfluoError, invalidArgument } from "../errors.ts";
 import {
   checkCommandPath,
   checkName,
@@ -15,9 +14,10 @@ import {
 import { checkHeaders, EncodedMessage, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
 import { isGatherable } from "../protocol/gathered.ts";
 import type { Message, Properties } from "../protocol/message.ts";
-import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
+import { decodeReply } from "../protocol/reply.ts";
 import type { Gathering, Link } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
+import { accepted, refused } from "./answers.ts";
 import { Backlog } from "./backlog.ts";
 import { Bag } from "./bag.ts";
 import type { Reply } from "./context.ts";
@@ -51,6 +51,8 @@ export interface RequestParts {
   newId(): string;
   /** Nobody waits any more for a call to this service itself, which may be running here. */
   unwanted(correlationId: string): void;
+  /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
+  handOver(call: PendingCall, message: Message, link: Link): boolean;
   /** The link, if there is one to send on at once. */
   readonly ready: Link | undefined;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
@@ -140,6 +142,7 @@ export class Requests {
     // One that may travel with others may have to go out again.
     if (calls > 1 && isGatherable(message, bytes)) call.keep();
     else call.release();
+    if (this.#parts.handOver(call, message, link)) return;
     link.call(call.service, message, (rejection) => call.settle(rejection));
   }
 
@@ -333,9 +336,17 @@ export class Requests {
     for (const pending of this.#unconfirmed.list()) pending.reject(error(pending.path));
   }
 
+  /** Calls to a service that are under way by the broker, with their ids: all, or those of handlers that are being drained. */
+  callsTo(service: string, all: boolean): readonly { readonly id: string; readonly call: PendingCall }[] {
+    return this.#pending
+      .list()
+      .filter((call) => call.service === service && !call.isNear && (all || call.scope?.isLeaving === true))
+      .map((call) => ({ id: this.#pending.idOf(call), call }));
+  }
+
   /** Resolves when no call waits for its reply and no publish for its confirm. */
   idle(): Promise<void> {
-    if (this.#isIdle()) return Promise.resolve();
+    if (this.isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
@@ -344,45 +355,16 @@ export class Requests {
     return { calling: this.#pending.size, unconfirmed: this.#unconfirmed.size };
   }
 
-  #isIdle(): boolean {
+  get isIdle(): boolean {
     return this.#pending.size === 0 && this.#unconfirmed.size === 0;
   }
 
   #released(): void {
-    if (this.#whenIdle.length === 0 || !this.#isIdle()) return;
+    if (this.#whenIdle.length === 0 || !this.isIdle) return;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();
   }
-}
-
-// An answer of 400 and above is an error; any other is what the contract says.
-function accepted(
-  reply: ReceivedReply & Reply,
-  { service, contract, path }: PendingCall,
-): Reply | Promise<Reply> {
-  const { status, headers, body } = reply;
-  if (status >= 400) {
-    const message = `${service} answered ${path} with status ${status}.`;
-    throw new RemoteError("SERVICE_ERROR", message, { service, path, status, data: body });
-  }
-  const output = contract?.output;
-  if (output === undefined) return { status, headers, body };
-  const parsed = validated(output, body, "INVALID_OUTPUT", `The answer of ${path}`);
-  return parsed.then((value) => ({ status, headers, body: value }));
-}
-
-// The data of a declared error is transformed by its schema, like an answer.
-async function refused(
-  { error, status }: ReceivedReply & { readonly kind: "error" },
-  { service, contract, path }: PendingCall,
-): Promise<never> {
-  const received = errorFromWire(error, { service, path, status });
-  if (contract?.errors === undefined) throw received;
-  const { code, message, data } = received;
-  const parsed = await parseErrorData(contract, code, data);
-  if (parsed === data) throw received;
-  throw new RemoteError(code, message, { service, path, status, data: parsed });
 }
 
 function checkMessageId(messageId: string): void {

@@ -13,6 +13,8 @@ import type { Gate } from "../waiting/gate.ts";
 export interface Transport {
   /** For log lines: never with credentials. */
   readonly description: string;
+  /** Services meet only where this is the same: at one broker, in one namespace. */
+  readonly realm: string;
   /** Why the last attempt to connect failed, while one is under way. */
   readonly lastFailure: ConfluoError | undefined;
   /**
@@ -83,6 +85,8 @@ export interface Delivery {
    * the broker knows that it is done with. `lost`: perhaps, since the connection broke before that was certain.
    */
   readonly hold: "held" | "released" | "lost";
+  /** Whether it was handed over within the process, without the broker. */
+  readonly isNear?: boolean;
   /**
    * Ends the delivery; a second time does nothing. A copy is confirmed by the broker before the delivery is
    * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
@@ -149,8 +153,8 @@ export interface Link {
    * last; never fewer than the prefetch. What is delivered already stays so.
    */
   allow(messages: number): void;
-  /** Takes no more deliveries. What was delivered can still be settled, replied to and waited for. */
-  pause(): Promise<void>;
+  /** Takes no more deliveries, but calls if they are kept. What was delivered can still be settled, replied to and waited for. */
+  pause(keep?: "calls"): Promise<void>;
   /** Gives back what is unsettled, flushes what was published and leaves. */
   close(): Promise<void>;
 }

@@ -27,6 +27,7 @@ import { retry } from "./retry.ts";
 import { statistics } from "./statistics.ts";
 import { type BrokerUnderTest, type Define, runTopics, type TestRunner } from "./suite.ts";
 import { suspects } from "./suspects.ts";
+import { together } from "./together.ts";
 import { topology } from "./topology.ts";
 import { whoGathers } from "./who-gathers.ts";
 
@@ -41,6 +42,7 @@ export type Topic =
   | "lifecycle"
   | "health"
   | "coming and going"
+  | "leaving together"
   | "mistakes"
   | "retry"
   | "suspects"
@@ -71,6 +73,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   lifecycle,
   health,
   "coming and going": leaving,
+  "leaving together": together,
   mistakes,
   retry,
   suspects,

@@ -1,7 +1,7 @@
 /** Coming and going among others: attempts that are given up, and what is left behind. */
 
 import assert from "node:assert/strict";
-import { isConfluoError } from "../../index.ts";
+import { isConfluoError, type Service } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Bench, type Define, rejection, signalled } from "./suite.ts";
 
@@ -66,13 +66,46 @@ export const leaving: Define = (it) => {
       await service.shutdown();
       await running;
       const stop = new AbortController();
-      const again = service.run(undefined, { signal: stop.signal }).catch((error: unknown) => error);
+      const again = service.run(undefined, { signal: stop.signal });
       for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
       stop.abort();
-      const error = await again;
-      assert.ok(error === undefined || isConfluoError(error, "CANCELLED"), String(error));
+      await again;
       assert.equal(service.state, "stopped");
     }
+  });
+
+  it("ends run() by its signal as by SIGTERM, also while no broker answers", async (bench) => {
+    const stop = new AbortController();
+    const [bySignal, bySigterm] = ["signal", "sigterm"].map((name) =>
+      bench.create(name, { broker: "amqp://127.0.0.1:1" }),
+    ) as [Service, Service];
+    const first = bySignal.run(undefined, { signal: stop.signal });
+    await eventually(() => bySignal.state === "connecting", "an attempt");
+    stop.abort();
+    await first;
+    const second = bySigterm.run();
+    await eventually(() => bySigterm.state === "connecting", "another attempt");
+    process.emit("SIGTERM");
+    await second;
+    assert.deepEqual([bySignal.state, bySigterm.state], ["stopped", "stopped"]);
+    await bySignal.run(undefined, { signal: stop.signal }); // which has fired long ago
+    assert.equal(bySignal.state, "stopped");
+  });
+
+  it("listens to a signal of run() once, however many services run by it", async (bench) => {
+    const stop = new AbortController();
+    const added: string[] = [];
+    const listen = stop.signal.addEventListener.bind(stop.signal);
+    stop.signal.addEventListener = (type: string, ...rest: unknown[]) => {
+      added.push(type);
+      (listen as (...args: unknown[]) => void)(type, ...rest);
+    };
+    const services = Array.from({ length: 12 }, (_, n) => bench.create(`run-${n}`));
+    const running = services.map((service) => service.run(undefined, { signal: stop.signal }));
+    await eventually(() => services.every(({ state }) => state === "running"), "all of them");
+    stop.abort();
+    await Promise.all(running);
+    assert.deepEqual(added, ["abort"]);
   });
 
   it("listens to signals once, however many services run in a process", async (bench) => {

@@ -7,7 +7,7 @@ import { together } from "../../waiting/together.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 import type { Source } from "./delivery.ts";
 import { ExclusiveQueue } from "./exclusive-queue.ts";
-import { type Attempt, type Part, type Place, partOf, sources } from "./places.ts";
+import { type Attempt, type Part, type Place, partOf, SHARED_PLACES, sources } from "./places.ts";
 import { SharedQueues } from "./shared-queues.ts";
 
 const CLOSE_MS = 400;
@@ -49,7 +49,7 @@ export class Attachments {
   readonly #unavailable = new Set<Place>();
   readonly #work = new Map<Part, Promise<void>>();
   #openingReplies: Promise<void> | undefined;
-  #state: "taking" | "paused" | "closed" = "taking";
+  #state: "taking" | "calls only" | "paused" | "closed" = "taking";
 
   constructor(parts: AttachmentParts) {
     this.#parts = parts;
@@ -61,7 +61,7 @@ export class Attachments {
       takesBatches,
       namespace,
       isStanding,
-      isTaking: () => this.#state === "taking",
+      mayTake: (place) => this.#mayTake(place),
       onDelivery: parts.onDelivery,
       onCancelled: (place) => this.#reattach(place, REATTACH_MS),
       onUnavailable: (place, error) => {
@@ -162,21 +162,37 @@ export class Attachments {
     this.#shared.allowCalls(messages);
   }
 
+  /** Ends all consumers but those of the replies and of calls: what runs may still call, and be called. */
+  async pauseAllButCalls(): Promise<void> {
+    if (this.#state === "taking") await this.#end("calls only");
+  }
+
   /**
    * Ends all consumers but that of the replies: what runs may still call. Batches are taken until `leaving` settles, as
    * long as callers may send some.
    */
   async pause(leaving: Promise<void>): Promise<void> {
-    if (this.#state !== "taking") return;
-    this.#state = "paused";
-    for (const [place, timer] of this.#reattaching) if (place !== "replies") clearTimeout(timer);
+    if (this.#state === "paused" || this.#state === "closed") return;
+    await this.#end("paused");
+    await leaving;
+    await this.#shared.cancel(["calls batch"]);
+  }
+
+  async #end(state: "calls only" | "paused"): Promise<void> {
+    this.#state = state;
+    for (const [place, timer] of this.#reattaching)
+      if (place === "bindings" || !this.#mayTake(place)) clearTimeout(timer);
+    const ending = SHARED_PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
     const cancel = (): Promise<unknown> =>
-      Promise.allSettled([this.#instance.cancel(), this.#shared.cancel()]);
+      Promise.allSettled([this.#instance.cancel(), this.#shared.cancel(ending)]);
     await cancel();
     await Promise.all([...this.#work].map(([part, work]) => part !== "replies" && work));
     await cancel(); // what was attached meanwhile
-    await leaving;
-    await this.#shared.cancelBatches();
+  }
+
+  #mayTake(place: Place): boolean {
+    if (place === "replies" || this.#state === "taking") return true;
+    return this.#state === "calls only" && partOf[place] === "calls";
   }
 
   /** Ends all consumers, without holding up whoever waits for it. */
@@ -194,6 +210,7 @@ export class Attachments {
   async restore(): Promise<void> {
     const parts: Promise<void>[] = [];
     if (this.#replying) parts.push(this.#comeBack("replies"));
+    if (this.#state === "calls only" && this.#serving) parts.push(this.#comeBack("calls"));
     if (this.#state === "taking") {
       if (this.#serving && this.#hasServed) parts.push(this.#comeBack("inbox"), this.#comeBack("calls"));
       else if (this.#serving) parts.push(this.serve());
@@ -311,7 +328,7 @@ export class Attachments {
   }
 
   #reattach(place: Place, afterMs: number): void {
-    if (this.#state === "closed" || (this.#state === "paused" && place !== "replies")) return;
+    if (this.#state === "closed" || !this.#mayTake(place)) return;
     const attempt = (): void => {
       this.#reattaching.delete(place);
       this.#enqueue(partOf[place], async (wire) => {

@@ -11,6 +11,7 @@ const never = new AbortController().signal;
 
 function hubOver(open: () => Promise<Wire>): Hub {
   return new Hub({
+    address: "fake",
     description: "fake:",
     namespace: new Namespace("confluo"),
     open,

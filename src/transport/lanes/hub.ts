@@ -13,6 +13,8 @@ import { type LinkHost, WireLink } from "./link.ts";
 /** What a hub is made of. */
 export interface HubParts {
   readonly description: string;
+  /** The same for whatever means the same broker. */
+  readonly address: string;
   readonly namespace: Namespace;
   /** Opens a wire: one round of all addresses. Rejects with a `ConfluoError`. */
   open(signal: AbortSignal, onBlocked: (reason: string | undefined) => void): Promise<Wire>;
@@ -41,6 +43,10 @@ export class Hub implements Transport {
 
   get description(): string {
     return this.#parts.description;
+  }
+
+  get realm(): string {
+    return `${this.#parts.namespace.name} ${this.#parts.address}`;
   }
 
   get lastFailure(): ConfluoError | undefined {

@@ -175,8 +175,9 @@ export class WireLink implements Link {
     this.#attachments.allowCalls(messages);
   }
 
-  async pause(): Promise<void> {
-    await this.#attachments.pause(this.#replies.leave());
+  async pause(keep?: "calls"): Promise<void> {
+    if (keep === "calls") await this.#attachments.pauseAllButCalls();
+    else await this.#attachments.pause(this.#replies.leave());
     this.#isolations.release();
     await Promise.all(this.#waitingOn);
   }

@@ -12,6 +12,14 @@ export type Place = Lane | CallPlace | "inbox alone" | "replies";
 /** The places that all instances of a service share. */
 export type SharedPlace = Exclude<Place, "instance" | "replies">;
 
+export const SHARED_PLACES: readonly SharedPlace[] = [
+  "calls",
+  "calls alone",
+  "calls batch",
+  "inbox",
+  "inbox alone",
+];
+
 /** What comes back by itself, whatever the others wait for. */
 export type Part = "replies" | "instance" | "calls" | "inbox";
 

@@ -19,8 +19,8 @@ export interface SharedQueuesParts {
   readonly namespace: Namespace;
   /** Returns whether a wire is the present one, and anything granted on it is wanted. */
   isStanding(wire: Wire): boolean;
-  /** Returns whether deliveries are taken. */
-  isTaking(): boolean;
+  /** Returns whether a place may be consumed at the moment. */
+  mayTake(place: SharedPlace): boolean;
   onDelivery(source: Source, delivery: WireDelivery): void;
   /** The broker ended a consumer: it is to be attached again soon. */
   onCancelled(place: SharedPlace): void;
@@ -144,14 +144,8 @@ export class SharedQueues {
     for (const place of CALL_PLACES) this.#slots[place].allow(messages);
   }
 
-  /** Ends all consumers but that of the queue for batches, which callers may still prefer for a moment. */
-  async cancel(): Promise<void> {
-    const { "calls batch": _, ...others } = this.#slots;
-    await Promise.allSettled(Object.values(others).map((slot) => slot.cancel()));
-  }
-
-  async cancelBatches(): Promise<void> {
-    await Promise.allSettled([this.#slots["calls batch"].cancel()]);
+  async cancel(places: readonly SharedPlace[]): Promise<void> {
+    await Promise.allSettled(places.map((place) => this.#slots[place].cancel()));
   }
 
   async close(): Promise<void> {
@@ -198,8 +192,8 @@ export class SharedQueues {
   }
 
   async #consume(wire: Wire, place: SharedPlace): Promise<void> {
-    const { prefetch, isTaking, onDelivery, onCancelled, warn } = this.#parts;
-    if (this.#slots[place].isTaken || !isTaking()) return;
+    const { prefetch, mayTake, onDelivery, onCancelled, warn } = this.#parts;
+    if (this.#slots[place].isTaken || !mayTake(place)) return;
     const queue = this.#names[place];
     await this.#slots[place].take(wire, {
       queue,
