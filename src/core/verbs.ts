@@ -96,7 +96,7 @@ export interface Verbs {
    * @example const { body } = await service.call(charge, { amount: 5 }, { timeoutMs: 1_000 });
    * @throws RemoteError for an answer with a status of 400 or more, among them the command's declared errors.
    * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT`, `CANCELLED`, `CONNECTION_LOST`, `NOT_CONNECTED`,
-   * `SHUTTING_DOWN`, `UNAVAILABLE`, `PAYLOAD_TOO_LARGE`, `INVALID_INPUT` for a body that the command's schema
+   * `SHUTTING_DOWN`, `OVERLOADED`, `UNAVAILABLE`, `PAYLOAD_TOO_LARGE`, `INVALID_INPUT` for a body that the command's schema
    * refuses, `INVALID_OUTPUT` for such an answer, `INVALID_ARGUMENT` for a path that is none.
    */
   call<T extends string | AnyCommand>(
