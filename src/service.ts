@@ -346,9 +346,9 @@ export class Service implements Verbs {
       mostCalls: this.#settings.prefetch.calls,
       mostWaiting: this.#settings.mostWaiting,
       allow: (messages) => this.#lifecycle.answering?.allow(messages),
-      reply: (to, message, tooLarge) => {
+      reply: (to, message, failed) => {
         const link = this.#lifecycle.answering;
-        link?.reply(to, message, tooLarge);
+        link?.reply(to, message, failed);
         return link?.congestion;
       },
     });

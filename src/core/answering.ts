@@ -2,11 +2,11 @@
 
 import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, describeThrown, refusalToWire, thrownToWire } from "../errors.ts";
-import { fitsShortString } from "../protocol/address.ts";
 import type { EncodedMessage } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
-import type { Delivery } from "../transport/transport.ts";
+import { whyNoReturn } from "../protocol/return-address.ts";
+import type { Delivery, Rejection, Settled } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { isPending, type Soon } from "../waiting/soon.ts";
 import type { Reply } from "./context.ts";
@@ -30,7 +30,7 @@ export interface AnsweringParts {
   /** Is told when a handler begins to wait for an answer, and when it goes on. */
   waits(isWaiting: boolean): void;
   /** Returns what opens when the broker, if it is behind, takes more: going on before fills the process with answers. */
-  reply(to: string, message: Message, tooLarge?: () => void): Gate | undefined;
+  reply(to: string, message: Message, failed?: Settled): Gate | undefined;
 }
 
 /** Answers calls. */
@@ -62,7 +62,9 @@ export class Answering {
   /** Sends an answer. `ended` is told when there is room for more of them. */
   post(delivery: Delivery, answer: Message, { ms, ended }: AnswerEnd): void {
     const { replyTo } = delivery.message.properties;
-    const congestion = this.#parts.reply(replyTo as string, answer, () => this.#tooLarge(delivery, answer));
+    const congestion = this.#parts.reply(replyTo as string, answer, (rejection, why) =>
+      this.#notTaken(delivery, answer, { rejection, why }),
+    );
     // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
     if (congestion === undefined) ended("done");
     else void relieved(congestion, ms).then(() => ended("done"));
@@ -96,11 +98,22 @@ export class Answering {
     return this.#parts.waits;
   }
 
-  #tooLarge(delivery: Delivery, { body }: Message): void {
+  // Its caller is told why, unless no answer at all gets out.
+  #notTaken(
+    delivery: Delivery,
+    { body }: Message,
+    { rejection, why }: { readonly rejection: Rejection | undefined; readonly why: ConfluoError | undefined },
+  ): void {
     const { path } = delivery.origin;
-    const message = `The answer of ${path} takes ${body.length} bytes, and the broker's limit is below that.`;
-    const error = new ConfluoError("PAYLOAD_TOO_LARGE", message);
-    this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
+    let error: ConfluoError;
+    if (rejection === "too-large") {
+      const message = `The answer of ${path} takes ${body.length} bytes, and the broker's limit is below that.`;
+      error = new ConfluoError("PAYLOAD_TOO_LARGE", message);
+    } else if (rejection === "invalid") {
+      const message = `The answer of ${path} cannot be sent: ${why?.message}`;
+      error = new ConfluoError("INVALID_OUTPUT", message, { cause: why });
+    } else return;
+    this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, error.message);
     this.refuse(delivery, error);
   }
 
@@ -292,10 +305,6 @@ function correlationOf({ message }: Delivery): string | undefined {
 
 /** Why nobody can be told the answer of a call; `undefined` if its caller can. */
 export function whyUnanswerable({ message }: Delivery): string | undefined {
-  const { replyTo, correlationId } = message.properties;
-  if (typeof replyTo !== "string" || replyTo === "")
-    return "it came as a call without reply_to, so nobody can be answered";
-  if (!fitsShortString(replyTo) || (typeof correlationId === "string" && !fitsShortString(correlationId)))
-    return "its reply_to or correlation_id is not UTF-8, so it cannot be answered";
-  return undefined;
+  const why = whyNoReturn(message.properties);
+  return why === undefined ? undefined : `it came as a call and cannot be answered: ${why}`;
 }

@@ -4,7 +4,7 @@ import { ConfluoError, show } from "../errors.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { done, giveBack, type Outcome } from "../retry/outcome.ts";
-import type { Delivery } from "../transport/transport.ts";
+import type { Delivery, Settled } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { isPending } from "../waiting/soon.ts";
 import { Answering, whyUnanswerable } from "./answering.ts";
@@ -35,7 +35,7 @@ export interface DispatchParts {
   /** Has the broker hand over so many messages of calls before it sees one of them settled. */
   allow(messages: number): void;
   /** Returns what opens when the broker, if it is behind with what was published, takes more. */
-  reply(to: string, message: Message, tooLarge?: () => void): Gate | undefined;
+  reply(to: string, message: Message, failed?: Settled): Gate | undefined;
 }
 
 const MOST_GIVEN_BACK = 32;

@@ -79,8 +79,8 @@ export class PendingCall extends Wait<Reply> {
   }
 
   /** The broker has said what became of it. */
-  settle(rejection?: Rejection): void {
-    if (rejection !== undefined) this.reject(rejected(rejection, this.service, this.path));
+  settle(rejection?: Rejection, why?: ConfluoError): void {
+    if (rejection !== undefined) this.reject(rejected(rejection, this.service, this.path, why));
   }
 
   /** What is left of its deadline, in whole milliseconds. */

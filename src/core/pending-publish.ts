@@ -2,8 +2,9 @@
 
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
+import type { ConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Link, Rejection } from "../transport/transport.ts";
+import type { Link, Rejection, Settled } from "../transport/transport.ts";
 import type { Bagged } from "./bag.ts";
 import { Wait } from "./deadline.ts";
 import type { Outgoing } from "./pending-call.ts";
@@ -64,14 +65,14 @@ export class PendingPublish extends Wait<void> implements Bagged {
   /** Sends it, and settles with what the broker says. */
   publish(link: Link): void {
     this.validate = undefined;
-    const settled = (rejection?: Rejection): void => this.#settled(rejection);
+    const settled: Settled = (rejection, why) => this.#settled(rejection, why);
     if (this.#key === undefined) link.send(this.service, this.message, settled);
     else link.publish(this.#key, this.message, settled);
   }
 
-  #settled(rejection: Rejection | undefined): void {
+  #settled(rejection: Rejection | undefined, why: ConfluoError | undefined): void {
     if (rejection === undefined) this.resolve();
-    else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path));
+    else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path, why));
     else setTimeout(() => this.#of.again(this), RESEND_MS);
   }
 

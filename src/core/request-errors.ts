@@ -4,7 +4,12 @@ import { ConfluoError, show } from "../errors.ts";
 import type { Rejection } from "../transport/transport.ts";
 
 /** The error for what the broker said of a message. */
-export function rejected(rejection: Rejection, service: string, path: string): ConfluoError {
+export function rejected(
+  rejection: Rejection,
+  service: string,
+  path: string,
+  why?: ConfluoError,
+): ConfluoError {
   switch (rejection) {
     case "returned":
       return new ConfluoError(
@@ -25,6 +30,18 @@ export function rejected(rejection: Rejection, service: string, path: string): C
       return new ConfluoError(
         "CONNECTION_LOST",
         `The connection broke before the broker confirmed ${path}: it may or may not have arrived.`,
+      );
+    case "invalid":
+      return new ConfluoError(
+        "INVALID_ARGUMENT",
+        `${path} was not sent: ${why?.message ?? "it cannot be written."}`,
+        { cause: why },
+      );
+    case "forbidden":
+      return new ConfluoError(
+        "ACCESS_REFUSED",
+        `The broker did not take ${path}: ${why?.message ?? "a right is missing."}`,
+        { cause: why },
       );
     default:
       return rejection satisfies never;

@@ -143,7 +143,7 @@ export class Requests {
     if (calls > 1 && isGatherable(message, bytes)) call.keep();
     else call.release();
     if (this.#parts.handOver(call, message, link)) return;
-    link.call(call.service, message, (rejection) => call.settle(rejection));
+    link.call(call.service, message, (rejection, why) => call.settle(rejection, why));
   }
 
   /** A call that was gathered with others came to an instance that is gone: it goes out again by itself, once. */
@@ -155,7 +155,7 @@ export class Requests {
     const message = this.#messageOf(call, ready);
     if (message === undefined) return;
     call.release();
-    ready.callAlone(call.service, message, (rejection) => call.settle(rejection));
+    ready.callAlone(call.service, message, (rejection, why) => call.settle(rejection, why));
   }
 
   // `undefined` if the wait is over, or will be in this very turn.

@@ -111,9 +111,9 @@ export class DeadLetters {
       const message = copy(newId);
       if (message === undefined) return undefined;
       return new Promise((resolve, reject) => {
-        wire.publish({ exchange: "", key: target }, message, (failure) => {
+        wire.publish({ exchange: "", key: target }, message, (failure, why) => {
           if (failure === undefined) resolve();
-          else reject(notSentBack(failure, letter, target));
+          else reject(notSentBack(failure, letter, target, why));
         });
       });
     });
@@ -202,7 +202,12 @@ function chooser(selection: LetterSelection): (letter: DeadLetter) => boolean {
   };
 }
 
-function notSentBack(failure: PublishFailure, { id }: DeadLetter, target: string): ConfluoError {
+function notSentBack(
+  failure: PublishFailure,
+  { id }: DeadLetter,
+  target: string,
+  why: ConfluoError | undefined,
+): ConfluoError {
   const stays = `The letter ${show(id)} stays`;
   switch (failure) {
     case "returned":
@@ -221,6 +226,13 @@ function notSentBack(failure: PublishFailure, { id }: DeadLetter, target: string
       return new ConfluoError(
         "CONNECTION_LOST",
         `${stays}: the connection broke before the broker confirmed its copy, which may have arrived.`,
+      );
+    case "invalid":
+    case "forbidden":
+      return new ConfluoError(
+        failure === "invalid" ? "INVALID_ARGUMENT" : "ACCESS_REFUSED",
+        `${stays}: ${why?.message ?? failure}`,
+        { cause: why },
       );
     default:
       return failure satisfies never;

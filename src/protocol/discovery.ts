@@ -5,6 +5,7 @@ import { checkName } from "./address.ts";
 import { JSON_TYPE } from "./codec.ts";
 import { scalarText } from "./header-text.ts";
 import type { Message } from "./message.ts";
+import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
 
 /** `ping`: who is there. `info`: what it is and handles. `stats`: what it has done. */
 export type Question = "ping" | "info" | "stats";
@@ -155,18 +156,17 @@ export function encodeQuestion(
 
 /** A question that can be answered; `undefined` for anything else, which is ignored: a later version may ask other things. */
 export function decodeQuestion({
-  properties: { type, correlationId, replyTo },
+  properties,
 }: Message):
   | { readonly question: Question; readonly id: string | undefined; readonly replyTo: string }
   | undefined {
+  const { type, correlationId, replyTo } = properties;
   if (typeof type !== "string" || !questions.includes(type)) return undefined;
-  if (typeof replyTo !== "string" || replyTo === "" || replyTo.startsWith(DIRECT_REPLY_TO)) return undefined;
+  if (replyTo === undefined || whyNoReturn(properties) !== undefined || isDirectReplyTo(replyTo))
+    return undefined;
   const id = typeof correlationId === "string" ? correlationId : undefined;
   return { question: type as Question, id, replyTo };
 }
-
-/** RabbitMQ closes the connection of who answers to a forged one of these. */
-const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 export function encodeAnswer(id: string | undefined, answer: InstanceName): Message {
   const properties = { contentType: JSON_TYPE, appId: answer.service };

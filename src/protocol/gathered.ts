@@ -2,6 +2,7 @@
 
 import { header, headerBytes, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
+import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
 
 /** Content types of gathered messages. */
 export const CALLS_TYPE = "application/vnd.confluo.calls+json";
@@ -11,11 +12,6 @@ export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 const LARGEST_SHARE = 1 / 8;
 /** The longest that a call may wait, as for every other. RabbitMQ refuses an expiration of twice as much and more. */
 const LONGEST_MS = 2 ** 31 - 1;
-/**
- * What RabbitMQ's direct reply-to begins with. A forged one makes it break the connection of whoever publishes to it, and a
- * gathered message would be sent back there again and again, by one instance after the other.
- */
-const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 /** What a sender may gather at most, and a receiver takes. */
 export const MOST_ENTRIES = 256;
 
@@ -83,7 +79,10 @@ function withHeaders(own: WireHeaders): string {
 export function callsIn({ body, properties }: Message): readonly Message[] | undefined {
   if (properties.contentType !== CALLS_TYPE) return undefined;
   const { replyTo, appId } = properties;
-  if (replyTo?.startsWith(DIRECT_REPLY_TO)) throw malformed("its reply_to is no queue");
+  // A forged one would make RabbitMQ break the connection of one instance after the other that sends its calls back.
+  if (typeof replyTo === "string" && isDirectReplyTo(replyTo)) throw malformed("its reply_to is no queue");
+  const unanswerable = replyTo === undefined ? undefined : whyNoReturn({ replyTo });
+  if (unanswerable !== undefined) throw malformed(`it cannot be answered: ${unanswerable}`);
   const whole = new Whole(body);
   return entriesIn(body).map((entry, at) => {
     const own = propertiesOf(entry, replyTo, appId);

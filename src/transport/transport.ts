@@ -99,12 +99,16 @@ export interface Delivery {
 
 /**
  * What became of a message: nothing means that the broker took responsibility. `returned`: no queue for it. `refused`:
- * the broker said no. `too-large`: over the broker's limit. `lost`: the connection broke before the broker said.
+ * the broker said no. `too-large`: over the broker's limit. `lost`: the connection broke before the broker said. `invalid`: it
+ * cannot be written. `forbidden`: a right is missing.
  */
-export type Rejection = "returned" | "refused" | "too-large" | "lost";
+export type Rejection = "returned" | "refused" | "too-large" | "lost" | "invalid" | "forbidden";
 
-/** Told once what became of a message. Never called from inside the verb that was given it. */
-export type Settled = (rejection?: Rejection) => void;
+/**
+ * Told once what became of a message. Never called from inside the verb that was given it. `why` has the reason where more is
+ * known than its kind.
+ */
+export type Settled = (rejection?: Rejection, why?: ConfluoError) => void;
 
 /** A service's place at the broker. Nothing here throws but what returns a promise, which then rejects. */
 export interface Link {
@@ -143,10 +147,10 @@ export interface Link {
   /** To every service and instance with a matching binding. */
   publish(key: string, message: Message, settled: Settled): void;
   /**
-   * To whoever asked. Dropped when nobody is there any more. `tooLarge` is called if the broker's limit on size turns out to
-   * be below it: then it has not arrived.
+   * To whoever asked. Dropped when nobody is there any more. `failed` is called if it turns out to be too large, or cannot be
+   * written: then it has not arrived.
    */
-  reply(to: string, message: Message, tooLarge?: () => void): void;
+  reply(to: string, message: Message, failed?: Settled): void;
 
   /**
    * Has so many messages of calls delivered before one of them is settled, instead of the member's prefetch or what was said

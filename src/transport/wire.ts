@@ -39,9 +39,13 @@ export interface Route {
 
 /**
  * What became of a confirmed publish, when it was not taken: `returned`, mandatory and no queue for it; `refused`,
- * the broker's nack; `too-large`, over the broker's limit; `lost`, the wire or channel broke before the confirm.
+ * the broker's nack; `too-large`, over the broker's limit; `lost`, the wire or channel broke before the confirm; `invalid`,
+ * it cannot be written; `forbidden`, a right is missing.
  */
-export type PublishFailure = "returned" | "refused" | "too-large" | "lost";
+export type PublishFailure = "returned" | "refused" | "too-large" | "lost" | "invalid" | "forbidden";
+
+/** Told once what became of a publish: nothing, if it was taken. `why` has the reason where more is known than its kind. */
+export type PublishSettled = (failure?: PublishFailure, why?: ConfluoError) => void;
 
 /**
  * How far the broker has come with a delivery. `held`: its channel stands, so the message is given to nobody else.
@@ -137,12 +141,12 @@ export interface Wire {
    * Publishes with a confirm. `settled` is called exactly once: without an argument when the broker has taken
    * responsibility for the message. Publishes are pipelined; confirms come in any order. Never throws.
    */
-  publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void;
+  publish(route: Route, message: Message, settled: PublishSettled): void;
   /**
-   * Publishes to a queue without waiting for anything: replies. Gone if nobody is there. Never throws. `tooLarge` is called
-   * if the broker's limit on size turns out to be below it.
+   * Publishes to a queue without waiting for anything: replies. Gone if nobody is there. Never throws. `failed` is called,
+   * in a later turn, if this message turns out to be too large, or cannot be written.
    */
-  post(queue: string, message: Message, tooLarge?: () => void): void;
+  post(queue: string, message: Message, failed?: PublishSettled): void;
 
   /**
    * Opens when the broker takes more; `undefined` while it does. Who waits for it before publishing keeps what waits out

@@ -149,7 +149,9 @@ class Examination {
       });
       const confirm = new Promise<string | undefined>((resolve) => {
         const message = { body: new Uint8Array(0), properties: { mandatory: true } } as const;
-        wire.publish({ exchange: "", key: queue }, message, resolve);
+        wire.publish({ exchange: "", key: queue }, message, (failure, why) =>
+          resolve(why?.message.replace(/\.$/, "") ?? failure),
+        );
       });
       const failure = await Promise.race([confirm, patience]);
       if (failure !== undefined) {

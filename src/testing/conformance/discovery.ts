@@ -157,6 +157,42 @@ export const discovery: Define = (it) => {
     assert.equal((await bench.broker.ping()).length, 1);
   });
 
+  it("answers into no queue that would take the answer for work", async (bench) => {
+    await bench.start("orders", (orders) => orders.route("/", () => 1));
+    const { namespace } = bench.broker;
+    const lanes = ["calls", "inbox", "dead", "calls.again", "inbox.again"] as const;
+    const queues = lanes.map((lane) => bench.queue("orders", lane));
+    for (const replyTo of [...queues, `${namespace}.orphans`, `${namespace}.delay.250`])
+      for (const type of ["ping", "info", "stats"])
+        await bench.publishForeign(`${namespace}.discovery`, "orders", "", { type, replyTo });
+    // Answered in the order in which they came: once this one is, so are they.
+    assert.equal((await bench.broker.ping({ service: "orders" })).length, 1);
+    // Twice, since a command without a path would be on its way to the dead letters.
+    for (let round = 0; round < 2; round += 1) {
+      for (const lane of lanes) assert.equal(await bench.depth("orders", lane), 0, lane);
+      await bench.broker.ping();
+    }
+    assert.equal((await bench.broker.queue(`${namespace}.orphans`))?.messages, 0);
+    assert.deepEqual(await bench.broker.deadLetters("orders").list(), []);
+  });
+
+  it("answers whoever asks from a queue of its own, whatever its name", async (bench) => {
+    await bench.start("orders");
+    const wire = await bench.foreign();
+    const heard: string[] = [];
+    for (const end of ["answers", "inbox"]) {
+      const name = `monitor-${bench.broker.namespace}.${end}`;
+      await wire.declareQueue({ name, exclusive: true, arguments: { "x-queue-type": "classic" } });
+      const onDelivery = (): void => void heard.push(end);
+      await wire.consume({ queue: name, prefetch: "no-ack", onDelivery, onCancelled: () => undefined });
+      await bench.publishForeign(`${bench.broker.namespace}.discovery`, "*", "", {
+        type: "ping",
+        replyTo: name,
+      });
+    }
+    await eventually(() => heard.length === 2, "both answers");
+  });
+
   it("is refused for what cannot be asked", async (bench) => {
     for (const options of [
       { service: "no/name" },

@@ -2,7 +2,7 @@
 
 import { asking, gatherableLength, gatherCalls } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Gathering, Settled } from "../transport.ts";
+import type { Gathering, Rejection, Settled } from "../transport.ts";
 import { TurnCollector } from "./turn-collector.ts";
 
 /** Where calls go out: each by itself, or several as one message to the service's queue for batches. */
@@ -34,6 +34,11 @@ interface Target {
 
 /** For how long that is believed: other programs may have joined the service since. Each gathered message asks again. */
 const KNOWN_MS = 500;
+/**
+ * Of a batch: no instance takes batches any more, or it is over a limit, or one of its calls cannot be written. None of these
+ * need be so for each of its calls.
+ */
+const NOT_FOR_EACH: ReadonlySet<Rejection> = new Set(["returned", "too-large", "invalid"]);
 /** For how long calls go by themselves after the broker has returned a batch. */
 const DOUBT_MS = 1_000;
 const MOST_TARGETS = 4_096;
@@ -128,12 +133,11 @@ export class CallGatherer {
       return;
     }
     const messages = items.map(({ message }) => message) as [Message, ...Message[]];
-    this.#routes.batch(service, gatherCalls(messages), (rejection) => {
-      // No instance takes batches any more, or the batch is over the broker's limit: neither need be so for each call.
+    this.#routes.batch(service, gatherCalls(messages), (rejection, why) => {
       if (rejection === "returned") this.#doubt(target);
-      if (rejection === "returned" || rejection === "too-large")
+      if (rejection !== undefined && NOT_FOR_EACH.has(rejection))
         for (const { message, settled } of items) this.#routes.single(service, message, settled);
-      else for (const { settled } of items) settled(rejection);
+      else for (const { settled } of items) settled(rejection, why);
     });
   }
 

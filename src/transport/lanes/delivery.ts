@@ -253,7 +253,10 @@ export class LaneDelivery implements Delivery {
   #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
     return new Promise((resolve) => {
       if (this.#wire === undefined || !this.#standing) resolve("lost");
-      else this.#wire.publish({ exchange, key }, message, resolve);
+      else
+        this.#wire.publish({ exchange, key }, message, (failure, why) =>
+          resolve(why === undefined ? failure : `${failure} (${why.message})`),
+        );
     });
   }
 

@@ -77,8 +77,11 @@ export class WireLink implements Link {
         namespace: host.namespace,
         wire: () => host.wire,
         onQuestion: (question) => {
+          const { wire } = host;
+          // While the broker takes nothing, answers would pile up here. Whoever asked does not wait for long.
+          if (wire === undefined || wire.congestion !== undefined) return;
           const answer = onQuestion(question);
-          if (answer !== undefined) host.wire?.post(answer.to, answer.message);
+          if (answer !== undefined) wire.post(answer.to, answer.message);
         },
         warn: host.warn,
       });
@@ -101,7 +104,7 @@ export class WireLink implements Link {
       gathering,
       appetite: new Appetite(gathering, prefetch.calls),
       census: gathering.isEager ? { allTake: true } : this.#census,
-      post: (to, message, tooLarge) => host.wire?.post(to, message, tooLarge),
+      post: (to, message, failed) => host.wire?.post(to, message, failed),
     });
   }
 
@@ -167,8 +170,8 @@ export class WireLink implements Link {
     this.#publish({ exchange: this.#host.namespace.events, key }, message, settled);
   }
 
-  reply(to: string, message: Message, tooLarge?: () => void): void {
-    this.#replies.reply(to, message, tooLarge);
+  reply(to: string, message: Message, failed?: Settled): void {
+    this.#replies.reply(to, message, failed);
   }
 
   allow(messages: number): void {

@@ -2,7 +2,7 @@
 
 import { gatherableLength, gatherReplies, sayingWhatItTakes } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Gathering } from "../transport.ts";
+import type { Gathering, Settled } from "../transport.ts";
 import type { Appetite } from "./appetite.ts";
 import type { BatchCensus } from "./batch-census.ts";
 import { TurnCollector } from "./turn-collector.ts";
@@ -13,12 +13,12 @@ export interface ReplyGathererParts {
   readonly gathering: Gathering;
   readonly appetite: Appetite;
   readonly census: Pick<BatchCensus, "allTake">;
-  post(to: string, message: Message, tooLarge?: () => void): void;
+  post(to: string, message: Message, failed?: Settled): void;
 }
 
 interface Outgoing {
   readonly message: Message;
-  readonly tooLarge: (() => void) | undefined;
+  readonly failed: Settled | undefined;
 }
 
 /** One who takes gathered replies. */
@@ -55,17 +55,17 @@ export class ReplyGatherer {
     requester.asks = true;
   }
 
-  reply(to: string, message: Message, tooLarge?: () => void): void {
+  reply(to: string, message: Message, failed?: Settled): void {
     const { gathering, appetite, post } = this.#parts;
     appetite.answered();
     const requester = this.#requesters.get(to);
     if (requester === undefined) {
-      post(to, message, tooLarge);
+      post(to, message, failed);
       return;
     }
     const length = gatherableLength(message, gathering.bytes);
-    if (length === undefined) post(to, this.#withAnswer(requester, message), tooLarge);
-    else requester.collector.add({ message, tooLarge }, length, MOST_REPLIES);
+    if (length === undefined) post(to, this.#withAnswer(requester, message), failed);
+    else requester.collector.add({ message, failed }, length, MOST_REPLIES);
   }
 
   /** Says from now on that calls are to come one by one. Resolves when no caller believes otherwise. */
@@ -101,15 +101,15 @@ export class ReplyGatherer {
 
   #send(to: string, requester: Requester, replies: readonly [Outgoing, ...Outgoing[]]): void {
     const { gathering, post } = this.#parts;
-    const [{ message, tooLarge }] = replies;
+    const [{ message, failed }] = replies;
     if (replies.length === 1 && !gathering.isEager) {
-      post(to, this.#withAnswer(requester, message), tooLarge);
+      post(to, this.#withAnswer(requester, message), failed);
       return;
     }
     const together = gatherReplies(replies.map((reply) => reply.message));
     post(to, this.#withAnswer(requester, together), () => {
       // Together they were too large for the broker, which need not be so for each.
-      for (const each of replies) post(to, each.message, each.tooLarge);
+      for (const each of replies) post(to, each.message, each.failed);
     });
   }
 

@@ -5,6 +5,7 @@ import type {
   Consumer,
   ExchangeSpec,
   PublishFailure,
+  PublishSettled,
   QueueInfo,
   QueueSpec,
   Route,
@@ -99,10 +100,11 @@ export class EmbeddedWire implements Wire, TurnTask {
     this.#turns.schedule(this);
   }
 
-  post(queue: string, message: Message, tooLarge?: () => void): void {
+  post(queue: string, message: Message, failed?: PublishSettled): void {
     if (this.#state !== "open") return;
     const failure = this.#host.publish({ exchange: "", key: queue }, message);
-    if (failure === "too-large" && tooLarge !== undefined) setImmediate(tooLarge);
+    if (failed === undefined || failure === undefined) return;
+    if (failure === "too-large" || failure === "invalid") setImmediate(failed, failure);
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

@@ -117,6 +117,20 @@ export function isMissing(error: unknown, what: "queue" | "exchange"): boolean {
   return code === 404 && message.includes(`NOT_FOUND - no ${what}`);
 }
 
+/** Whether amqplib refused to write since a channel or connection is closed, which each also says by its 'close'. */
+export function isClosed(error: unknown): boolean {
+  return error instanceof Error && error.name === "IllegalOperationError";
+}
+
+/** The error for a message that amqplib cannot write: it is that message's own, and all else goes on. */
+export function unwritable(cause: unknown): ConfluoError {
+  const { message } = asAmqpError(cause);
+  const reason = reasonOf(message);
+  return new ConfluoError("INVALID_ARGUMENT", `It cannot be written as an AMQP message: ${reason}.`, {
+    cause,
+  });
+}
+
 /** The limit that the broker named when it refused a message for its size. */
 export function sizeLimitIn(error: unknown): number | undefined {
   const found = /message size \d+ is larger than configured max size (\d+)/.exec(asAmqpError(error).message);

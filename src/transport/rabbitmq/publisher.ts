@@ -2,16 +2,16 @@
 
 import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
 import type { Message, Properties } from "../../protocol/message.ts";
-import type { PublishFailure, Route } from "../wire.ts";
+import type { PublishSettled, Route } from "../wire.ts";
 import type { Connection } from "./connection.ts";
-import { sizeLimitIn } from "./failure.ts";
+import { isClosed, sizeLimitIn, unwritable } from "./failure.ts";
 import type { Pressure } from "./pressure.ts";
 
 interface Waiting {
   readonly route: Route;
   readonly body: Buffer;
   readonly properties: Properties;
-  readonly settled: (failure?: PublishFailure) => void;
+  readonly settled: PublishSettled;
 }
 
 type Closed = { readonly tooLargeOver: number } | "refused" | undefined;
@@ -59,7 +59,7 @@ export class Publisher {
     for (const waiting of queue) this.#write(channel, waiting);
   }
 
-  publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void {
+  publish(route: Route, message: Message, settled: PublishSettled): void {
     const body = asBuffer(message.body);
     const waiting = { route, body, properties: message.properties, settled };
     if (body.length > this.#maxBytes) return void setImmediate(settled, "too-large");
@@ -84,10 +84,11 @@ export class Publisher {
         } else if (isNack(error)) settled("refused");
         else this.#onChannelClosed(closedBecause(), waiting);
       });
-    } catch {
+    } catch (error) {
       this.#pressure.remove(length);
-      // The channel closed in this very turn, or a value cannot be encoded; the former will be told by its 'close'.
-      setImmediate(settled, this.#connection.open ? "refused" : "lost");
+      // Nothing of it was written. A channel that is gone says so by its 'close'; anything else is this message's own.
+      if (isClosed(error)) setImmediate(settled, "lost");
+      else setImmediate(settled, "invalid", unwritable(error));
     }
   }
 

@@ -1,15 +1,13 @@
 /** {@link Wire} over RabbitMQ: one connection to publish, one to consume and declare. */
 
-import type { Channel } from "amqplib";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
-import { bodyLength } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import type {
   ConsumeOptions,
   Consumer,
   ExchangeSpec,
-  PublishFailure,
+  PublishSettled,
   QueueInfo,
   QueueSpec,
   Route,
@@ -22,7 +20,8 @@ import { startConsumer } from "./consumer.ts";
 import { Controls } from "./controls.ts";
 import { isMissing, operationFailure } from "./failure.ts";
 import { Pressure } from "./pressure.ts";
-import { asBuffer, Publisher } from "./publisher.ts";
+import { Publisher } from "./publisher.ts";
+import { Replies } from "./replies.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
 /** How to reach RabbitMQ. */
@@ -39,8 +38,6 @@ const CONNECT_MS = 5_000;
 const WATCH_MS = 5_000;
 const PATIENCE_MS = 10_000;
 const SLOWEST_BYTES_PER_MS = 50;
-/** No broker is set to refuse what is not above this. */
-const SMALL_BYTES = 64 * 1024;
 
 /**
  * Connects to the first address that answers.
@@ -106,10 +103,7 @@ class RabbitWire implements Wire {
   #settledBefore = 0;
   /** For how long it has given no sign of life since it was asked for one. */
   #silentMs: number | undefined;
-  #replies: Channel | undefined;
-  /** Replies that are not known to be written. */
-  #unwritten: number[] = [];
-  readonly #unposted: (readonly [queue: string, message: Message])[] = [];
+  readonly #replies: Replies;
   readonly #controls: Controls;
 
   constructor({ publishing, consuming, shown, onBlocked }: WireParts) {
@@ -119,6 +113,7 @@ class RabbitWire implements Wire {
     this.#controls = new Controls(consuming);
     this.#direct = new Publisher(publishing, this.#pressure);
     this.#exchanges = new Publisher(publishing, this.#pressure);
+    this.#replies = new Replies(publishing, this.#pressure, this.#direct);
     publishing.onBlocked = (reason) => {
       this.#pressure.setBlocked(reason);
       onBlocked(reason);
@@ -167,24 +162,11 @@ class RabbitWire implements Wire {
 
   async open(): Promise<void> {
     try {
-      await Promise.all([this.#direct.open(), this.#exchanges.open(), this.#openReplies()]);
+      await Promise.all([this.#direct.open(), this.#exchanges.open(), this.#replies.open()]);
     } catch (error) {
       await this.close();
       throw operationFailure(error, "open a channel");
     }
-  }
-
-  async #openReplies(): Promise<void> {
-    const channel = await this.#publishing.channel();
-    channel.on("drain", () => this.#written());
-    channel.on("close", () => {
-      this.#written();
-      this.#replies = undefined;
-      // Without it no call would ever be answered again: then better a new connection, where all begins anew.
-      if (this.#publishing.open) this.#openReplies().catch(() => this.#publishing.close());
-    });
-    this.#replies = channel;
-    for (const [queue, message] of this.#unposted.splice(0)) this.post(queue, message);
   }
 
   declareExchange({ name, type, arguments: args }: ExchangeSpec): Promise<void> {
@@ -242,37 +224,12 @@ class RabbitWire implements Wire {
     }
   }
 
-  publish(route: Route, message: Message, settled: (failure?: PublishFailure) => void): void {
+  publish(route: Route, message: Message, settled: PublishSettled): void {
     (route.exchange === "" ? this.#direct : this.#exchanges).publish(route, message, settled);
   }
 
-  post(queue: string, message: Message, tooLarge?: () => void): void {
-    // A refusal for size takes the channel and all that is on it along: only confirms tell what has to be sent again.
-    if (bodyLength(message) > SMALL_BYTES) {
-      this.#direct.publish({ exchange: "", key: queue }, message, (failure) => {
-        if (failure === "too-large") tooLarge?.();
-      });
-      return;
-    }
-    if (this.#replies === undefined) {
-      // Opened anew at the moment, unless the connection is gone: then nobody waits for this any more.
-      if (this.#publishing.open) this.#unposted.push([queue, message]);
-      return;
-    }
-    try {
-      const body = asBuffer(message.body);
-      if (this.#replies.publish("", queue, body, message.properties as object)) return;
-      this.#unwritten.push(body.length);
-      this.#pressure.add(body.length);
-    } catch {
-      // The channel closed in this very turn.
-      this.#replies = undefined;
-      this.post(queue, message);
-    }
-  }
-
-  #written(): void {
-    for (const bytes of this.#unwritten.splice(0)) this.#pressure.remove(bytes);
+  post(queue: string, message: Message, failed?: PublishSettled): void {
+    this.#replies.post(queue, message, failed);
   }
 
   get congestion(): Gate | undefined {
