@@ -83,7 +83,7 @@ export class Broker {
   readonly #names: Namespace;
   readonly #newId: () => string;
   readonly #hub: Hub;
-  readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked) => Promise<Wire>;
+  readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<Wire>;
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
     const known = knownOptions("Broker", options, brokerOptions);
@@ -114,8 +114,8 @@ export class Broker {
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
       // A socket calls back in the context in which it was made.
-      this.#open = (signal, onBlocked = () => undefined) =>
-        outside(openRabbit, { nodes, tls, onBlocked }, signal);
+      this.#open = (signal, onBlocked = () => undefined, onRefused = () => undefined) =>
+        outside(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
     }
     this.#hub = new Hub({
       description: this.description,
@@ -318,22 +318,24 @@ function isMemory(url: string): boolean {
 }
 
 type OnBlocked = (reason: string | undefined) => void;
+type OnRefused = (error: ConfluoError) => void;
 
 interface RabbitAddress {
   readonly nodes: readonly BrokerUrl[];
   readonly tls: TlsOptions | undefined;
   readonly onBlocked: OnBlocked;
+  readonly onRefused: OnRefused;
 }
 
 // Loaded when it is needed: the embedded broker does without an AMQP client.
-async function openRabbit({ nodes, tls, onBlocked }: RabbitAddress, signal: AbortSignal): Promise<Wire> {
+async function openRabbit({ nodes, ...options }: RabbitAddress, signal: AbortSignal): Promise<Wire> {
   const { openRabbitWire } = await import("./transport/rabbitmq/rabbit-wire.ts");
   // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
   const urls = nodes
     .map((node) => ({ node, at: Math.random() }))
     .sort((a, b) => a.at - b.at)
     .map(({ node }) => node);
-  return openRabbitWire({ urls, tls, onBlocked, connectionName: `confluo ${process.pid}` }, signal);
+  return openRabbitWire({ ...options, urls, connectionName: `confluo ${process.pid}` }, signal);
 }
 
 const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;

@@ -18,7 +18,10 @@ export const errorTable = {
   CANCELLED: { status: 499, meaning: "The caller's signal fired." },
   CONNECTION_LOST: { status: 502, meaning: "The connection broke while waiting: the outcome is unknown." },
   INSTANCE_LOST: { status: 502, meaning: "The instances that ran the call died on it." },
-  UNAVAILABLE: { status: 503, meaning: "The broker refused the message: the queue is not available now." },
+  UNAVAILABLE: {
+    status: 503,
+    meaning: "The broker refuses for now: a queue is not available, or a limit is reached.",
+  },
   NO_SUBSCRIPTION: { status: 404, meaning: "An event arrived that nothing here subscribes to any more." },
   NOT_CONNECTED: { status: 503, meaning: "The service is not connected." },
   SHUTTING_DOWN: { status: 503, meaning: "The service stopped before the outcome was known." },

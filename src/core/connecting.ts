@@ -19,6 +19,7 @@ export function explained(error: unknown, { lastFailure }: Transport, ms: number
   // A broker that breaks off each attempt cannot be reached either; 'lost' would mean that it had been.
   const code = lastFailure.code === "CONNECTION_LOST" ? "BROKER_UNREACHABLE" : lastFailure.code;
   return new ConfluoError(code, `${lastFailure.message} Gave up after ${ms} ms.`, {
+    data: lastFailure.data,
     cause: lastFailure,
   });
 }

@@ -71,7 +71,7 @@ export class Lifecycle {
       state,
       detached: link?.detached ?? [],
       blocked: link?.blocked,
-      reason: this.#transport?.lastFailure ?? reason,
+      reason: state === "running" ? link?.refused : (this.#transport?.lastFailure ?? reason),
     });
   }
 

@@ -20,8 +20,8 @@ export interface StateChange {
 /** How well a service is. */
 export interface Health {
   /**
-   * `healthy`: running, with every declared consumer attached. `degraded`: running, though a consumer is being attached
-   * or the broker takes no messages. `down`: not connected, or on its way out.
+   * `healthy`: running, with every declared consumer attached. `degraded`: running, though a consumer is being attached,
+   * the broker takes no messages or a right to publish is missing. `down`: not connected, or on its way out.
    */
   readonly status: "healthy" | "degraded" | "down";
   readonly state: ServiceState;
@@ -29,7 +29,7 @@ export interface Health {
   readonly detached: readonly string[];
   /** Why the broker takes no messages (a memory or disk alarm), in its own words. */
   readonly blocked: string | undefined;
-  /** Why there is no connection. */
+  /** Why there is no connection; with one, which right to publish is missing. As the broker said it last. */
   readonly reason: ConfluoError | undefined;
 }
 
@@ -103,6 +103,6 @@ export class States {
 /** Sums up how well a service is. */
 export function healthOf({ state, detached, blocked, reason }: Omit<Health, "status">): Health {
   if (state !== "running") return { status: "down", state, detached, blocked, reason };
-  const status = detached.length === 0 && blocked === undefined ? "healthy" : "degraded";
-  return { status, state, detached, blocked, reason: undefined };
+  const isWell = detached.length === 0 && blocked === undefined && reason === undefined;
+  return { status: isWell ? "healthy" : "degraded", state, detached, blocked, reason };
 }

@@ -133,6 +133,8 @@ export interface Link {
   readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment, in its own words. */
   readonly blocked: string | undefined;
+  /** The right to publish that is missing, in the broker's words, as far as it has said so of late. */
+  readonly refused: ConfluoError | undefined;
   /** Names of the queues that were asked for and are not consumed at the moment. */
   readonly detached: readonly string[];
   /** Where replies shall go; changes with the connection. Empty before {@link Link.openReplies}. */

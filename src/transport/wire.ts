@@ -155,6 +155,8 @@ export interface Wire {
   readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment (a memory or disk alarm), in its own words. */
   readonly blocked: string | undefined;
+  /** The right to publish that is missing, in the broker's words, as far as it has said so of late. */
+  readonly refused: ConfluoError | undefined;
 
   consume(options: ConsumeOptions): Promise<Consumer>;
 

@@ -17,6 +17,7 @@ export function fakeWire(own: Partial<Wire> = {}): Wire {
     inspectQueue: async () => undefined,
     congestion: undefined,
     blocked: undefined,
+    refused: undefined,
     publish: (_route, _message, settled) => void setImmediate(settled),
     post: () => undefined,
     consume: async () => ({ cancel: async () => undefined, close: async () => undefined }),

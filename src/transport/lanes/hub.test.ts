@@ -90,4 +90,69 @@ describe("a hub", () => {
     expect(seen).toEqual(["open", "lost", "open", "restored"].map((what) => [what, undefined]));
     await link.close();
   });
+
+  it("makes ever longer pauses while connections break soon after they were made", async () => {
+    vi.useFakeTimers();
+    try {
+      const losing: (() => void)[] = [];
+      const open = vi.fn(async () => {
+        const { wire, lose } = breakableWire();
+        losing.push(() => lose(lost()));
+        return wire;
+      });
+      const hub = hubOver(open);
+      const link = await hub.join(fakeMember(), never);
+      const loseNext = async (afterMs: number): Promise<void> => {
+        await vi.advanceTimersByTimeAsync(afterMs);
+        losing.splice(0).at(-1)?.();
+        await vi.advanceTimersByTimeAsync(0);
+      };
+      let sinceMs = 0;
+      for (; sinceMs < 60_000; sinceMs += 150) await loseNext(150);
+      // A tenth of a second at first, and no less than half of 5 s in the end.
+      expect(open.mock.calls.length).toBeLessThan(35);
+      await vi.advanceTimersByTimeAsync(10_000);
+      const made = open.mock.calls.length;
+      await loseNext(10_000);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(open.mock.calls.length).toBe(made + 1);
+      await link.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("says what the broker said last for as long as it is not connected again", async () => {
+    const { wire, lose } = breakableWire();
+    const refused = new ConfluoError("ACCESS_REFUSED", "the token has expired");
+    const next: (Wire | ConfluoError)[] = [wire, refused, refused, fakeWire()];
+    const hub = hubOver(async () => {
+      const one = next.shift() ?? fakeWire();
+      if (one instanceof Error) throw one;
+      return one;
+    });
+    const restored = vi.fn();
+    const link = await hub.join(fakeMember({ onRestored: restored }), never);
+    expect(hub.lastFailure).toBeUndefined();
+    lose(lost());
+    await vi.waitFor(() => expect(hub.lastFailure).toBe(refused));
+    await vi.waitFor(() => expect(restored).toHaveBeenCalled());
+    await vi.waitFor(() => expect(hub.lastFailure).toBeUndefined());
+    await link.close();
+  });
+
+  it("waits where the broker names a limit that others may leave", async () => {
+    const limit = new ConfluoError("UNAVAILABLE", "for a limit on connections", {
+      data: { limit: "connections" },
+    });
+    const next: (Wire | ConfluoError)[] = [limit, fakeWire()];
+    const open = vi.fn(async () => {
+      const one = next.shift() ?? fakeWire();
+      if (one instanceof Error) throw one;
+      return one;
+    });
+    const link = await hubOver(open).join(fakeMember(), never);
+    expect(open).toHaveBeenCalledTimes(2);
+    await link.close();
+  });
 });

@@ -9,6 +9,7 @@ import type { Link, Member, Transport } from "../transport.ts";
 import type { Wire } from "../wire.ts";
 import { declare } from "./declare.ts";
 import { type LinkHost, WireLink } from "./link.ts";
+import { Pause, STEADY_MS } from "./pause.ts";
 
 /** What a hub is made of. */
 export interface HubParts {
@@ -17,14 +18,15 @@ export interface HubParts {
   readonly address: string;
   readonly namespace: Namespace;
   /** Opens a wire: one round of all addresses. Rejects with a `ConfluoError`. */
-  open(signal: AbortSignal, onBlocked: (reason: string | undefined) => void): Promise<Wire>;
+  open(
+    signal: AbortSignal,
+    onBlocked: (reason: string | undefined) => void,
+    onRefused: (error: ConfluoError) => void,
+  ): Promise<Wire>;
   newId(): string;
   warn(details: object, message: string): void;
   info(details: object, message: string): void;
 }
-
-const FIRST_RETRY_MS = 100;
-const LAST_RETRY_MS = 5_000;
 
 /** {@link Transport} over wires. */
 export class Hub implements Transport {
@@ -35,6 +37,8 @@ export class Hub implements Transport {
   #closing: Promise<void> | undefined;
   #stop = new AbortController();
   #members = 0;
+  readonly #pause = new Pause();
+  #openedAt = 0;
   #lastFailure: ConfluoError | undefined;
 
   constructor(parts: HubParts) {
@@ -89,6 +93,8 @@ export class Hub implements Transport {
     if (this.#members > 0) return;
     this.#stop.abort();
     this.#stop = new AbortController();
+    this.#pause.reset();
+    this.#lastFailure = undefined;
     const wire = this.#wire;
     this.#wire = undefined;
     this.#opening = undefined;
@@ -108,8 +114,7 @@ export class Hub implements Transport {
   }
 
   async #open(stop: AbortSignal): Promise<Wire> {
-    this.#lastFailure = undefined;
-    for (let waitMs = FIRST_RETRY_MS; ; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
+    for (;;) {
       try {
         const wire = await this.#attempt(stop);
         if (stop.aborted) {
@@ -117,27 +122,35 @@ export class Hub implements Transport {
           throw stop.reason;
         }
         this.#wire = wire;
+        this.#openedAt = performance.now();
         this.#opening = undefined;
-        this.#lastFailure = undefined;
+        // Services that were on an earlier one have yet to be restored.
+        if (this.#links.size === 0) this.#lastFailure = undefined;
         void wire.lost.then((reason) => this.#onLost(wire, reason));
         return wire;
       } catch (error) {
-        if (stop.aborted || !isPassing(error)) {
-          if (!stop.aborted) this.#opening = undefined;
+        if (stop.aborted) throw error;
+        if (!isPassing(error)) {
+          this.#opening = undefined;
+          this.#failed(error);
           throw error;
         }
         // Once for each reason, not once for each attempt.
         if (error.message !== this.#lastFailure?.message) {
           this.#parts.warn({ err: error }, `${error.message} Trying again.`);
         }
-        this.#lastFailure = error;
-        await delay(waitMs * (0.5 + Math.random() / 2), stop);
+        this.#failed(error);
+        await delay(this.#pause.next(), stop);
       }
     }
   }
 
   async #attempt(stop: AbortSignal): Promise<Wire> {
-    const wire = await this.#parts.open(stop, (reason) => this.#onBlocked(reason));
+    const wire = await this.#parts.open(
+      stop,
+      (reason) => this.#onBlocked(reason),
+      (error) => this.#onRefused(error),
+    );
     try {
       stop.throwIfAborted();
       await this.#declareShared(wire);
@@ -153,6 +166,23 @@ export class Hub implements Transport {
     const { namespace } = this.#parts;
     await firstAlone(namespace.exchanges(), (exchange) => wire.declareExchange(exchange));
     await firstAlone(namespace.sharedQueues(), (queue) => declare(wire, queue));
+  }
+
+  // Until all is well again, it is what there is to say.
+  #failed(error: unknown): void {
+    if (!isConfluoError(error)) return;
+    const { message: text, data } = error;
+    if (!isLimit(error)) {
+      this.#lastFailure = error;
+      return;
+    }
+    this.#pause.limited();
+    this.#lastFailure = new ConfluoError("UNAVAILABLE", text, { cause: error, data });
+  }
+
+  #onRefused(error: ConfluoError): void {
+    const { description, warn } = this.#parts;
+    warn({ err: error }, `${description} refuses what is published: ${error.message}`);
   }
 
   #onBlocked(reason: string | undefined): void {
@@ -171,13 +201,18 @@ export class Hub implements Transport {
       link.forget();
       link.member.onLost(error);
     }
-    void this.#recover();
+    const stood = performance.now() - this.#openedAt >= STEADY_MS;
+    if (stood) this.#pause.reset();
+    this.#failed(error);
+    void this.#recover(stood ? 0 : this.#pause.next());
   }
 
-  async #recover(): Promise<void> {
+  /** @param firstMs how long to wait before that. */
+  async #recover(firstMs: number): Promise<void> {
     const stop = this.#stop.signal;
     let told = "";
-    for (let waitMs = FIRST_RETRY_MS; !stop.aborted; waitMs = Math.min(waitMs * 2, LAST_RETRY_MS)) {
+    if (firstMs > 0) await delay(firstMs, stop).catch(() => undefined);
+    while (!stop.aborted) {
       try {
         const wire = await this.#connected();
         // One that cannot be restored must not hold up its neighbours.
@@ -190,6 +225,7 @@ export class Hub implements Transport {
         if (this.#wire !== wire) return; // lost again meanwhile: the next recovery goes on
         const failed = restored.find((result) => result.status === "rejected");
         if (failed !== undefined) throw failed.reason;
+        this.#lastFailure = undefined;
         this.#parts.info({}, `Connected to ${this.description} again.`);
         return;
       } catch (error) {
@@ -203,7 +239,8 @@ export class Hub implements Transport {
           );
         }
         told = reason;
-        await delay(waitMs, stop).catch(() => undefined);
+        this.#failed(error);
+        await delay(this.#pause.next(), stop).catch(() => undefined);
       }
     }
   }
@@ -211,5 +248,14 @@ export class Hub implements Transport {
 
 // What may be over at the next attempt.
 function isPassing(error: unknown): error is ConfluoError {
-  return isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST");
+  return (
+    isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST") || isLimit(error)
+  );
+}
+
+// One of the broker's, on connections or the like: others may leave.
+function isLimit(error: unknown): boolean {
+  return (
+    isConfluoError(error) && (error.data as { readonly limit?: unknown } | undefined)?.limit !== undefined
+  );
 }

@@ -1,5 +1,6 @@
 /** A service's place at the broker: what it publishes, and what becomes of what it is given. */
 
+import type { ConfluoError } from "../../errors.ts";
 import { outside } from "../../outside.ts";
 import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -118,6 +119,10 @@ export class WireLink implements Link {
 
   get blocked(): string | undefined {
     return this.#host.wire?.blocked;
+  }
+
+  get refused(): ConfluoError | undefined {
+    return this.#host.wire?.refused;
   }
 
   get detached(): readonly string[] {

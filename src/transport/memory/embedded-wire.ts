@@ -35,6 +35,7 @@ export class EmbeddedWire implements Wire, TurnTask {
   /** It takes whatever comes. */
   readonly congestion = undefined;
   readonly blocked = undefined;
+  readonly refused = undefined;
   scheduled = false;
   readonly #host: VirtualHost;
   readonly #turns: TurnLoop;

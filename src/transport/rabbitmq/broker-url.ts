@@ -10,6 +10,9 @@ export interface BrokerUrl {
   readonly shown: string;
   readonly user: string;
   readonly password: string;
+  readonly vhost: string;
+  /** The largest frame, in bytes, that the URL asks for, if it does. */
+  readonly frameMax: number | undefined;
 }
 
 const HEARTBEAT_SECONDS = 10;
@@ -62,13 +65,16 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   const isAnonymous = url.username === "" && url.password === "";
   const user = isAnonymous ? DEFAULT_USER : decoded(url.username);
   const password = isAnonymous ? DEFAULT_USER : decoded(url.password);
-  decoded(pathname);
+  const vhost = decoded(pathname.slice(1)) || "/";
+  const frameMax = url.searchParams.get("frameMax");
   const place = port === "" ? `${host}:${protocol === "amqps:" ? 5671 : 5672}` : host;
   return {
     href: url.href,
     shown: `${protocol}//${place}${pathname === "/" ? "" : pathname}`,
     user,
     password,
+    vhost,
+    frameMax: frameMax === null ? undefined : Number(frameMax),
   };
 }
 

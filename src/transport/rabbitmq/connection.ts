@@ -7,7 +7,8 @@ import { ConfluoError, describeThrown } from "../../errors.ts";
 import { untilAborted, withinHeardMs, withinMs } from "../../waiting/abort.ts";
 import type { ServerInfo } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
-import { connectFailure } from "./failure.ts";
+import { connectFailure, isOpenRefused } from "./failure.ts";
+import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
 import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
@@ -32,11 +33,12 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   const { authentication, ...tlsOptions } = tls ?? {};
   // Ends the socket of an attempt that nobody waits for any more: it would hold the process until its own time-out.
   const socket = new AbortController();
+  // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
+  const login =
+    authentication === "certificate" ? credentials.external() : credentials.plain(url.user, url.password);
   const attempt = connect(url.href, {
     ...({ ...tlsOptions, signal: socket.signal } as object),
-    // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
-    credentials:
-      authentication === "certificate" ? credentials.external() : credentials.plain(url.user, url.password),
+    credentials: login,
     noDelay: true,
     keepAlive: true,
     timeout: timeoutMs,
@@ -51,7 +53,9 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   } catch (error) {
     attempt.then((model) => model.on("error", ignore)).catch(ignore);
     socket.abort();
-    throw connectFailure(error, url.shown);
+    if (!isOpenRefused(error)) throw connectFailure(error, url.shown);
+    const words = openRefusal(url, login, tlsOptions as SecureContextOptions, timeoutMs);
+    throw connectFailure(error, url.shown, await untilAborted(words, signal));
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../../errors.ts";
-import { connectFailure, isMissing, operationFailure } from "./failure.ts";
+import { brokenFailure, connectFailure, consumerCancelled, isMissing, operationFailure } from "./failure.ts";
 
 const address = "amqps://host:5671";
 
@@ -72,4 +72,73 @@ it("takes a refused argument for one", () => {
     { code: 406 },
   );
   expect(operationFailure(cause, "declare orders")).toMatchObject({ code: "TOPOLOGY_CONFLICT" });
+});
+
+describe("a limit of the broker is named as one", () => {
+  const closed = (code: number, words: string): Error =>
+    Object.assign(new Error(`Channel closed by server: ${code} (X) with message "${words}"`), { code });
+
+  it.each([
+    ["connections", "NOT_ALLOWED - connection refused for user 'u': user connection limit (1) is reached"],
+    [
+      "connections",
+      "NOT_ALLOWED - access to vhost 'v' refused for user 'u': connection limit (1) is reached",
+    ],
+    ["connections", "NOT_ALLOWED - connection refused: node connection limit (1) is reached"],
+  ])("of %s, when a connection is refused", (limit, words) => {
+    const cause = new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>");
+    const error = connectFailure(cause, address, words);
+    expect(error).toMatchObject({ code: "UNAVAILABLE", data: { limit }, cause });
+    expect(error.message).toContain(words.slice("NOT_ALLOWED - ".length));
+  });
+
+  it.each([
+    [
+      "queues",
+      closed(406, "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost 'v' (5) is reached"),
+    ],
+    [
+      "queues",
+      closed(406, "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in cluster (5) is reached"),
+    ],
+    [
+      "exchanges",
+      closed(406, "PRECONDITION_FAILED - cannot declare exchange 'e': exchange limit of 5 is reached"),
+    ],
+    ["channels", new Error("No channels left to allocate")],
+  ])("of %s, when something is declared or opened", (limit, cause) => {
+    expect(operationFailure(cause, "declare the queue q")).toMatchObject({
+      code: "UNAVAILABLE",
+      data: { limit },
+    });
+  });
+
+  it.each([
+    "number of channels opened for user 'u' has reached the maximum allowed user limit of (3)",
+    "number of channels opened for user 'u' has reached the maximum allowed user limit of 3",
+    "number of channels opened on node 'n' has reached the maximum allowed limit of (3)",
+  ])("of channels, when it ends the connection: %s", (words) => {
+    const error = brokenFailure(closed(530, `NOT_ALLOWED - ${words}`), address);
+    expect(error).toMatchObject({ code: "CONNECTION_LOST", data: { limit: "channels" } });
+    expect(error.message).toContain(words);
+  });
+
+  it("and a vhost that is not there is none", () => {
+    const cause = new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>");
+    const error = connectFailure(cause, address, "NOT_ALLOWED - vhost v not found");
+    expect(error).toMatchObject({
+      code: "ACCESS_REFUSED",
+      message: expect.stringContaining("vhost v not found"),
+    });
+  });
+});
+
+it("a consumer that the broker cancelled is told with what may have been the cause, and its cure", () => {
+  const told = consumerCancelled("consume from q");
+  expect(told).toMatchObject({ code: "UNAVAILABLE" });
+  expect(told.message).toMatch(/its queue was deleted.*consumer_timeout/);
+  const held = consumerCancelled("consume from q", 1_800_000);
+  expect(held.message).toMatch(/held for 1800000 ms.*Keep the timeoutMs of route and subscribe below/);
+  const cause = Object.assign(new Error("the broker cancelled the consumer"), { code: 404 });
+  expect(operationFailure(cause, "consume from q").message).toBe(told.message);
 });

@@ -2,19 +2,37 @@
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 
-interface AmqpError {
+export interface AmqpError {
   readonly code?: unknown;
   readonly message: string;
 }
 
-/** The error for a failed connection attempt. Never repeats a URL, which may hold a password. */
-export function connectFailure(cause: unknown, address: string): ConfluoError {
+/** What a limit of the broker is on. An error for one has it as `data.limit`. */
+type Limit = "connections" | "channels" | "queues" | "exchanges";
+
+/** Whether a connection was refused in words that amqplib keeps to itself. */
+export function isOpenRefused(cause: unknown): boolean {
+  return asAmqpError(cause).message.includes("Expected ConnectionOpenOk; got <ConnectionClose");
+}
+
+/**
+ * The error for a failed connection attempt. Never repeats a URL, which may hold a password.
+ *
+ * @param words what the broker said, if that is known and is not in the cause.
+ */
+export function connectFailure(cause: unknown, address: string, words?: string): ConfluoError {
   const { code, message } = asAmqpError(cause);
-  // amqplib keeps the broker's words to itself when it refuses to open the vhost.
-  if (message.includes("Expected ConnectionOpenOk; got <ConnectionClose")) {
+  const limit = limitIn(words ?? message);
+  if (limit !== undefined)
+    return limitFailure(cause, `The broker at ${address} took no connection`, words ?? message);
+  if (isOpenRefused(cause)) {
+    const why =
+      words === undefined
+        ? "it does not exist, or the user may not use it"
+        : `${reasonOf(words)}. Does it exist, and may the user use it?`;
     return new ConfluoError(
       "ACCESS_REFUSED",
-      `The broker at ${address} refused to open the vhost of that address: it does not exist, or the user may not use it.`,
+      `The broker at ${address} refused to open the vhost of that address: ${why.replace(/[.?]?$/, (end) => (end === "?" ? end : "."))}`,
       { cause },
     );
   }
@@ -64,10 +82,72 @@ function tlsAdvice(code: string): string {
   return "See the option tls of Broker.";
 }
 
+/** The error for a connection that broke. */
+export function brokenFailure(cause: Error, address: string): ConfluoError {
+  const limit = limitIn(cause.message);
+  if (limit !== undefined) {
+    const error = limitFailure(cause, `The connection to ${address} broke`, cause.message);
+    return new ConfluoError("CONNECTION_LOST", error.message, { cause, data: error.data });
+  }
+  return new ConfluoError("CONNECTION_LOST", `The connection to ${address} broke: ${cause.message}.`, {
+    cause,
+  });
+}
+
+// 'connection limit (1) is reached', 'queue limit in vhost … (5) is reached', 'number of channels opened … has reached the
+// maximum allowed user limit of (12)', and amqplib's own words for the bound on a connection's channels.
+function limitIn(words: string): Limit | undefined {
+  const found = /\b(connection|channel|queue|exchange)s?\b[^:]*\blimit\b.*\breached\b/i.exec(words);
+  if (found !== null) return `${found[1]?.toLowerCase()}s` as Limit;
+  if (/number of channels opened .*reached|No channels left to allocate/.test(words)) return "channels";
+  if (/number of connections .*reached/.test(words)) return "connections";
+  return undefined;
+}
+
+function limitFailure(cause: unknown, what: string, words: string): ConfluoError {
+  const limit = limitIn(words) as Limit;
+  const text = `${what}, for a limit on ${limit}: ${reasonOf(words)}. ${limitAdvice[limit]}`;
+  return new ConfluoError("UNAVAILABLE", text, { cause, data: { limit } });
+}
+
+const limitAdvice: Readonly<Record<Limit, string>> = {
+  connections:
+    "Each Broker takes two: let services share one, end what holds the others, or raise the limit.",
+  channels:
+    "A connection takes some, and a few more for each service: let fewer services share a Broker, or raise the limit (channel_max, channelMax in the URL, the user's max-channels).",
+  queues:
+    "A namespace takes eleven queues, and a service eight or fewer: delete what is not needed, or raise the limit.",
+  exchanges: "A namespace takes fourteen exchanges: delete what is not needed, or raise the limit.",
+};
+
+const CANCELLED = "the broker cancelled the consumer";
+
+/**
+ * The error for a consumer that the broker cancelled. It does not say why; what is known is for how long the oldest message
+ * had been held: RabbitMQ 4.3 cancels after its consumer_timeout, where earlier ones close the channel.
+ *
+ * @param what in words that follow 'what was to'.
+ * @param heldMs for how long the consumer has held its oldest unsettled message, if that is known.
+ */
+export function consumerCancelled(what: string, heldMs?: number): ConfluoError {
+  const cause = new Error(CANCELLED);
+  const cure = "Keep the timeoutMs of route and subscribe below the broker's consumer_timeout";
+  const isTimeout = heldMs !== undefined && heldMs >= LEAST_TIMEOUT_MS;
+  const why = isTimeout
+    ? `a message was held for ${Math.round(heldMs)} ms, which is likely to be more than it allows. ${cure}.`
+    : `its queue was deleted, a node went down, or a message was held for too long. For the last, ${cure[0]?.toLowerCase()}${cure.slice(1)}.`;
+  return new ConfluoError("UNAVAILABLE", `The broker ended what was to ${what}: ${why}`, { cause });
+}
+
+/** No broker gives a consumer less time than that. */
+const LEAST_TIMEOUT_MS = 60_000;
+
 /** The error for a failed operation such as a declare or a consume. */
 export function operationFailure(cause: unknown, what: string): ConfluoError {
   const { code, message } = asAmqpError(cause);
   const reason = reasonOf(message);
+  if (limitIn(message) !== undefined) return limitFailure(cause, `The broker did not ${what}`, message);
+  if (message === CANCELLED) return consumerCancelled(what);
   switch (code) {
     case 406: {
       const heldMs = /acknowledgement on channel \d+ timed out\. Timeout value used: (\d+) ms/.exec(
@@ -138,7 +218,7 @@ export function sizeLimitIn(error: unknown): number | undefined {
 }
 
 /** The reason inside amqplib's message: `… with message "PRECONDITION_FAILED - the reason"`. */
-function reasonOf(message: string): string {
+export function reasonOf(message: string): string {
   const quoted = /with message "(.*)"$/s.exec(message)?.[1] ?? message;
   return quoted
     .replace(/^[A-Z_]+ - /, "")
@@ -146,7 +226,8 @@ function reasonOf(message: string): string {
     .replace(/\.$/, "");
 }
 
-function asAmqpError(error: unknown): AmqpError {
+/** Code and message of what amqplib threw. */
+export function asAmqpError(error: unknown): AmqpError {
   if (error instanceof AggregateError && error.errors.length > 0) return asAmqpError(error.errors[0]);
   return error instanceof Error ? error : { message: String(error) };
 }

@@ -1,124 +1,260 @@
-/** Confirmed publishing on a channel of its own, which is opened anew when the broker closes it. */
+/** Confirmed publishing on a channel of its own, which is opened again when the broker closes it. */
 
 import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
 import type { Message, Properties } from "../../protocol/message.ts";
 import type { PublishSettled, Route } from "../wire.ts";
 import type { Connection } from "./connection.ts";
-import { isClosed, sizeLimitIn, unwritable } from "./failure.ts";
+import { isClosed, unwritable } from "./failure.ts";
 import type { Pressure } from "./pressure.ts";
+import { type PublishRefusal, refusalOfPublish } from "./publish-refusal.ts";
+import type { Refusals } from "./refusals.ts";
 
 interface Waiting {
   readonly route: Route;
   readonly body: Buffer;
   readonly properties: Properties;
   readonly settled: PublishSettled;
+  /** It was written to a channel that the broker closed then, and may have arrived. */
+  again: boolean;
+  /** How many channels it was on that were closed without anyone's being named. */
+  strikes: number;
 }
 
-type Closed = { readonly tooLargeOver: number } | "refused" | undefined;
+/** A channel, and what is known of it. */
+interface Line {
+  readonly channel: ConfirmChannel;
+  readonly returned: Map<string, number>;
+  /** Why the broker closes it. */
+  error: unknown;
+  /** What it left unconfirmed when it closed, in the order in which that was published. */
+  readonly left: Waiting[];
+}
+
+const MOST_STRIKES = 3;
 
 /** Publishes are pipelined and each is settled once. */
 export class Publisher {
   readonly #connection: Connection;
   readonly #pressure: Pressure;
-  #channel: ConfirmChannel | undefined;
-  /** What waits for the channel to open. */
+  readonly #refusals: Refusals;
+  #line: Line | undefined;
+  #opening: Promise<void> | undefined;
+  /** What waits for the channel to open, or for what goes out again before it. */
   #queue: Waiting[] = [];
-  readonly #returned = new Map<string, number>();
+  /** What was written again and is not confirmed yet: a further refusal must not make it go out a third time. */
+  #again = 0;
+  /**
+   * Mandatory messages with an id of their own that are under way, and what has the same id and waits for them: the broker
+   * does not say which of two copies it returns.
+   */
+  readonly #underWay = new Map<string, Waiting[] | undefined>();
   // Learned from the broker when it refuses a message; what may be sent at all is decided above.
   #maxBytes = Number.POSITIVE_INFINITY;
 
-  constructor(connection: Connection, pressure: Pressure) {
+  constructor(connection: Connection, pressure: Pressure, refusals: Refusals) {
     this.#connection = connection;
     this.#pressure = pressure;
+    this.#refusals = refusals;
   }
 
-  async open(): Promise<void> {
+  open(): Promise<void> {
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #open(): Promise<void> {
     const channel = await this.#connection.confirmChannel();
-    let closedBecause: Closed;
+    const line: Line = { channel, returned: new Map(), error: undefined, left: [] };
     channel.on("return", ({ fields, properties }: AmqpMessage) => {
       const id = identity(fields.exchange, fields.routingKey, properties);
-      this.#returned.set(id, (this.#returned.get(id) ?? 0) + 1);
+      line.returned.set(id, (line.returned.get(id) ?? 0) + 1);
     });
     channel.on("error", (error: unknown) => {
-      const limit = sizeLimitIn(error);
-      closedBecause = limit === undefined ? "refused" : { tooLargeOver: limit };
+      line.error = error;
     });
-    channel.on("close", () => {
-      if (this.#channel !== channel) return;
-      this.#channel = undefined;
-      this.#returned.clear();
-      if (typeof closedBecause === "object")
-        this.#maxBytes = Math.min(this.#maxBytes, closedBecause.tooLargeOver);
-      if (this.#connection.open) this.open().catch(() => this.#abandon());
-      else this.#abandon();
-    });
-    this.#channel = channel;
-    this.#closedBecause = () => closedBecause;
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const waiting of queue) this.#write(channel, waiting);
+    channel.on("close", () => this.#closed(line));
+    this.#line = line;
+    this.#flush(line);
   }
 
   publish(route: Route, message: Message, settled: PublishSettled): void {
     const body = asBuffer(message.body);
-    const waiting = { route, body, properties: message.properties, settled };
     if (body.length > this.#maxBytes) return void setImmediate(settled, "too-large");
-    if (this.#channel !== undefined) this.#write(this.#channel, waiting);
-    else if (this.#connection.open) this.#queue.push(waiting);
+    const waiting: Waiting = {
+      route,
+      body,
+      properties: message.properties,
+      settled,
+      again: false,
+      strikes: 0,
+    };
+    if (this.#line !== undefined && this.#again === 0) this.#write(this.#line, waiting);
+    else if (this.#connection.open) this.#hold(waiting);
     else setImmediate(settled, "lost");
   }
 
-  // Set by open(): why the present channel was closed, if it was.
-  #closedBecause: () => Closed = () => undefined;
+  #hold(waiting: Waiting): void {
+    this.#pressure.add(waiting.body.length);
+    this.#queue.push(waiting);
+    if (this.#line === undefined) this.#reopen();
+  }
 
-  #write(channel: ConfirmChannel, waiting: Waiting): void {
-    const { route, body, properties, settled } = waiting;
-    const closedBecause = this.#closedBecause;
+  // What went out before goes first, and alone.
+  #flush(line: Line): void {
+    const queue = this.#queue;
+    const first = queue.findIndex(({ again }) => !again);
+    const count = first === -1 ? queue.length : first === 0 ? queue.length : first;
+    this.#queue = queue.slice(count);
+    if (first !== 0) this.#again = count;
+    for (const waiting of queue.slice(0, count)) {
+      this.#pressure.remove(waiting.body.length);
+      this.#write(line, waiting);
+    }
+  }
+
+  #write(line: Line, waiting: Waiting): void {
+    const { route, body, properties } = waiting;
+    if (properties.mandatory && properties.messageId !== undefined) {
+      if (this.#isBehindAnother(properties.messageId, waiting)) return;
+    }
     const { length } = body;
     this.#pressure.add(length);
     try {
-      channel.publish(route.exchange, route.key, body, properties as object, (error: unknown) => {
+      line.channel.publish(route.exchange, route.key, body, properties as object, (error: unknown) => {
         this.#pressure.remove(length);
         if (error === null || error === undefined) {
-          settled(this.#takeReturn(route, properties) ? "returned" : undefined);
-        } else if (isNack(error)) settled("refused");
-        else this.#onChannelClosed(closedBecause(), waiting);
+          if (this.#refusals.any) this.#refusals.taken(route);
+          this.#settle(line, waiting, takeReturn(line, waiting) ? "returned" : undefined);
+        } else if (isNack(error)) this.#settle(line, waiting, "refused");
+        else line.left.push(waiting); // 'close' comes in this very turn
       });
     } catch (error) {
       this.#pressure.remove(length);
       // Nothing of it was written. A channel that is gone says so by its 'close'; anything else is this message's own.
-      if (isClosed(error)) setImmediate(settled, "lost");
-      else setImmediate(settled, "invalid", unwritable(error));
+      setImmediate(() => {
+        if (isClosed(error)) this.#settle(line, waiting, "lost");
+        else this.#settle(line, waiting, "invalid", unwritable(error));
+      });
     }
   }
 
-  #takeReturn({ exchange, key }: Route, properties: Properties): boolean {
-    if (this.#returned.size === 0) return false;
-    const id = identity(exchange, key, properties);
-    const returns = this.#returned.get(id) ?? 0;
-    if (returns > 1) this.#returned.set(id, returns - 1);
-    else this.#returned.delete(id);
-    return returns > 0;
+  #isBehindAnother(id: string, waiting: Waiting): boolean {
+    const behind = this.#underWay.get(id);
+    if (behind === undefined && !this.#underWay.has(id)) {
+      this.#underWay.set(id, undefined);
+      return false;
+    }
+    this.#pressure.add(waiting.body.length);
+    if (behind === undefined) this.#underWay.set(id, [waiting]);
+    else behind.push(waiting);
+    return true;
   }
 
-  // One message closed the channel for all: those that were not at fault are sent again.
-  #onChannelClosed(because: Closed, waiting: Waiting): void {
-    if (typeof because === "object") {
-      if (waiting.body.length > because.tooLargeOver) waiting.settled("too-large");
-      else if (this.#connection.open) this.#queue.push(waiting);
-      else waiting.settled("lost");
-    } else waiting.settled(because === "refused" ? "refused" : "lost");
+  #settle(line: Line, waiting: Waiting, ...outcome: Parameters<PublishSettled>): void {
+    // What is counted here ends with the channel.
+    if (this.#line === line) {
+      const { messageId, mandatory } = waiting.properties;
+      if (mandatory && messageId !== undefined) this.#next(messageId, line);
+      if (waiting.again) {
+        this.#again -= 1;
+        if (this.#again === 0) this.#flush(line);
+      }
+    }
+    waiting.settled(...outcome);
+  }
+
+  // The next with the same id goes out.
+  #next(id: string, line: Line): void {
+    const behind = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    const next = behind?.shift();
+    if (next === undefined) return;
+    this.#pressure.remove(next.body.length);
+    this.#write(line, next);
+    if (behind !== undefined && behind.length > 0) this.#underWay.set(id, behind);
+  }
+
+  // The broker handles what is published on a channel in its order, and closes it at the first that it refuses: what came
+  // before that has been routed, though perhaps not safely; what came after it has not been looked at.
+  #closed(line: Line): void {
+    if (this.#line !== line) return;
+    this.#line = undefined;
+    this.#again = 0;
+    const queue = this.#queue;
+    this.#queue = [];
+    const behind = [...this.#underWay.values()].flatMap((waiting) => waiting ?? []);
+    this.#underWay.clear();
+    this.#sort(line);
+    this.#queue.push(...behind, ...queue);
+    if (!this.#connection.open) this.#abandon();
+    else if (this.#queue.length > 0 || line.error !== undefined) this.#reopen();
+  }
+
+  #reopen(): void {
+    // Without it nothing would ever be sent again: then better a new connection, where all begins anew.
+    this.open().catch((error: unknown) => {
+      this.#connection.giveUp(error as Error);
+      this.#abandon();
+    });
+  }
+
+  #sort(line: Line): void {
+    const { error, left } = line;
+    const refusal = error === undefined ? undefined : refusalOfPublish(error, left);
+    if (refusal === undefined) {
+      for (const { settled } of left) settled("lost");
+      return;
+    }
+    if (refusal.maxBytes !== undefined) this.#maxBytes = Math.min(this.#maxBytes, refusal.maxBytes);
+    if (refusal.about !== undefined) this.#refusals.note(refusal.about, refusal.why);
+    const { first } = refusal;
+    for (const [n, waiting] of left.entries()) {
+      if (first === undefined) this.#withoutCulprit(waiting, refusal);
+      else if (refusal.names(waiting)) waiting.settled(refusal.failure, refusal.why);
+      else if (n > first) this.#requeue(waiting, false);
+      else if (takeReturn(line, waiting)) waiting.settled("returned");
+      else if (waiting.properties.deliveryMode === 2) this.#requeue(waiting, true);
+      // Of a call, it is the answer that counts: a second one could run twice.
+      else waiting.settled();
+    }
+  }
+
+  // Whoever is on channel after channel that is closed is the likely cause.
+  #withoutCulprit(waiting: Waiting, { failure, why }: PublishRefusal): void {
+    waiting.strikes += 1;
+    if (waiting.strikes >= MOST_STRIKES) waiting.settled(failure, why);
+    else if (waiting.properties.deliveryMode === 2) this.#requeue(waiting, true);
+    else waiting.settled("lost");
+  }
+
+  #requeue(waiting: Waiting, again: boolean): void {
+    waiting.again = again;
+    this.#pressure.add(waiting.body.length);
+    this.#queue.push(waiting);
   }
 
   #abandon(): void {
     const queue = this.#queue;
     this.#queue = [];
-    for (const { settled } of queue) setImmediate(settled, "lost");
+    for (const { body, settled } of queue) {
+      this.#pressure.remove(body.length);
+      setImmediate(settled, "lost");
+    }
   }
 }
 
-// A return is matched to its confirm by the message's identity and where it went: every mandatory message has one, though
-// two may have the same.
+function takeReturn({ returned }: Line, { route: { exchange, key }, properties }: Waiting): boolean {
+  if (returned.size === 0) return false;
+  const id = identity(exchange, key, properties);
+  const returns = returned.get(id) ?? 0;
+  if (returns > 1) returned.set(id, returns - 1);
+  else returned.delete(id);
+  return returns > 0;
+}
+
+// A return is matched to its confirm by the message's identity and where it went, which no two under way have in common.
 function identity(
   exchange: string,
   key: string,

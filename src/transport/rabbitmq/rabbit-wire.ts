@@ -18,9 +18,10 @@ import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
 import { Controls } from "./controls.ts";
-import { isMissing, operationFailure } from "./failure.ts";
+import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
 import { Pressure } from "./pressure.ts";
 import { Publisher } from "./publisher.ts";
+import { Refusals } from "./refusals.ts";
 import { Replies } from "./replies.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
@@ -32,6 +33,8 @@ export interface RabbitOptions {
   readonly connectionName: string;
   /** The broker takes no messages any more, with the reason in its words, or goes on. */
   readonly onBlocked: (reason: string | undefined) => void;
+  /** The user lacks a right to publish, with the broker's words: once, until it has the right. */
+  readonly onRefused: (error: ConfluoError) => void;
 }
 
 const CONNECT_MS = 5_000;
@@ -74,8 +77,8 @@ async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSigna
   const publishing = await open("publish");
   try {
     const consuming = await open("consume");
-    const { onBlocked } = options;
-    const wire = new RabbitWire({ publishing, consuming, shown: url.shown, onBlocked });
+    const { onBlocked, onRefused } = options;
+    const wire = new RabbitWire({ publishing, consuming, shown: url.shown, onBlocked, onRefused });
     await wire.open();
     return wire;
   } catch (error) {
@@ -89,6 +92,7 @@ interface WireParts {
   readonly consuming: Connection;
   readonly shown: string;
   readonly onBlocked: RabbitOptions["onBlocked"];
+  readonly onRefused: RabbitOptions["onRefused"];
 }
 
 class RabbitWire implements Wire {
@@ -99,6 +103,9 @@ class RabbitWire implements Wire {
   // Calls and replies cannot break the channel for events, whose exchange could be missing, nor the other way round.
   readonly #direct: Publisher;
   readonly #exchanges: Publisher;
+  /** For what was refused of late: it costs only its like a channel. Opened when there is any. */
+  readonly #suspects: Publisher;
+  readonly #refusals: Refusals;
   readonly #pressure = new Pressure();
   #settledBefore = 0;
   /** For how long it has given no sign of life since it was asked for one. */
@@ -106,14 +113,18 @@ class RabbitWire implements Wire {
   readonly #replies: Replies;
   readonly #controls: Controls;
 
-  constructor({ publishing, consuming, shown, onBlocked }: WireParts) {
+  constructor({ publishing, consuming, shown, onBlocked, onRefused }: WireParts) {
     this.server = publishing.server;
     this.#publishing = publishing;
     this.#consuming = consuming;
     this.#controls = new Controls(consuming);
-    this.#direct = new Publisher(publishing, this.#pressure);
-    this.#exchanges = new Publisher(publishing, this.#pressure);
-    this.#replies = new Replies(publishing, this.#pressure, this.#direct);
+    const refusals = new Refusals(onRefused);
+    this.#refusals = refusals;
+    const publisher = (): Publisher => new Publisher(publishing, this.#pressure, refusals);
+    this.#direct = publisher();
+    this.#exchanges = publisher();
+    this.#suspects = publisher();
+    this.#replies = new Replies(publishing, this.#pressure, { confirmed: this.#direct, refusals });
     publishing.onBlocked = (reason) => {
       this.#pressure.setBlocked(reason);
       onBlocked(reason);
@@ -125,9 +136,7 @@ class RabbitWire implements Wire {
       this.#pressure.end();
       await Promise.all([publishing.close(), consuming.close()]);
       if (cause === undefined) return undefined;
-      return new ConfluoError("CONNECTION_LOST", `The connection to ${shown} broke: ${cause.message}.`, {
-        cause,
-      });
+      return brokenFailure(cause, shown);
     });
   }
 
@@ -225,7 +234,8 @@ class RabbitWire implements Wire {
   }
 
   publish(route: Route, message: Message, settled: PublishSettled): void {
-    (route.exchange === "" ? this.#direct : this.#exchanges).publish(route, message, settled);
+    if (this.#refusals.any && this.#refusals.has(route)) this.#suspects.publish(route, message, settled);
+    else (route.exchange === "" ? this.#direct : this.#exchanges).publish(route, message, settled);
   }
 
   post(queue: string, message: Message, failed?: PublishSettled): void {
@@ -238,6 +248,10 @@ class RabbitWire implements Wire {
 
   get blocked(): string | undefined {
     return this.#pressure.blocked;
+  }
+
+  get refused(): ConfluoError | undefined {
+    return this.#refusals.any ? this.#refusals.present : undefined;
   }
 
   consume(options: ConsumeOptions): Promise<Consumer> {

@@ -4,6 +4,7 @@ import type { Message } from "../../protocol/message.ts";
 import type { Connection } from "./connection.ts";
 import { Pressure } from "./pressure.ts";
 import type { Publisher } from "./publisher.ts";
+import { Refusals } from "./refusals.ts";
 import { Replies } from "./replies.ts";
 
 const reply = (correlationId: string, bytes = 1): Message => ({
@@ -45,7 +46,10 @@ function open(): {
     },
   };
   const pressure = new Pressure();
-  const replies = new Replies(connection as unknown as Connection, pressure, {} as Publisher);
+  const replies = new Replies(connection as unknown as Connection, pressure, {
+    confirmed: {} as Publisher,
+    refusals: new Refusals(() => undefined),
+  });
   return { replies, pressure, channels, opened: replies.open() };
 }
 

@@ -7,12 +7,16 @@ import type { PublishSettled } from "../wire.ts";
 import type { Connection } from "./connection.ts";
 import { isClosed, unwritable } from "./failure.ts";
 import type { Pressure } from "./pressure.ts";
+import { refusalOfPublish } from "./publish-refusal.ts";
 import { asBuffer, type Publisher } from "./publisher.ts";
+import type { Refusals } from "./refusals.ts";
 
 /** No broker is set to refuse what is not above this. */
 const SMALL_BYTES = 64 * 1024;
 /** Held while there is no channel: what heeds congestion stops long before. */
 const MOST_HELD_BYTES = 16 * 1024 * 1024;
+
+const ANY_REPLY = { route: { exchange: "", key: "" }, body: new Uint8Array(0) };
 
 interface Held {
   readonly queue: string;
@@ -26,6 +30,7 @@ export class Replies {
   readonly #connection: Connection;
   readonly #pressure: Pressure;
   readonly #confirmed: Publisher;
+  readonly #refusals: Refusals;
   #channel: Channel | undefined;
   /** Replies that are not known to be written. */
   #unwritten: number[] = [];
@@ -33,20 +38,30 @@ export class Replies {
   #heldBytes = 0;
 
   /** @param confirmed takes what is large: a refusal for size takes its channel along, and only confirms tell what was on it. */
-  constructor(connection: Connection, pressure: Pressure, confirmed: Publisher) {
+  constructor(
+    connection: Connection,
+    pressure: Pressure,
+    { confirmed, refusals }: { readonly confirmed: Publisher; readonly refusals: Refusals },
+  ) {
     this.#connection = connection;
     this.#pressure = pressure;
     this.#confirmed = confirmed;
+    this.#refusals = refusals;
   }
 
   async open(): Promise<void> {
     const channel = await this.#connection.channel();
     channel.on("drain", () => this.#written());
+    channel.on("error", (error: unknown) => {
+      const { about, why } = refusalOfPublish(error, [ANY_REPLY]);
+      if (about !== undefined) this.#refusals.note(about, why);
+    });
     channel.on("close", () => {
       this.#written();
       this.#channel = undefined;
       // Without it no call would ever be answered again: then better a new connection, where all begins anew.
-      if (this.#connection.open) this.open().catch(() => this.#connection.close());
+      if (this.#connection.open)
+        this.open().catch((error: unknown) => this.#connection.giveUp(error as Error));
     });
     this.#channel = channel;
     const held = this.#held;

@@ -1,0 +1,105 @@
+/**
+ * Why a broker refuses to open a connection, in its own words: amqplib drops them. They are asked for by a second connection,
+ * which goes no further than the handshake of AMQP 0-9-1 (section 2.2.4) and sends what amqplib sent.
+ */
+
+import { connect as connectPlain, type Socket } from "node:net";
+import { type ConnectionOptions, connect as connectSecure } from "node:tls";
+import type { BrokerUrl } from "./broker-url.ts";
+
+const PROTOCOL_HEADER = Buffer.from([0x41, 0x4d, 0x51, 0x50, 0, 0, 9, 1]);
+const METHOD = 1;
+const CONNECTION = 10;
+const method = { start: 10, startOk: 11, tune: 30, tuneOk: 31, open: 40, openOk: 41, close: 50 } as const;
+const FRAME_START = 7; // type, channel, size
+const ARGUMENTS = 4; // after class and method
+const FRAME_END = 0xce;
+const MOST_FRAME = 131_072;
+
+/** How to log in. */
+export interface Login {
+  readonly mechanism: string;
+  response(): Buffer;
+}
+
+/** Resolves with what the broker says, such as `NOT_ALLOWED - …`; with `undefined` if it opens the connection, or says nothing. */
+export function openRefusal(
+  { href, vhost }: BrokerUrl,
+  login: Login,
+  tls: ConnectionOptions | undefined,
+  timeoutMs: number,
+): Promise<string | undefined> {
+  const { protocol, hostname, port } = new URL(href);
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const socket =
+    protocol === "amqps:"
+      ? connectSecure({ servername: host, ...tls, host, port: Number(port || 5671) })
+      : connectPlain({ host, port: Number(port || 5672) });
+  return new Promise((resolve) => {
+    const end = (words?: string): void => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(words);
+    };
+    const timer = setTimeout(end, timeoutMs);
+    socket.on("error", () => end());
+    socket.on("close", () => end());
+    socket.write(PROTOCOL_HEADER);
+    let bytes = Buffer.alloc(0);
+    socket.on("data", (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      while (bytes.length >= FRAME_START) {
+        const size = bytes.readUInt32BE(3);
+        if (bytes[0] !== METHOD || size > MOST_FRAME) return end();
+        if (bytes.length < FRAME_START + size + 1) return;
+        const payload = bytes.subarray(FRAME_START, FRAME_START + size);
+        bytes = bytes.subarray(FRAME_START + size + 1);
+        if (!answer(socket, payload, login, vhost)) return end(wordsIn(payload));
+      }
+    });
+  });
+}
+
+/** Goes on with the handshake. Returns whether there is more of it to come. */
+function answer(socket: Socket, payload: Buffer, login: Login, vhost: string): boolean {
+  switch (payload.readUInt16BE(2)) {
+    case method.start: {
+      const noProperties = Buffer.alloc(4);
+      const args = [noProperties, short(login.mechanism), long(login.response()), short("en_US")];
+      send(socket, method.startOk, args);
+      return true;
+    }
+    case method.tune:
+      send(socket, method.tuneOk, [payload.subarray(ARGUMENTS)]); // as the broker wishes
+      send(socket, method.open, [short(vhost), Buffer.alloc(2)]);
+      return true;
+    default:
+      return false;
+  }
+}
+
+function wordsIn(payload: Buffer): string | undefined {
+  if (payload.readUInt16BE(2) !== method.close) return undefined;
+  const at = ARGUMENTS + 2;
+  return payload.subarray(at + 1, at + 1 + payload.readUInt8(at)).toString();
+}
+
+function send(socket: Socket, id: number, args: readonly Buffer[]): void {
+  const head = Buffer.from([0, CONNECTION, 0, id]);
+  const payload = Buffer.concat([head, ...args]);
+  const start = Buffer.alloc(FRAME_START);
+  start[0] = METHOD;
+  start.writeUInt32BE(payload.length, 3);
+  socket.write(Buffer.concat([start, payload, Buffer.of(FRAME_END)]));
+}
+
+function short(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  return Buffer.concat([Buffer.of(bytes.length), bytes]);
+}
+
+function long(bytes: Buffer): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
