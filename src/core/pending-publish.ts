@@ -8,9 +8,11 @@ import type { Link, Rejection, Settled } from "../transport/transport.ts";
 import type { Bagged } from "./bag.ts";
 import { Wait } from "./deadline.ts";
 import type { Outgoing } from "./pending-call.ts";
-import { rejected } from "./request-errors.ts";
+import { likelyCause, rejected } from "./request-errors.ts";
 
 const RESEND_MS = 50;
+/** On how many connections in a row a message may be that are lost before it is confirmed. */
+const MOST_LOSSES = 5;
 
 /** What a publish needs of those that it is one of. */
 export interface PublishParts {
@@ -41,6 +43,9 @@ export class PendingPublish extends Wait<void> implements Bagged {
   message: Message;
   readonly #key: string | undefined;
   readonly #of: PublishParts["of"];
+  /** The connection that it was given to last, and how many it was given to. */
+  #connection = 0;
+  #losses = 0;
 
   constructor(ms: number, { outgoing, contract, message, service, key, of }: PublishParts) {
     super(ms);
@@ -66,6 +71,10 @@ export class PendingPublish extends Wait<void> implements Bagged {
   publish(link: Link): void {
     this.validate = undefined;
     const settled: Settled = (rejection, why) => this.#settled(rejection, why);
+    if (link.connected && link.connections !== this.#connection) {
+      this.#connection = link.connections;
+      this.#losses += 1;
+    }
     if (this.#key === undefined) link.send(this.service, this.message, settled);
     else link.publish(this.#key, this.message, settled);
   }
@@ -73,6 +82,7 @@ export class PendingPublish extends Wait<void> implements Bagged {
   #settled(rejection: Rejection | undefined, why: ConfluoError | undefined): void {
     if (rejection === undefined) this.resolve();
     else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path, why));
+    else if (this.#losses >= MOST_LOSSES) this.reject(likelyCause(this.path, this.#losses));
     else setTimeout(() => this.#of.again(this), RESEND_MS);
   }
 

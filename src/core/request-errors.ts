@@ -58,3 +58,12 @@ export function tooLarge(path: string, bytes: number, limit: number): ConfluoErr
 export function reconnecting(service: string): ConfluoError {
   return new ConfluoError("NOT_CONNECTED", `${service} has lost its connection and is connecting again.`);
 }
+
+/** The error for a message that was under way on several connections in a row when they broke. */
+export function likelyCause(path: string, losses: number): ConfluoError {
+  return new ConfluoError(
+    "CONNECTION_LOST",
+    `${losses} connections in a row broke before the broker confirmed ${path}, which may be why: it is not sent again, and may ` +
+      "have arrived. The broker's log says why it closed them.",
+  );
+}

@@ -108,7 +108,7 @@ export class DeadLetters {
   async replay(selection: LetterSelection, options?: Waiting): Promise<number> {
     const { newId } = this.#parts;
     return this.#act("replay", selection, options, ({ letter, target, copy }, wire) => {
-      const message = copy(newId);
+      const message = copy(newId, wire.mostPropertyBytes);
       if (message === undefined) return undefined;
       return new Promise((resolve, reject) => {
         wire.publish({ exchange: "", key: target }, message, (failure, why) => {

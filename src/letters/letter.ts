@@ -76,7 +76,7 @@ export interface Found {
   /** Whether somebody has looked at it before. */
   readonly redelivered: boolean;
   /** The message to send back; `undefined` if nobody could tell what it is. */
-  readonly copy: (newId: () => string) => Message | undefined;
+  readonly copy: (newId: () => string, most: number) => Message | undefined;
 }
 
 /** Reads a letter. Never throws, whatever is in it. */
@@ -124,10 +124,10 @@ export function readLetter({ message, key, redelivered }: WireDelivery, box: Let
       return body.value;
     },
   };
-  const copy = (newId: () => string): Message | undefined => {
+  const copy = (newId: () => string, most: number): Message | undefined => {
     if (origin.path === "" || target === "") return undefined;
     const again = { ...origin, messageId: messageId || newId(), replay: newId() };
-    return copyOf(message, again, storyFor(target, broker));
+    return copyOf(message, again, storyFor(target, broker), most);
   };
   return { letter, target, redelivered, copy };
 }
@@ -140,7 +140,12 @@ function storyFor(target: string, death: Death | undefined): Readonly<Record<str
 }
 
 // As what it was and for whom it was, and as if it had never failed. A call that nobody waits for is a command.
-function copyOf(message: Message, origin: Origin, added: Readonly<Record<string, string>>): Message {
+function copyOf(
+  message: Message,
+  origin: Origin,
+  added: Readonly<Record<string, string>>,
+  most: number,
+): Message {
   const { subscription } = origin;
   return republished(
     message,
@@ -149,6 +154,7 @@ function copyOf(message: Message, origin: Origin, added: Readonly<Record<string,
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
       ...added,
     },
+    most,
   );
 }
 

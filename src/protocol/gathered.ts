@@ -2,6 +2,7 @@
 
 import { header, headerBytes, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
+import { tableBytes } from "./property-size.ts";
 import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
 
 /** Content types of gathered messages. */
@@ -192,6 +193,7 @@ export function takesGathered({ properties }: Message): number | undefined {
 
 /** Returns the reply with a header that says how many calls a message to the queue for batches may hold. */
 export function sayingWhatItTakes(message: Message, takes: number): Message {
+  if (!hasRoomToAsk(message)) return message;
   return withGatherHeader(message, `calls.batch=${takes}`);
 }
 
@@ -201,8 +203,15 @@ export function sayingWhatItTakes(message: Message, takes: number): Message {
  */
 export function asking(message: Message): Message {
   const { replyTo } = message.properties;
-  return replyTo === undefined ? message : withGatherHeader(message, replyTo);
+  return replyTo === undefined || !hasRoomToAsk(message) ? message : withGatherHeader(message, replyTo);
 }
+
+// Where the headers nearly fill a frame, one more of ours must not be what is too much. The next message may have room.
+function hasRoomToAsk({ properties: { headers } }: Message): boolean {
+  return headers === undefined || tableBytes(headers) <= ASKING_HEADER_BYTES;
+}
+
+const ASKING_HEADER_BYTES = 1_024;
 
 /** Whether a call is {@link asking}. */
 export function asksToGather({ properties }: Message): boolean {

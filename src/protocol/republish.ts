@@ -4,10 +4,12 @@ import { fitsShortString } from "./address.ts";
 import { header, headerBytes, isPlain, userHeaders } from "./codec.ts";
 import type { Message, Properties } from "./message.ts";
 import type { Origin } from "./origin.ts";
+import { mostPropertyBytes, propertyBytes } from "./property-size.ts";
 
 /**
- * A durable copy. Goes by an allowlist: body, content type and encoding, message id and
- * application headers. Everything else that a
+/**
+ * A durable copy, whose properties take at most `most` bytes. Goes by an allowlist: body, content type and encoding, message id
+ * and application headers. Everything else that a
  * foreign sender or the broker put there is left behind: `CC` and `BCC` would deliver copies elsewhere, `x-death` makes
  * RabbitMQ 3.10 drop the message as a cycle, `user_id` is refused from another user, `expiration` would cut the new wait
  * short.
@@ -16,14 +18,24 @@ export function republished(
   message: Message,
   origin: Origin,
   added: Readonly<Record<string, string>>,
+  most: number = mostPropertyBytes(),
 ): Message {
   const optional: readonly (readonly [string, string])[] = [
     [header.from, origin.from],
     [header.query, origin.query],
     [header.replay, origin.replay],
   ];
+  const { contentType } = message.properties;
+  const contentEncoding = packingOf(message);
+  const own: Properties = {
+    ...(isShortString(contentType) ? { contentType } : {}),
+    ...(contentEncoding === undefined ? {} : { contentEncoding }),
+    messageId: origin.messageId,
+    deliveryMode: 2,
+    mandatory: true,
+  };
   // In the order of what they are worth, should there not be room for all: the story's long texts last.
-  const headers = fitting([
+  const headers = fitting(most - propertyBytes(own), [
     [header.kind, origin.kind],
     [header.path, origin.path],
     [header.attempt, String(origin.attempt)],
@@ -32,24 +44,18 @@ export function republished(
     ...Object.entries(userHeaders(message.properties.headers)),
     ...Object.entries(added).filter(([name]) => isLong(name)),
   ]);
-  const { contentType } = message.properties;
-  const contentEncoding = packingOf(message);
-  const properties: Properties = {
-    ...(isShortString(contentType) ? { contentType } : {}),
-    ...(contentEncoding === undefined ? {} : { contentEncoding }),
-    messageId: origin.messageId,
-    deliveryMode: 2,
-    mandatory: true,
-    headers,
-  };
-  return { body: message.body, properties };
+  return { body: message.body, properties: { ...own, headers } };
 }
 
 /**
  * A call to be tried again alone: transient like the first, answered to the same place, with the same time left, since
  * nobody knows how much of it the queue took. The same allowlist, and what answering needs.
  */
-export function republishedCall(message: Message, { path, from, query }: Origin): Message {
+export function republishedCall(
+  message: Message,
+  { path, from, query }: Origin,
+  most: number = mostPropertyBytes(),
+): Message {
   const { body, properties } = message;
   const { contentType, correlationId, replyTo, expiration, headers } = properties;
   const texts = {
@@ -61,20 +67,17 @@ export function republishedCall(message: Message, { path, from, query }: Origin)
     appId: from,
   };
   const kept = Object.entries(texts).filter(([, value]) => value !== "" && isShortString(value));
-  const own = fitting([
+  const others: Properties = {
+    ...(Object.fromEntries(kept) as Properties),
+    ...(typeof expiration === "string" ? { expiration } : {}),
+    mandatory: true,
+  };
+  const own = fitting(most - propertyBytes(others), [
     ...(query === "" ? [] : [[header.query, query] as const]),
     ...(fitsShortString(path) ? [] : [[header.path, path] as const]),
     ...Object.entries(userHeaders(headers)),
   ]);
-  return {
-    body,
-    properties: {
-      ...(Object.fromEntries(kept) as Properties),
-      ...(typeof expiration === "string" ? { expiration } : {}),
-      ...(Object.keys(own).length === 0 ? {} : { headers: own }),
-      mandatory: true,
-    },
-  };
+  return { body, properties: Object.keys(own).length === 0 ? others : { ...others, headers: own } };
 }
 
 // What the bytes are packed with has to go where they go, or nobody can tell later what they are.
@@ -90,12 +93,12 @@ function isLong(name: string): boolean {
   return name === header.errorMessage || name === header.errorStack;
 }
 
-// AMQP clients encode all properties into 64 KiB. What a foreign sender wrote may leave no room for the story: then that is
+// AMQP clients encode a header table into 64 KiB, and the connection may take less. What a foreign sender wrote may leave no room for the story: then that is
 // cut short, and if there is still no room, it is the sender's headers that go, from the last one on, never the message.
 const TABLE_BYTES = 48 * 1024;
 
-function fitting(entries: readonly (readonly [string, string])[]): Record<string, string> {
-  let left = TABLE_BYTES;
+function fitting(most: number, entries: readonly (readonly [string, string])[]): Record<string, string> {
+  let left = Math.min(TABLE_BYTES, most);
   const kept: [string, string][] = [];
   for (const [name, whole] of entries) {
     const value = isLong(name) ? cutToBytes(whole, left - headerBytes(name, "")) : whole;

@@ -129,6 +129,8 @@ export interface Link {
   lookForQueues(): void;
   /** Whether there is a connection at the moment. */
   readonly connected: boolean;
+  /** How many connections there have been. */
+  readonly connections: number;
   /** Opens when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
   readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment, in its own words. */

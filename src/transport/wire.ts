@@ -124,6 +124,8 @@ export interface ServerInfo {
 /** A link to a broker. Once {@link Wire.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
 export interface Wire {
   readonly server: ServerInfo;
+  /** What the properties of a message may take, in bytes, as was negotiated: one with more is `invalid`. */
+  readonly mostPropertyBytes: number;
   /** Declaring what exists with equal arguments is fine; with others it is `TOPOLOGY_CONFLICT`. */
   declareExchange(spec: ExchangeSpec): Promise<void>;
   /** Compares nothing, and needs no right. */

@@ -24,6 +24,24 @@ const forged: Properties = {
 };
 
 export const allowlist: Define = (it) => {
+  it("says of a message whose headers no frame holds that it is invalid, and goes on", async (bench) => {
+    const served = await bench.start("served", (service) => service.route("/", () => 1));
+    const wire = await bench.foreign();
+    const publish = (headers: object): Promise<string | undefined> =>
+      new Promise((resolve) => {
+        const message = { body: new Uint8Array(1), properties: { type: "/", headers } } as Message;
+        wire.publish({ exchange: "", key: bench.queue("served", "inbox") }, message, resolve);
+      });
+    assert.equal(await publish({ h: "x".repeat(70_000) }), "invalid");
+    assert.equal(await publish({ h: "x".repeat(40_000) }), undefined);
+    const failed = await new Promise((resolve) => {
+      const message = { body: new Uint8Array(1), properties: { headers: { h: "x".repeat(70_000) } } };
+      wire.post(bench.queue("served", "calls"), message, resolve);
+    });
+    assert.equal(failed, "invalid");
+    assert.equal((await served.call("served", "/")).body, 1);
+  });
+
   for (const [form, copiesTo] of [
     ["a string", (queue: string) => ({ CC: queue, BCC: queue })],
     ["an array", (queue: string) => ({ CC: [queue], BCC: [queue] })],

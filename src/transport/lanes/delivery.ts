@@ -1,7 +1,7 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
-import { header, protocolHeader } from "../../protocol/codec.ts";
+import { header, headerBytes, protocolHeader } from "../../protocol/codec.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { type Origin, originOf } from "../../protocol/origin.ts";
 import { republished, republishedCall } from "../../protocol/republish.ts";
@@ -17,6 +17,7 @@ const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
 /** RabbitMQ refuses an expiration of twice as much and more. */
 const LONGEST_MS = 2 ** 31 - 1;
+const EXPIRATION_BYTES = 1 + String(LONGEST_MS).length;
 
 /** What a delivery needs of the link that it came over. */
 export interface DeliverySurroundings {
@@ -157,11 +158,12 @@ export class LaneDelivery implements Delivery {
   #unchanged(added: Readonly<Record<string, string>>): Message {
     const { subscription } = this.origin;
     const story = storyHeaders.map((name) => [name, protocolHeader(this.#headers, name)] as const);
-    return republished(this.message, this.origin, {
+    const all = {
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
       ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
       ...added,
-    });
+    };
+    return republished(this.message, this.origin, all, this.#most);
   }
 
   #givenBack(): Moved | undefined {
@@ -179,7 +181,7 @@ export class LaneDelivery implements Delivery {
     const { unclaimedMs } = this.origin;
     const message =
       this.lane === "calls"
-        ? republishedCall(this.message, this.origin)
+        ? republishedCall(this.message, this.origin, this.#most)
         : this.#unchanged({
             ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
             ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
@@ -201,6 +203,12 @@ export class LaneDelivery implements Delivery {
       failure: subscription === undefined ? failure : { ...failure, subscription },
     } as const;
     return this.#moved(move, this.#link.queueOf(this.#source));
+  }
+
+  // What a copy's properties may take, with room for the mark of what is given back and for the time that is left.
+  get #most(): number | undefined {
+    const most = this.#wire?.mostPropertyBytes;
+    return most === undefined ? undefined : most - headerBytes(header.givenBack, "1") - EXPIRATION_BYTES;
   }
 
   get #headers(): WireHeaders | undefined {
@@ -309,6 +317,7 @@ export class LaneDelivery implements Delivery {
         [header.queue]: queue,
         [header.instance]: this.#link.instance,
       },
+      this.#most,
     );
   }
 }

@@ -35,6 +35,7 @@ function brokerOfQueues(own: Partial<Wire> = {}) {
   const host: { wire: Wire | undefined } & Omit<LinkHost, "wire"> = {
     namespace: new Namespace("confluo"),
     wire,
+    connections: 1,
     declareShared: async () => undefined,
     newId: () => "id",
     warn,

@@ -1,6 +1,7 @@
 /** A wire for tests of what stands on wires: it does nothing, unless a test says what. */
 
 import type { ConfluoError } from "../../errors.ts";
+import { mostPropertyBytes } from "../../protocol/property-size.ts";
 import type { Member } from "../transport.ts";
 import type { Wire } from "../wire.ts";
 
@@ -8,6 +9,7 @@ import type { Wire } from "../wire.ts";
 export function fakeWire(own: Partial<Wire> = {}): Wire {
   return {
     server: { product: "fake", version: "", capabilities: [] },
+    mostPropertyBytes: mostPropertyBytes(),
     declareExchange: async () => undefined,
     hasExchange: async () => true,
     declareQueue: async ({ name }) => name || "amq.gen-1",

@@ -39,6 +39,7 @@ export class Hub implements Transport {
   #members = 0;
   readonly #pause = new Pause();
   #openedAt = 0;
+  #connections = 0;
   #lastFailure: ConfluoError | undefined;
 
   constructor(parts: HubParts) {
@@ -73,10 +74,14 @@ export class Hub implements Transport {
 
   #hostOf(): LinkHost {
     const wire = (): Wire | undefined => this.#wire;
+    const connections = (): number => this.#connections;
     return {
       namespace: this.#parts.namespace,
       get wire() {
         return wire();
+      },
+      get connections() {
+        return connections();
       },
       declareShared: (on) => this.#declareShared(on),
       newId: this.#parts.newId,
@@ -123,6 +128,7 @@ export class Hub implements Transport {
         }
         this.#wire = wire;
         this.#openedAt = performance.now();
+        this.#connections += 1;
         this.#opening = undefined;
         // Services that were on an earlier one have yet to be restored.
         if (this.#links.size === 0) this.#lastFailure = undefined;

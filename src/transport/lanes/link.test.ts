@@ -8,6 +8,7 @@ import { type LinkHost, WireLink } from "./link.ts";
 
 function hostOf(wire: Wire): { wire: Wire | undefined } & Omit<LinkHost, "wire"> {
   return {
+    connections: 1,
     namespace: new Namespace("confluo"),
     wire,
     declareShared: async () => undefined,

@@ -31,6 +31,8 @@ export interface LinkHost {
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
   readonly wire: Wire | undefined;
+  /** How many there have been. */
+  readonly connections: number;
   /** Declares what all services of the namespace share. */
   declareShared(wire: Wire): Promise<void>;
   newId(): string;
@@ -111,6 +113,10 @@ export class WireLink implements Link {
 
   get connected(): boolean {
     return this.#host.wire !== undefined;
+  }
+
+  get connections(): number {
+    return this.#host.connections;
   }
 
   get congestion(): Gate | undefined {

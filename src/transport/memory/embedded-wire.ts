@@ -1,5 +1,6 @@
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
+import { mostPropertyBytes, propertyBytes } from "../../protocol/property-size.ts";
 import type {
   ConsumeOptions,
   Consumer,
@@ -31,6 +32,8 @@ interface FailedPublish {
 /** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
 export class EmbeddedWire implements Wire, TurnTask {
   readonly server: ServerInfo = { product: "confluo, embedded", version: "", capabilities: [] };
+  /** As of a broker with RabbitMQ's usual limit on frames. */
+  readonly mostPropertyBytes: number = mostPropertyBytes();
   readonly lost: Promise<ConfluoError | undefined>;
   /** It takes whatever comes. */
   readonly congestion = undefined;
@@ -96,16 +99,22 @@ export class EmbeddedWire implements Wire, TurnTask {
   }
 
   publish(route: Route, message: Message, settled: Settled): void {
-    const failure = this.#state === "open" ? this.#host.publish(route, message) : "lost";
+    const failure = this.#state === "open" ? this.#publish(route, message) : "lost";
     this.#confirms.push(failure === undefined ? settled : { settled, failure });
     this.#turns.schedule(this);
   }
 
   post(queue: string, message: Message, failed?: PublishSettled): void {
     if (this.#state !== "open") return;
-    const failure = this.#host.publish({ exchange: "", key: queue }, message);
+    const failure = this.#publish({ exchange: "", key: queue }, message);
     if (failed === undefined || failure === undefined) return;
     if (failure === "too-large" || failure === "invalid") setImmediate(failed, failure);
+  }
+
+  #publish(route: Route, message: Message): PublishFailure | undefined {
+    const { headers } = message.properties;
+    if (headers !== undefined && propertyBytes(message.properties) > this.mostPropertyBytes) return "invalid";
+    return this.#host.publish(route, message);
   }
 
   async consume(options: ConsumeOptions): Promise<Consumer> {

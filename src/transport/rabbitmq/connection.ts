@@ -7,7 +7,7 @@ import { ConfluoError, describeThrown } from "../../errors.ts";
 import { untilAborted, withinHeardMs, withinMs } from "../../waiting/abort.ts";
 import type { ServerInfo } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
-import { connectFailure, isOpenRefused } from "./failure.ts";
+import { connectFailure, isBrokenOff, isOpenRefused } from "./failure.ts";
 import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
 import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
@@ -22,9 +22,12 @@ export interface ConnectionOptions {
   readonly signal: AbortSignal;
 }
 
+/** Every broker takes frames of that size. */
+const SAFE_FRAME = 8_192;
 const ANSWER_MS = 10_000;
 const QUEUE_ANSWER_MS = 5_000;
 const PROMPT_MS = 500;
+const NO_LIMIT = 0xffff_ffff;
 const CLOSE_MS = 1_200;
 
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
@@ -53,9 +56,19 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
   } catch (error) {
     attempt.then((model) => model.on("error", ignore)).catch(ignore);
     socket.abort();
-    if (!isOpenRefused(error)) throw connectFailure(error, url.shown);
-    const words = openRefusal(url, login, tlsOptions as SecureContextOptions, timeoutMs);
-    throw connectFailure(error, url.shown, await untilAborted(words, signal));
+    const isSmall = url.frameMax !== undefined && url.frameMax < SAFE_FRAME;
+    if (signal.aborted || !(isOpenRefused(error) || (isSmall && isBrokenOff(error))))
+      throw connectFailure(error, url.shown);
+    const answer = openRefusal(url, login, tlsOptions as SecureContextOptions, timeoutMs);
+    const refused = await untilAborted(answer, signal);
+    if (refused === "opened" && isSmall)
+      throw new ConfluoError(
+        "INVALID_ARGUMENT",
+        `The broker at ${url.shown} takes no frames as small as the parameter frameMax of its address says: ` +
+          `${url.frameMax} bytes. RabbitMQ 4.1 and later want ${SAFE_FRAME} or more: leave it out.`,
+        { cause: error },
+      );
+    throw connectFailure(error, url.shown, refused === "opened" ? undefined : refused?.words);
   }
 }
 
@@ -96,6 +109,8 @@ function serverOf(properties: Readonly<Record<string, unknown>> = {}): ServerInf
 export class Connection {
   readonly lost: Promise<Error | undefined>;
   readonly server: ServerInfo;
+  /** The largest frame that was agreed on, in bytes. */
+  readonly frameBytes: number;
   readonly #model: ChannelModel;
   readonly #stream: Duplex | undefined;
   #open = true;
@@ -108,6 +123,8 @@ export class Connection {
     this.server = serverOf(
       (model.connection as { readonly serverProperties?: Record<string, unknown> }).serverProperties,
     );
+    // Nor is this documented; AMQP's largest number stands for no limit.
+    this.frameBytes = (model.connection as { readonly frameMax?: number }).frameMax ?? NO_LIMIT;
     // amqplib does not document its socket; without it everything works, one write per frame.
     this.#stream = (model.connection as { readonly stream?: Duplex }).stream;
     if (this.#stream !== undefined) gatherWrites(this.#stream);

@@ -15,6 +15,12 @@ export function isOpenRefused(cause: unknown): boolean {
   return asAmqpError(cause).message.includes("Expected ConnectionOpenOk; got <ConnectionClose");
 }
 
+/** Whether the other side ended a handshake without a word. */
+export function isBrokenOff(cause: unknown): boolean {
+  const { code, message } = asAmqpError(cause);
+  return code === "ECONNRESET" || code === "EPIPE" || message.includes("Socket closed abruptly");
+}
+
 /**
  * The error for a failed connection attempt. Never repeats a URL, which may hold a password.
  *

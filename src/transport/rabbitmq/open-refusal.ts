@@ -22,13 +22,16 @@ export interface Login {
   response(): Buffer;
 }
 
-/** Resolves with what the broker says, such as `NOT_ALLOWED - …`; with `undefined` if it opens the connection, or says nothing. */
+/** What came of it: the broker's words, such as `NOT_ALLOWED - …`; or it opened the connection, with frames as it likes them. */
+export type OpenAnswer = { readonly words: string } | "opened";
+
+/** Resolves with what the broker answers; with `undefined` if it says nothing. */
 export function openRefusal(
   { href, vhost }: BrokerUrl,
   login: Login,
   tls: ConnectionOptions | undefined,
   timeoutMs: number,
-): Promise<string | undefined> {
+): Promise<OpenAnswer | undefined> {
   const { protocol, hostname, port } = new URL(href);
   const host = hostname.replace(/^\[|\]$/g, "");
   const socket =
@@ -36,12 +39,12 @@ export function openRefusal(
       ? connectSecure({ servername: host, ...tls, host, port: Number(port || 5671) })
       : connectPlain({ host, port: Number(port || 5672) });
   return new Promise((resolve) => {
-    const end = (words?: string): void => {
+    const end = (said?: OpenAnswer): void => {
       clearTimeout(timer);
       socket.destroy();
-      resolve(words);
+      resolve(said);
     };
-    const timer = setTimeout(end, timeoutMs);
+    const timer = setTimeout(() => end(), timeoutMs);
     socket.on("error", () => end());
     socket.on("close", () => end());
     socket.write(PROTOCOL_HEADER);
@@ -54,7 +57,7 @@ export function openRefusal(
         if (bytes.length < FRAME_START + size + 1) return;
         const payload = bytes.subarray(FRAME_START, FRAME_START + size);
         bytes = bytes.subarray(FRAME_START + size + 1);
-        if (!answer(socket, payload, login, vhost)) return end(wordsIn(payload));
+        if (!answer(socket, payload, login, vhost)) return end(answerIn(payload));
       }
     });
   });
@@ -78,10 +81,12 @@ function answer(socket: Socket, payload: Buffer, login: Login, vhost: string): b
   }
 }
 
-function wordsIn(payload: Buffer): string | undefined {
-  if (payload.readUInt16BE(2) !== method.close) return undefined;
-  const at = ARGUMENTS + 2;
-  return payload.subarray(at + 1, at + 1 + payload.readUInt8(at)).toString();
+function answerIn(payload: Buffer): OpenAnswer | undefined {
+  const id = payload.readUInt16BE(2);
+  if (id === method.openOk) return "opened";
+  if (id !== method.close) return undefined;
+  const at = ARGUMENTS + 2; // behind a code
+  return { words: payload.subarray(at + 1, at + 1 + payload.readUInt8(at)).toString() };
 }
 
 function send(socket: Socket, id: number, args: readonly Buffer[]): void {

@@ -2,6 +2,7 @@
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
+import { mostPropertyBytes } from "../../protocol/property-size.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import type {
   ConsumeOptions,
@@ -19,6 +20,7 @@ import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consumer.ts";
 import { Controls } from "./controls.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
+import { tooMuchForAFrame } from "./frame-limit.ts";
 import { Pressure } from "./pressure.ts";
 import { Publisher } from "./publisher.ts";
 import { Refusals } from "./refusals.ts";
@@ -97,9 +99,11 @@ interface WireParts {
 
 class RabbitWire implements Wire {
   readonly server: ServerInfo;
+  readonly mostPropertyBytes: number;
   readonly lost: Promise<ConfluoError | undefined>;
   readonly #publishing: Connection;
   readonly #consuming: Connection;
+  readonly #isNarrow: boolean;
   // Calls and replies cannot break the channel for events, whose exchange could be missing, nor the other way round.
   readonly #direct: Publisher;
   readonly #exchanges: Publisher;
@@ -115,6 +119,9 @@ class RabbitWire implements Wire {
 
   constructor({ publishing, consuming, shown, onBlocked, onRefused }: WireParts) {
     this.server = publishing.server;
+    this.mostPropertyBytes = mostPropertyBytes(publishing.frameBytes);
+    // Where a frame holds all that amqplib can write, that itself says what is too much.
+    this.#isNarrow = this.mostPropertyBytes < mostPropertyBytes();
     this.#publishing = publishing;
     this.#consuming = consuming;
     this.#controls = new Controls(consuming);
@@ -234,12 +241,16 @@ class RabbitWire implements Wire {
   }
 
   publish(route: Route, message: Message, settled: PublishSettled): void {
-    if (this.#refusals.any && this.#refusals.has(route)) this.#suspects.publish(route, message, settled);
+    const tooMuch = this.#isNarrow ? tooMuchForAFrame(message, this.mostPropertyBytes) : undefined;
+    if (tooMuch !== undefined) setImmediate(settled, "invalid", tooMuch);
+    else if (this.#refusals.any && this.#refusals.has(route)) this.#suspects.publish(route, message, settled);
     else (route.exchange === "" ? this.#direct : this.#exchanges).publish(route, message, settled);
   }
 
   post(queue: string, message: Message, failed?: PublishSettled): void {
-    this.#replies.post(queue, message, failed);
+    const tooMuch = this.#isNarrow ? tooMuchForAFrame(message, this.mostPropertyBytes) : undefined;
+    if (tooMuch === undefined) this.#replies.post(queue, message, failed);
+    else if (failed !== undefined) setImmediate(failed, "invalid", tooMuch);
   }
 
   get congestion(): Gate | undefined {
