@@ -98,6 +98,7 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
     const why = [
       ...health.detached.map((name) => `no ${name}`),
       ...(health.blocked === undefined ? [] : [health.blocked]),
+      ...(health.stalled ?? []).map((name) => `nothing comes back from ${name}`),
     ];
     found.push(
       problem(

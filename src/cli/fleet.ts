@@ -124,6 +124,7 @@ export function instanceLine({
   const troubles = [
     ...health.detached.map((name) => `no ${name}`),
     ...(health.blocked === undefined ? [] : ["blocked"]),
+    ...(health.stalled === undefined ? [] : ["retries stand still"]),
   ];
   return {
     instance,

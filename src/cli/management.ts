@@ -1,6 +1,7 @@
 /** What only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api): which queues and bindings there are. */
 
 import { ConfluoError, isConfluoError } from "../index.ts";
+import { type QueueState, queueState } from "./delays.ts";
 import type { Binding, FeatureFlag } from "./findings.ts";
 
 /** Asks the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
@@ -29,6 +30,14 @@ export class Management {
   async services(namespace: string): Promise<readonly string[]> {
     const queues = await this.#get(`/queues/${this.#vhost}?columns=name`);
     return queues.flatMap(({ name }) => serviceOf(namespace, name) ?? []);
+  }
+
+  /** The queues of a namespace. What it says of them is up to five seconds old. */
+  async queues(namespace: string): Promise<readonly QueueState[]> {
+    const columns =
+      "name,type,state,messages,messages_ready,messages_unacknowledged,message_bytes,members,online,policy,operator_policy,effective_policy_definition";
+    const queues = await this.#get(`/queues/${this.#vhost}?columns=${columns}`);
+    return queues.flatMap((each) => queueState(namespace, each) ?? []);
   }
 
   /** What the inboxes of a namespace get of its events. */

@@ -95,8 +95,14 @@ export class Introspection {
   }
 
   get #health(): InstanceHealth {
-    const { status, state, detached, blocked } = this.#parts.health();
-    return { status, state, detached, ...(blocked === undefined ? {} : { blocked }) };
+    const { status, state, detached, blocked, stalled } = this.#parts.health();
+    return {
+      status,
+      state,
+      detached,
+      ...(blocked === undefined ? {} : { blocked }),
+      ...(stalled === undefined ? {} : { stalled }),
+    };
   }
 }
 

@@ -65,13 +65,13 @@ export class Lifecycle {
   }
 
   get health(): Health {
-    const link = this.#link;
     const { current: state, reason } = this.states;
+    const link = this.#link;
+    const isRunning = state === "running";
     return healthOf({
       state,
-      detached: link?.detached ?? [],
-      blocked: link?.blocked,
-      reason: state === "running" ? link?.refused : (this.#transport?.lastFailure ?? reason),
+      link,
+      reason: isRunning ? link?.refused : (this.#transport?.lastFailure ?? reason),
     });
   }
 

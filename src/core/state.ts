@@ -21,7 +21,8 @@ export interface StateChange {
 export interface Health {
   /**
    * `healthy`: running, with every declared consumer attached. `degraded`: running, though a consumer is being attached,
-   * the broker takes no messages or a right to publish is missing. `down`: not connected, or on its way out.
+   * the broker takes no messages, a right to publish is missing, or what waits to be tried again does not come back. `down`: not
+   * connected, or on its way out.
    */
   readonly status: "healthy" | "degraded" | "down";
   readonly state: ServiceState;
@@ -29,6 +30,11 @@ export interface Health {
   readonly detached: readonly string[];
   /** Why the broker takes no messages (a memory or disk alarm), in its own words. */
   readonly blocked: string | undefined;
+  /**
+   * Delay queues from which nothing comes back, since a queue of some service takes nothing: retries that wait there stand
+   * still. Absent if there are none, or if this instance makes nothing wait.
+   */
+  readonly stalled?: readonly string[];
   /** Why there is no connection; with one, which right to publish is missing. As the broker said it last. */
   readonly reason: ConfluoError | undefined;
 }
@@ -100,9 +106,25 @@ export class States {
   }
 }
 
+interface Linked {
+  readonly link: Partial<Pick<Health, "detached" | "blocked" | "stalled">> | undefined;
+}
+
+const none: readonly string[] = [];
+const unlinked: NonNullable<Linked["link"]> = {};
+
 /** Sums up how well a service is. */
-export function healthOf({ state, detached, blocked, reason }: Omit<Health, "status">): Health {
+export function healthOf({ state, link, reason }: Pick<Health, "state" | "reason"> & Linked): Health {
+  const { detached = none, blocked, stalled = none } = link ?? unlinked;
   if (state !== "running") return { status: "down", state, detached, blocked, reason };
-  const isWell = detached.length === 0 && blocked === undefined && reason === undefined;
-  return { status: isWell ? "healthy" : "degraded", state, detached, blocked, reason };
+  const isWell =
+    detached.length === 0 && blocked === undefined && stalled.length === 0 && reason === undefined;
+  return {
+    status: isWell ? "healthy" : "degraded",
+    state,
+    detached,
+    blocked,
+    ...(stalled.length === 0 ? {} : { stalled }),
+    reason,
+  };
 }

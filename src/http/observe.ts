@@ -91,8 +91,8 @@ function isService(value: unknown): value is Service {
 }
 
 function healthOf(service: Service): Readonly<Record<string, unknown>> {
-  const { status, state, detached, blocked, reason } = service.health();
-  const why = blocked ?? reason?.message;
+  const { status, state, detached, blocked, stalled, reason } = service.health();
+  const why = blocked ?? reason?.message ?? (stalled && `nothing comes back from ${stalled.join(", ")}`);
   return { service: service.name, status, state, detached, ...(why === undefined ? {} : { reason: why }) };
 }
 

@@ -39,6 +39,8 @@ export interface InstanceHealth {
   readonly detached: readonly string[];
   /** Why the broker takes no messages, in its own words. */
   readonly blocked?: string;
+  /** Delay queues that it uses and from which nothing comes back. */
+  readonly stalled?: readonly string[];
 }
 
 /** A JSON Schema. */
@@ -282,17 +284,22 @@ function lastOf<Name extends "lastError" | "lastRefusal">(
 }
 
 function healthOf(value: unknown): InstanceHealth {
-  const { status, state, detached, blocked } = recordOf(value);
+  const { status, state, detached, blocked, stalled } = recordOf(value);
   return {
     status: status === "degraded" || status === "down" ? status : "healthy",
     state: textOf(state),
-    detached: Array.isArray(detached) ? detached.filter((each) => typeof each === "string") : [],
+    detached: textsOf(detached),
     ...(typeof blocked === "string" ? { blocked } : {}),
+    ...(Array.isArray(stalled) ? { stalled: textsOf(stalled) } : {}),
   };
 }
 
 function schemaOf(given: Given, name: "input" | "output" | "body"): Readonly<Record<string, JsonSchema>> {
   return given[name] === undefined ? {} : { [name]: recordOf(given[name]) };
+}
+
+function textsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
 }
 
 function listOf(value: unknown): readonly Given[] {

@@ -125,6 +125,15 @@ export class Namespace {
     ];
   }
 
+  /**
+   * Where a message shows that what waits in a level comes back: the newest one, for half a minute. Whoever wants to know
+   * declares it and sends one; it is gone when nobody has for an hour.
+   */
+  returned(ms: number): QueuePlan {
+    const name = `${this.name}.returned.${ms}`;
+    return { name, arguments: RETURNED_ARGUMENTS, bindings: [{ exchange: this.back, key: name }] };
+  }
+
   /** The fast lane of a service: calls, calls to try again alone, and messages that hold several calls. */
   callQueues(service: string): readonly [calls: QueuePlan, again: QueuePlan, batches: QueuePlan] {
     const calls = this.calls(service);
@@ -148,6 +157,13 @@ export class Namespace {
     }));
   }
 }
+
+const RETURNED_ARGUMENTS: Arguments = {
+  ...classic,
+  "x-expires": 3_600_000,
+  "x-message-ttl": 30_000,
+  "x-max-length": 1,
+};
 
 /** An instance's own copies of events: bounded, the oldest dropped, and gone with the instance. */
 export const INSTANCE_EVENTS_ARGUMENTS: Arguments = {

@@ -139,6 +139,8 @@ export interface Link {
   readonly refused: ConfluoError | undefined;
   /** Names of the queues that were asked for and are not consumed at the moment. */
   readonly detached: readonly string[];
+  /** Names of delay queues that this member uses and from which nothing comes back at the moment. */
+  readonly stalled: readonly string[];
   /** Where replies shall go; changes with the connection. Empty before {@link Link.openReplies}. */
   readonly replyTo: string;
 

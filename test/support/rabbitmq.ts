@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { type Channel, connect } from "amqplib";
 import { Broker, type BrokerOptions } from "../../src/index.ts";
-import { Namespace } from "../../src/protocol/topology.ts";
+import { DELAY_LEVELS_MS, Namespace } from "../../src/protocol/topology.ts";
 
 /** URL of the RabbitMQ under test. Never skips: without one the test run itself is wrong. */
 export function testBrokerUrl(): string {
@@ -39,6 +39,7 @@ export async function deleteNamespace(name: string, services: Iterable<string>):
   await deleteServices(name, services);
   await administer(async (channel) => {
     for (const queue of namespace.sharedQueues()) await channel.deleteQueue(queue.name);
+    for (const ms of DELAY_LEVELS_MS) await channel.deleteQueue(namespace.returned(ms).name);
     for (const exchange of namespace.exchanges()) await channel.deleteExchange(exchange.name);
   });
 }

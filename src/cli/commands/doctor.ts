@@ -11,6 +11,7 @@ import {
   limitsOf,
   withBrokerFlags,
 } from "../context.ts";
+import { aboutDelays, isHeldUp, type QueueState, stalledDelays } from "../delays.ts";
 import { Ended, exitCodes } from "../exit-codes.ts";
 import {
   aboutAddress,
@@ -73,6 +74,8 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
 }
 
 const PATIENCE_MS = 5_000;
+/** How old the management plugin's figures may be. */
+const STATISTICS_MS = 6_000;
 
 // Of those services alone whose every consumer answered: one that did not may be the one that subscribes.
 function whole(infos: readonly InstanceInfo[], stats: readonly ServiceStats[]): readonly InstanceInfo[] {
@@ -184,9 +187,10 @@ class Examination {
           "Is the namespace, and the vhost, the right one?",
         ),
       ];
+    const delays = this.#orProblem(() => this.#delays(management));
     const [stats, infos] = await Promise.all([broker.stats(this.#limits), broker.discover(this.#limits)]);
     const asked = Date.now();
-    const found: Finding[] = [];
+    const found: Finding[] = [...(await delays)];
     let listed: readonly string[] | undefined;
     found.push(
       ...(await this.#orProblem(async () => {
@@ -236,6 +240,29 @@ class Examination {
         })),
       );
     return found;
+  }
+
+  // By AMQP what stands still, by management what for, if it may be asked.
+  async #delays(management: Management | undefined): Promise<readonly Finding[]> {
+    const wire = await this.#broker.open(this.#limits);
+    try {
+      const { namespace } = this.#broker;
+      const queues = management && this.#queues(management).catch(() => undefined);
+      return aboutDelays(await stalledDelays(wire, namespace), await queues);
+    } finally {
+      await wire.close();
+    }
+  }
+
+  // Twice, if need be: a burst is on its way at one moment, and gone when the figures are new.
+  async #queues(management: Management): Promise<readonly QueueState[]> {
+    const { namespace } = this.#broker;
+    const first = await management.queues(namespace);
+    if (!first.some(isHeldUp)) return first;
+    await wait(STATISTICS_MS, undefined, { signal: this.#limits.signal, ref: false });
+    const held = new Set(first.filter(isHeldUp).map(({ name }) => name));
+    const second = await management.queues(namespace);
+    return second.map((queue) => (held.has(queue.name) ? queue : { ...queue, leaving: 0 }));
   }
 
   get #management(): Management | undefined {

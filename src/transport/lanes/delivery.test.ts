@@ -27,6 +27,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     warn: () => undefined,
     copies: new UnderWay(),
     isolations: new Isolations(),
+    waits: () => undefined,
   };
   return new LaneDelivery(source, wired, { link: surroundings, receivedAt: 0 });
 }

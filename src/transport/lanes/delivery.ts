@@ -30,6 +30,8 @@ export interface DeliverySurroundings {
   queueOf(source: Source): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
   declareMoves(): Promise<void>;
+  /** Notes that a copy goes to a delay level. */
+  waits(levelMs: number): void;
   /** Copies that the broker has not confirmed: the originals must not go back before it has. */
   readonly copies: UnderWay;
   newId(): string;
@@ -295,6 +297,7 @@ export class LaneDelivery implements Delivery {
 
   // What is tried alone comes back to be tried alone.
   #delayed({ levelMs }: Hop, message: Message): Moved {
+    this.#link.waits(levelMs);
     const key = this.#link.queueOf({ lane: "inbox", alone: this.#source.alone });
     return { exchange: this.#link.namespace.delay(levelMs), key, message };
   }

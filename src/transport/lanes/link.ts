@@ -21,6 +21,7 @@ import { Isolations } from "./isolations.ts";
 import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
+import { ReturnWatch } from "./return-watch.ts";
 import { UnderWay } from "./under-way.ts";
 
 /** How long the end of a link waits for the broker to confirm copies: with what comes before, a container has 10 s. */
@@ -56,6 +57,7 @@ export class WireLink implements Link {
   // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
   readonly #copies = new UnderWay();
+  readonly #returns: ReturnWatch;
   #isClosing = false;
 
   constructor(host: LinkHost, member: Member) {
@@ -88,13 +90,14 @@ export class WireLink implements Link {
         },
         warn: host.warn,
       });
+    const { namespace, warn } = host;
+    this.#returns = new ReturnWatch({ namespace, warn, wire: () => host.wire });
     this.#surroundings = this.#surroundingsOf(host);
     this.#entries = new Portions((entry) => {
       if (entry.kind === "reply") member.onReply(entry.reply);
       else member.onBounced(entry.id);
     });
     const { service, gathering, prefetch } = member;
-    const { namespace } = host;
     this.#calls = new CallGatherer(gathering, {
       single: (to, message, settled) =>
         this.#publish({ exchange: "", key: namespace.calls(to) }, message, settled),
@@ -133,6 +136,10 @@ export class WireLink implements Link {
 
   get detached(): readonly string[] {
     return this.#attachments.detached;
+  }
+
+  get stalled(): readonly string[] {
+    return this.#returns.stalled;
   }
 
   get replyTo(): string {
@@ -204,6 +211,7 @@ export class WireLink implements Link {
     // No copy begins from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
     // close: the broker returns what is not acknowledged by then, and both would be handled.
     this.#isClosing = true;
+    this.#returns.end();
     if (this.#copies.isAnything)
       await withinMs(CONFIRM_MS, this.#copies.ended(), () => undefined).catch(() => undefined);
     await Promise.all([this.#attachments.close(), this.#questions?.close()]);
@@ -223,6 +231,7 @@ export class WireLink implements Link {
     this.#census.forget();
     this.#isolations.forget();
     this.#attachments.forget();
+    this.#returns.end();
     this.#questions?.forget();
   }
 
@@ -309,6 +318,7 @@ export class WireLink implements Link {
       },
       copies: this.#copies,
       isolations: this.#isolations,
+      waits: (levelMs) => this.#returns.used(levelMs),
       queueOf: (source) => attachments.queueOf(source),
       // Once for all that failed at the same time: it takes some forty requests.
       declareMoves: () => {
