@@ -159,7 +159,7 @@ export const foreign: Define = (it) => {
       .then((service) => service.shutdown());
     const wire = await bench.foreign();
     await answerAll(wire, bench.queue("foreigner", "calls"), message("{", {}));
-    const caller = await bench.start("caller");
+    const caller = await bench.start("caller", undefined, oneByOne);
     await assert.rejects(caller.call("foreigner", "/"), { code: "MALFORMED_MESSAGE" });
   });
 

@@ -9,7 +9,7 @@ import { type Bench, type Define, oneByOne, rejection, type ServiceQueue, signal
 export const suspects: Define = (it) => {
   it("runs a call once more, alone, when the instance that had it is gone", async (bench) => {
     await declared(bench, (service) => service.route("/", () => undefined));
-    const caller = await bench.start("caller");
+    const caller = await bench.start("caller", undefined, oneByOne);
     const call = caller.call("worker", "/task?a=1", { n: 1 }, { headers: { h: "v" } });
     const [first] = await bench.dieWith("worker", "calls", 1);
     await bench.start("worker", (service) =>
@@ -30,7 +30,7 @@ export const suspects: Define = (it) => {
 
   it("answers a call with INSTANCE_LOST when the instance that ran it alone is gone, too", async (bench) => {
     await declared(bench, (service) => service.route("/", () => undefined));
-    const caller = await bench.start("caller");
+    const caller = await bench.start("caller", undefined, oneByOne);
     const call = rejection(caller.call("worker", "/deadly"));
     await bench.dieWith("worker", "calls", 1);
     const { died } = await consuming(bench, "calls.again");
