@@ -19,7 +19,10 @@ export function rejected(
     case "refused":
       return new ConfluoError(
         "UNAVAILABLE",
-        `The broker did not take ${path}: its queue or exchange is not available now.`,
+        why === undefined
+          ? `The broker did not take ${path}: its queue or exchange is not available now.`
+          : `The broker did not take ${path}: ${why.message}`,
+        { cause: why, data: why?.data },
       );
     case "too-large":
       return new ConfluoError(

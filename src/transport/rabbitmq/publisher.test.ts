@@ -212,6 +212,20 @@ it("a channel that cannot be opened again costs the connection, where all begins
   expect(connection.giveUp).toHaveBeenCalledOnce();
 });
 
+it("a spare channel that cannot be opened costs only what wanted it", async () => {
+  const giveUp = vi.fn();
+  const confirmChannel = (): Promise<never> => Promise.reject(new Error("No channels left to allocate"));
+  const connection = { open: true, giveUp, confirmChannel } as unknown as Connection;
+  const pressure = new Pressure();
+  const spare = new Publisher(connection, pressure, new Refusals(() => undefined), true);
+  const settled = vi.fn();
+  spare.publish({ exchange: "e", key: "k" }, { body: Buffer.alloc(1), properties: {} }, settled);
+  await vi.waitFor(() => expect(settled).toHaveBeenCalledOnce());
+  expect(settled).toHaveBeenCalledWith("refused", expect.objectContaining({ data: { limit: "channels" } }));
+  expect(giveUp).not.toHaveBeenCalled();
+  expect(pressure.progress.bytes).toBe(0);
+});
+
 it("a missing right is present until the broker takes the same again", async () => {
   const { publish, channel, refusals, next } = await opened();
   publish("bad", durable);

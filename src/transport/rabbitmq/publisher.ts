@@ -1,10 +1,11 @@
 /** Confirmed publishing on a channel of its own, which is opened again when the broker closes it. */
 
 import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
+import type { ConfluoError } from "../../errors.ts";
 import type { Message, Properties } from "../../protocol/message.ts";
-import type { PublishSettled, Route } from "../wire.ts";
+import type { PublishFailure, PublishSettled, Route } from "../wire.ts";
 import type { Connection } from "./connection.ts";
-import { isClosed, unwritable } from "./failure.ts";
+import { isClosed, operationFailure, unwritable } from "./failure.ts";
 import type { Pressure } from "./pressure.ts";
 import { type PublishRefusal, refusalOfPublish } from "./publish-refusal.ts";
 import type { Refusals } from "./refusals.ts";
@@ -37,6 +38,7 @@ export class Publisher {
   readonly #connection: Connection;
   readonly #pressure: Pressure;
   readonly #refusals: Refusals;
+  readonly #isSpare: boolean;
   #line: Line | undefined;
   #opening: Promise<void> | undefined;
   /** What waits for the channel to open, or for what goes out again before it. */
@@ -51,10 +53,12 @@ export class Publisher {
   // Learned from the broker when it refuses a message; what may be sent at all is decided above.
   #maxBytes = Number.POSITIVE_INFINITY;
 
-  constructor(connection: Connection, pressure: Pressure, refusals: Refusals) {
+  /** @param isSpare it is not worth the connection if there is no channel for it. */
+  constructor(connection: Connection, pressure: Pressure, refusals: Refusals, isSpare = false) {
     this.#connection = connection;
     this.#pressure = pressure;
     this.#refusals = refusals;
+    this.#isSpare = isSpare;
   }
 
   open(): Promise<void> {
@@ -152,7 +156,7 @@ export class Publisher {
     return true;
   }
 
-  #settle(line: Line, waiting: Waiting, ...outcome: Parameters<PublishSettled>): void {
+  #settle(line: Line, waiting: Waiting, failure?: PublishFailure, why?: ConfluoError): void {
     // What is counted here ends with the channel.
     if (this.#line === line) {
       const { messageId, mandatory } = waiting.properties;
@@ -162,7 +166,7 @@ export class Publisher {
         if (this.#again === 0) this.#flush(line);
       }
     }
-    waiting.settled(...outcome);
+    waiting.settled(failure, why);
   }
 
   // The next with the same id goes out.
@@ -188,15 +192,19 @@ export class Publisher {
     this.#underWay.clear();
     this.#sort(line);
     this.#queue.push(...behind, ...queue);
-    if (!this.#connection.open) this.#abandon();
+    if (!this.#connection.open) this.#abandon("lost");
     else if (this.#queue.length > 0 || line.error !== undefined) this.#reopen();
   }
 
   #reopen(): void {
-    // Without it nothing would ever be sent again: then better a new connection, where all begins anew.
     this.open().catch((error: unknown) => {
+      if (this.#isSpare && this.#connection.open) {
+        this.#abandon("refused", operationFailure(error, "open one more channel"));
+        return;
+      }
+      // Without it nothing would ever be sent again: then better a new connection, where all begins anew.
       this.#connection.giveUp(error as Error);
-      this.#abandon();
+      this.#abandon("lost");
     });
   }
 
@@ -235,12 +243,12 @@ export class Publisher {
     this.#queue.push(waiting);
   }
 
-  #abandon(): void {
+  #abandon(failure: PublishFailure, why?: ConfluoError): void {
     const queue = this.#queue;
     this.#queue = [];
     for (const { body, settled } of queue) {
       this.#pressure.remove(body.length);
-      setImmediate(settled, "lost");
+      setImmediate(settled, failure, why);
     }
   }
 }

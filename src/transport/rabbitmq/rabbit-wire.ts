@@ -127,10 +127,11 @@ class RabbitWire implements Wire {
     this.#controls = new Controls(consuming);
     const refusals = new Refusals(onRefused);
     this.#refusals = refusals;
-    const publisher = (): Publisher => new Publisher(publishing, this.#pressure, refusals);
+    const publisher = (isSpare = false): Publisher =>
+      new Publisher(publishing, this.#pressure, refusals, isSpare);
     this.#direct = publisher();
     this.#exchanges = publisher();
-    this.#suspects = publisher();
+    this.#suspects = publisher(true);
     this.#replies = new Replies(publishing, this.#pressure, { confirmed: this.#direct, refusals });
     publishing.onBlocked = (reason) => {
       this.#pressure.setBlocked(reason);
