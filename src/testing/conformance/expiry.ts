@@ -76,6 +76,28 @@ export const expiry: Define = (it) => {
     assert.equal(copy?.properties.headers?.["confluo-attempt"], "2");
   });
 
+  it("makes a letter of what came back from a wait and then lay there for longer than it may", async (bench) => {
+    const tried = signalled();
+    const failing = (service: Service): Service =>
+      service.route("/task", ({ attempt }) => {
+        if (attempt > 1) assert.fail("it had expired");
+        tried.resolve();
+        throw new ServiceError("busy", { retry: { afterMs: 250 } });
+      });
+    const worker = await bench.start("worker", failing, { retry: { attempts: 2 } });
+    await (await bench.start("client")).send("worker", "/task", 1, { expiresMs: 1_000 });
+    await tried.promise;
+    await worker.shutdown();
+    await eventually(async () => (await bench.depth("worker", "inbox")) === 1, "it to come back");
+    // The broker's clock is read in whole seconds.
+    await pause(3_500);
+    await bench.start("worker", failing);
+    const box = bench.broker.deadLetters("worker");
+    await eventually(async () => (await box.count()) === 1, "the letter");
+    const [letter] = await box.list();
+    assert.deepEqual([letter?.error?.code, letter?.path, letter?.attempts], ["TIMEOUT", "/task", 2]);
+  });
+
   for (const what of ["a command", "an event"] as const) {
     it(`makes a letter of ${what} whose time is over when a shutdown would give it back`, async (bench) => {
       await holding(bench, { what, expiresMs: 1_000, heldMs: 1_050 });

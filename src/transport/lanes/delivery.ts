@@ -48,7 +48,7 @@ export interface Source {
 export class LaneDelivery implements Delivery {
   readonly lane: Lane;
   readonly message: Message;
-  readonly origin: Origin;
+  origin: Origin;
   readonly record: DeliveryRecord;
   readonly redelivered: boolean;
   readonly receivedAt: number;
@@ -145,6 +145,24 @@ export class LaneDelivery implements Delivery {
     return this.receivedAt + (this.origin.expiresMs ?? Number.POSITIVE_INFINITY);
   }
 
+  /**
+   * Notes how long it lay in its queue before it came here. If its time is over by that, it becomes a dead letter: then it is
+   * settled, and its handler must not run.
+   */
+  async aged(ms: number): Promise<boolean> {
+    const { expiresMs, subscription } = this.origin;
+    if (this.#settled || expiresMs === undefined) return this.#settled;
+    const leftMs = Math.floor(expiresMs - ms);
+    if (this.receivedAt + leftMs - performance.now() >= 1) {
+      this.origin = { ...this.origin, expiresMs: leftMs };
+      return false;
+    }
+    this.#settled = true;
+    const expired = this.#expired(subscription);
+    await this.#move([() => expired]);
+    return true;
+  }
+
   /** Sends a message that has not waited long enough on to its next delay queue. Like {@link settle}, never rejects. */
   async waitOn(): Promise<void> {
     if (this.#settled) return;
@@ -198,7 +216,7 @@ export class LaneDelivery implements Delivery {
 
   #expired(subscription: string | undefined): Moved {
     const { path, expiresMs } = this.origin;
-    const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed while an instance had it.`;
+    const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed before it was handled.`;
     const failure = { error: new ConfluoError("TIMEOUT", message), retry: "final" } as const;
     const move = {
       kind: "dead-letter",

@@ -3,6 +3,7 @@
 import type { ConfluoError } from "../../errors.ts";
 import { outside } from "../../outside.ts";
 import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
+import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
@@ -13,6 +14,7 @@ import type { Wire, WireDelivery } from "../wire.ts";
 import { Appetite } from "./appetite.ts";
 import { Attachments } from "./attachments.ts";
 import { BatchCensus } from "./batch-census.ts";
+import { BrokerClock } from "./broker-clock.ts";
 import { CallGatherer } from "./call-gatherer.ts";
 import { declare } from "./declare.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
@@ -54,7 +56,9 @@ export class WireLink implements Link {
   readonly #census: BatchCensus;
   readonly #entries: Portions<ReplyEntry>;
   readonly #isolations = new Isolations();
-  // Between two delay queues: confirmed there before a pause is over, or they would be delivered once more.
+  readonly #clock = new BrokerClock();
+  // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
+  // delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
   readonly #copies = new UnderWay();
   readonly #returns: ReturnWatch;
@@ -287,12 +291,27 @@ export class WireLink implements Link {
 
   #takeOne(source: Source, wired: WireDelivery, receivedAt: number): void {
     const delivery = new LaneDelivery(source, wired, { link: this.#surroundings, receivedAt });
-    if (delivery.lane !== "inbox" || delivery.origin.waitMs === 0) {
+    const { expiresMs, waitMs } = delivery.origin;
+    // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
+    const hasWaited = expiresMs !== undefined && wired.exchange === this.#host.namespace.back;
+    if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
       this.member.onDelivery(delivery);
       return;
     }
-    const waiting = delivery.waitOn().finally(() => this.#waitingOn.delete(waiting));
+    const work = hasWaited ? this.#deliverAged(delivery) : delivery.waitOn();
+    const waiting = work.finally(() => this.#waitingOn.delete(waiting));
     this.#waitingOn.add(waiting);
+  }
+
+  async #deliverAged(delivery: LaneDelivery): Promise<void> {
+    const { wire } = this.#host;
+    const seconds = leftAt(delivery.message);
+    const ageMs = seconds === undefined || wire === undefined ? 0 : await this.#clock.since(seconds, wire);
+    // The broker delivers it again.
+    if (this.#isClosing || this.#host.wire !== wire) return;
+    if (await delivery.aged(ageMs)) return;
+    if (delivery.origin.waitMs === 0) this.member.onDelivery(delivery);
+    else await delivery.waitOn();
   }
 
   // Getters, since wire and queue change with the connection.
