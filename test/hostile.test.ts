@@ -105,7 +105,7 @@ async function attack(
 
 // What names one subscription is for no other: an instance drops its copy of it.
 const isForAll = ({ options }: Hostile): boolean =>
-  typeof options.headers?.[header.subscription] !== "string";
+  !["string", "number", "boolean"].includes(typeof options.headers?.[header.subscription]);
 
 const prototypes = [Object, Array, Function, String, Map].map(({ prototype }) => prototype as object);
 const shapeOf = (): unknown => prototypes.map((prototype) => Reflect.ownKeys(prototype));
