@@ -1,5 +1,6 @@
 /** How much of a frame a message's properties take: AMQP cannot split them over several, as it does a body. */
 
+import { isTable } from "./codec.ts";
 import type { Properties } from "./message.ts";
 
 /** Class, weight, size of the body and flags, and the length of the header table, which clients write even if it is empty. */
@@ -20,7 +21,7 @@ export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
 export function propertyBytes({ headers, deliveryMode, mandatory: _, ...texts }: Properties): number {
   let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1);
   for (const text of Object.values(texts)) if (typeof text === "string") bytes += 1 + Buffer.byteLength(text);
-  return headers === undefined ? bytes : bytes + tableBytes(headers);
+  return isTable(headers) ? bytes + tableBytes(headers) : bytes;
 }
 
 /** What a header table takes besides its length. */

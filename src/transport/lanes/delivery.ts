@@ -10,6 +10,7 @@ import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Hold, Wire, WireDelivery } from "../wire.ts";
+import { storyHeaders, waitHeaders } from "./copy-headers.ts";
 import type { Isolations } from "./isolations.ts";
 import type { UnderWay } from "./under-way.ts";
 
@@ -379,29 +380,4 @@ interface Moved {
   readonly exchange: string;
   readonly key: string;
   readonly message: Message;
-}
-
-const storyHeaders = [
-  header.error,
-  header.errorName,
-  header.errorMessage,
-  header.errorStack,
-  header.firstFailedAt,
-  header.failedAt,
-  header.queue,
-  header.instance,
-];
-
-interface Wait {
-  readonly hop: Hop;
-  readonly unclaimedMs: number;
-  readonly expiresMs: number | undefined;
-}
-
-function waitHeaders({ hop, unclaimedMs, expiresMs }: Wait): Readonly<Record<string, string>> {
-  return {
-    ...(hop.restMs === 0 ? {} : { [header.wait]: String(hop.restMs) }),
-    ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
-    ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
-  };
 }
