@@ -28,6 +28,24 @@ describe("places for calls", () => {
     expect(begin).toHaveBeenCalledWith(third, expect.any(Number));
   });
 
+  it("are measured without writing the body of a call that came together with others", () => {
+    const written = vi.fn(() => new Uint8Array(1));
+    const gathered = {
+      properties: {},
+      share: 200,
+      get body() {
+        return written();
+      },
+    };
+    const { all, arrive } = places();
+    const delivery = { message: gathered } as unknown as Delivery;
+    arrive(delivery);
+    all.waits(true);
+    arrive(delivery);
+    all.leave(delivery);
+    expect(written).not.toHaveBeenCalled();
+  });
+
   it("are free while a handler waits for an answer, and are filled later than in that very call", async () => {
     const { all, arrive, begin } = places();
     for (let n = 0; n < 3; n += 1) arrive();

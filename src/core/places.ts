@@ -1,5 +1,6 @@
 /** Places for the handlers of calls: how many work at a time, how many more wait for answers, and who is turned away. */
 
+import { roughLength } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { outside } from "./outside.ts";
 
@@ -69,13 +70,13 @@ export class Places {
   /** A handler begins. */
   enter({ message }: Delivery): void {
     this.#running += 1;
-    this.#bytes += message.body.length;
+    this.#bytes += roughLength(message);
   }
 
   /** A handler has ended. */
   leave({ message }: Delivery): void {
     this.#running -= 1;
-    this.#bytes -= message.body.length;
+    this.#bytes -= roughLength(message);
     this.#beginHeld();
     this.#adapt();
   }
@@ -124,7 +125,7 @@ export class Places {
 
   #hasRoom({ message }: Delivery): boolean {
     if (this.#waiting === 0) return true;
-    return this.#waiting < this.#parts.mostWaiting && this.#bytes + message.body.length <= MOST_BYTES;
+    return this.#waiting < this.#parts.mostWaiting && this.#bytes + roughLength(message) <= MOST_BYTES;
   }
 
   // One by one, not one within the other: a handler may end in the turn in which it begins.

@@ -1,7 +1,7 @@
 /** What this instance is doing and has done recently, by message: what the broker delivers again need not run again. */
 
 import { hash } from "node:crypto";
-import { userHeaders } from "../protocol/codec.ts";
+import { roughLength, userHeaders } from "../protocol/codec.ts";
 import { done, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { Bag, type Bagged } from "./bag.ts";
@@ -200,7 +200,7 @@ export class Recent {
     work.end(ended);
     if (ended === undefined || work.hold === "released") return;
     this.#finished.push(work);
-    this.#bytes += work.delivery.message.body.length;
+    this.#bytes += roughLength(work.delivery.message);
     if (this.#finished.length >= this.#sweepAt || this.#bytes >= this.#sweepAtBytes) this.#sweep();
     else this.#timer ??= setTimeout(this.#sweep, SWEEP_AFTER_MS).unref();
   }
@@ -232,7 +232,7 @@ export class Recent {
       const { hold } = work;
       if (hold === "held") {
         held.push(work);
-        this.#bytes += work.delivery.message.body.length;
+        this.#bytes += roughLength(work.delivery.message);
       } else if (hold === "lost") {
         work.slim(now);
         this.#lost.push(work);

@@ -84,8 +84,9 @@ export function callsIn({ body, properties }: Message): readonly Message[] | und
   if (typeof replyTo === "string" && isDirectReplyTo(replyTo)) throw malformed("its reply_to is no queue");
   const unanswerable = replyTo === undefined ? undefined : whyNoReturn({ replyTo });
   if (unanswerable !== undefined) throw malformed(`it cannot be answered: ${unanswerable}`);
-  const whole = new Whole(body);
-  return entriesIn(body).map((entry, at) => {
+  const entries = entriesIn(body);
+  const whole = new Whole(body, entries.length);
+  return entries.map((entry, at) => {
     const own = propertiesOf(entry, replyTo, appId);
     return new Entry({ value: entry.body, whole, at }, own);
   });
@@ -158,8 +159,9 @@ export type ReplyEntry =
  */
 export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
   if (properties.contentType !== REPLIES_TYPE) return undefined;
-  const whole = new Whole(body);
-  return entriesIn(body).map((entry, at): ReplyEntry => {
+  const entries = entriesIn(body);
+  const whole = new Whole(body, entries.length);
+  return entries.map((entry, at): ReplyEntry => {
     const part = { value: entry.body, whole, at };
     const { id, again, status, error, headers } = entry;
     if (again === true) return { kind: "again", id };
@@ -229,12 +231,14 @@ function withGatherHeader(message: Message, value: string): Message {
 class Entry implements Message {
   readonly properties: Properties;
   readonly parsed: { readonly value: unknown };
+  readonly share: number;
   readonly #part: Part;
   #body: Uint8Array | undefined;
 
   constructor(part: Part, properties: Properties) {
     this.#part = part;
     this.parsed = part;
+    this.share = part.whole.share;
     this.properties = properties;
   }
 
@@ -254,11 +258,14 @@ interface Part {
 
 /** A gathered message, from which an entry's body can be had as it came. */
 class Whole {
+  /** What each of its entries takes, on average. */
+  readonly share: number;
   readonly #bytes: Uint8Array;
   #entries: readonly RawEntry[] | undefined;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, count: number) {
     this.#bytes = bytes;
+    this.share = Math.ceil(bytes.length / count);
   }
 
   bodyAt(at: number): Uint8Array {
