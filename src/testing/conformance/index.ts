@@ -17,6 +17,7 @@ import { health } from "./health.ts";
 import { leaving } from "./leaving.ts";
 import { letters } from "./letters.ts";
 import { lifecycle } from "./lifecycle.ts";
+import { looks } from "./looks.ts";
 import { mistakes } from "./mistakes.ts";
 import { nameClashes } from "./name-clashes.ts";
 import { oneWay } from "./one-way.ts";
@@ -46,6 +47,7 @@ export type Topic =
   | "mistakes"
   | "retry"
   | "suspects"
+  | "looks"
   | "topology"
   | "cycles"
   | "dead letters"
@@ -77,6 +79,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   mistakes,
   retry,
   suspects,
+  looks,
   topology,
   cycles,
   "dead letters": letters,

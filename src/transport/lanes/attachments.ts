@@ -25,6 +25,8 @@ export interface AttachmentParts {
   readonly wire: () => Wire | undefined;
   onDelivery(source: Source, delivery: WireDelivery): void;
   onReply(delivery: WireDelivery): void;
+  /** The broker ended the consumer of a queue. */
+  onEnded(place: Place): void;
   /** Reports a failure that nobody waits for. */
   warn(details: object, message: string): void;
 }
@@ -64,6 +66,7 @@ export class Attachments {
       mayTake: (place) => this.#mayTake(place),
       onDelivery: parts.onDelivery,
       onCancelled: (place) => this.#reattach(place, REATTACH_MS),
+      onEnded: parts.onEnded,
       onUnavailable: (place, error) => {
         this.#warnOnce(place, error);
         this.#reattach(place, LAST_REATTACH_MS);
@@ -113,8 +116,8 @@ export class Attachments {
     ];
     return [
       ...(this.#serving ? this.#shared.missing : []),
-      ...(this.#instanceKeys.size > 0 && !this.#isAttached("instance") ? ["events of this instance"] : []),
-      ...(this.#replying && !this.#isAttached("replies") ? ["replies to this instance"] : []),
+      ...(this.#instanceKeys.size > 0 && !this.isConsumed("instance") ? ["events of this instance"] : []),
+      ...(this.#replying && !this.isConsumed("replies") ? ["replies to this instance"] : []),
       ...unbound.map((key) => `binding of ${key}`),
     ];
   }
@@ -155,6 +158,11 @@ export class Attachments {
     this.#openingReplies = opening;
     opening.catch(() => this.#reattach("replies", LAST_REATTACH_MS));
     return opening;
+  }
+
+  /** Has so many suspects of the durable lane handed over at a time. */
+  allowSuspects(messages: number): void {
+    this.#shared.allowSuspects(messages);
   }
 
   /** Has so many messages of calls handed over before one of them is settled. */
@@ -295,10 +303,11 @@ export class Attachments {
   }
 
   #forgetUnavailable(): void {
-    for (const place of this.#unavailable) if (this.#isAttached(place)) this.#unavailable.delete(place);
+    for (const place of this.#unavailable) if (this.isConsumed(place)) this.#unavailable.delete(place);
   }
 
-  #isAttached(place: Place): boolean {
+  /** Returns whether a place is consumed at the moment. */
+  isConsumed(place: Place): boolean {
     if (place === "replies") return this.#replies.isConsumed;
     return place === "instance" ? this.#instance.isConsumed : this.#shared.isConsumed(place);
   }
@@ -332,7 +341,7 @@ export class Attachments {
     const attempt = (): void => {
       this.#reattaching.delete(place);
       this.#enqueue(partOf[place], async (wire) => {
-        if (!this.#isAttached(place)) await this.#attach(wire, place);
+        if (!this.isConsumed(place)) await this.#attach(wire, place);
         this.#forgetUnavailable();
       }).catch((error: unknown) => {
         this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
 import type { DeliveryRecord } from "../transport.ts";
+import { CallsPutAside } from "./calls-put-aside.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { Isolations } from "./isolations.ts";
 import { UnderWay } from "./under-way.ts";
@@ -27,6 +28,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     warn: () => undefined,
     copies: new UnderWay(),
     isolations: new Isolations(),
+    putAside: new CallsPutAside(async () => 1),
     waits: () => undefined,
   };
   return new LaneDelivery(source, wired, { link: surroundings, receivedAt: 0 });

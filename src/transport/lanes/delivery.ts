@@ -10,6 +10,7 @@ import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Hold, Wire, WireDelivery } from "../wire.ts";
+import type { CallsPutAside } from "./calls-put-aside.ts";
 import { storyHeaders, waitHeaders } from "./copy-headers.ts";
 import type { Isolations } from "./isolations.ts";
 import type { UnderWay } from "./under-way.ts";
@@ -28,6 +29,7 @@ export interface DeliverySurroundings {
   /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
   readonly wire: Wire | undefined;
   readonly isolations: Isolations;
+  readonly putAside: CallsPutAside;
   queueOf(source: Source): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
   declareMoves(): Promise<void>;
@@ -45,6 +47,15 @@ export interface Source {
   readonly alone: boolean;
 }
 
+/** How a delivery came. */
+export interface Arrival {
+  readonly link: DeliverySurroundings;
+  /** On the monotonic clock. */
+  readonly receivedAt: number;
+  /** Whether it is marked as redelivered for no more than a look at its queue. */
+  readonly isOnlyLookedAt?: boolean;
+}
+
 /** {@link Delivery} over a wire's delivery. */
 export class LaneDelivery implements Delivery {
   readonly lane: Lane;
@@ -60,16 +71,15 @@ export class LaneDelivery implements Delivery {
   readonly #wire: Wire | undefined;
   #settled = false;
 
-  constructor(
-    source: Source,
-    wired: WireDelivery,
-    { link, receivedAt }: { readonly link: DeliverySurroundings; readonly receivedAt: number },
-  ) {
+  constructor(source: Source, wired: WireDelivery, { link, receivedAt, isOnlyLookedAt = false }: Arrival) {
     const { lane } = source;
     this.receivedAt = receivedAt;
     this.lane = lane;
     this.#source = source;
-    this.record = recordOf(source, wired.redelivered && !wasOnlyLookedAt(wired.message.properties.headers));
+    this.record = recordOf(
+      source,
+      wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(wired.message.properties.headers),
+    );
     const wasGivenBack = protocolHeader(wired.message.properties.headers, header.givenBack) !== undefined;
     this.redelivered = this.record !== "fresh" || wasGivenBack;
     this.message = wired.message;
@@ -116,6 +126,7 @@ export class LaneDelivery implements Delivery {
   // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
   async #bounce(bouncing: Promise<boolean>, outcome: Isolation): Promise<boolean> {
     if (!(await bouncing)) return this.#isolate(outcome);
+    this.#link.putAside.note(this.message);
     this.#wired.ack();
     return true;
   }
@@ -125,6 +136,7 @@ export class LaneDelivery implements Delivery {
     deaths,
     until = Number.POSITIVE_INFINITY,
   }: Isolation): boolean | Promise<boolean> {
+    if (this.lane === "calls") this.#link.putAside.note(this.message);
     const earliest = Math.min(until, this.#until);
     const target = { lane: this.lane, alone: true } as const;
     const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;

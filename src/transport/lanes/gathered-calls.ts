@@ -1,8 +1,17 @@
 /** Calls that came in one message: each is a delivery of its own, and the message is acknowledged with the last of them. */
 
-import { bounced } from "../../protocol/gathered.ts";
+import { bounced, callsIn } from "../../protocol/gathered.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Hold, Wire, WireDelivery } from "../wire.ts";
+
+/** Returns the calls of a gathered message; `undefined` if it is none, or cannot be read: then it is dealt with as a whole. */
+export function readableCalls(message: Message): readonly Message[] | undefined {
+  try {
+    return callsIn(message);
+  } catch {
+    return undefined;
+  }
+}
 
 /** A gathered message that is in hand. */
 export class GatheredCalls {

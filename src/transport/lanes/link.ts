@@ -2,10 +2,11 @@
 
 import type { ConfluoError } from "../../errors.ts";
 import { outside } from "../../outside.ts";
-import { asksToGather, callsIn, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
+import { asksToGather, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/gathered.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
+import { giveBack } from "../../retry/outcome.ts";
 import { withinMs } from "../../waiting/abort.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import { firstAlone } from "../../waiting/together.ts";
@@ -16,14 +17,16 @@ import { Attachments } from "./attachments.ts";
 import { BatchCensus } from "./batch-census.ts";
 import { BrokerClock } from "./broker-clock.ts";
 import { CallGatherer } from "./call-gatherer.ts";
+import { CallsPutAside } from "./calls-put-aside.ts";
 import { declare } from "./declare.ts";
-import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
-import { GatheredCalls } from "./gathered-calls.ts";
+import { type Arrival, type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
+import { GatheredCalls, readableCalls } from "./gathered-calls.ts";
 import { Isolations } from "./isolations.ts";
 import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
 import { ReturnWatch } from "./return-watch.ts";
+import { CountedDelivery, isMarked, SuspectWindow } from "./suspect-window.ts";
 import { UnderWay } from "./under-way.ts";
 
 /** How long the end of a link waits for the broker to confirm copies: with what comes before, a container has 10 s. */
@@ -56,6 +59,8 @@ export class WireLink implements Link {
   readonly #census: BatchCensus;
   readonly #entries: Portions<ReplyEntry>;
   readonly #isolations = new Isolations();
+  readonly #suspects: SuspectWindow;
+  readonly #putAside: CallsPutAside;
   readonly #clock = new BrokerClock();
   // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
   // delivered once more.
@@ -75,8 +80,14 @@ export class WireLink implements Link {
       wire: () => host.wire,
       onDelivery: (source, delivery) => this.#deliver(source, delivery),
       onReply: ({ message }) => this.#onReply(message),
+      onEnded: (place) => {
+        if (place === "inbox alone") this.#suspects.forget();
+        else if (place === "calls alone") this.#putAside.forget();
+      },
       warn: host.warn,
     });
+    this.#suspects = new SuspectWindow((deliveries) => this.#attachments.allowSuspects(deliveries));
+    this.#putAside = new CallsPutAside(() => this.#countCallsAlone());
     const { onQuestion } = member;
     this.#questions =
       onQuestion &&
@@ -234,6 +245,8 @@ export class WireLink implements Link {
     this.#entries.flush();
     this.#census.forget();
     this.#isolations.forget();
+    this.#suspects.forget();
+    this.#putAside.forget();
     this.#attachments.forget();
     this.#returns.end();
     this.#questions?.forget();
@@ -269,7 +282,7 @@ export class WireLink implements Link {
       return;
     }
     const { replyTo } = wired.message.properties;
-    const calls = this.#callsIn(wired.message);
+    const calls = readableCalls(wired.message);
     const asks = calls !== undefined || asksToGather(wired.message);
     if (asks && typeof replyTo === "string") this.#replies.heard(replyTo);
     if (calls === undefined) {
@@ -280,17 +293,39 @@ export class WireLink implements Link {
     for (const call of calls) this.#takeOne(source, gathered.delivery(call), receivedAt);
   }
 
-  // One that cannot be read is dealt with as a whole.
-  #callsIn(message: Message): readonly Message[] | undefined {
-    try {
-      return callsIn(message);
-    } catch {
-      return undefined;
-    }
+  #takeOne(source: Source, wired: WireDelivery, receivedAt: number): void {
+    const arrival = { link: this.#surroundings, receivedAt };
+    if (!source.alone) this.#handOver(new LaneDelivery(source, wired, arrival), wired);
+    else if (source.lane === "inbox") this.#takeSuspect(source, wired, arrival);
+    else this.#takeCallAlone(source, wired, arrival);
   }
 
-  #takeOne(source: Source, wired: WireDelivery, receivedAt: number): void {
-    const delivery = new LaneDelivery(source, wired, { link: this.#surroundings, receivedAt });
+  #takeSuspect(source: Source, wired: WireDelivery, arrival: Arrival): void {
+    const isTried = !wired.redelivered;
+    const suspect = { isTried, isMarked: isTried && isMarked(wired.message) };
+    const counted = new CountedDelivery(wired, () => this.#suspects.leave(suspect));
+    const delivery = new LaneDelivery(source, counted, arrival);
+    if (this.#suspects.admit(suspect)) this.#handOver(delivery, counted);
+    else void delivery.settle(giveBack);
+  }
+
+  #takeCallAlone(source: Source, wired: WireDelivery, arrival: Arrival): void {
+    const looked = wired.redelivered ? this.#putAside.wasLookedAt(wired.message) : undefined;
+    const take = (isOnlyLookedAt: boolean): void =>
+      this.#handOver(new LaneDelivery(source, wired, { ...arrival, isOnlyLookedAt }), wired);
+    if (looked === undefined) take(false);
+    // Where the link is closed meanwhile, the broker delivers it again.
+    else void looked.then((isLook) => wired.hold === "held" && !this.#isClosing && take(isLook));
+  }
+
+  // Not while this instance does not consume it: then it cannot know what has happened since.
+  async #countCallsAlone(): Promise<number> {
+    const queue = this.#attachments.queueOf({ lane: "calls", alone: true });
+    if (!this.#attachments.isConsumed("calls alone")) return 0;
+    return (await this.#host.wire?.inspectQueue(queue))?.consumers ?? 0;
+  }
+
+  #handOver(delivery: LaneDelivery, wired: WireDelivery): void {
     const { expiresMs, waitMs } = delivery.origin;
     // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
     const hasWaited = expiresMs !== undefined && wired.exchange === this.#host.namespace.back;
@@ -337,6 +372,7 @@ export class WireLink implements Link {
       },
       copies: this.#copies,
       isolations: this.#isolations,
+      putAside: this.#putAside,
       waits: (levelMs) => this.#returns.used(levelMs),
       queueOf: (source) => attachments.queueOf(source),
       // Once for all that failed at the same time: it takes some forty requests.

@@ -24,6 +24,8 @@ export interface SharedQueuesParts {
   onDelivery(source: Source, delivery: WireDelivery): void;
   /** The broker ended a consumer: it is to be attached again soon. */
   onCancelled(place: SharedPlace): void;
+  /** The consumer of a queue ended, with all that it had been given. */
+  onEnded(place: SharedPlace): void;
   /** A queue cannot be had at the moment: it is to be tried again later. */
   onUnavailable(place: SharedPlace, error: unknown): void;
   warn(details: object, message: string): void;
@@ -138,6 +140,11 @@ export class SharedQueues {
     this.#bound.clear();
   }
 
+  /** Has so many suspects of the durable lane handed over at a time, on this wire. */
+  allowSuspects(messages: number): void {
+    this.#slots["inbox alone"].allow(messages);
+  }
+
   /** Has so many messages of calls handed over before one of them is settled, on this wire and the next ones. */
   allowCalls(messages: number): void {
     this.#callsAllowed = messages;
@@ -192,7 +199,7 @@ export class SharedQueues {
   }
 
   async #consume(wire: Wire, place: SharedPlace): Promise<void> {
-    const { prefetch, mayTake, onDelivery, onCancelled, warn } = this.#parts;
+    const { prefetch, mayTake, onDelivery, onCancelled, onEnded, warn } = this.#parts;
     if (this.#slots[place].isTaken || !mayTake(place)) return;
     const queue = this.#names[place];
     await this.#slots[place].take(wire, {
@@ -201,6 +208,7 @@ export class SharedQueues {
       onDelivery: (delivery) => onDelivery(sources[place], delivery),
       onCancelled: (reason) => {
         warn({ queue, err: reason }, `The consumer of ${queue} was cancelled; attaching it again.`);
+        onEnded(place);
         onCancelled(place);
       },
     });

@@ -82,6 +82,7 @@ class ChannelConsumer implements Consumer {
   /** The first is the one that it began with; the others are what it was allowed on top. */
   readonly #shares: Share[] = [];
   #allowed: number;
+  #isAdapting = false;
   #adapting: Promise<void> | undefined;
   #running = true;
 
@@ -108,9 +109,9 @@ class ChannelConsumer implements Consumer {
   allow(deliveries: number): void {
     if (this.#parts.acknowledgements === undefined) return;
     this.#allowed = deliveries;
-    this.#adapting ??= this.#adapt().finally(() => {
-      this.#adapting = undefined;
-    });
+    if (this.#isAdapting) return; // it sees what is allowed now
+    this.#isAdapting = true;
+    this.#adapting = this.#adapt();
   }
 
   // A channel that ends meanwhile says so to whom it concerns.
@@ -120,12 +121,20 @@ class ChannelConsumer implements Consumer {
         const present = this.#shares.reduce((sum, { prefetch }) => sum + prefetch, 0);
         const last = this.#shares.at(-1);
         if (present < this.#allowed) await this.#begin(Math.min(this.#allowed - present, MOST_PREFETCH));
-        else if (last !== undefined && this.#shares.length > 1 && present - last.prefetch >= this.#allowed) {
+        else if (last !== undefined && this.#mayEnd(last, present)) {
           this.#shares.pop();
           await this.#parts.channel.cancel(last.tag);
         } else return;
       }
-    } catch {}
+    } catch {
+    } finally {
+      this.#isAdapting = false;
+    }
+  }
+
+  // The first share stays, unless nothing at all is allowed.
+  #mayEnd(last: Share, present: number): boolean {
+    return this.#allowed === 0 || (this.#shares.length > 1 && present - last.prefetch >= this.#allowed);
   }
 
   async #begin(prefetch: number): Promise<void> {
