@@ -122,6 +122,33 @@ describe("a hub", () => {
     }
   });
 
+  it("makes no more connections than one after another where each breaks while a service is restored on it", async () => {
+    vi.useFakeTimers();
+    try {
+      const limit = new ConfluoError("CONNECTION_LOST", "for a limit on channels", {
+        data: { limit: "channels" },
+      });
+      const open = vi.fn(async () => {
+        const { wire, lose } = breakableWire({
+          declareQueue: async ({ name }) => {
+            if (!name.includes(".s.")) return name;
+            setTimeout(() => lose(limit), 1);
+            throw limit;
+          },
+        });
+        return wire;
+      });
+      const link = await hubOver(open).join(fakeMember(), never);
+      link.serve().catch(() => undefined);
+      await vi.advanceTimersByTimeAsync(20_000);
+      // 1, 2 and 4 s, then 5 s, or half of each.
+      expect(open.mock.calls.length).toBeLessThanOrEqual(8);
+      await link.close();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("says what the broker said last for as long as it is not connected again", async () => {
     const { wire, lose } = breakableWire();
     const refused = new ConfluoError("ACCESS_REFUSED", "the token has expired");

@@ -38,6 +38,7 @@ export class Hub implements Transport {
   #stop = new AbortController();
   #members = 0;
   readonly #pause = new Pause();
+  #recovery = 0;
   #openedAt = 0;
   #connections = 0;
   #lastFailure: ConfluoError | undefined;
@@ -216,9 +217,13 @@ export class Hub implements Transport {
   /** @param firstMs how long to wait before that. */
   async #recover(firstMs: number): Promise<void> {
     const stop = this.#stop.signal;
+    // A connection that breaks while services are restored on it ends this recovery: the next one goes on, at its own pace.
+    this.#recovery += 1;
+    const recovery = this.#recovery;
+    const isOver = (): boolean => stop.aborted || this.#recovery !== recovery;
     let told = "";
     if (firstMs > 0) await delay(firstMs, stop).catch(() => undefined);
-    while (!stop.aborted) {
+    while (!isOver()) {
       try {
         const wire = await this.#connected();
         // One that cannot be restored must not hold up its neighbours.
@@ -235,7 +240,7 @@ export class Hub implements Transport {
         this.#parts.info({}, `Connected to ${this.description} again.`);
         return;
       } catch (error) {
-        if (stop.aborted) return;
+        if (isOver()) return;
         // Once for each reason, not once for each attempt.
         const reason = describeThrown(error).message;
         if (reason !== told) {
