@@ -68,6 +68,19 @@ export async function delay(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** The same, but does not hold the process: for a look at something that matters only while there is other work. */
+export async function idleDelay(ms: number, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const elapsed = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms).unref();
+  });
+  try {
+    await untilAborted(elapsed, signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /**
  * A promise's outcome, or a rejection with the error made for it if that takes longer. An outcome that has arrived by then
  * counts, also if the process was too busy to read it.

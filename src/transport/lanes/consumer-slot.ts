@@ -7,6 +7,7 @@ import type { ConsumeOptions, Consumer, Wire } from "../wire.ts";
 export class ConsumerSlot {
   readonly #isStanding: (wire: Wire) => boolean;
   #consumer: Consumer | undefined;
+  #taking: { readonly wire: Wire; readonly done: Promise<boolean> } | undefined;
 
   /** @param isStanding returns whether what is granted on a wire is still wanted. */
   constructor(isStanding: (wire: Wire) => boolean) {
@@ -22,7 +23,19 @@ export class ConsumerSlot {
    *
    * @returns whether the consumer has the place: one that is granted too late is closed.
    */
-  async take(wire: Wire, options: ConsumeOptions): Promise<boolean> {
+  take(wire: Wire, options: ConsumeOptions): Promise<boolean> {
+    // Two that ask at the same time get one consumer: a second one would be nobody's, and never end.
+    if (this.#taking?.wire === wire) return this.#taking.done;
+    const taking = { wire, done: this.#take(wire, options) };
+    this.#taking = taking;
+    const end = (): void => {
+      if (this.#taking === taking) this.#taking = undefined;
+    };
+    taking.done.then(end, end);
+    return taking.done;
+  }
+
+  async #take(wire: Wire, options: ConsumeOptions): Promise<boolean> {
     const own: { consumer?: Consumer; endedBy?: ConfluoError } = {};
     const consumer = await wire.consume({
       ...options,

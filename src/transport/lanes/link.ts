@@ -226,7 +226,7 @@ export class WireLink implements Link {
     // No copy begins from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
     // close: the broker returns what is not acknowledged by then, and both would be handled.
     this.#isClosing = true;
-    this.#returns.end();
+    this.#returns.close();
     if (this.#copies.isAnything)
       await withinMs(CONFIRM_MS, this.#copies.ended(), () => undefined).catch(() => undefined);
     await Promise.all([this.#attachments.close(), this.#questions?.close()]);

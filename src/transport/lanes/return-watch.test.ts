@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { Wire } from "../wire.ts";
 import { fakeWire } from "./fake-wire.test-support.ts";
@@ -69,9 +70,36 @@ it("leaves no timer behind, and claims nothing, when the wire goes or does not d
   watch.end();
   await vi.advanceTimersByTimeAsync(1);
   expect([vi.getTimerCount(), watch.stalled]).toEqual([0, []]);
-  const refusing = watching({ declareQueue: () => Promise.reject(new Error("refused")) });
-  refusing.watch.used(250);
-  refusing.watch.used(1_024_000);
-  await vi.advanceTimersByTimeAsync(60_000);
-  expect([vi.getTimerCount(), refusing.watch.stalled, refusing.lines]).toEqual([0, [], []]);
+  watch.close();
+  watch.used(250); // such as by what still ends while the link closes
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("asks no more often for all the messages that wait while it cannot look, and not again where it may not", async () => {
+  for (const [error, asked] of [
+    [new Error("no answer"), 5],
+    [new ConfluoError("ACCESS_REFUSED", "no right"), 1],
+  ] as const) {
+    const declareQueue = vi.fn(() => Promise.reject(error));
+    const { watch, lines } = watching({ declareQueue });
+    for (let ms = 0; ms < 60_000; ms += 1_000) {
+      watch.used(250);
+      watch.used(1_024_000);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect([declareQueue.mock.calls.length, watch.stalled, lines]).toEqual([asked, [], []]);
+    watch.close();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(vi.getTimerCount()).toBe(0);
+  }
+});
+
+it("does not hold the process", async () => {
+  vi.useRealTimers();
+  const { watch } = watching();
+  const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  watch.used(250);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBe(before);
+  watch.close();
 });

@@ -4,8 +4,9 @@
  * since what has waited long enough is not counted any more.
  */
 
+import { isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
-import { delay } from "../../waiting/abort.ts";
+import { idleDelay } from "../../waiting/abort.ts";
 import type { Wire } from "../wire.ts";
 
 /** How often a level that is used is looked at, with one small message each time. */
@@ -35,6 +36,7 @@ export class ReturnWatch {
   readonly #parts: ReturnWatchParts;
   readonly #levels = new Map<number, Level>();
   #stop = new AbortController();
+  #isClosed = false;
 
   constructor(parts: ReturnWatchParts) {
     this.#parts = parts;
@@ -49,18 +51,24 @@ export class ReturnWatch {
 
   /** Notes that a message waits in a level. */
   used(levelMs: number): void {
+    if (this.#isClosed) return;
     const known = this.#levels.get(levelMs);
     if (known !== undefined) known.usedAt = performance.now();
     else if (levelMs <= LONGEST_LEVEL_MS) {
       const level = { usedAt: performance.now(), isStalled: false };
       this.#levels.set(levelMs, level);
-      this.#watch(levelMs, level, this.#stop.signal).catch(() => {
-        if (this.#levels.get(levelMs) === level) this.#levels.delete(levelMs);
-      });
+      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
+      this.#watch(levelMs, level, this.#stop.signal).catch(() => undefined);
     }
   }
 
-  /** Ends all looks: the wire is gone, or is about to be closed. */
+  /** Ends all looks for good. */
+  close(): void {
+    this.#isClosed = true;
+    this.end();
+  }
+
+  /** Ends all looks: the wire is gone. */
   end(): void {
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -69,11 +77,15 @@ export class ReturnWatch {
 
   async #watch(levelMs: number, level: Level, stop: AbortSignal): Promise<void> {
     while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
-      const returns = await this.#returns(levelMs, stop);
+      const returns = await this.#returns(levelMs, stop).catch((error: unknown) => {
+        // Of a look that failed in another way nothing was learnt.
+        if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;
+        return !level.isStalled;
+      });
       stop.throwIfAborted();
       if (returns === level.isStalled) this.#tell(levelMs, level);
       level.isStalled = !returns;
-      await delay(EVERY_MS, stop);
+      await idleDelay(EVERY_MS, stop);
     }
     this.#levels.delete(levelMs);
   }
@@ -103,7 +115,7 @@ export class ReturnWatch {
         else reject(new Error(failure));
       });
     });
-    await delay(levelMs + GRACE_MS, stop);
+    await idleDelay(levelMs + GRACE_MS, stop);
     return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
   }
 }

@@ -232,3 +232,32 @@ describe("what the broker is known to have", () => {
     }
   });
 });
+
+it("asks once more for what was written while an earlier question was not answered", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const answers: (() => void)[] = [];
+    const prefetch = (): Promise<void> => new Promise((resolve) => void answers.push(resolve));
+    const channel = { ack: () => undefined, prefetch } as unknown as Channel;
+    const acknowledgements = new Acknowledgements(channel, 10);
+    const settle = (tag: number): number => {
+      acknowledgements.delivered(tag);
+      const batch = acknowledgements.ack(tag);
+      acknowledgements.flush();
+      return batch;
+    };
+    settle(1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    const second = settle(2);
+    await vi.advanceTimersByTimeAsync(1_000);
+    answers.shift()?.();
+    await turn();
+    expect(acknowledgements.holdOf(second)).toBe("held");
+    await vi.advanceTimersByTimeAsync(1_000);
+    answers.shift()?.();
+    await turn();
+    expect(acknowledgements.holdOf(second)).toBe("released");
+  } finally {
+    vi.useRealTimers();
+  }
+});

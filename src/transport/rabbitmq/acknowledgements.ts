@@ -141,7 +141,12 @@ export class Acknowledgements {
 
   readonly #askLater = (): void => {
     this.#timer = undefined;
-    if (this.#settled.length > 0) void this.#ask();
+    if (this.#settled.length === 0 || this.#isOver) return;
+    // An earlier question, still unanswered, covers only what was written before it.
+    void this.#ask().then(() => {
+      if (this.#settled.length > 0 && this.#timer === undefined && !this.#isOver)
+        this.#timer = setTimeout(this.#askLater, ASK_AFTER_MS).unref();
+    });
   };
 
   // The same prefetch once more: that changes nothing, and is answered after what was written before.

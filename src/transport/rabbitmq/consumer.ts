@@ -82,6 +82,8 @@ class ChannelConsumer implements Consumer {
   /** The first is the one that it began with; the others are what it was allowed on top. */
   readonly #shares: Share[] = [];
   #allowed: number;
+  /** The prefetch of all shares that have ended. */
+  #ended = 0;
   #isAdapting = false;
   #adapting: Promise<void> | undefined;
   #running = true;
@@ -123,6 +125,7 @@ class ChannelConsumer implements Consumer {
         if (present < this.#allowed) await this.#begin(Math.min(this.#allowed - present, MOST_PREFETCH));
         else if (last !== undefined && this.#mayEnd(last, present)) {
           this.#shares.pop();
+          this.#ended += last.prefetch;
           await this.#parts.channel.cancel(last.tag);
         } else return;
       }
@@ -140,7 +143,8 @@ class ChannelConsumer implements Consumer {
   async #begin(prefetch: number): Promise<void> {
     const { channel, connection, acknowledgements, queue, deliver } = this.#parts;
     const what = `consume from ${queue}`;
-    acknowledgements?.widen(prefetch, this.#allowed);
+    // What was handed over to a share that has ended may still be unsettled, and does not count against the new one.
+    acknowledgements?.widen(prefetch, this.#allowed + this.#ended);
     await connection.answered(what, channel.prefetch(prefetch));
     if (!this.#running) return;
     const { consumerTag } = await connection.answeredOrAlive(what, channel.consume(queue, deliver));
