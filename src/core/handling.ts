@@ -82,7 +82,7 @@ export class Handling {
     const outcome = decideAfterDeath(origin, subscriptions);
     if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
     else {
-      const message = `An instance that handled ${show(path)}, and little or nothing else beside it, is gone; once more.`;
+      const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
       logger.warn(lineAbout(delivery), message);
     }
     return outcome;

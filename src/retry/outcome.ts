@@ -112,7 +112,7 @@ export function decideAfterDeath({ deaths, path }: Origin, subscriptions: readon
   if (deaths + 1 < MOST_DEATHS) return { kind: "isolate", subscriptions, deaths: deaths + 1 };
   const error = new ConfluoError(
     "INSTANCE_LOST",
-    `${MOST_DEATHS} instances that handled ${show(path)}, apart from all else of its kind, were lost while they did.`,
+    `${MOST_DEATHS} instances that handled ${show(path)}, each alone, were lost while they did.`,
   );
   const dead = (subscription?: string): Move => {
     const failure: Failure = { error, retry: "final" };

@@ -95,8 +95,9 @@ export interface ConsumeOptions {
 /** A running consumer. */
 export interface Consumer {
   /**
-   * Allows so many unacknowledged deliveries from now on: none, or never fewer than at its start. It may take a moment, and
-   * while less is asked for than before, what was handed out stays so. Without effect on `"no-ack"`.
+   * Allows so many unacknowledged deliveries from now on; never fewer than at its start, and no matter if it takes none. It
+   * may take a moment, and while less is asked for than before, what was handed out stays so. Without effect on `"no-ack"`.
+   * For classic queues only: a quorum queue takes back, marked, what is on its way while less is allowed.
    */
   allow?(deliveries: number): void;
   /** Ends consuming. Deliveries already made can still be settled. Resolves when no more will come. */

@@ -160,11 +160,6 @@ export class Attachments {
     return opening;
   }
 
-  /** Has so many suspects of the durable lane handed over at a time. */
-  allowSuspects(messages: number): void {
-    this.#shared.allowSuspects(messages);
-  }
-
   /** Has so many messages of calls handed over before one of them is settled. */
   allowCalls(messages: number): void {
     this.#shared.allowCalls(messages);

@@ -6,7 +6,6 @@ import { asksToGather, type ReplyEntry, repliesIn, takesGathered } from "../../p
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
-import { giveBack } from "../../retry/outcome.ts";
 import { withinMs } from "../../waiting/abort.ts";
 import type { Gate } from "../../waiting/gate.ts";
 import { firstAlone } from "../../waiting/together.ts";
@@ -26,7 +25,6 @@ import { Portions } from "./portions.ts";
 import { Questions } from "./questions.ts";
 import { ReplyGatherer } from "./reply-gatherer.ts";
 import { ReturnWatch } from "./return-watch.ts";
-import { CountedDelivery, isMarked, SuspectWindow } from "./suspect-window.ts";
 import { UnderWay } from "./under-way.ts";
 
 /** How long the end of a link waits for the broker to confirm copies: with what comes before, a container has 10 s. */
@@ -59,7 +57,6 @@ export class WireLink implements Link {
   readonly #census: BatchCensus;
   readonly #entries: Portions<ReplyEntry>;
   readonly #isolations = new Isolations();
-  readonly #suspects: SuspectWindow;
   readonly #putAside: CallsPutAside;
   readonly #clock = new BrokerClock();
   // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
@@ -81,12 +78,10 @@ export class WireLink implements Link {
       onDelivery: (source, delivery) => this.#deliver(source, delivery),
       onReply: ({ message }) => this.#onReply(message),
       onEnded: (place) => {
-        if (place === "inbox alone") this.#suspects.forget();
-        else if (place === "calls alone") this.#putAside.forget();
+        if (place === "calls alone") this.#putAside.forget();
       },
       warn: host.warn,
     });
-    this.#suspects = new SuspectWindow((deliveries) => this.#attachments.allowSuspects(deliveries));
     this.#putAside = new CallsPutAside(() => this.#countCallsAlone());
     const { onQuestion } = member;
     this.#questions =
@@ -245,7 +240,6 @@ export class WireLink implements Link {
     this.#entries.flush();
     this.#census.forget();
     this.#isolations.forget();
-    this.#suspects.forget();
     this.#putAside.forget();
     this.#attachments.forget();
     this.#returns.end();
@@ -295,18 +289,8 @@ export class WireLink implements Link {
 
   #takeOne(source: Source, wired: WireDelivery, receivedAt: number): void {
     const arrival = { link: this.#surroundings, receivedAt };
-    if (!source.alone) this.#handOver(new LaneDelivery(source, wired, arrival), wired);
-    else if (source.lane === "inbox") this.#takeSuspect(source, wired, arrival);
-    else this.#takeCallAlone(source, wired, arrival);
-  }
-
-  #takeSuspect(source: Source, wired: WireDelivery, arrival: Arrival): void {
-    const isTried = !wired.redelivered;
-    const suspect = { isTried, isMarked: isTried && isMarked(wired.message) };
-    const counted = new CountedDelivery(wired, () => this.#suspects.leave(suspect));
-    const delivery = new LaneDelivery(source, counted, arrival);
-    if (this.#suspects.admit(suspect)) this.#handOver(delivery, counted);
-    else void delivery.settle(giveBack);
+    if (source.alone && source.lane === "calls") this.#takeCallAlone(source, wired, arrival);
+    else this.#handOver(new LaneDelivery(source, wired, arrival), wired);
   }
 
   #takeCallAlone(source: Source, wired: WireDelivery, arrival: Arrival): void {

@@ -140,11 +140,6 @@ export class SharedQueues {
     this.#bound.clear();
   }
 
-  /** Has so many suspects of the durable lane handed over at a time, on this wire. */
-  allowSuspects(messages: number): void {
-    this.#slots["inbox alone"].allow(messages);
-  }
-
   /** Has so many messages of calls handed over before one of them is settled, on this wire and the next ones. */
   allowCalls(messages: number): void {
     this.#callsAllowed = messages;

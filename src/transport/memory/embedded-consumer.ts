@@ -45,7 +45,7 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
 
   allow(deliveries: number): void {
     const wasFull = this.#unacked.size >= this.#prefetch;
-    this.#prefetch = deliveries === 0 ? 0 : Math.max(this.#least, deliveries);
+    this.#prefetch = Math.max(this.#least, deliveries);
     const isFull = this.#unacked.size >= this.#prefetch;
     if (this.#state !== "active" || wasFull === isFull) return;
     if (isFull) this.#context.queue.pause(this);

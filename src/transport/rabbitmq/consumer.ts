@@ -123,7 +123,7 @@ class ChannelConsumer implements Consumer {
         const present = this.#shares.reduce((sum, { prefetch }) => sum + prefetch, 0);
         const last = this.#shares.at(-1);
         if (present < this.#allowed) await this.#begin(Math.min(this.#allowed - present, MOST_PREFETCH));
-        else if (last !== undefined && this.#mayEnd(last, present)) {
+        else if (last !== undefined && this.#shares.length > 1 && present - last.prefetch >= this.#allowed) {
           this.#shares.pop();
           this.#ended += last.prefetch;
           await this.#parts.channel.cancel(last.tag);
@@ -133,11 +133,6 @@ class ChannelConsumer implements Consumer {
     } finally {
       this.#isAdapting = false;
     }
-  }
-
-  // The first share stays, unless nothing at all is allowed.
-  #mayEnd(last: Share, present: number): boolean {
-    return this.#allowed === 0 || (this.#shares.length > 1 && present - last.prefetch >= this.#allowed);
   }
 
   async #begin(prefetch: number): Promise<void> {
