@@ -216,24 +216,24 @@ it("a call whose reply_to leads nowhere is dropped with its answer", async () =>
 
 // RabbitMQ's own weakness: it ends the connection of whoever publishes to such a key.
 it("a call whose reply_to is a forged direct one costs the connection, which is made again", async () => {
-  let lostAt = 0;
+  let changedAt = 0;
   const stop = new AbortController();
   victim.onState(
-    ({ to }) => {
-      if (to === "reconnecting") lostAt = performance.now();
+    () => {
+      changedAt = performance.now();
     },
     { signal: stop.signal },
   );
   await attack("", queue("calls"), ordinary, "amq.rabbitmq.reply-to.AAAA.x");
   // Once for each time that it is answered, the last time with INSTANCE_LOST.
   const isOver = (): boolean =>
-    lostAt > 0 && performance.now() - lostAt > 2_000 && victim.state === "running";
-  await eventually(isOver, "the last loss of the connection", { timeoutMs: 15_000 });
+    changedAt > 0 && performance.now() - changedAt > 4_000 && victim.state === "running";
+  await eventually(isOver, "the last loss of the connection", { timeoutMs: 45_000 });
   stop.abort();
   await Promise.all([victim.connect(), caller.connect()]);
   await expectToGoOn();
   expect(await dead()).toBe(0);
-});
+}, 60_000);
 
 it("gathered calls of every kind come to an end, answered or not, on the other lanes as well", async () => {
   const some = hostileGathered();
