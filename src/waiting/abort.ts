@@ -56,26 +56,22 @@ export async function untilAborted<Value>(work: Promise<Value>, signal: AbortSig
 }
 
 /** Resolves after a time; rejects with the signal's reason if that fires first. */
-export async function delay(ms: number, signal: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const elapsed = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  try {
-    await untilAborted(elapsed, signal);
-  } finally {
-    clearTimeout(timer);
-  }
+export function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return elapsed((callback) => setTimeout(callback, ms), signal);
 }
 
 /** The same, but does not hold the process: for a look at something that matters only while there is other work. */
-export async function idleDelay(ms: number, signal: AbortSignal): Promise<void> {
+export function idleDelay(ms: number, signal: AbortSignal): Promise<void> {
+  return elapsed((callback) => setTimeout(callback, ms).unref(), signal);
+}
+
+async function elapsed(start: (callback: () => void) => NodeJS.Timeout, signal: AbortSignal): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const elapsed = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms).unref();
+  const over = new Promise<void>((resolve) => {
+    timer = start(resolve);
   });
   try {
-    await untilAborted(elapsed, signal);
+    await untilAborted(over, signal);
   } finally {
     clearTimeout(timer);
   }
