@@ -13,6 +13,7 @@ import { startProcess } from "./support/forked.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
 
 const LIMIT_MS = 60_000;
+const CROWD = 40;
 const cleanUp: (() => unknown)[] = [];
 
 // Or the memory of the machine would have to run out.
@@ -62,6 +63,16 @@ async function succession() {
   return { broker, client, start, depth, deathsUntil, begun };
 }
 
+/** Sends a harmless command, as soon as there is an inbox for it. */
+async function anInboxFor(client: Service): Promise<void> {
+  const send = (): Promise<boolean> =>
+    client.send("worker", "/task", { name: "no" }).then(
+      () => true,
+      () => false,
+    );
+  await eventually(send, "an inbox", { timeoutMs: LIMIT_MS });
+}
+
 const poison = (death: Death, afterMs: number): Poison => ({ name: "poison", death, afterMs });
 
 describe("a message that kills who handles it, and is first in the hands of the one that puts it aside", () => {
@@ -96,21 +107,37 @@ describe("a message that kills who handles it, and is first in the hands of the 
   );
 
   it(
+    "costs three instances and leaves one letter, when it comes in the middle of a crowd",
+    async () => {
+      const { client, start, depth, deathsUntil, begun } = await succession();
+      const first = await start();
+      await anInboxFor(client);
+      const names = Array.from({ length: CROWD }, (_, n) => `innocent ${n}`);
+      const bodies: Poison[] = names.map((name) => ({ name, afterMs: 100 }));
+      bodies.splice(CROWD / 2, 0, poison("exit", 50));
+      const dead = once(first, "exit");
+      await Promise.all(bodies.map((body) => client.send("worker", "/task", body).catch(() => undefined)));
+      await dead;
+      const deaths = await deathsUntil(
+        async () => (await depth("dead")) > 0 && names.every((name) => begun().includes(name)),
+      );
+      expect(deaths + 1).toBe(3);
+      expect(begun().filter((name) => name === "poison").length).toBe(3);
+      await eventually(
+        async () => (await depth("inbox")) + (await depth("inbox.again")) === 0,
+        "empty queues",
+      );
+      expect(await depth("dead")).toBe(1);
+    },
+    2 * LIMIT_MS,
+  );
+
+  it(
     "costs three instances and leaves one letter, when it is an event",
     async () => {
       const { client, start, depth, deathsUntil, begun } = await succession();
       const first = await start();
-      await eventually(
-        () =>
-          client.send("worker", "/task", { name: "no" }).then(
-            () => true,
-            () => false,
-          ),
-        "an inbox",
-        {
-          timeoutMs: LIMIT_MS,
-        },
-      );
+      await anInboxFor(client);
       await eventually(() => begun().length === 1, "the innocent");
       await client.publish("/event", poison("exit", 0));
       if (first.exitCode === null && first.signalCode === null) await once(first, "exit");

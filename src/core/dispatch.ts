@@ -92,7 +92,7 @@ export class Dispatch {
     if (delivery.lane === "calls") this.#places.enter(delivery);
     const end = (): void => this.#released(delivery);
     const { record } = delivery;
-    if (record === "fresh" || record === "alone") {
+    if (record === "fresh" || record === "again") {
       this.#run(new Work(delivery, heldMs), end);
       return;
     }
@@ -172,12 +172,12 @@ export class Dispatch {
   }
 
   #run(work: Work, over: () => void): void {
-    if (work.delivery.record === "alone") this.#runAlone(work, over);
+    if (work.delivery.record === "again") this.#runAgain(work, over);
     else this.#runNow(work, over);
   }
 
   // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
-  #runAlone(work: Work, over: () => void): void {
+  #runAgain(work: Work, over: () => void): void {
     const { delivery, heldMs } = work;
     const earlier = this.#recent.claim(delivery);
     if (earlier === undefined) this.#runNow(work, over);

@@ -76,7 +76,7 @@ export class Handling {
     const subscriptions =
       origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
     if (record === "suspect") {
-      logger.debug(lineAbout(delivery), `An instance that had ${show(path)} is gone; it runs alone.`);
+      logger.debug(lineAbout(delivery), `An instance that had ${show(path)} is gone; it is tried once more.`);
       return { kind: "isolate", subscriptions, deaths };
     }
     const outcome = decideAfterDeath(origin, subscriptions);

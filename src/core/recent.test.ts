@@ -110,7 +110,7 @@ describe("what the broker delivers again", () => {
     const handler = vi.fn();
     const { deliverAndLose } = serviceWith(handler);
     await deliverAndLose("fresh");
-    for (const record of ["suspect", "fatal", "alone"] as const)
+    for (const record of ["suspect", "fatal", "again"] as const)
       expect(await deliverAndLose(record)).toEqual({ kind: "done" });
     expect(handler).toHaveBeenCalledTimes(1);
   });
@@ -232,7 +232,7 @@ describe("what only looks like a message that was handled here", () => {
     expect(await deliver("suspect")).toMatchObject({ kind: "isolate" });
     on.hold = "released";
     expect(await deliver("suspect")).toMatchObject({ kind: "isolate" });
-    expect(await deliver("alone")).toEqual({ kind: "done" });
+    expect(await deliver("again")).toEqual({ kind: "done" });
     expect(handler).toHaveBeenCalledTimes(2);
   });
 
@@ -290,13 +290,13 @@ describe("an event that another instance put aside, for each of its subscription
     });
     const { deliver, deliverAndLose } = serviceWith(() => undefined, [subscriber, failing]);
     await deliverAndLose("fresh", { ...event, stands: false });
-    expect(await deliver("alone", copy("/e"))).toEqual({ kind: "done" });
-    const retried = await deliver("alone", copy("/#"));
+    expect(await deliver("again", copy("/e"))).toEqual({ kind: "done" });
+    const retried = await deliver("again", copy("/#"));
     expect(retried).toMatchObject({ kind: "move", moves: [{ failure: { subscription: "/#" } }] });
     expect(retried).toHaveProperty("moves.length", 1);
     expect([subscriber.mock.calls.length, failing.mock.calls.length]).toEqual([1, 1]);
     // Another of its like.
-    await deliver("alone", copy("/e"));
+    await deliver("again", copy("/e"));
     expect(subscriber).toHaveBeenCalledTimes(2);
   });
 
@@ -305,9 +305,9 @@ describe("an event that another instance put aside, for each of its subscription
     const late = vi.fn();
     const { deliver, deliverAndLose } = serviceWith(() => undefined, [subscriber]);
     await deliverAndLose("fresh", event);
-    await deliver("alone", copy("/late"));
+    await deliver("again", copy("/late"));
     expect([subscriber.mock.calls.length, late.mock.calls.length]).toEqual([1, 0]);
-    expect(await deliver("alone", copy("/e"))).toEqual({ kind: "done" });
+    expect(await deliver("again", copy("/e"))).toEqual({ kind: "done" });
     expect(subscriber).toHaveBeenCalledTimes(1);
   });
 });
@@ -321,9 +321,9 @@ describe("a call that comes again", () => {
     await deliverAndLose("fresh", call);
     expect(replies).toEqual(["q"]);
     expect(await deliverAndLose("suspect", call)).toMatchObject({ kind: "isolate" });
-    await deliverAndLose("alone", call);
+    await deliverAndLose("again", call);
     expect(replies).toEqual(["q", "q"]);
-    for (const record of ["fatal", "suspect", "alone"] as const)
+    for (const record of ["fatal", "suspect", "again"] as const)
       expect(await deliverAndLose(record, call)).toEqual({ kind: "done" });
     expect(replies.slice(2)).toEqual(Array(3).fill("q INSTANCE_LOST"));
     expect(handler).toHaveBeenCalledTimes(2);
@@ -348,7 +348,7 @@ describe("a call that comes again", () => {
       await deliverAndLose("fresh", { ...call, expiration: "5000" });
       vi.advanceTimersByTime(6_000);
       // A copy that another instance made, which could not know how long ago the call was made.
-      expect(await deliver("alone", { ...call, expiration: "5000" })).toEqual({ kind: "done" });
+      expect(await deliver("again", { ...call, expiration: "5000" })).toEqual({ kind: "done" });
       expect(handler).toHaveBeenCalledTimes(1);
     } finally {
       vi.useRealTimers();

@@ -38,8 +38,8 @@ export type Outcome =
   /** Goes elsewhere, once for each failure: a copy is confirmed there, then the broker forgets this one. */
   | { readonly kind: "move"; readonly moves: readonly Move[] }
   /**
-   * To be tried again alone, since an instance that had it is gone: as one copy, or as one for each subscription that it
-   * is for, so that one which kills does not take the others along.
+   * To be tried once more, alone or as one of a crowd, since an instance that had it is gone: as one copy, or as one for each
+   * subscription that it is for, so that one which kills does not take the others along.
    */
   | {
       readonly kind: "isolate";
@@ -104,7 +104,7 @@ function moveFor(failure: Failure, { origin, heldMs, graceMs, random }: Circumst
 
 const LONGEST_ROUND_MS = 64_000;
 
-// Alone, so each of them was its own doing; and not the first, since a cut connection looks like a death.
+// The last one alone, so that it was its own doing; and not the first, since a cut connection looks like a death.
 const MOST_DEATHS = 2;
 
 /** Decides about a one-way command or event whose instance is gone, though it was tried alone. */
@@ -112,7 +112,7 @@ export function decideAfterDeath({ deaths, path }: Origin, subscriptions: readon
   if (deaths + 1 < MOST_DEATHS) return { kind: "isolate", subscriptions, deaths: deaths + 1 };
   const error = new ConfluoError(
     "INSTANCE_LOST",
-    `${MOST_DEATHS} instances that handled ${show(path)}, each alone, were lost while they did.`,
+    `Each instance that was given ${show(path)} was lost, the last one while it tried that alone.`,
   );
   const dead = (subscription?: string): Move => {
     const failure: Failure = { error, retry: "final" };

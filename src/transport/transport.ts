@@ -64,10 +64,10 @@ export type Lane = "calls" | "inbox" | "instance";
 
 /**
  * What is known of a message's past. `fresh`: no instance was given it before. `suspect`: one was and is gone; whether
- * its handler ran nobody knows. `alone`: a suspect, tried again by itself. `fatal`: the instance that had it alone is
- * gone, too.
+ * its handler ran nobody knows. `again`: a suspect that is tried once more: by itself, or, if it is one of a crowd, like any
+ * other. `fatal`: the instance that had it by itself is gone, too.
  */
-export type DeliveryRecord = "fresh" | "suspect" | "alone" | "fatal";
+export type DeliveryRecord = "fresh" | "suspect" | "again" | "fatal";
 
 /** One message to handle. */
 export interface Delivery {

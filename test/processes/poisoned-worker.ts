@@ -1,6 +1,7 @@
 /** An instance whose process a message ends or blocks, in the way and at the moment that its body says. */
 
 import { appendFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { Broker, Service, silentLogger } from "../../src/index.ts";
 
 /** A line of the ledger that no message made. */
@@ -13,7 +14,7 @@ export type Death = "exit" | "abort" | "memory" | "throw";
 export interface Poison {
   readonly name: string;
   readonly death?: Death;
-  /** In milliseconds; 0: in the handler's own turn. */
+  /** When it ends the process, or else is answered, in milliseconds; 0: in the handler's own turn. */
   readonly afterMs?: number;
   /** How long the event loop stands still, in milliseconds. */
   readonly blockMs?: number;
@@ -52,7 +53,7 @@ function handle(body: Poison): unknown {
   const { name, death, afterMs = 0, blockMs = 0 } = body;
   appendFileSync(ledger, `${name}\n`);
   block(blockMs);
-  if (death === undefined) return name;
+  if (death === undefined) return pause(afterMs, name);
   if (afterMs > 0) setTimeout(die, afterMs, death);
   else die(death);
   return new Promise(() => undefined);

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
 import type { DeliveryRecord } from "../transport.ts";
 import { CallsPutAside } from "./calls-put-aside.ts";
+import { Crowd } from "./crowd.ts";
 import { type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { Isolations } from "./isolations.ts";
 import { UnderWay } from "./under-way.ts";
@@ -28,6 +29,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     warn: () => undefined,
     copies: new UnderWay(),
     isolations: new Isolations(),
+    crowd: new Crowd(),
     putAside: new CallsPutAside(async () => 1),
     waits: () => undefined,
   };
@@ -36,7 +38,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
 
 const records: readonly (readonly [alone: boolean, looked: DeliveryRecord, lost: DeliveryRecord])[] = [
   [false, "fresh", "suspect"],
-  [true, "alone", "fatal"],
+  [true, "again", "fatal"],
 ];
 
 describe("a message that was delivered before", () => {

@@ -12,6 +12,7 @@ import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Hold, Wire, WireDelivery } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import { storyHeaders, waitHeaders } from "./copy-headers.ts";
+import type { Crowd } from "./crowd.ts";
 import type { Isolations } from "./isolations.ts";
 import type { UnderWay } from "./under-way.ts";
 
@@ -29,6 +30,7 @@ export interface DeliverySurroundings {
   /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
   readonly wire: Wire | undefined;
   readonly isolations: Isolations;
+  readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
   queueOf(source: Source): string;
   /** Declares anew where moved messages go, which someone may have deleted. */
@@ -76,12 +78,6 @@ export class LaneDelivery implements Delivery {
     this.receivedAt = receivedAt;
     this.lane = lane;
     this.#source = source;
-    this.record = recordOf(
-      source,
-      wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(wired.message.properties.headers),
-    );
-    const wasGivenBack = protocolHeader(wired.message.properties.headers, header.givenBack) !== undefined;
-    this.redelivered = this.record !== "fresh" || wasGivenBack;
     this.message = wired.message;
     this.#wired = wired;
     this.#link = link;
@@ -90,6 +86,10 @@ export class LaneDelivery implements Delivery {
     const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
     this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
+    const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.#headers);
+    this.record = recordOf(source, isMarked, this.origin.deaths);
+    const wasGivenBack = protocolHeader(this.#headers, header.givenBack) !== undefined;
+    this.redelivered = this.record !== "fresh" || wasGivenBack;
   }
 
   get hold(): Hold {
@@ -138,10 +138,11 @@ export class LaneDelivery implements Delivery {
   }: Isolation): boolean | Promise<boolean> {
     if (this.lane === "calls") this.#link.putAside.note(this.message);
     const earliest = Math.min(until, this.#until);
-    const target = { lane: this.lane, alone: true } as const;
+    const alone = this.lane === "calls" || deaths > 0 || this.#link.crowd.isFew();
+    const past = { deaths: alone ? deaths : 1, until: earliest };
     const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;
     const copies = patterns.map((subscription) => {
-      return () => this.#copied(target, { deaths, subscription, until: earliest });
+      return () => this.#copied({ lane: this.lane, alone }, { ...past, subscription });
     });
     return this.#link.isolations.add(this.#moveSurely(copies));
   }
@@ -363,10 +364,11 @@ function wasOnlyLookedAt(headers: WireHeaders | undefined): boolean {
 }
 
 // An instance's own copies are gone with it: what comes again was given back.
-function recordOf({ lane, alone }: Source, redelivered: boolean): DeliveryRecord {
+function recordOf({ lane, alone }: Source, isMarked: boolean, deaths: number): DeliveryRecord {
   if (lane === "instance") return "fresh";
-  if (alone) return redelivered ? "fatal" : "alone";
-  return redelivered ? "suspect" : "fresh";
+  if (alone) return isMarked ? "fatal" : "again";
+  if (isMarked) return "suspect";
+  return lane === "inbox" && deaths > 0 ? "again" : "fresh";
 }
 
 type Isolation = Extract<Outcome, { readonly kind: "isolate" }>;

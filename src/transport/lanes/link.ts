@@ -17,6 +17,7 @@ import { BatchCensus } from "./batch-census.ts";
 import { BrokerClock } from "./broker-clock.ts";
 import { CallGatherer } from "./call-gatherer.ts";
 import { CallsPutAside } from "./calls-put-aside.ts";
+import { Crowd } from "./crowd.ts";
 import { declare } from "./declare.ts";
 import { type Arrival, type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { GatheredCalls, readableCalls } from "./gathered-calls.ts";
@@ -57,6 +58,7 @@ export class WireLink implements Link {
   readonly #census: BatchCensus;
   readonly #entries: Portions<ReplyEntry>;
   readonly #isolations = new Isolations();
+  readonly #crowd = new Crowd();
   readonly #putAside: CallsPutAside;
   readonly #clock = new BrokerClock();
   // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
@@ -356,6 +358,7 @@ export class WireLink implements Link {
       },
       copies: this.#copies,
       isolations: this.#isolations,
+      crowd: this.#crowd,
       putAside: this.#putAside,
       waits: (levelMs) => this.#returns.used(levelMs),
       queueOf: (source) => attachments.queueOf(source),
