@@ -72,7 +72,8 @@ async function main(): Promise<number> {
       seed,
       rate: 280,
       faultEveryMs: 2_500,
-      drainMs: 90_000,
+      // A dead-lettering that was under way when a broker was killed is repeated only after 180 s.
+      drainMs: 300_000,
       keep: values.keep,
       log: console.log,
       signal: ended.signal,
