@@ -60,7 +60,9 @@ function rankOfObject(value: object): Rank {
   if (Array.isArray(value)) {
     if (hasToJson(value)) return CONVERTED;
     for (let index = 0; index < value.length; index += 1) {
-      const rank = rankOf(value[index]);
+      const element: unknown = value[index];
+      if (isScalar(element)) continue;
+      const rank = rankOf(element);
       if (rank > highest) highest = rank;
       if (highest === REFUSED) break;
     }
@@ -77,11 +79,17 @@ function rankOfObject(value: object): Rank {
   for (const key in value) {
     if (!isOrdinary && !Object.hasOwn(value, key)) continue;
     const field = (value as Record<string, unknown>)[key];
+    if (isScalar(field)) continue;
     const rank = field === undefined ? CONVERTED : rankOf(field);
     if (rank > highest) highest = rank;
     if (highest === REFUSED) break;
   }
   return highest;
+}
+
+// Most fields are: without a further call.
+function isScalar(value: unknown): boolean {
+  return typeof value === "string" || (typeof value === "number" && value - value === 0);
 }
 
 interface Special {
