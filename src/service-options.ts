@@ -33,7 +33,8 @@ export interface ServiceOptions {
   readonly gathering?: GatheringOptions;
   /**
    * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
-   * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side. What a handler gets and
+   * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side, and sends bodies as given, with
+   * fields that the contract does not declare. What a handler gets and
    * answers is checked in either case. Default: `"both"`.
    */
   readonly validate?: "both" | "receiver";

@@ -1,10 +1,12 @@
 /** The contract of a command: what one service takes and answers on one path. */
 
 import { invalidArgument } from "../errors.ts";
+import { checkCarried } from "./carried.ts";
 import {
   type CheckedErrors,
   checkErrors,
   type DeclaredErrors,
+  dataSchemaOf,
   type ErrorMethods,
   errorMethods,
   type NoErrors,
@@ -72,7 +74,8 @@ export interface CommandContract<
 
 /**
  * Declares a command: a plain value that `route`, `call` and `send` accept wherever a path is, and from which the
- * types on both sides flow. The wire carries the schemas' input types; the receiving side transforms.
+ * types on both sides flow. The wire carries the schemas' input types, without fields that they do not declare where that can
+ * be told; the receiving side transforms.
  *
  * @example
  * export const charge = command("billing", "/charge", {
@@ -83,7 +86,8 @@ export interface CommandContract<
  * billing.route(charge, async ({ body }) => ({ receipt: await book(body.amount) }));
  * const { body } = await shop.call(charge, { amount: 5 });
  * @throws `INVALID_ARGUMENT` for an empty service or path, a `?` in the path, a parameter that is no `:name` or
- * occurs twice, something else than a Standard Schema, or an error whose code is one of confluo's own.
+ * occurs twice, something else than a Standard Schema, one that takes what JSON cannot carry (a bigint, Map, Set or symbol, as
+ * far as its library can tell), or an error whose code is one of confluo's own.
  */
 export function command<
   const Path extends string,
@@ -99,6 +103,10 @@ export function command<
     throw invalidArgument("the definition of a command", "{ input, output, errors }", definition);
   const { input, output, errors = {} } = definition;
   checkCommand({ kind: "command", service, path, input, output, errors });
+  checkCarried(`the input of ${path}`, input);
+  checkCarried(`the output of ${path}`, output);
+  for (const code of Object.keys(errors))
+    checkCarried(`the data of the declared error ${code}`, dataSchemaOf({ errors }, code));
   const shared = {
     kind: "command",
     service,

@@ -74,7 +74,8 @@ export type DeclaredErrorOf<Errors> = {
 /** What a contract does with its declared errors. */
 export interface ErrorMethods<Errors> {
   /**
-   * Makes a declared error for a handler to throw. The data is not validated here: the caller's side does that.
+   * Makes a declared error for a handler to throw. The data is not validated here: that is done when it is answered,
+   * without the fields that its schema does not declare, and at the caller's side.
    * `message` defaults to one that names the code and the contract.
    *
    * @example throw charge.error("CARD_DECLINED", { reason: "expired" });
@@ -123,12 +124,19 @@ export async function parseErrorData(
   code: string,
   data: unknown,
 ): Promise<unknown> {
-  const { errors } = contract;
-  const declared = errors !== undefined && Object.hasOwn(errors, code) ? errors[code] : undefined;
-  const schema = isSchema(declared) ? declared : declared?.data;
+  const schema = dataSchemaOf(contract, code);
   if (schema === undefined) return data;
   const result = await validateWith(schema, data);
   return result.issues ? data : result.value;
+}
+
+/** The schema that a contract declares for the data of an error; `undefined` if there is none. */
+export function dataSchemaOf(
+  { errors }: { readonly errors?: DeclaredErrors | undefined },
+  code: string,
+): AnySchema | undefined {
+  const declared = errors !== undefined && Object.hasOwn(errors, code) ? errors[code] : undefined;
+  return isSchema(declared) ? declared : declared?.data;
 }
 
 /**

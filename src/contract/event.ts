@@ -1,6 +1,7 @@
 /** The contract of an event: what is told on one path, to whoever subscribes. */
 
 import { invalidArgument } from "../errors.ts";
+import { checkCarried } from "./carried.ts";
 import { bindPath, checkPath, type PathValues } from "./path.ts";
 import { type AnySchema, checkSchema } from "./schema.ts";
 
@@ -45,14 +46,16 @@ export interface EventContract<Path extends string, Body = undefined> {
 
 /**
  * Declares an event: a plain value that `publish` and `subscribe` accept wherever a path is, and from which the
- * types on both sides flow. The wire carries the schema's input type; subscribers transform.
+ * types on both sides flow. The wire carries the schema's input type, without fields that it does not declare where that can
+ * be told; subscribers transform.
  *
  * @example
  * export const orderPlaced = event("/orders/:id/placed", { body: z.object({ total: z.number() }) });
  * shipping.subscribe(orderPlaced, ({ params, body }) => ship(params.id, body.total));
  * await shop.publish(orderPlaced.at({ id: 7 }), { total: 12 });
  * @throws `INVALID_ARGUMENT` for an empty path, a `?` in it, a parameter that is no `:name` or occurs twice, the
- * wildcards `*` and `#`, or something else than a Standard Schema.
+ * wildcards `*` and `#`, something else than a Standard Schema, or one that takes what JSON cannot carry (a bigint, Map, Set
+ * or symbol, as far as its library can tell).
  */
 export function event<const Path extends string, Body extends AnySchema | undefined = undefined>(
   path: Path,
@@ -62,6 +65,7 @@ export function event<const Path extends string, Body extends AnySchema | undefi
     throw invalidArgument("the definition of an event", "{ body }", definition);
   const shared = { kind: "event", body: definition.body as Body } as const;
   checkEvent({ ...shared, path });
+  checkCarried(`the body of ${path}`, definition.body);
   return Object.freeze({
     ...shared,
     path,

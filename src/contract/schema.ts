@@ -1,6 +1,6 @@
 /** Schemas: any validator that follows Standard Schema (https://standardschema.dev), and how one is run. */
 
-import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/spec";
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { describeThrown, invalidArgument, show } from "../errors.ts";
 
 /** Any Standard Schema validator: a schema of zod, valibot, arktype and others. */
@@ -61,22 +61,6 @@ export function isSchema(value: unknown): value is AnySchema {
 export function checkSchema(what: string, value: unknown): void {
   if (value === undefined || isSchema(value)) return;
   throw invalidArgument(what, "a Standard Schema validator (of zod, valibot, arktype …)", value);
-}
-
-/**
- * What a schema says as JSON Schema, where its library can tell by Standard JSON Schema
- * (https://standardschema.dev/json-schema); `undefined` where it cannot, or where JSON Schema cannot say it.
- */
-export function jsonSchemaOf(
-  schema: AnySchema,
-  side: "input" | "output",
-): Readonly<Record<string, unknown>> | undefined {
-  const { jsonSchema } = schema["~standard"] as Partial<StandardJSONSchemaV1.Props>;
-  try {
-    return jsonSchema?.[side]({ target: "draft-2020-12" });
-  } catch {
-    return undefined;
-  }
 }
 
 /** What is wrong with a value, in one line for an error message. */

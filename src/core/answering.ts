@@ -1,8 +1,9 @@
 /** Calls: from a delivery to its answer, whatever happens. */
 
-import type { AnySchema } from "../contract/schema.ts";
-import { ConfluoError, describeThrown, refusalToWire, thrownToWire } from "../errors.ts";
-import type { EncodedMessage } from "../protocol/codec.ts";
+import type { AnyCommand } from "../contract/command.ts";
+import { dataSchemaOf } from "../contract/declared-errors.ts";
+import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireError } from "../errors.ts";
+import { type EncodedBody, type EncodedMessage, encodeBody } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { whyNoReturn } from "../protocol/return-address.ts";
@@ -15,8 +16,8 @@ import { abandoned, type HandlerRuns, type Run, type Task } from "./handler-runs
 import { type Handlers, repliedWith, replyOf } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import { lineAbout } from "./message-line.ts";
+import { sendable, sendableData } from "./sendable-body.ts";
 import type { Tally } from "./tally.ts";
-import { validated } from "./validation.ts";
 
 /** What answering needs of its surroundings. */
 export interface AnsweringParts {
@@ -121,41 +122,50 @@ export class Answering {
   work(call: CallInHand, run: Run): Soon<Message> {
     const { handlers } = this.#parts;
     const { delivery } = call;
+    let contract: AnyCommand | undefined;
     try {
       const found = handlers.route(delivery.origin);
+      contract = found.route.contract;
       call.routed(found.route.tally);
-      const schema = found.route.contract?.output;
       const result = handlers.command(delivery, found, run);
-      if (!isPending(result) && schema === undefined) return this.#encode(replyOf(result), call, run);
-      return this.#answerLater(call, run, { coming: result, schema });
+      if (!isPending(result) && contract?.output === undefined)
+        return this.#encode(replyOf(result), call, run);
+      return this.#answerLater(call, run, { coming: result, contract });
     } catch (error) {
-      return this.#failed(error, call, run);
+      return this.#failed(error, call, { run, contract });
     }
   }
 
   async #answerLater(
     call: CallInHand,
     run: Run,
-    { coming, schema }: { readonly coming: Soon<unknown>; readonly schema: AnySchema | undefined },
+    { coming, contract }: { readonly coming: Soon<unknown>; readonly contract: AnyCommand | undefined },
   ): Promise<Message> {
     let reply: Reply;
     try {
       reply = replyOf(await coming);
     } catch (error) {
-      return this.#failed(error, call, run);
+      return this.#failed(error, call, { run, contract });
     }
+    const schema = contract?.output;
     if (schema === undefined || reply.status >= 400) return this.#encode(reply, call, run);
     const { path } = call.delivery.origin;
+    const { body } = reply;
     try {
-      await validated(schema, reply.body, "INVALID_OUTPUT", `The answer of ${path}`);
+      const unchecked = {
+        body,
+        encoded: encodedAnswer(body, path),
+        code: "INVALID_OUTPUT",
+        what: `The answer of ${path}`,
+      } as const;
+      return this.#encode({ ...reply, encoded: await sendable(schema, unchecked) }, call, run);
     } catch (error) {
       return this.#unsendable(error, call, run);
     }
-    return this.#encode(reply, call, run);
   }
 
-  #failed(error: unknown, call: CallInHand, run: Run): Message {
-    if (run.entered) return this.#thrown(error, call, run);
+  #failed(error: unknown, call: CallInHand, { run, contract }: Ran): Soon<Message> {
+    if (run.entered) return this.#thrown(error, call, { run, contract });
     return this.#refusal(error, call.delivery, call);
   }
 
@@ -170,7 +180,7 @@ export class Answering {
     return this.#refusal(error, delivery, call);
   }
 
-  #thrown(error: unknown, call: CallInHand, run: Run): Message {
+  #thrown(error: unknown, call: CallInHand, { run, contract }: Ran): Soon<Message> {
     const { delivery } = call;
     const { status, error: wired } = thrownToWire(error);
     call.wentWrong(error, status);
@@ -178,7 +188,14 @@ export class Answering {
       const message = `The handler of ${delivery.origin.path} failed; its caller was told so.`;
       this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
     }
-    return encodeErrorReply(correlationOf(delivery), status, wired, this.#parts.maxBodyBytes());
+    const encode = (sent: WireError): Message =>
+      encodeErrorReply(correlationOf(delivery), status, sent, this.#parts.maxBodyBytes());
+    const schema = contract === undefined ? undefined : dataSchemaOf(contract, wired.code);
+    if (schema === undefined || wired.data === undefined) return encode(wired);
+    const data = sendableData(schema, wired.data);
+    return isPending(data)
+      ? data.then((later) => encode({ ...wired, data: later }))
+      : encode({ ...wired, data });
   }
 
   // `call` is the one in hand, if it was begun.
@@ -188,18 +205,16 @@ export class Answering {
     return encodeErrorReply(correlationOf(delivery), status, error, this.#parts.maxBodyBytes());
   }
 
-  #encode(reply: Reply, call: CallInHand, run: Run): Message {
+  #encode({ encoded, ...reply }: Encoding, call: CallInHand, run: Run): Message {
     const { delivery } = call;
     if (reply.status >= 400) call.wentWrong(repliedWith(reply.status), reply.status);
     const maxBodyBytes = this.#parts.maxBodyBytes();
     const { path } = delivery.origin;
     let message: EncodedMessage;
     try {
-      message = encodeReply(correlationOf(delivery), reply);
+      message = encodeReply(correlationOf(delivery), reply, encoded);
     } catch (cause) {
-      const reason = describeThrown(cause).message;
-      const text = `The answer of ${path} cannot be sent: ${reason}`;
-      return this.#unsendable(new ConfluoError("INVALID_OUTPUT", text, { cause }), call, run);
+      return this.#unsendable(cannotBeSent(path, cause), call, run);
     }
     const { length } = message;
     if (length <= maxBodyBytes) return message;
@@ -213,6 +228,15 @@ export class Answering {
     const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
     return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.#parts.callTimeoutMs;
   }
+}
+
+/** A reply, and its body as it travels if that is known. */
+type Encoding = Reply & { readonly encoded?: EncodedBody };
+
+/** What ran, and what it had promised. */
+interface Ran {
+  readonly run: Run;
+  readonly contract: AnyCommand | undefined;
 }
 
 interface AnswerEnd {
@@ -284,6 +308,19 @@ class AnswerTask implements Task<Message>, CallInHand {
     else this.#tally?.failed(run.began, timedOut(this));
     this.#answering.giveUp(this.delivery, reason, this.#end);
   }
+}
+
+function encodedAnswer(body: unknown, path: string): EncodedBody {
+  try {
+    return encodeBody(body);
+  } catch (cause) {
+    throw cannotBeSent(path, cause);
+  }
+}
+
+function cannotBeSent(path: string, cause: unknown): ConfluoError {
+  const reason = describeThrown(cause).message;
+  return new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
 }
 
 function relieved(congestion: Gate, atMostMs: number): Promise<void> {

@@ -1,5 +1,7 @@
 /** What a handler and a middleware get: one object for calls, one-way commands and events alike. */
 
+import type { Named } from "../protocol/codec.ts";
+
 /** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
 export type Kind = "call" | "send" | "event";
 
@@ -31,7 +33,8 @@ export interface HandlerReply<Body = unknown> extends Reply<Body> {
 export interface ReplyOptions {
   /** 200 to 599; 400 and above rejects the call. Default: 200. */
   readonly status?: number;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** An object, or pairs, such as a `Map` or `Headers`. */
+  readonly headers?: Named<string>;
 }
 
 /** Names a value that middleware puts on a context and handlers read, with its type. Make one with `stateKey`. */

@@ -1,7 +1,8 @@
 /** What a service says of itself, to whoever asks. It carries nothing of what messages contain. */
 
 import { hostname } from "node:os";
-import { type AnySchema, jsonSchemaOf } from "../contract/schema.ts";
+import { jsonSchemaOf } from "../contract/json-schema.ts";
+import type { AnySchema } from "../contract/schema.ts";
 import {
   decodeQuestion,
   encodeAnswer,

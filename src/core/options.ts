@@ -1,6 +1,7 @@
 /** Options that the verbs share, and the check that they are options. */
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
+import type { Named } from "../protocol/codec.ts";
 import type { RetryOptions } from "../retry/policy.ts";
 
 /** Options of everything that waits. */
@@ -11,17 +12,21 @@ export interface Waiting {
   readonly signal?: AbortSignal;
 }
 
-/** Query values: what follows `?` in a path, or the `query` option. */
-export type QueryInput = Readonly<
-  Record<string, string | number | boolean | readonly (string | number | boolean)[]>
->;
+/**
+ * Query values: what follows `?` in a path, or the `query` option. Pairs will do, too: a `Map`, `URLSearchParams`; a name
+ * that they have more than once is a list.
+ */
+export type QueryInput = Named<string | number | boolean | readonly (string | number | boolean)[]>;
 
 /** What travels beside a body. */
 export interface MessageOptions extends Waiting {
   /** Query parameters, added to those in the path. */
   readonly query?: QueryInput;
-  /** Application headers. Names starting with `confluo-` or `x-`, and `CC` and `BCC`, are refused. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /**
+   * Application headers: an object, or pairs, such as a `Map` or `Headers`. Names starting with `confluo-` or `x-`, and `CC`
+   * and `BCC`, are refused.
+   */
+  readonly headers?: Named<string>;
 }
 
 /** Options of `call`. `timeoutMs` is the call's deadline; inside a handler, what is left of its own if that is less. */

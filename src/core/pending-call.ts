@@ -21,8 +21,11 @@ export interface Outgoing {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
-  /** Rejects with `INVALID_INPUT`. Runs the schema, which may take its time or never end; absent if nothing is to be run. */
-  readonly validate: (() => Promise<unknown>) | undefined;
+  /**
+   * Resolves with the body to send, or rejects with `INVALID_INPUT`. Waits for the schema, which may take its time or never
+   * end; absent if nothing is to be waited for.
+   */
+  readonly validate: (() => Promise<EncodedBody>) | undefined;
 }
 
 /** What a call needs of those that it is one of. */
@@ -86,6 +89,14 @@ export class PendingCall extends Wait<Reply> {
   /** What is left of its deadline, in whole milliseconds. */
   leftMs(): number {
     return Math.floor(this.dueAt - performance.now());
+  }
+
+  /** It was checked, and this is the body to send. */
+  replaceBody(body: EncodedBody): void {
+    const before = this.body;
+    if (this.over || before === undefined) return;
+    this.#of.release(before.length - body.length);
+    this.#body = body;
   }
 
   /** Its body is on its way, and may be asked for again. */

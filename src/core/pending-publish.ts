@@ -3,6 +3,7 @@
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import type { ConfluoError } from "../errors.ts";
+import type { EncodedBody } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Link, Rejection, Settled } from "../transport/transport.ts";
 import type { Bagged } from "./bag.ts";
@@ -65,6 +66,11 @@ export class PendingPublish extends Wait<void> implements Bagged {
   /** Of the body. */
   get bytes(): number {
     return this.message.body.length;
+  }
+
+  /** It was checked, and this is the body to send. */
+  replaceBody({ bytes, contentType }: EncodedBody): void {
+    this.message = { body: bytes, properties: { ...this.message.properties, contentType } };
   }
 
   /** Sends it, and settles with what the broker says. */

@@ -11,7 +11,14 @@ import {
   parseTarget,
   SHORT_STRING_BYTES,
 } from "../protocol/address.ts";
-import { checkHeaders, EncodedMessage, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
+import {
+  checkHeaders,
+  type EncodedBody,
+  EncodedMessage,
+  encodeBody,
+  encodeQuery,
+  header,
+} from "../protocol/codec.ts";
 import { isGatherable } from "../protocol/gathered.ts";
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply } from "../protocol/reply.ts";
@@ -34,8 +41,8 @@ import {
 import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting, tooLarge } from "./request-errors.ts";
+import { outgoingBody } from "./sendable-body.ts";
 import { tellCall, tellPublish } from "./tell-outgoing.ts";
-import { validated } from "./validation.ts";
 
 /** What requests need of their surroundings. */
 export interface RequestParts {
@@ -128,7 +135,7 @@ export class Requests {
   }
 
   async #askLater(call: PendingCall, validate: Outgoing["validate"]): Promise<void> {
-    await validate?.();
+    if (validate !== undefined) call.replaceBody(await validate());
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
     while (link.congestion !== undefined && !call.over) await passed(link.congestion, call);
@@ -239,11 +246,17 @@ export class Requests {
   async #publishLater(pending: PendingPublish): Promise<void> {
     this.#later += 1;
     try {
-      await pending.validate?.();
+      if (pending.validate !== undefined) this.#replaceBody(pending, await pending.validate());
       await this.#publishInTurn(pending);
     } finally {
       this.#later -= 1;
     }
+  }
+
+  #replaceBody(pending: PendingPublish, body: EncodedBody): void {
+    if (pending.over) return;
+    this.#confirms.release(pending.bytes - body.length);
+    pending.replaceBody(body);
   }
 
   async #publishInTurn(pending: PendingPublish): Promise<void> {
@@ -277,14 +290,15 @@ export class Requests {
     const query = encodeQuery(queryInPath, options.query);
     const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
     const headers = query === "" ? own : { ...own, [header.query]: query };
-    const encoded = encodeBody(body);
-    const maxBodyBytes = this.#parts.maxBodyBytes();
-    if (encoded.length > maxBodyBytes) throw tooLarge(path, encoded.length, maxBodyBytes);
-    const validate =
-      schema === undefined || !this.#parts.validates
-        ? undefined
-        : (): Promise<unknown> => validated(schema, body, "INVALID_INPUT", `The body for ${path}`);
-    return { path, headers, body: encoded, validate };
+    const bounded = (valid: EncodedBody): EncodedBody => {
+      const maxBodyBytes = this.#parts.maxBodyBytes();
+      if (valid.length > maxBodyBytes) throw tooLarge(path, valid.length, maxBodyBytes);
+      return valid;
+    };
+    if (schema === undefined || !this.#parts.validates)
+      return { path, headers, body: bounded(encodeBody(body)), validate: undefined };
+    const given = { body, code: "INVALID_INPUT", what: `The body for ${path}` } as const;
+    return { path, headers, ...outgoingBody(schema, given, bounded) };
   }
 
   #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {

@@ -49,7 +49,7 @@ describe("bodies", () => {
 
   it("that JSON would silently empty are refused", () => {
     for (const body of [new Map([[1, 2]]), new Set([1]), Number.NaN, Number.POSITIVE_INFINITY]) {
-      expect(() => encodeBody(body)).toThrow(/A body must be a JSON value/);
+      expect(() => encodeBody(body)).toThrow(/body must be a JSON value/);
     }
   });
 
@@ -110,7 +110,19 @@ describe("headers", () => {
       expect(() => checkHeaders({ [name]: "v" })).toThrow(/header's name/);
     }
     expect(() => checkHeaders({ n: 1 as never })).toThrow(/"n" must be a string/);
-    expect(() => checkHeaders([] as never)).toThrow(/object of strings/);
+    for (const odd of [5, ["a"], new Set(["a"]), new (class Hidden {})()]) {
+      expect(() => checkHeaders(odd as never)).toThrow(/headers must be an object, or pairs/);
+    }
+  });
+
+  it("may be pairs of names and values, each name once", () => {
+    const expected = { a: "1", b: "2" };
+    expect(checkHeaders(new Map(Object.entries(expected)))).toEqual(expected);
+    expect(checkHeaders(new Headers(expected))).toEqual(expected);
+    expect(checkHeaders(Object.entries(expected) as [string, string][])).toEqual(expected);
+    expect(checkHeaders(new Headers())).toEqual({});
+    expect(() => checkHeaders(new URLSearchParams("a=1&a=2"))).toThrow(/name must be there once, got "a"/);
+    expect(() => checkHeaders(new Map([["a", 1]]) as never)).toThrow(/"a" must be a string/);
   });
 
   it("have a bound in bytes", () => {
@@ -146,6 +158,13 @@ describe("queries", () => {
     expect(decodeQuery(query)).toEqual({ a: ["1", "2", "true"], b: "&", ü: "x y" });
     expect(decodeQuery("")).toEqual({});
     expect(encodeQuery("as=it&is", undefined)).toBe("as=it&is");
+  });
+
+  it("may be pairs of names and values, and a name that comes twice is a list", () => {
+    expect(encodeQuery("a=1", new URLSearchParams("a=2&b=%26"))).toBe("a=1&a=2&b=%26");
+    expect(encodeQuery("", new Map([["a", [1, 2]]]))).toBe("a=1&a=2");
+    for (const odd of ["a=1", null, ["a"], new (class Hidden {})()])
+      expect(() => encodeQuery("", odd as never)).toThrow(/query must be an object, or pairs/);
   });
 
   it("refuse values that are no text", () => {

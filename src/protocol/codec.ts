@@ -3,6 +3,7 @@
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
 import { scalarText, textIn, utf8 } from "./header-text.ts";
+import { isPlainObject, toJson } from "./json-data.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";
@@ -67,9 +68,12 @@ export class EncodedBody {
   readonly json: string | undefined;
   /** In bytes. */
   readonly length: number;
+  /** Whether it reads back equal to what it was made of. */
+  readonly isSame: boolean;
   readonly #bytes: Uint8Array | undefined;
 
-  constructor(content: string | Uint8Array) {
+  constructor(content: string | Uint8Array, isSame = true) {
+    this.isSame = isSame;
     const isText = typeof content === "string";
     this.contentType = isText ? JSON_TYPE : BYTES_TYPE;
     this.json = isText ? content : undefined;
@@ -112,30 +116,15 @@ const nothing = new EncodedBody("");
 /**
  * Any JSON value as JSON, a `Uint8Array` as it is, `undefined` as an empty JSON body.
  *
- * @throws `INVALID_ARGUMENT` for what JSON cannot carry, such as a cycle or a bigint.
+ * @throws `INVALID_ARGUMENT` for what JSON cannot carry, such as a cycle, a bigint or a `Map`, with its place.
  */
 export function encodeBody(value: unknown): EncodedBody {
   if (value === undefined) return nothing;
   // A copy: it is written to the socket later, and the caller may go on to use its own.
-  if (value instanceof Uint8Array) return new EncodedBody(new Uint8Array(value));
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
-    throw invalidArgument("A binary body", "a Uint8Array", value);
-  }
-  // JSON would make {} and null of them, unseen.
-  if (value instanceof Map || value instanceof Set || value instanceof Error)
-    throw invalidArgument("A body", "a JSON value; make an object or an array of it", value);
-  if (value instanceof Promise) throw invalidArgument("A body", "a JSON value; await it first", value);
-  if (typeof value === "number" && !Number.isFinite(value))
-    throw invalidArgument("A body", "a JSON value, which no such number is", value);
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(value);
-  } catch (cause) {
-    const reason = describeThrown(cause).message.replace(/\s*\n\s*/g, " ");
-    throw new ConfluoError("INVALID_ARGUMENT", `The body cannot be written as JSON: ${reason}.`, { cause });
-  }
-  if (json === undefined) throw invalidArgument("A body", "a JSON value, a Uint8Array or undefined", value);
-  return new EncodedBody(json);
+  if (value instanceof Uint8Array)
+    return new EncodedBody(new Uint8Array(value), value.constructor === Uint8Array);
+  const { json, isSame } = toJson(value);
+  return new EncodedBody(json, isSame);
 }
 
 /**
@@ -227,14 +216,18 @@ export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFOR
 /**
  * Checks application headers that are about to be sent, and copies them.
  *
- * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, or too much of them.
+ * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, one name twice, or too much of them.
  */
-export function checkHeaders(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  if (typeof headers !== "object" || headers === null || Array.isArray(headers)) {
-    throw invalidArgument("The headers", "an object of strings", headers);
-  }
+export function checkHeaders(headers: Named<string>): Readonly<Record<string, string>> {
   let bytes = 0;
-  for (const [name, value] of Object.entries(headers)) {
+  const entries = entriesOf("The headers", headers);
+  if (entries.length === 0) return none;
+  const copy = Object.fromEntries(entries);
+  if (Object.keys(copy).length < entries.length) {
+    const twice = entries.find(([name], index) => entries.findIndex(([other]) => other === name) < index);
+    throw invalidArgument("A header's name", "there once", twice?.[0]);
+  }
+  for (const [name, value] of entries) {
     if (name === "" || isReserved(name)) {
       throw invalidArgument(
         "A header's name",
@@ -254,7 +247,27 @@ export function checkHeaders(headers: Readonly<Record<string, string>>): Readonl
       `The headers take ${bytes} bytes and confluo allows ${HEADER_BYTES}: put what is large into the body.`,
     );
   }
-  return { ...headers };
+  return copy;
+}
+
+/** Values by name: an object, or what gives pairs of a name and a value, such as a `Map`, `Headers` or `URLSearchParams`. */
+export type Named<Value> = Readonly<Record<string, Value>> | Iterable<readonly [string, Value]>;
+
+function entriesOf<Value>(what: string, named: Named<Value>): readonly (readonly [string, Value])[] {
+  const expected = "an object, or pairs of names and values, such as a Map";
+  if (typeof named !== "object" || named === null) throw invalidArgument(what, expected, named);
+  if (!(Symbol.iterator in named)) {
+    const entries = Object.entries(named);
+    // A class's instance that hides what it holds would be taken for nothing.
+    if (entries.length === 0 && !isPlainObject(named)) throw invalidArgument(what, expected, named);
+    return entries;
+  }
+  const pairs: readonly unknown[] = [...named];
+  for (const pair of pairs) {
+    if (!Array.isArray(pair) || pair.length !== 2 || typeof pair[0] !== "string")
+      throw invalidArgument(what, expected, named);
+  }
+  return pairs as readonly (readonly [string, Value])[];
 }
 
 /** What a header takes in an AMQP table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
@@ -300,17 +313,16 @@ const QUERY_BYTES = 8 * 1024;
  *
  * @throws `INVALID_ARGUMENT` for values that are no text, or more than 8 KiB of it.
  */
-export function encodeQuery(inPath: string, query: Readonly<Record<string, unknown>> | undefined): string {
+export function encodeQuery(inPath: string, query: Named<unknown> | undefined): string {
   const encoded = query === undefined ? inPath : withParameters(inPath, query);
   if (Buffer.byteLength(encoded) <= QUERY_BYTES) return encoded;
   const bound = `at most ${QUERY_BYTES} bytes long; put what is large into the body`;
   throw invalidArgument("The query", bound, encoded);
 }
 
-function withParameters(inPath: string, query: Readonly<Record<string, unknown>>): string {
-  if (typeof query !== "object" || query === null) throw invalidArgument("The query", "an object", query);
+function withParameters(inPath: string, query: Named<unknown>): string {
   const parameters = new URLSearchParams(inPath);
-  for (const [name, value] of Object.entries(query)) {
+  for (const [name, value] of entriesOf("The query", query)) {
     for (const one of Array.isArray(value) ? value : [value]) {
       if (typeof one !== "string" && typeof one !== "number" && typeof one !== "boolean") {
         throw invalidArgument(

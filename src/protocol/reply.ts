@@ -4,9 +4,11 @@ import { clip, describeThrown, type WireError } from "../errors.ts";
 import {
   checkHeaders,
   decodeBody,
+  type EncodedBody,
   EncodedMessage,
   encodeBody,
   header,
+  type Named,
   plainText,
   protocolHeader,
   userHeaders,
@@ -17,28 +19,27 @@ import type { Message, Properties } from "./message.ts";
 /** An answer before it is encoded. */
 export interface ReplyParts {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Named<string>;
   readonly body: unknown;
 }
 
-/** @throws `INVALID_ARGUMENT` for a body that JSON cannot carry or headers that are not allowed. */
+/**
+ * An answer as a message; `encoded` is its body, if that was encoded before.
+ *
+ * @throws `INVALID_ARGUMENT` for a body that JSON cannot carry or headers that are not allowed.
+ */
 export function encodeReply(
   correlationId: string | undefined,
   { status, headers, body }: ReplyParts,
+  encoded: EncodedBody = encodeBody(body),
 ): EncodedMessage {
-  const encoded = encodeBody(body);
-  const names = Object.keys(headers);
+  const own = checkHeaders(headers);
   const properties: Properties = {
     contentType: encoded.contentType,
     ...(correlationId === undefined ? {} : { correlationId }),
-    ...(status === 200 && names.length === 0
+    ...(status === 200 && Object.keys(own).length === 0
       ? {}
-      : {
-          headers: {
-            ...checkHeaders(headers),
-            ...(status === 200 ? {} : { [header.status]: String(status) }),
-          },
-        }),
+      : { headers: { ...own, ...(status === 200 ? {} : { [header.status]: String(status) }) } }),
   };
   return new EncodedMessage(encoded, properties);
 }

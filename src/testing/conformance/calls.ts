@@ -78,6 +78,40 @@ export const calls: Define = (it) => {
     }
   });
 
+  it("refuses what JSON would empty, and names its place", async (bench) => {
+    await bench.start("lists", (service) => service.route("/", () => ({ tags: [new Set(["a"])] })));
+    const caller = await bench.start("caller");
+    const body = { items: [1, { when: new Map() }] };
+    for (const attempt of [
+      caller.call("lists", "/", body),
+      caller.send("lists", "/", body),
+      caller.publish("/listed", body),
+    ]) {
+      const error = await rejection(attempt);
+      assert.ok(isConfluoError(error, "INVALID_ARGUMENT"), String(error));
+      assert.match(error.message, /body\.items\[1\]\.when must be a JSON value/);
+    }
+    const error = await rejection(caller.call("lists", "/"));
+    assert.ok(isConfluoError(error, "INVALID_OUTPUT"), String(error));
+    assert.match(error.message, /body\.tags\[0\] must be a JSON value \(make an object or an array of it\)/);
+  });
+
+  it("takes headers and queries as pairs", async (bench) => {
+    await bench.start("echo", (service) =>
+      service.route("/", ({ query, headers, reply }) =>
+        reply({ query, headers }, { headers: new Map([["served", "yes"]]) }),
+      ),
+    );
+    const caller = await bench.start("caller");
+    const headers = new Headers({ trace: "t1" });
+    const query = new URLSearchParams("a=2&b=3");
+    assert.deepEqual(await caller.call("echo", "/?a=1", undefined, { query, headers }), {
+      status: 200,
+      headers: { served: "yes" },
+      body: { query: { a: ["1", "2"], b: "3" }, headers: { trace: "t1" } },
+    });
+  });
+
   it("gives a status and headers of the handler's own", async (bench) => {
     await bench.start("answerer", (service) => {
       service.route("/made", ({ reply }) =>

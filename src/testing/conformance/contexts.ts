@@ -222,10 +222,8 @@ export const contexts: Define = (it) => {
       ["input: none", "input: sender", "output: none"],
     );
     assert.ok(seen.all.includes("data: none"), String(seen.once));
-    assert.deepEqual(
-      seen.all.filter((line) => line === "input: sender"),
-      ["input: sender", "input: sender"],
-    );
+    // Each body, and what the schema made of it: it may be sent if the schema makes the same of it once more.
+    assert.equal(seen.all.filter((line) => line === "input: sender").length, 4);
   });
 
   it("tells loggers and listeners to the state outside of every context", async (bench) => {

@@ -13,6 +13,15 @@ const count = schemaOf<number, number>("a count", (value) =>
   typeof value === "number" && value >= 0 ? { value } : undefined,
 );
 
+// It takes what has an id, and gives that alone.
+const withId = schemaOf<{ readonly id: string }, { readonly id: string }>("something with an id", (value) =>
+  typeof value === "object" && value !== null && "id" in value && typeof value.id === "string"
+    ? { value: { id: value.id } }
+    : undefined,
+);
+const date = schemaOf<Date, Date>("a date", (value) => (value instanceof Date ? { value } : undefined));
+const row = { id: "1", passwordHash: "secret" };
+
 const nextDay = command("calendar", "/next", { input: dateText, output: dateText });
 const getOrder = command("orders", "/orders/:id", { output: count });
 const charge = command("billing", "/charge", {
@@ -30,6 +39,80 @@ export const contracts: Define = (it) => {
     const { body } = await caller.call(nextDay, "2030-01-31T00:00:00Z");
     assert.ok(body instanceof Date);
     assert.equal(body.toISOString(), "2030-02-01T00:00:00.000Z");
+  });
+
+  it("sends no field of an answer or of a declared error that the contract does not declare", async (bench) => {
+    const me = command("users", "/me", { output: withId });
+    const made = command("users", "/made", { output: withId });
+    const gone = command("users", "/gone", { errors: { GONE: withId } });
+    await bench.start("users", (service) => {
+      service.route(me, () => row);
+      service.route(made, ({ reply }) => reply({ ...row }, { status: 201, headers: { a: "1" } }));
+      service.route(gone, () => {
+        throw gone.error("GONE", row);
+      });
+    });
+    const caller = await bench.start("caller"); // by names, so it sees what travels
+    assert.deepEqual((await caller.call("users", "/me")).body, { id: "1" });
+    assert.deepEqual(await caller.call("users", "/made"), {
+      status: 201,
+      headers: { a: "1" },
+      body: { id: "1" },
+    });
+    const error = await rejection(caller.call("users", "/gone"));
+    assert.ok(isConfluoError(error, undefined) && error.status === 422, String(error));
+    assert.deepEqual(error.data, { id: "1" });
+  });
+
+  it("sends no field of an input or an event that the contract does not declare", async (bench) => {
+    const got: unknown[] = [];
+    const both = signalled();
+    const take = ({ body }: { readonly body: unknown }): void => {
+      if (got.push(body) === 3) both.resolve();
+    };
+    await bench.start("sink", (service) => service.route("/put", take).subscribe("/put", take));
+    const sender = await bench.start("sender");
+    const put = command("sink", "/put", { input: withId });
+    await sender.call(put, row);
+    await sender.send(put, row);
+    await sender.publish(event("/put", { body: withId }), row);
+    await both.promise;
+    assert.deepEqual(got, [{ id: "1" }, { id: "1" }, { id: "1" }]);
+  });
+
+  it("sends what has no contract as it is", async (bench) => {
+    await bench.start("users", (service) => service.route("/me", () => row));
+    const caller = await bench.start("caller");
+    assert.deepEqual((await caller.call("users", "/me")).body, row);
+  });
+
+  it("checks what will be read, not what was passed: a date is text by then", async (bench) => {
+    let ran = false;
+    const run = (): void => {
+      ran = true;
+    };
+    const put = command("store", "/put", { input: date });
+    const get = command("store", "/get", { output: date });
+    const kept = event("/kept", { body: date });
+    await bench.start("store", (service) =>
+      service
+        .route(put, run)
+        .route(get, () => new Date(0))
+        .subscribe(kept, run),
+    );
+    const caller = await bench.start("caller");
+    const refusals = [
+      caller.call(put, new Date(0)),
+      caller.send(put, new Date(0)),
+      caller.publish(kept, new Date(0)),
+    ];
+    for (const refused of await Promise.all(refusals.map(rejection))) {
+      assert.ok(isConfluoError(refused, "INVALID_INPUT") && refused.name === "ConfluoError", String(refused));
+      assert.match(refused.message, /expected a date.*before it became JSON/);
+    }
+    const answered = await rejection(caller.call(get));
+    assert.ok(answered instanceof RemoteError && answered.code === "INVALID_OUTPUT", String(answered));
+    assert.equal(ran, false);
   });
 
   it("refuses invalid input before it is sent, with the problems in the error's data", async (bench) => {

@@ -1,0 +1,153 @@
+/** Bodies on their way out: checked as their receivers will read them, without what their schemas do not declare. */
+
+import { isDeepStrictEqual } from "node:util";
+import { sidesAgree } from "../contract/json-schema.ts";
+import { type AnySchema, type Problem, type Validated, validateWith } from "../contract/schema.ts";
+import { type EncodedBody, encodeBody } from "../protocol/codec.ts";
+import { isPlainObject } from "../protocol/json-data.ts";
+import { isPending, type Soon } from "../waiting/soon.ts";
+import { type Checked, invalid } from "./validation.ts";
+
+/** A body that is to be sent, before it is checked. */
+export interface Unchecked extends Checked {
+  readonly body: unknown;
+  readonly encoded: EncodedBody;
+}
+
+/**
+ * The body to send, of one that a schema takes. What is checked is what the receiver will read. What is sent is what the
+ * schema returned, without the fields that it does not declare, if a receiver makes the same of it; the body as given
+ * otherwise. Returns a promise only where the schema does.
+ *
+ * @throws the code, with the problems in its data.
+ */
+export function sendable(schema: AnySchema, unchecked: Unchecked): Soon<EncodedBody> {
+  const { body, encoded } = unchecked;
+  const given = encoded.isSame ? body : read(encoded);
+  const result = validateWith(schema, given);
+  if (!isPending(result)) return chosen(schema, { ...unchecked, given }, result);
+  // Read again: the sender may have changed its own meanwhile.
+  return result.then((later) => chosen(schema, { ...unchecked, given: read(encoded) }, later));
+}
+
+/**
+ * As {@link sendable}, of a body as its sender gave it: encoded at once, since the sender may go on to change it, with what
+ * is still to be waited for. `bounded` throws for a body that is too large.
+ */
+export function outgoingBody(
+  schema: AnySchema,
+  given: Checked & { readonly body: unknown },
+  bounded: (body: EncodedBody) => EncodedBody,
+): { readonly body: EncodedBody; readonly validate: (() => Promise<EncodedBody>) | undefined } {
+  const encoded = encodeBody(given.body);
+  let valid: Soon<EncodedBody>;
+  try {
+    valid = sendable(schema, { ...given, encoded });
+  } catch (error) {
+    return { body: bounded(encoded), validate: () => Promise.reject(error) };
+  }
+  if (!isPending(valid)) return { body: bounded(valid), validate: undefined };
+  const later = valid.then(bounded);
+  later.catch(() => undefined); // whoever waits for it is told
+  return { body: bounded(encoded), validate: () => later };
+}
+
+/**
+ * The data of a declared error as it travels: as {@link sendable} says, and as it is where the schema does not take it.
+ */
+export function sendableData(schema: AnySchema, data: unknown): Soon<unknown> {
+  try {
+    const encoded = encodeBody(data);
+    const asRead = (valid: EncodedBody): unknown => (valid === encoded ? data : read(valid));
+    const valid = sendable(schema, { body: data, encoded, code: "INVALID_OUTPUT", what: "The data" });
+    return isPending(valid) ? valid.then(asRead, () => data) : asRead(valid);
+  } catch {
+    return data;
+  }
+}
+
+interface Sending extends Unchecked {
+  /** The body as the receiver reads it. */
+  readonly given: unknown;
+}
+
+function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<EncodedBody> {
+  if (result.issues !== undefined) return refuse(schema, sending, result.issues);
+  const { encoded, given } = sending;
+  const { value } = result;
+  const found = given === undefined ? "same" : likeness(value, given);
+  if (found === "same") return encoded;
+  const agree = sidesAgree(schema);
+  const returned = agree === false ? undefined : encodedIfPossible(value);
+  if (returned === undefined) return encoded;
+  // Nothing but fields of which the schema knows nothing is gone: it takes the rest as before.
+  if (agree === true && found === "less") return returned;
+  const again = validateWith(schema, returned.isSame ? value : read(returned));
+  if (isPending(again)) return again.then((later) => (isStable(later, value) ? returned : encoded));
+  return isStable(again, value) ? returned : encoded;
+}
+
+function isStable(again: Validated, value: unknown): boolean {
+  return again.issues === undefined && likeness(again.value, value) === "same";
+}
+
+function encodedIfPossible(value: unknown): EncodedBody | undefined {
+  try {
+    return encodeBody(value);
+  } catch {
+    return undefined; // it is what the receiver gets to see, and need not travel
+  }
+}
+
+/** What the receiver of a body reads. */
+function read({ json, bytes }: EncodedBody): unknown {
+  if (json === undefined) return bytes;
+  return json === "" ? undefined : JSON.parse(json);
+}
+
+/** How one value is to another that it was made of: the `same`, the same with `less` fields, or `changed`. */
+function likeness(value: unknown, of: unknown): "same" | "less" | "changed" {
+  if (value === of) return "same";
+  if (typeof value !== "object" || typeof of !== "object" || value === null || of === null)
+    return Number.isNaN(value) && Number.isNaN(of) ? "same" : "changed";
+  let found: "same" | "less" = "same";
+  if (Array.isArray(value)) {
+    if (!Array.isArray(of) || of.length !== value.length) return "changed";
+    for (let index = 0; index < value.length; index += 1) {
+      const each = likeness(value[index], of[index]);
+      if (each === "changed") return each;
+      if (each === "less") found = each;
+    }
+    return found;
+  }
+  if (Array.isArray(of) || !isPlainObject(value) || !isPlainObject(of))
+    return isDeepStrictEqual(value, of) ? "same" : "changed";
+  const fields = value as Readonly<Record<string, unknown>>;
+  const others = of as Readonly<Record<string, unknown>>;
+  for (const key of Object.keys(fields)) {
+    if (fields[key] === undefined) continue; // it does not travel
+    if (!Object.hasOwn(others, key)) return "changed";
+    const each = likeness(fields[key], others[key]);
+    if (each === "changed") return each;
+    if (each === "less") found = each;
+  }
+  for (const key of Object.keys(others)) {
+    if (others[key] !== undefined && (!Object.hasOwn(fields, key) || fields[key] === undefined))
+      return "less";
+  }
+  return found;
+}
+
+function refuse(schema: AnySchema, sending: Sending, issues: readonly Problem[]): Promise<never> {
+  const { body, encoded } = sending;
+  if (encoded.isSame) throw invalid(sending, issues);
+  const refused = (asGiven: Validated): never => {
+    throw invalid(sending, issues, asGiven.issues === undefined ? asJson : "");
+  };
+  const asGiven = validateWith(schema, body);
+  return isPending(asGiven) ? asGiven.then(refused) : refused(asGiven);
+}
+
+const asJson =
+  " It was valid before it became JSON, which makes text of a date and plain objects of instances: let the schema take" +
+  " what travels, for a date z.coerce.date() or z.iso.datetime(), say.";
