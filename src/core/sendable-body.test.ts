@@ -67,13 +67,15 @@ describe("what is sent", () => {
     expect(await sentOf(schema, body)).toEqual(sent);
   });
 
-  const text = z.string().transform((given) => new Date(given));
   it.each<[string, AnySchema, unknown]>([
     ["an object that keeps what it does not know", z.looseObject({ id: z.string() }), row],
     ["an object with a rest", z.object({ id: z.string() }).catchall(z.string()), row],
     ["an object of arktype", type({ id: "string" }), row],
-    ["a transformed field", z.object({ at: text }), { at: "2030-01-01", hash: "h" }],
-    ["a default", z.object({ id: z.string(), n: z.number().default(5) }), row],
+    [
+      "a field that becomes another",
+      z.object({ a: z.string() }).transform(({ a }) => ({ b: a })),
+      { a: "1" },
+    ],
     ["a codec", z.stringbool(), "yes"],
     [
       "a transformed text of valibot",
@@ -111,6 +113,29 @@ describe("what is sent", () => {
       expect(await sentOf(schema, body)).toEqual(body);
     },
   );
+
+  const text = z.string().transform((given) => new Date(given));
+  const order = z.object({
+    at: text,
+    lines: z.array(z.object({ id: z.string(), n: z.number().default(5) })),
+  });
+  it.each<[string, AnySchema, unknown, unknown]>([
+    ["a default", z.object({ id: z.string(), n: z.number().default(5) }), row, { id: "1" }],
+    [
+      "a transformed field, and a default in a list",
+      order,
+      { at: "2030-01-01", lines: [row, { ...row, n: 1 }], hash: "h" },
+      { at: "2030-01-01", lines: [{ id: "1" }, { id: "1", n: 1 }] },
+    ],
+    [
+      "a morph of arktype",
+      type({ n: "string.numeric.parse", "+": "delete" }),
+      { n: "5", hash: "h" },
+      { n: "5" },
+    ],
+  ])("is the body as given, without what is not declared: %s", async (_what, schema, body, sent) => {
+    expect(await sentOf(schema, body)).toEqual(sent);
+  });
 
   it("is refused with the field's name by a strict object", async () => {
     await expect(async () => sentOf(z.strictObject({ id: z.string() }), row)).rejects.toThrow(/hash/);

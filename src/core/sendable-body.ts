@@ -16,8 +16,8 @@ export interface Unchecked extends Checked {
 
 /**
  * The body to send, of one that a schema takes. What is checked is what the receiver will read. What is sent is what the
- * schema returned, without the fields that it does not declare, if a receiver makes the same of it; the body as given
- * otherwise. Returns a promise only where the schema does.
+ * schema returned, without the fields that it does not declare, if a receiver makes the same of it; else the body as given
+ * without those fields, if that makes the same; else the body as given. Returns a promise only where the schema does.
  *
  * @throws the code, with the problems in its data.
  */
@@ -79,12 +79,44 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<En
   if (found === "same") return encoded;
   const agree = sidesAgree(schema);
   const returned = agree === false ? undefined : encodedIfPossible(value);
-  if (returned === undefined) return encoded;
+  if (returned === undefined) return declared(schema, sending, value);
   // Nothing but fields of which the schema knows nothing is gone: it takes the rest as before.
   if (agree === true && found === "less") return returned;
   const again = validateWith(schema, returned.isSame ? value : read(returned));
-  if (isPending(again)) return again.then((later) => (isStable(later, value) ? returned : encoded));
-  return isStable(again, value) ? returned : encoded;
+  const pick = (later: Validated): Soon<EncodedBody> =>
+    isStable(later, value) ? returned : declared(schema, sending, value);
+  return isPending(again) ? again.then(pick) : pick(again);
+}
+
+// A default or a transformation is the receiver's: the body as given, without what the schema left out, if that makes no
+// difference to it. A schema that reads one field and returns another would miss the one.
+function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown): Soon<EncodedBody> {
+  const rest = without(given, value);
+  if (rest === given) return encoded;
+  const again = validateWith(schema, rest);
+  const pick = (later: Validated): EncodedBody => (isStable(later, value) ? encodeBody(rest) : encoded);
+  return isPending(again) ? again.then(pick) : pick(again);
+}
+
+/** Returns what was given without the fields that are not in what a schema made of it; the very same if there are none. */
+function without(given: unknown, value: unknown): unknown {
+  if (Array.isArray(given)) {
+    if (!Array.isArray(value) || given.length !== value.length) return given;
+    const rest = given.map((each, index) => without(each, value[index]));
+    return rest.some((each, index) => each !== given[index]) ? rest : given;
+  }
+  const [fields, kept] = [fieldsOf(given), fieldsOf(value)];
+  if (fields === undefined || kept === undefined) return given;
+  const entries = Object.keys(fields).filter((key) => Object.hasOwn(kept, key));
+  const rest = entries.map((key) => [key, without(fields[key], kept[key])] as const);
+  const isAll = entries.length === Object.keys(fields).length;
+  return isAll && rest.every(([key, each]) => each === fields[key]) ? given : Object.fromEntries(rest);
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value) || !isPlainObject(value))
+    return undefined;
+  return value as Readonly<Record<string, unknown>>;
 }
 
 function isStable(again: Validated, value: unknown): boolean {
