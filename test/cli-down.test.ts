@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { type Broker, Service, ServiceError, type ServiceOptions, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
-import { type Finished, runCommand } from "./support/command-line.ts";
+import { type Finished, runCommand, startCommand } from "./support/command-line.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
 
 const cleanUp: (() => unknown)[] = [];
@@ -41,7 +41,7 @@ async function mailIsDown(broker: Broker, { stays }: { readonly stays: boolean }
   if (!stays) await web.shutdown();
 }
 
-describe("a service that is down", { timeout: 90_000 }, () => {
+describe("a service that is down", { timeout: 180_000 }, () => {
   it("is led to by every look, though nobody names it", async () => {
     const { broker, confluo } = openNamespace(["mail"]);
     await mailIsDown(broker, { stays: true });
@@ -99,6 +99,23 @@ describe("a service that is down", { timeout: 90_000 }, () => {
     expect(partly.err).toContain("nosuch");
   });
 
+  it("is not forgotten by who saw it before, though it only subscribes", async () => {
+    const { broker } = openNamespace(["mail"]);
+    const mail = await make("mail")
+      .subscribe("/placed", () => undefined)
+      .connect(broker);
+    const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+    const watching = startCommand(["ls", "--watch"], env);
+    cleanUp.push(() => watching.kill("SIGKILL"));
+    let out = "";
+    watching.stdout?.on("data", (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    await eventually(() => /^mail +1 +healthy /m.test(out), "a line of it");
+    await mail.shutdown();
+    await eventually(() => /^mail +0 +down /m.test(out), "a line that it is down");
+  });
+
   it("is not hidden by a name beside it that there is nothing of", async () => {
     const { broker, confluo } = openNamespace(["mail"]);
     await mailIsDown(broker, { stays: false });
@@ -109,7 +126,7 @@ describe("a service that is down", { timeout: 90_000 }, () => {
   });
 });
 
-it("what waits to be tried again is counted, shown and warned of", { timeout: 90_000 }, async () => {
+it("what waits to be tried again is counted, shown and warned of", { timeout: 180_000 }, async () => {
   const { broker, confluo } = openNamespace(["orders"]);
   const orders = make("orders", { retry: { attempts: 3 } }).subscribe("/placed", () => {
     throw new ServiceError("not now", { retry: { afterMs: 300_000 } });

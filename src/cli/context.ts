@@ -77,8 +77,9 @@ export function servicesToLookFor({ env }: Terminal): readonly string[] {
 }
 
 /** What a tool says of what it cannot see. */
-export const NOT_SEEN =
-  "One that is down is seen if it is named, here or in CONFLUO_SERVICES, or if one that answers calls it, sends to it or heard from it.";
+export const NOT_SEEN: string =
+  "Services that are down are seen if they are named, here or in CONFLUO_SERVICES,\n" +
+  "or if one that answers calls them, sends to them or heard from them.";
 
 /** A broker at an address, which may be several with commas between. */
 export function brokerAt(address: string, namespace: string | undefined, logger?: Logger): Broker {

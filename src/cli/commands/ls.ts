@@ -96,10 +96,11 @@ function linesOfServices(
   if (lines.length === 0) return ["No service answers at this broker and namespace.", ...notSeen];
   const { lines: table, leftOut } = tableOfServices(lines, terminal);
   const over = `RATE, P50 and P99 are ${OVER}, counts since the instances began.`;
-  const without = leftOut.length === 0 ? "" : ` No room for ${leftOut.join(", ")}.`;
+  const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
   const delayed = delayedForHumans(overview);
   return [
-    paint.faint(`${over}${without}`),
+    paint.faint(over),
+    ...without,
     ...table,
     ...(delayed === undefined ? [] : [paint.doubtful(`RETRY: ${delayed}`)]),
     ...notSeen,

@@ -88,7 +88,7 @@ class View {
       ]),
       this.#terminal.stdout.columns,
     );
-    const without = leftOut.length === 0 ? "" : ` No room for ${leftOut.join(", ")}.`;
+    const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
     return [
       paint.strong(this.#service),
       "",
@@ -101,7 +101,8 @@ class View {
         ),
       ),
       "",
-      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances began.${without}`),
+      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances began.`),
+      ...without,
       ...handled,
       "",
       ...queueLines(service),
