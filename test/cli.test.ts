@@ -60,7 +60,7 @@ async function openTail({ broker, confluo }: Shop): Promise<(text: string) => Pr
   };
 }
 
-describe("a terminal at three in the morning", { timeout: 60_000 }, () => {
+describe("a terminal at three in the morning", { timeout: 120_000 }, () => {
   it("leads from what is wrong to the replayed message", async () => {
     const shop = await openShop();
     const { broker, confluo, mend } = shop;
