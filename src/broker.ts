@@ -6,6 +6,7 @@ import { guardedLogger, type Logger } from "./core/logger.ts";
 import { type Known, knownOptions, type Waiting } from "./core/options.ts";
 import { type AskParts, ask, type DiscoverOptions, type Ping } from "./discovery/ask.ts";
 import { conflicts } from "./discovery/conflicts.ts";
+import { type Overview, type OverviewOptions, overview } from "./discovery/overview.ts";
 import { byService, type ServiceStats } from "./discovery/service-stats.ts";
 import { type Watch, type WatchedEvent, watch } from "./discovery/watch.ts";
 import { announceEmbedded, brokerFromEnvironment } from "./environment.ts";
@@ -19,17 +20,18 @@ import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
 import { type BrokerUrl, parseBrokerUrl } from "./transport/rabbitmq/broker-url.ts";
+import { type OnBlocked, type OnRefused, openRabbit } from "./transport/rabbitmq/open-rabbit.ts";
 import type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 import type { Transport } from "./transport/transport.ts";
 import type { QueueInfo, Wire } from "./transport/wire.ts";
 
 export type { DiscoverOptions, Ping } from "./discovery/ask.ts";
-export type { ServiceStats } from "./discovery/service-stats.ts";
+export type { DelayQueue, Overview, OverviewOptions } from "./discovery/overview.ts";
+export type { QueueOfService, ServiceStats } from "./discovery/service-stats.ts";
 export type { Watch, WatchedEvent } from "./discovery/watch.ts";
 export type { DeadLetters, LetterSelection, ListLettersOptions } from "./letters/dead-letters.ts";
 export type { DeadLetter, DeadLetterError } from "./letters/letter.ts";
 export type {
-  Durations,
   HandlerStats,
   InstanceHealth,
   InstanceInfo,
@@ -40,6 +42,7 @@ export type {
   SubscriptionInfo,
 } from "./protocol/discovery.ts";
 export type { Message, Properties } from "./protocol/message.ts";
+export type { CommandUse, Counted, Durations, EventUse, RecentRuns, Sender } from "./protocol/traffic.ts";
 export type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 export type { QueueInfo, ServerInfo, Wire, WireDelivery } from "./transport/wire.ts";
 
@@ -216,6 +219,17 @@ export class Broker {
   }
 
   /**
+   * As {@link Broker.stats}, and what instances cannot tell: which services are down, and what waits in delay queues. AMQP lists
+   * no queues, so it looks for those of the services that instances call, send to and hear from, and of `services`.
+   *
+   * @example for (const { service, instances } of (await broker.overview()).services) console.log(service, instances.length);
+   * @throws as {@link Broker.discover}.
+   */
+  overview(options?: OverviewOptions): Promise<Overview> {
+    return overview(this.#asking, options);
+  }
+
+  /**
    * Asks every instance whether it is there: how many milliseconds the way there and back took.
    *
    * @throws as {@link Broker.discover}.
@@ -315,27 +329,6 @@ export function checkBrokerAddress(address: BrokerAddress | undefined): BrokerAd
 
 function isMemory(url: string): boolean {
   return url === "memory:" || url.startsWith("memory://");
-}
-
-type OnBlocked = (reason: string | undefined) => void;
-type OnRefused = (error: ConfluoError) => void;
-
-interface RabbitAddress {
-  readonly nodes: readonly BrokerUrl[];
-  readonly tls: TlsOptions | undefined;
-  readonly onBlocked: OnBlocked;
-  readonly onRefused: OnRefused;
-}
-
-// Loaded when it is needed: the embedded broker does without an AMQP client.
-async function openRabbit({ nodes, ...options }: RabbitAddress, signal: AbortSignal): Promise<Wire> {
-  const { openRabbitWire } = await import("./transport/rabbitmq/rabbit-wire.ts");
-  // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
-  const urls = nodes
-    .map((node) => ({ node, at: Math.random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ node }) => node);
-  return openRabbitWire({ ...options, urls, connectionName: `confluo ${process.pid}` }, signal);
 }
 
 const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;

@@ -4,11 +4,15 @@ export {
   Broker,
   type BrokerAddress,
   type BrokerOptions,
+  type CommandUse,
+  type Counted,
   type DeadLetter,
   type DeadLetterError,
   type DeadLetters,
+  type DelayQueue,
   type DiscoverOptions,
   type Durations,
+  type EventUse,
   type HandlerStats,
   type InstanceHealth,
   type InstanceInfo,
@@ -18,10 +22,15 @@ export {
   type LetterSelection,
   type ListLettersOptions,
   type Message,
+  type Overview,
+  type OverviewOptions,
   type Ping,
   type Properties,
   type QueueInfo,
+  type QueueOfService,
+  type RecentRuns,
   type RouteInfo,
+  type Sender,
   type ServerInfo,
   type ServiceStats,
   type SubscriptionInfo,
@@ -47,6 +56,7 @@ export {
   stateKey,
 } from "./core/context.ts";
 export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./core/diagnostics.ts";
+export { mergeDurations, quantile } from "./core/histogram.ts";
 export { type Logger, silentLogger } from "./core/logger.ts";
 export type {
   CallOptions,
@@ -58,7 +68,6 @@ export type {
   SubscribeOptions,
   Waiting,
 } from "./core/options.ts";
-export { mergeDurations, quantile } from "./core/tally.ts";
 export {
   ConfluoError,
   type ErrorCode,

@@ -94,6 +94,7 @@ export class Service implements Verbs {
       health: () => this.health(),
       underWay: () => this.#requests?.underWay ?? { calling: 0, unconfirmed: 0 },
       reconnects: () => this.#lifecycle.states.losses,
+      uses: () => this.#requests?.uses,
     });
   }
 

@@ -61,6 +61,7 @@ const known = new Set([
   "CONFLUO_BROKER",
   "CONFLUO_TEST_BROKER",
   "CONFLUO_NAMESPACE",
+  "CONFLUO_SERVICES",
   "NO_COLOR",
   "NO_SUCH_ORDER",
 ]);

@@ -5,7 +5,7 @@ import { readBody } from "./body.ts";
 import { countOf, durationOf, pairOf } from "./context.ts";
 import { describeError, errorAsJson } from "./describe-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
-import { cut, tableOf } from "./table.ts";
+import { cut, fittedTable, tableOf } from "./table.ts";
 import { harmless, jsonOf, paintOf, type Terminal } from "./terminal.ts";
 
 function terminal(
@@ -93,6 +93,21 @@ describe("what is printed", () => {
     ]);
     expect(cut("a\n  b", 10)).toBe("a b");
     expect(cut("abcdef", 4)).toBe("abc…");
+  });
+
+  it("leaves out columns that can be spared, and cuts the last, where there is no room", () => {
+    const columns = [
+      { title: "NAME" },
+      { title: "SECOND", spare: 1 },
+      { title: "FIRST", spare: 2 },
+      { title: "WHY", paint: (text: string) => `<${text}>` },
+    ];
+    const rows = [["orders", "1", "2", "a reason that is longer than any terminal is wide, or nearly so"]];
+    const shown = (width: number | undefined) => fittedTable(columns, rows, width);
+    expect(shown(undefined).leftOut).toEqual([]);
+    expect(shown(38)).toMatchObject({ leftOut: ["FIRST"] });
+    expect(shown(38).lines[1]).toBe("orders  1       <a reason that is long…>");
+    expect(shown(20).leftOut).toEqual(["SECOND", "FIRST"]);
   });
 
   it("names an error and what kind it is, not where it came from", () => {

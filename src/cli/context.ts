@@ -71,6 +71,16 @@ export function namespaceOf({ namespace }: AddressFlags, { env }: Terminal): str
   return namespace ?? env.CONFLUO_NAMESPACE;
 }
 
+/** Services to look for, whether they answer or not: those that the environment names, with commas or spaces between. */
+export function servicesToLookFor({ env }: Terminal): readonly string[] {
+  return (env.CONFLUO_SERVICES ?? "").split(/[\s,]+/).filter((name) => name !== "");
+}
+
+/** What a tool says of what it cannot see. */
+export const NOT_SEEN: string =
+  "Services that are down are seen if they are named, here or in CONFLUO_SERVICES,\n" +
+  "or if one that answers calls them, sends to them or heard from them.";
+
 /** A broker at an address, which may be several with commas between. */
 export function brokerAt(address: string, namespace: string | undefined, logger?: Logger): Broker {
   const urls = address.split(",").map((url) => url.trim());

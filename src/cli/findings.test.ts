@@ -50,18 +50,40 @@ describe("a broker", () => {
   });
 });
 
+const noQueues: ServiceStats["queues"] = {
+  calls: undefined,
+  "calls.again": undefined,
+  "calls.batch": undefined,
+  inbox: undefined,
+  "inbox.again": undefined,
+  dead: undefined,
+};
+
 describe("a service", () => {
   const queues = (messages: number, consumers: number, dead = 0): ServiceStats["queues"] => ({
+    ...noQueues,
     calls: { messages: 0, consumers },
     inbox: { messages, consumers },
     dead: { messages: dead, consumers: 0 },
   });
 
   it("whose queues nobody consumes has a problem with each", () => {
-    expect(levels(aboutQueues("s", queues(5, 0)))).toEqual(["problem", "problem"]);
+    const down = { ...queues(5, 0), "calls.batch": { messages: 2, consumers: 0 } };
+    const [inbox, calls] = aboutQueues("s", down, ["web calls it"]);
+    expect(inbox).toMatchObject({
+      level: "problem",
+      what: "Nobody consumes the inbox queue of s; 5 wait. web calls it.",
+      todo: expect.stringContaining("delete its inbox"),
+    });
+    expect(calls).toMatchObject({ level: "warning", todo: expect.stringContaining("goes by itself") });
+    expect(calls?.what).toContain("; 2 wait,");
+    expect(levels(aboutQueues("s", queues(5, 0)))).toEqual(["problem"]);
+    expect(calls?.todo).not.toContain("delete");
+    const again = { ...queues(5, 0), "inbox.again": { messages: 2, consumers: 0 } };
+    expect(aboutQueues("s", again)[0]?.what).toContain("; 7 wait.");
     expect(levels(aboutQueues("s", queues(5_000, 1, 3)))).toEqual(["warning", "warning"]);
     expect(aboutQueues("s", queues(1, 1))).toEqual([]);
-    expect(aboutQueues("s", { calls: undefined, inbox: undefined, dead: undefined })).toEqual([]);
+    expect(aboutQueues("s", noQueues)).toEqual([]);
   });
 
   it("is well, or says what is not", () => {
@@ -73,8 +95,12 @@ describe("a service", () => {
       health,
       routes: [],
       subscriptions: [],
+      calls: [],
+      sends: [],
+      publishes: [],
       calling: 0,
       unconfirmed: 0,
+      unclaimed: 0,
       reconnects: 0,
     };
     const well: ServiceStats = {
@@ -82,10 +108,19 @@ describe("a service", () => {
       instances: [instance],
       routes: [],
       subscriptions: [],
+      calls: [],
+      sends: [],
+      publishes: [],
+      unclaimed: 0,
       queues: queues(0, 1),
     };
     expect(levels(aboutService(well))).toEqual(["ok"]);
-    const detached = { status: "degraded", state: "running", detached: ["x.s.inbox"] } as const;
+    const detached = {
+      status: "degraded",
+      state: "running",
+      detached: ["x.s.inbox"],
+      reason: { code: "ACCESS_REFUSED", message: "No right." },
+    } as const;
     const counts = {
       handled: 0,
       refused: 9,
@@ -93,7 +128,10 @@ describe("a service", () => {
       retried: 0,
       deadLettered: 0,
       inFlight: 0,
+      waiting: 0,
       durations: [],
+      recent: { ms: 5_000, handled: 0, refused: 0, failed: 0, durations: [] },
+      senders: [],
     };
     const lastError = { code: "TIMEOUT", message: "late", at: "2026" };
     const ill = {
@@ -102,7 +140,7 @@ describe("a service", () => {
       routes: [{ path: "/", ...counts, lastError }],
     };
     expect(aboutService(ill).map(({ what }) => what)).toEqual([
-      "s, instance i, is degraded: no x.s.inbox.",
+      "s, instance i, is degraded: no x.s.inbox, No right.",
       "s has failed 2 times, last 2026: TIMEOUT late.",
     ]);
   });
@@ -121,6 +159,9 @@ describe("a service", () => {
       health: { status: "healthy", state: "running", detached: [] } as const,
       routes: [],
       subscriptions: [],
+      calls: [],
+      sends: [],
+      publishes: [],
     });
     expect(aboutVersions([info("1"), info("1")])).toEqual([]);
     expect(levels(aboutVersions([info("1"), info("2")]))).toEqual(["warning"]);

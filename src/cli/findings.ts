@@ -1,6 +1,6 @@
 /** What a look at a broker and its services finds, and what to do about it. Pure: facts in, findings out. */
 
-import type { ConfluoError, InstanceInfo, QueueInfo, ServerInfo, ServiceStats } from "../index.ts";
+import type { ConfluoError, InstanceInfo, ServerInfo, ServiceStats } from "../index.ts";
 
 /** One thing that was looked at. */
 export interface Finding {
@@ -99,6 +99,7 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
       ...health.detached.map((name) => `no ${name}`),
       ...(health.blocked === undefined ? [] : [health.blocked]),
       ...(health.stalled ?? []).map((name) => `nothing comes back from ${name}`),
+      ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
     ];
     found.push(
       problem(
@@ -128,27 +129,36 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
 
 const MANY = 1_000;
 
-/** The queues of a service, also of one that does not answer. */
+/** The queues of a service, also of one that does not answer; `users` say who needs it. */
 export function aboutQueues(
   service: string,
-  { calls, inbox, dead }: ServiceStats["queues"],
+  queues: ServiceStats["queues"],
+  users: readonly string[] = [],
 ): readonly Finding[] {
+  const { calls, inbox, dead } = queues;
   const found: Finding[] = [];
-  const unconsumed = [
-    ["inbox", inbox],
-    ["calls", calls],
-  ].filter((pair): pair is [string, QueueInfo] => (pair[1] as QueueInfo | undefined)?.consumers === 0);
-  for (const [name, { messages }] of unconsumed)
+  const durable = (inbox?.messages ?? 0) + (queues["inbox.again"]?.messages ?? 0);
+  const fast = [calls, queues["calls.again"], queues["calls.batch"]];
+  const waitingCalls = fast.reduce((sum, queue) => sum + (queue?.messages ?? 0), 0);
+  if (inbox?.consumers === 0)
     found.push(
       problem(
-        `Nobody consumes the ${name} queue of ${service}; ${messages} wait.`,
-        `Start an instance of ${service}. If it is gone for good, delete its queues, or events go on filling them.`,
+        `Nobody consumes the inbox queue of ${service}; ${durable} wait.${users.length === 0 ? "" : ` ${users.join(", ")}.`}`,
+        `Start an instance of ${service}. If it is gone for good, delete its inbox and dead queues, or events go on filling them.`,
       ),
     );
-  if ((inbox?.messages ?? 0) > MANY)
+  // Nothing is to be deleted: it goes by itself, and calls do not fill it, since they expire.
+  if (calls?.consumers === 0 && (waitingCalls > 0 || inbox?.consumers !== 0))
     found.push(
       warning(
-        `${inbox?.messages} messages wait in the inbox of ${service}.`,
+        `Nobody consumes the calls queue of ${service}; ${waitingCalls} wait, each until its caller gives up.`,
+        `Start an instance of ${service}. The queue goes by itself 30 s after its last consumer; then calls fail at once, with NO_SUCH_SERVICE.`,
+      ),
+    );
+  if (durable > MANY)
+    found.push(
+      warning(
+        `${durable} messages wait in the inbox of ${service}.`,
         "More instances, or faster handlers: confluo show.",
       ),
     );

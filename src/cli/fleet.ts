@@ -4,32 +4,38 @@ import {
   type HandlerStats,
   type InstanceInfo,
   mergeDurations,
+  type Overview,
   quantile,
+  type RecentRuns,
   type ServiceStats,
 } from "../index.ts";
 
-/** Statistics at a moment. */
-export interface Snapshot {
-  readonly stats: readonly ServiceStats[];
-  /** On the monotonic clock, in milliseconds. */
-  readonly at: number;
-}
+/** Over what rates and percentiles are; docs/protocol.md says it of `recent`. */
+export const OVER = "of the last 5 to 10 s";
 
-/** A line of `ls`. */
+/**
+ * A line of `ls`. What only instances know is `undefined` where none answers, and so is what a queue would tell that does not
+ * exist, as with services that only call.
+ */
 export interface ServiceLine {
   readonly service: string;
   readonly instances: number;
-  /** The worst of its instances'. */
-  readonly health: "healthy" | "degraded" | "down";
-  /** Runs a second: since the snapshot before, or since the instances began. */
-  readonly perSecond: number;
-  readonly inFlight: number;
+  /**
+   * The worst of its instances'. Without any: `silent` if someone consumes its queues, `down` if nobody does, `missing` if there
+   * are none.
+   */
+  readonly health: "healthy" | "degraded" | "silent" | "down" | "missing";
+  /** Of the runs that ended in the last seconds, as are the percentiles. */
+  readonly perSecond: number | undefined;
+  readonly inFlight: number | undefined;
   readonly p50Ms: number | undefined;
   readonly p99Ms: number | undefined;
-  readonly refused: number;
-  readonly failed: number;
-  /** What waits in its queues, and its dead letters; `undefined` for those of a service that only calls. */
+  readonly refused: number | undefined;
+  readonly failed: number | undefined;
+  /** What is in its queues, dead letters apart. */
   readonly waiting: number | undefined;
+  /** What its instances put into delay queues: to be tried again, or for want of a handler. */
+  readonly toRetry: number | undefined;
   readonly dead: number | undefined;
   readonly lastError: HandlerStats["lastError"] | undefined;
 }
@@ -38,74 +44,138 @@ export interface ServiceLine {
 export interface HandlerLine {
   readonly name: string;
   readonly kind: "route" | "subscription" | "instance subscription";
-  readonly perSecond: number;
+  readonly perSecond: number | undefined;
   readonly handled: number;
   readonly refused: number;
   readonly failed: number;
   readonly retried: number;
   readonly deadLettered: number;
   readonly inFlight: number;
+  /** What its instances made wait for another try. */
+  readonly toRetry: number;
   readonly p50Ms: number | undefined;
   readonly p95Ms: number | undefined;
   readonly p99Ms: number | undefined;
+  readonly senders: HandlerStats["senders"];
   readonly lastError: HandlerStats["lastError"] | undefined;
   readonly lastRefusal: HandlerStats["lastRefusal"] | undefined;
 }
 
-/** One line for each service. */
-export function linesOf(now: Snapshot, before?: Snapshot): readonly ServiceLine[] {
-  return now.stats.map((service) => {
-    const { instances, queues } = service;
-    const handlers = [...service.routes, ...service.subscriptions];
-    const durations = mergeDurations(handlers.map((handler) => handler.durations));
-    const errors = handlers.flatMap(({ lastError }) => lastError ?? []);
-    const waiting = [queues.calls?.messages, queues.inbox?.messages].flatMap((messages) => messages ?? []);
-    return {
-      service: service.service,
-      instances: instances.length,
-      health: worst(instances.map(({ health }) => health.status)),
-      perSecond: rate(service, now, before, (of) => [...of.routes, ...of.subscriptions]),
-      inFlight: total(handlers, ({ inFlight }) => inFlight),
-      p50Ms: quantile(durations, 0.5),
-      p99Ms: quantile(durations, 0.99),
-      refused: total(handlers, ({ refused }) => refused),
-      failed: total(handlers, ({ failed }) => failed),
-      waiting: waiting.length === 0 ? undefined : total(waiting, (messages) => messages),
-      dead: queues.dead?.messages,
-      lastError: errors.sort((a, b) => (a.at < b.at ? 1 : -1))[0],
-    };
-  });
+/** One line for each service, also for those of which there is nothing. */
+export function linesOf({
+  services,
+  missing,
+}: Pick<Overview, "services" | "missing">): readonly ServiceLine[] {
+  return [...services.map(lineOf), ...missing.map(missingLine)].sort((a, b) =>
+    a.service < b.service ? -1 : 1,
+  );
+}
+
+function lineOf(stats: ServiceStats): ServiceLine {
+  const { service, instances, queues } = stats;
+  const handlers = [...stats.routes, ...stats.subscriptions];
+  const durations = mergeDurations(handlers.map(({ recent }) => recent.durations));
+  const errors = handlers.flatMap(({ lastError }) => lastError ?? []);
+  const told = <Value>(value: Value): Value | undefined => (instances.length === 0 ? undefined : value);
+  return {
+    service,
+    instances: instances.length,
+    health:
+      instances.length > 0 ? worst(instances.map(({ health }) => health.status)) : healthOfQueues(queues),
+    perSecond: told(handlers.reduce((sum, { recent }) => sum + (rateOf(recent) ?? 0), 0)),
+    inFlight: told(total(handlers, ({ inFlight }) => inFlight)),
+    p50Ms: quantile(durations, 0.5),
+    p99Ms: quantile(durations, 0.99),
+    refused: told(total(handlers, ({ refused }) => refused)),
+    failed: told(total(handlers, ({ failed }) => failed)),
+    waiting: waitingIn(queues),
+    toRetry: told(toRetry(stats)),
+    dead: queues.dead?.messages,
+    lastError: errors.sort((a, b) => (a.at < b.at ? 1 : -1))[0],
+  };
+}
+
+function missingLine(service: string): ServiceLine {
+  const nothing = { perSecond: undefined, inFlight: undefined, p50Ms: undefined, p99Ms: undefined };
+  const unknown = { refused: undefined, failed: undefined, waiting: undefined, toRetry: undefined };
+  const health = "missing";
+  return { service, instances: 0, health, ...nothing, ...unknown, dead: undefined, lastError: undefined };
+}
+
+/** What the queues say of a service for which nobody answers. */
+export function healthOfQueues(queues: ServiceStats["queues"]): "silent" | "down" {
+  return [queues.calls, queues.inbox].some((queue) => (queue?.consumers ?? 0) > 0) ? "silent" : "down";
+}
+
+/** All that waits in the queues of a service, dead letters apart; `undefined` if it has none. */
+export function waitingIn({ dead: _, ...queues }: ServiceStats["queues"]): number | undefined {
+  const there = Object.values(queues).filter((queue) => queue !== undefined);
+  return there.length === 0 ? undefined : total(there, ({ messages }) => messages);
+}
+
+/** What its instances put into delay queues and has not come back yet. */
+export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): number {
+  return unclaimed + total([...routes, ...subscriptions], ({ waiting }) => waiting);
+}
+
+/** So many levels are watched by an instance that uses them, each with one small message at a time. */
+const LEVELS_WATCHED = 8;
+
+/**
+ * What is in the delay queues of a namespace: as far as the instances that answer say that it is theirs, and what else there is.
+ * Instances have messages of their own there now and then, so a few are not worth a word.
+ */
+export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
+  readonly known: number;
+  readonly others: number;
+} {
+  const known = total(services, toRetry);
+  const others = total(delays, ({ messages }) => messages) - known;
+  const instances = total(services, (service) => service.instances.length);
+  return { known, others: others > LEVELS_WATCHED * instances ? others : 0 };
+}
+
+/** In words, for `ls`; `undefined` if nothing waits there. */
+export function delayedForHumans(overview: Pick<Overview, "services" | "delays">): string | undefined {
+  const { known, others } = delayedIn(overview);
+  if (known + others === 0) return undefined;
+  const count = (known + others).toLocaleString("en");
+  const whose = others === 0 ? "" : `, ${others.toLocaleString("en")} of them of no instance that answers`;
+  return `${count} wait in delay queues to be tried again${whose}.`;
 }
 
 /** One line for each route and subscription of a service. */
-export function handlersOf(service: ServiceStats, now: Snapshot, before?: Snapshot): readonly HandlerLine[] {
-  const line = (
-    stats: HandlerStats,
-    name: string,
-    kind: HandlerLine["kind"],
-    same: (of: ServiceStats) => readonly HandlerStats[],
-  ): HandlerLine => {
-    const { handled, refused, failed, retried, deadLettered, inFlight, durations } = stats;
-    const { lastError, lastRefusal } = stats;
-    const [p50Ms, p95Ms, p99Ms] = [0.5, 0.95, 0.99].map((share) => quantile(durations, share));
-    const perSecond = rate(service, now, before, same);
-    const counts = { handled, refused, failed, retried, deadLettered, inFlight };
-    return { name, kind, perSecond, ...counts, p50Ms, p95Ms, p99Ms, lastError, lastRefusal };
-  };
+export function handlersOf({ routes, subscriptions }: ServiceStats): readonly HandlerLine[] {
   return [
-    ...service.routes.map((stats) =>
-      line(stats, stats.path, "route", ({ routes }) => routes.filter(({ path }) => path === stats.path)),
-    ),
-    ...service.subscriptions.map((stats) =>
-      line(
-        stats,
-        stats.pattern,
-        stats.per === "instance" ? "instance subscription" : "subscription",
-        ({ subscriptions }) =>
-          subscriptions.filter(({ pattern, per }) => pattern === stats.pattern && per === stats.per),
-      ),
+    ...routes.map((stats) => handlerLine(stats, stats.path, "route")),
+    ...subscriptions.map((stats) =>
+      handlerLine(stats, stats.pattern, stats.per === "instance" ? "instance subscription" : "subscription"),
     ),
   ];
+}
+
+function handlerLine(stats: HandlerStats, name: string, kind: HandlerLine["kind"]): HandlerLine {
+  const { handled, refused, failed, retried, deadLettered, inFlight, waiting, recent, senders } = stats;
+  const { lastError, lastRefusal } = stats;
+  const [p50Ms, p95Ms, p99Ms] = [0.5, 0.95, 0.99].map((share) => quantile(recent.durations, share));
+  const counts = { handled, refused, failed, retried, deadLettered, inFlight, toRetry: waiting };
+  return {
+    name,
+    kind,
+    perSecond: rateOf(recent),
+    ...counts,
+    p50Ms,
+    p95Ms,
+    p99Ms,
+    senders,
+    lastError,
+    lastRefusal,
+  };
+}
+
+// Not told by another version.
+function rateOf({ ms, handled, refused, failed }: RecentRuns): number | undefined {
+  return ms === 0 ? undefined : ((handled + refused + failed) / ms) * 1_000;
 }
 
 /** What an instance is, in a few words for each column. */
@@ -125,6 +195,7 @@ export function instanceLine({
     ...health.detached.map((name) => `no ${name}`),
     ...(health.blocked === undefined ? [] : ["blocked"]),
     ...(health.stalled === undefined ? [] : ["retries stand still"]),
+    ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
   ];
   return {
     instance,
@@ -153,32 +224,14 @@ export function forHumans(ms: number | undefined): string {
 }
 
 /** With at most two decimals, fewer the greater it is. */
-export function rateForHumans(perSecond: number): string {
+export function rateForHumans(perSecond: number | undefined): string {
+  if (perSecond === undefined) return "–";
   if (perSecond === 0) return "0/s";
   if (perSecond < 0.01) return "<0.01/s";
   return `${perSecond < 10 ? Number(perSecond.toFixed(2)) : Math.round(perSecond).toLocaleString("en")}/s`;
 }
 
-// By instance: one that is new since counts from its beginning, one that is gone takes its counts along.
-function rate(
-  service: ServiceStats,
-  now: Snapshot,
-  before: Snapshot | undefined,
-  handlers: (of: ServiceStats) => readonly HandlerStats[],
-): number {
-  const ended = (of: ServiceStats): number =>
-    total(handlers(of), ({ handled, refused, failed }) => handled + refused + failed);
-  const earlier = before?.stats.find((each) => each.service === service.service);
-  const known = new Set(earlier?.instances.map(({ instance }) => instance));
-  const isSame =
-    service.instances.length === known.size && service.instances.every(({ instance }) => known.has(instance));
-  if (before !== undefined && earlier !== undefined && isSame && now.at > before.at)
-    return Math.max(0, ((ended(service) - ended(earlier)) / (now.at - before.at)) * 1_000);
-  const longest = Math.max(1, ...service.instances.map(({ uptimeMs }) => uptimeMs));
-  return (ended(service) / longest) * 1_000;
-}
-
-function worst(all: readonly ServiceLine["health"][]): ServiceLine["health"] {
+function worst(all: readonly ("healthy" | "degraded" | "down")[]): "healthy" | "degraded" | "down" {
   return (["down", "degraded"] as const).find((status) => all.includes(status)) ?? "healthy";
 }
 

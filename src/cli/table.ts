@@ -4,6 +4,10 @@
 export interface Column {
   readonly title: string;
   readonly align?: "left" | "right";
+  /** Left out where there is no room for all: the highest first. Default: never. */
+  readonly spare?: number;
+  /** How the cells of the last column are coloured, once they are as short as they have to be. */
+  readonly paint?: (text: string) => string;
 }
 
 // What colours a cell takes no room on the screen.
@@ -24,6 +28,53 @@ export function tableOf(columns: readonly Column[], rows: readonly (readonly str
       .join("  ")
       .trimEnd(),
   );
+}
+
+/** The last column is worth that much room, or none. */
+const LEAST_LAST = 16;
+const MOST_LAST = 60;
+
+/**
+ * As {@link tableOf}, in lines of so many characters at most, as far as that is possible: columns are left out that can be
+ * spared, and the last is cut.
+ *
+ * @returns the lines, and the titles of what was left out.
+ */
+export function fittedTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number | undefined,
+): { readonly lines: readonly string[]; readonly leftOut: readonly string[] } {
+  const widths = columns.map(({ title }, at) =>
+    Math.max(...[title, ...rows.map((row) => row[at] ?? "")].map(widthOf)),
+  );
+  const last = columns.length - 1;
+  const left = new Set(columns.map((_, at) => at));
+  const needed = (lastWidth: number): number =>
+    [...left].reduce((sum, at) => sum + (at === last ? lastWidth : (widths[at] as number)) + 2, -2);
+  const room = width ?? Number.POSITIVE_INFINITY;
+  const spare = [...left].filter((at) => columns[at]?.spare !== undefined);
+  spare.sort((a, b) => (columns[b]?.spare ?? 0) - (columns[a]?.spare ?? 0));
+  const leftOut: number[] = [];
+  for (const at of spare) {
+    if (needed(Math.min(LEAST_LAST, widths[last] as number)) <= room) break;
+    left.delete(at);
+    leftOut.push(at);
+  }
+  const most = Math.max(LEAST_LAST, Math.min(MOST_LAST, room - needed(0)));
+  const paint = columns[last]?.paint ?? ((text: string) => text);
+  const shown = [...left];
+  const cellOf = (row: readonly string[], at: number): string => {
+    const cell = row[at] ?? "";
+    return at === last && cell !== "" ? paint(cut(cell, most)) : cell;
+  };
+  return {
+    lines: tableOf(
+      shown.map((at) => columns[at] as Column),
+      rows.map((row) => shown.map((at) => cellOf(row, at))),
+    ),
+    leftOut: leftOut.sort((a, b) => a - b).map((at) => columns[at]?.title ?? ""),
+  };
 }
 
 function widthOf(cell: string): number {

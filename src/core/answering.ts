@@ -297,15 +297,16 @@ class AnswerTask implements Task<Message>, CallInHand {
 
   returned(answer: Message, run: Run): void {
     const failure = this.#failure;
-    if (failure === undefined) this.#tally?.succeeded(run.began);
-    else if (failure.status < 500) this.#tally?.refused(run.began, failure.error);
-    else this.#tally?.failed(run.began, failure.error);
+    const { from } = this.delivery.origin;
+    if (failure === undefined) this.#tally?.succeeded(run.began, from);
+    else if (failure.status < 500) this.#tally?.refused(run.began, from, failure.error);
+    else this.#tally?.failed(run.began, from, failure.error);
     this.#answering.post(this.delivery, answer, this.#end);
   }
 
   failed(reason: unknown, run: Run): void {
     if (reason === abandoned) this.#tally?.abandoned();
-    else this.#tally?.failed(run.began, timedOut(this));
+    else this.#tally?.failed(run.began, this.delivery.origin.from, timedOut(this));
     this.#answering.giveUp(this.delivery, reason, this.#end);
   }
 }

@@ -43,7 +43,7 @@ export class Attempt implements Task<unknown> {
   }
 
   returned(result: unknown, run: Run): void {
-    const { registered, ended } = this.#parts;
+    const { delivery, registered, ended } = this.#parts;
     let status: number;
     try {
       status = statusOf(result);
@@ -56,17 +56,17 @@ export class Attempt implements Task<unknown> {
       this.failed(repliedWith(status), run);
       return;
     }
-    registered.tally.succeeded(run.began);
+    registered.tally.succeeded(run.began, delivery.origin.from);
     ended(undefined);
   }
 
   /** @param run absent if it was not begun. */
   failed(thrown: unknown, run?: Run): void {
-    const { registered, subscription, ended } = this.#parts;
+    const { delivery, registered, subscription, ended } = this.#parts;
     const { tally, retry } = registered;
     const error = thrown === overdue ? this.#timeout() : thrown;
     if (thrown === abandoned) tally.abandoned();
-    else tally.failed(run?.began ?? performance.now(), error);
+    else tally.failed(run?.began ?? performance.now(), delivery.origin.from, error);
     // What did not come as far as the handler will be no better for waiting.
     const failure = { error, retry: run?.entered || thrown === overdue ? retry : "final" } as const;
     ended(subscription === undefined ? failure : { ...failure, subscription });

@@ -8,13 +8,14 @@ import { abandoned, type HandlerRuns } from "./handler-runs.ts";
 import type { Handlers } from "./handlers.ts";
 import type { Logger } from "./logger.ts";
 import { lineAbout } from "./message-line.ts";
-import type { CommandEntry, EventEntry } from "./registry.ts";
+import type { CommandEntry, EventEntry, Registry } from "./registry.ts";
 import type { Found } from "./router.ts";
 import type { Subscription } from "./subscriptions.ts";
 
 /** What handling needs of its surroundings. */
 export interface HandlingParts {
   readonly service: string;
+  readonly registry: Registry;
   readonly handlers: Handlers;
   readonly runs: HandlerRuns;
   readonly logger: Logger;
@@ -102,15 +103,18 @@ export class Handling {
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
       return;
     }
-    const seconds = (move.hop.levelMs + move.hop.restMs) / 1_000;
+    const waitMs = move.hop.levelMs + move.hop.restMs;
+    const seconds = waitMs / 1_000;
     if (move.kind === "retry") {
-      tally?.retried();
+      tally?.retried(waitMs);
       const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
       logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
-    } else if (origin.unclaimedMs === 0) {
-      const grace = `${this.#parts.graceMs / 1_000} s`;
-      logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
+      return;
     }
+    this.#parts.registry.unclaimed.add(waitMs);
+    if (origin.unclaimedMs > 0) return;
+    const grace = `${this.#parts.graceMs / 1_000} s`;
+    logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 
   #command(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {

@@ -3,6 +3,7 @@
 import { hostname } from "node:os";
 import { jsonSchemaOf } from "../contract/json-schema.ts";
 import type { AnySchema } from "../contract/schema.ts";
+import { clip } from "../errors.ts";
 import {
   decodeQuestion,
   encodeAnswer,
@@ -16,6 +17,9 @@ import type { Message } from "../protocol/message.ts";
 import { CONFLUO_VERSION } from "./identity.ts";
 import type { Registry } from "./registry.ts";
 import type { Health } from "./state.ts";
+import type { UsesRead } from "./uses.ts";
+
+const REASON_LENGTH = 200;
 
 /** What introspection looks at. */
 export interface IntrospectionParts extends InstanceName {
@@ -26,6 +30,8 @@ export interface IntrospectionParts extends InstanceName {
   /** Of what it has sent itself. */
   readonly underWay: () => { readonly calling: number; readonly unconfirmed: number };
   readonly reconnects: () => number;
+  /** What it has sent itself, and to whom; `undefined` for nothing so far. */
+  readonly uses: () => UsesRead | undefined;
 }
 
 /** Answers the questions of discovery. */
@@ -48,6 +54,7 @@ export class Introspection {
 
   info(): InstanceInfo {
     const { version, registry } = this.#parts;
+    const { calls, sends, publishes } = this.#uses;
     return {
       ...this.#name,
       ...(version === undefined ? {} : { version }),
@@ -60,14 +67,17 @@ export class Introspection {
       health: this.#health,
       routes: registry.routes.list().map(({ pattern, route: { contract } }) => ({
         path: pattern,
-        ...schema("input", contract?.input, "input"),
-        ...schema("output", contract?.output, "output"),
+        ...schema("input", contract?.input),
+        ...schema("output", contract?.output),
       })),
       subscriptions: registry.subscriptions.list().map(({ pattern, per, handler: { contract } }) => ({
         pattern,
         per,
-        ...schema("body", contract?.body, "input"),
+        ...schema("body", contract?.body),
       })),
+      calls: commands(calls),
+      sends: commands(sends),
+      publishes: publishes.flatMap(({ path }) => (path === undefined ? [] : [{ path }])),
     };
   }
 
@@ -81,7 +91,9 @@ export class Introspection {
       subscriptions: registry.subscriptions
         .list()
         .map(({ pattern, per, handler }) => ({ pattern, per, ...handler.tally.read() })),
+      ...this.#uses,
       ...underWay(),
+      unclaimed: registry.unclaimed.count,
       reconnects: reconnects(),
     };
   }
@@ -91,28 +103,38 @@ export class Introspection {
     return { service, instance };
   }
 
+  get #uses(): UsesRead {
+    return this.#parts.uses() ?? { calls: [], sends: [], publishes: [] };
+  }
+
   get #uptimeMs(): number {
     return Math.round(performance.now() - this.#began);
   }
 
   get #health(): InstanceHealth {
-    const { status, state, detached, blocked, stalled } = this.#parts.health();
+    const { status, state, detached, blocked, stalled, reason } = this.#parts.health();
     return {
       status,
       state,
       detached,
       ...(blocked === undefined ? {} : { blocked }),
       ...(stalled === undefined ? {} : { stalled }),
+      ...(reason === undefined
+        ? {}
+        : { reason: { code: reason.code, message: clip(reason.message, REASON_LENGTH) } }),
     };
   }
 }
 
-function schema(
-  name: string,
-  given: AnySchema | undefined,
-  side: "input" | "output",
-): Record<string, JsonSchema> {
-  const found = given === undefined ? undefined : jsonSchemaOf(given, side);
+function commands(counted: UsesRead["calls"]): InstanceInfo["calls"] {
+  return counted.flatMap(({ count: _, service, ...path }) =>
+    service === undefined ? [] : [{ service, ...path }],
+  );
+}
+
+// What travels is what the schema takes in, of an answer, too: it is checked and sent as the handler returned it.
+function schema(name: string, given: AnySchema | undefined): Record<string, JsonSchema> {
+  const found = given === undefined ? undefined : jsonSchemaOf(given, "input");
   return found === undefined || !isJson(found) ? {} : { [name]: found };
 }
 

@@ -13,7 +13,7 @@ import { Neighbour } from "./neighbours.ts";
 import type { PendingCall } from "./pending-call.ts";
 import type { Registry } from "./registry.ts";
 import type { Requests } from "./requests.ts";
-import { type Health, healthOf, States } from "./state.ts";
+import { type Health, healthOf, States, whyDown } from "./state.ts";
 import type { Per } from "./subscriptions.ts";
 
 /** What a lifecycle moves. */
@@ -67,12 +67,11 @@ export class Lifecycle {
   get health(): Health {
     const { current: state, reason } = this.states;
     const link = this.#link;
-    const isRunning = state === "running";
-    return healthOf({
-      state,
-      link,
-      reason: isRunning ? link?.refused : (this.#transport?.lastFailure ?? reason),
-    });
+    const why =
+      state === "running"
+        ? link?.refused
+        : (this.#transport?.lastFailure ?? reason ?? whyDown(this.#parts.service, state));
+    return healthOf({ state, link, reason: why });
   }
 
   /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */

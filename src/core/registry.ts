@@ -4,6 +4,7 @@ import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import type { RetryPolicy } from "../retry/policy.ts";
 import type { Context, Middleware } from "./context.ts";
+import { DueTimes } from "./due-times.ts";
 import { Router } from "./router.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Tally } from "./tally.ts";
@@ -24,9 +25,11 @@ export interface Registered<Contract> {
 export type CommandEntry = Registered<AnyCommand>;
 export type EventEntry = Registered<AnyEvent>;
 
-/** Plain holder, filled by the face and read by dispatch. */
+/** Plain holder, filled by the face and read by dispatch; which in turn counts there what it had no handler for. */
 export class Registry {
   readonly routes: Router<CommandEntry> = new Router();
   readonly subscriptions: Subscriptions<EventEntry> = new Subscriptions();
   readonly middleware: Middleware[] = [];
+  /** Waits of messages for which there was no handler. */
+  readonly unclaimed: DueTimes = new DueTimes();
 }

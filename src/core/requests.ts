@@ -43,6 +43,7 @@ import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting, tooLarge } from "./request-errors.ts";
 import { outgoingBody } from "./sendable-body.ts";
 import { tellCall, tellPublish } from "./tell-outgoing.ts";
+import { Uses, type UsesRead } from "./uses.ts";
 
 /** What requests need of their surroundings. */
 export interface RequestParts {
@@ -85,6 +86,7 @@ export class Requests {
   readonly #unconfirmed = new Bag<PendingPublish>();
   readonly #calls = new Backlog("their answers");
   readonly #confirms = new Backlog("the broker to confirm them");
+  readonly #uses = new Uses();
   /** What is sent and published and waits to go out. */
   #later = 0;
   #whenIdle: (() => void)[] = [];
@@ -94,11 +96,17 @@ export class Requests {
     this.#pending = new PendingCalls(parts.instance);
   }
 
+  /** What was called, sent and published. */
+  get uses(): UsesRead {
+    return this.#uses.read();
+  }
+
   /** @throws what is wrong with the arguments; the promise rejects with the rest. */
   call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
     const options = knownOptions("call", given, callOptions);
     const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
+    this.#uses.called(command.service, command.contract);
     const scope = Scope.current;
     const ms = remainingMs(this.#waitMs(options), scope);
     const signal = checkSignal(options.signal);
@@ -194,6 +202,7 @@ export class Requests {
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
     const message: Message = { body: outgoing.body.bytes, properties };
     const { service, contract } = command;
+    this.#uses.sent(service, contract);
     return this.#confirmed(options, {
       outgoing,
       contract,
@@ -211,6 +220,7 @@ export class Requests {
     const key = eventKey(path);
     const outgoing = this.#outgoing(path, query, contract?.body, body, options);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
+    this.#uses.published(contract);
     return this.#confirmed(options, { outgoing, contract, message, service: "", key, of: this.#publishing });
   }
 

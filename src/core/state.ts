@@ -1,6 +1,6 @@
 /** Where a service stands, who is told of it, and how well it is. */
 
-import { type ConfluoError, isConfluoError } from "../errors.ts";
+import { ConfluoError, isConfluoError } from "../errors.ts";
 import { apart } from "./outside.ts";
 
 /**
@@ -35,7 +35,7 @@ export interface Health {
    * still. Absent if there are none, or if this instance makes nothing wait.
    */
   readonly stalled?: readonly string[];
-  /** Why there is no connection; with one, which right to publish is missing. As the broker said it last. */
+  /** Why it is down, as the broker said it last if something went wrong; else which right to publish is missing. */
   readonly reason: ConfluoError | undefined;
 }
 
@@ -104,6 +104,20 @@ export class States {
       this.#failed(error);
     }
   }
+}
+
+const why = {
+  idle: ["NOT_CONNECTED", "is not connected: connect() or run() was not called"],
+  connecting: ["NOT_CONNECTED", "is connecting for the first time"],
+  reconnecting: ["NOT_CONNECTED", "has lost its connection and makes a new one"],
+  draining: ["SHUTTING_DOWN", "is being shut down"],
+  stopped: ["NOT_CONNECTED", "was shut down: connect() works again"],
+} as const;
+
+/** Why a service is down for which nothing went wrong. */
+export function whyDown(service: string, state: Exclude<ServiceState, "running">): ConfluoError {
+  const [code, reason] = why[state];
+  return new ConfluoError(code, `${service} ${reason}.`);
 }
 
 interface Linked {

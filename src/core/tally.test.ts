@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../errors.ts";
-import { mergeDurations, quantile, Tally } from "./tally.ts";
+import { Tally } from "./tally.ts";
 
 // Any moment will do; a whole number leaves the durations exact.
 const NOW = 2 ** 40;
@@ -17,11 +17,11 @@ describe("a tally", () => {
   it("counts what ended, how, and what is under way", () => {
     const tally = new Tally();
     for (let n = 0; n < 5; n += 1) tally.began();
-    tally.succeeded(ago(1));
-    tally.failed(ago(2), new Error("first line\nsecond line"));
-    tally.refused(ago(3), new ConfluoError("INVALID_INPUT", "not so"));
+    tally.succeeded(ago(1), "web");
+    tally.failed(ago(2), "web", new Error("first line\nsecond line"));
+    tally.refused(ago(3), "web", new ConfluoError("INVALID_INPUT", "not so"));
     tally.abandoned();
-    tally.retried();
+    tally.retried(4_000);
     tally.deadLettered();
     const read = tally.read();
     expect(read).toMatchObject({
@@ -40,7 +40,7 @@ describe("a tally", () => {
   it("names the code of an error of ours, and cuts a long message", () => {
     const tally = new Tally();
     tally.began();
-    tally.failed(ago(1), new ConfluoError("TIMEOUT", "x".repeat(1_000)));
+    tally.failed(ago(1), "web", new ConfluoError("TIMEOUT", "x".repeat(1_000)));
     const { lastError } = tally.read();
     expect(lastError?.code).toBe("TIMEOUT");
     expect(lastError?.message.length).toBeLessThanOrEqual(201);
@@ -54,8 +54,28 @@ describe("a tally", () => {
       retried: 0,
       deadLettered: 0,
       inFlight: 0,
+      waiting: 0,
       durations: [],
+      recent: { ms: 1_000, handled: 0, refused: 0, failed: 0, durations: [] },
+      senders: [],
     });
+  });
+
+  it("tells senders apart as far as there is room, and those with a name that could be one", () => {
+    const tally = new Tally();
+    const senders = Array.from({ length: 40 }, (_, n) => `s${n}`);
+    for (const from of ["web", "", "no name", ...senders, "web"]) {
+      tally.began();
+      tally.succeeded(ago(1), from);
+    }
+    tally.began();
+    tally.failed(ago(1), "s3", new Error("no"));
+    const read = tally.read().senders;
+    expect(read).toHaveLength(33);
+    expect(read[0]).toEqual({ service: "web", handled: 2, refused: 0, failed: 0 });
+    expect(read.find(({ service }) => service === "s3")).toMatchObject({ handled: 1, failed: 1 });
+    expect(read.at(-1)).toEqual({ handled: 11, refused: 0, failed: 0 });
+    expect(read.reduce((sum, { handled, failed }) => sum + handled + failed, 0)).toBe(45);
   });
 
   it.each([0, 0.001, 0.0149, 0.016, 0.5, 1, 7.3, 999, 60_000, 3_600_000, 2_000_000_000, -5])(
@@ -63,7 +83,7 @@ describe("a tally", () => {
     (ms) => {
       const tally = new Tally();
       tally.began();
-      tally.succeeded(ago(ms));
+      tally.succeeded(ago(ms), "web");
       const [[upTo, count] = [0, 0]] = tally.read().durations;
       expect(count).toBe(1);
       const known = Math.min(Math.max(0, Math.round(ms * 1_000)), 2 ** 31 - 1) / 1_000;
@@ -77,43 +97,11 @@ describe("a tally", () => {
     let last = 0;
     for (let us = 1; us < 2 ** 30; us = Math.ceil(us * 1.05)) {
       tally.began();
-      tally.succeeded(ago(us / 1_000));
+      tally.succeeded(ago(us / 1_000), "web");
     }
     for (const [upTo] of tally.read().durations) {
       expect(upTo).toBeGreaterThan(last);
       last = upTo;
     }
-  });
-});
-
-describe("durations", () => {
-  it("of several instances add up", () => {
-    expect(
-      mergeDurations([
-        [
-          [1, 2],
-          [4, 1],
-        ],
-        [],
-        [
-          [0.5, 1],
-          [4, 3],
-        ],
-      ]),
-    ).toEqual([
-      [0.5, 1],
-      [1, 2],
-      [4, 4],
-    ]);
-  });
-
-  it("tell within what a share of runs stayed", () => {
-    const durations = [
-      [1, 50],
-      [10, 45],
-      [100, 5],
-    ] as const;
-    expect([0.5, 0.95, 0.99, 1].map((share) => quantile(durations, share))).toEqual([1, 10, 100, 100]);
-    expect(quantile([], 0.5)).toBeUndefined();
   });
 });

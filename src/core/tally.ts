@@ -1,48 +1,47 @@
 /** What became of what a route or subscription was given: counted as it ends, at the cost of a few additions. */
 
 import { clip, describeThrown } from "../errors.ts";
-import type { Durations, HandlerStats, LastError } from "../protocol/discovery.ts";
+import { isServiceName } from "../protocol/address.ts";
+import type { HandlerStats, LastError } from "../protocol/discovery.ts";
+import { MOST_SENDERS } from "../protocol/traffic.ts";
+import { DueTimes } from "./due-times.ts";
+import { Histogram, rangeOf } from "./histogram.ts";
+import { type End, LastSeconds } from "./last-seconds.ts";
 
-// An octave of microseconds has so many ranges.
-const STEPS_BITS = 3;
-const STEPS = 1 << STEPS_BITS;
-const RANGES = (31 - STEPS_BITS + 2) * STEPS;
-const MOST_US = 2 ** 31 - 1;
 const MESSAGE_LENGTH = 200;
 
 /** Counts the runs of one handler. */
 export class Tally {
-  #handled = 0;
-  #refused = 0;
-  #failed = 0;
+  readonly #ends: Record<End, number> = noEnds();
   #retried = 0;
   #deadLettered = 0;
   #inFlight = 0;
   #lastError: LastError | undefined;
   #lastRefusal: LastError | undefined;
-  /** Made with the first run: a service may have a thousand routes that nobody calls. */
-  #ranges: Uint32Array | undefined;
+  readonly #durations = new Histogram();
+  readonly #recent = new LastSeconds();
+  readonly #waiting = new DueTimes();
+  readonly #senders = new Map<string, Record<End, number>>();
+  /** Of senders that have no room, or no name that could be one. */
+  readonly #others: Record<End, number> = noEnds();
 
   began(): void {
     this.#inFlight += 1;
   }
 
-  /** A run ended well that began then, on the monotonic clock. */
-  succeeded(beganAt: number): void {
-    this.#handled += 1;
-    this.#ended(beganAt);
+  /** A run ended well that began then, on the monotonic clock, of a message that says whom it is from. */
+  succeeded(beganAt: number, from: string): void {
+    this.#ended("handled", beganAt, from);
   }
 
   /** A run ended with an answer that its caller is to blame for. */
-  refused(beganAt: number, error: unknown): void {
-    this.#refused += 1;
-    this.#ended(beganAt);
+  refused(beganAt: number, from: string, error: unknown): void {
+    this.#ended("refused", beganAt, from);
     this.#lastRefusal = lastly(error);
   }
 
-  failed(beganAt: number, error: unknown): void {
-    this.#failed += 1;
-    this.#ended(beganAt);
+  failed(beganAt: number, from: string, error: unknown): void {
+    this.#ended("failed", beganAt, from);
     this.#lastError = lastly(error);
   }
 
@@ -51,8 +50,10 @@ export class Tally {
     this.#inFlight -= 1;
   }
 
-  retried(): void {
+  /** A message is to be tried again, after so many milliseconds. */
+  retried(afterMs: number): void {
     this.#retried += 1;
+    this.#waiting.add(afterMs);
   }
 
   deadLettered(): void {
@@ -62,32 +63,46 @@ export class Tally {
   /** All of it, as it is now. */
   read(): HandlerStats {
     return {
-      handled: this.#handled,
-      refused: this.#refused,
-      failed: this.#failed,
+      ...this.#ends,
       retried: this.#retried,
       deadLettered: this.#deadLettered,
       inFlight: this.#inFlight,
-      durations: this.#durations(),
+      waiting: this.#waiting.count,
+      durations: this.#durations.read(),
+      recent: this.#recent.read(),
+      senders: this.#readSenders(),
       ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
       ...(this.#lastRefusal === undefined ? {} : { lastRefusal: this.#lastRefusal }),
     };
   }
 
-  #ended(beganAt: number): void {
+  #ended(end: End, beganAt: number, from: string): void {
+    const now = performance.now();
+    const range = rangeOf(now - beganAt);
     this.#inFlight -= 1;
-    this.#ranges ??= new Uint32Array(RANGES);
-    const range = rangeOf(performance.now() - beganAt);
-    this.#ranges[range] = (this.#ranges[range] as number) + 1;
+    this.#ends[end] += 1;
+    this.#durations.add(range);
+    this.#recent.add(end, range, now);
+    const sender = this.#senders.get(from) ?? this.#newSender(from);
+    sender[end] += 1;
   }
 
-  #durations(): Durations {
-    const durations: [number, number][] = [];
-    this.#ranges?.forEach((count, range) => {
-      if (count > 0) durations.push([upToMs(range), count]);
-    });
-    return durations;
+  #newSender(from: string): Record<End, number> {
+    if (this.#senders.size >= MOST_SENDERS || !isServiceName(from)) return this.#others;
+    const sender = noEnds();
+    this.#senders.set(from, sender);
+    return sender;
   }
+
+  #readSenders(): HandlerStats["senders"] {
+    const told = [...this.#senders].map(([service, ends]) => ({ service, ...ends }));
+    const { handled, refused, failed } = this.#others;
+    return handled + refused + failed === 0 ? told : [...told, { ...this.#others }];
+  }
+}
+
+function noEnds(): Record<End, number> {
+  return { handled: 0, refused: 0, failed: 0 };
 }
 
 function lastly(error: unknown): LastError {
@@ -95,37 +110,4 @@ function lastly(error: unknown): LastError {
   const [line = ""] = message.split("\n");
   const code = ours?.code ?? "HANDLER_FAILED";
   return { code, message: clip(line, MESSAGE_LENGTH), at: new Date().toISOString() };
-}
-
-// The first two octaves have a range for each microsecond, every other as many steps: the leading bit and those behind it.
-function rangeOf(ms: number): number {
-  const us = Math.min(Math.max(0, Math.round(ms * 1_000)), MOST_US);
-  if (us < 2 * STEPS) return us;
-  const shift = 31 - Math.clz32(us) - STEPS_BITS;
-  return (shift << STEPS_BITS) + (us >> shift);
-}
-
-function upToMs(range: number): number {
-  if (range < 2 * STEPS) return range / 1_000;
-  const shift = (range >> STEPS_BITS) - 1;
-  const step = (range & (STEPS - 1)) + STEPS;
-  return ((step + 1) * 2 ** shift - 1) / 1_000;
-}
-
-/** The duration that a share of runs stayed within, in milliseconds; `undefined` without runs. */
-export function quantile(durations: Durations, share: number): number | undefined {
-  const total = durations.reduce((sum, [, count]) => sum + count, 0);
-  let seen = 0;
-  for (const [upTo, count] of durations) {
-    seen += count;
-    if (seen >= total * share) return upTo;
-  }
-  return undefined;
-}
-
-/** Durations of several instances as those of one. */
-export function mergeDurations(all: readonly Durations[]): Durations {
-  const counts = new Map<number, number>();
-  for (const [upTo, count] of all.flat()) counts.set(upTo, (counts.get(upTo) ?? 0) + count);
-  return [...counts].sort(([a], [b]) => a - b);
 }

@@ -1,9 +1,11 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
-import { mergeDurations } from "../core/tally.ts";
+import { mergeDurations } from "../core/histogram.ts";
 import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery.ts";
 import type { Namespace } from "../protocol/topology.ts";
+import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/traffic.ts";
 import type { QueueInfo, Wire } from "../transport/wire.ts";
+import { severalAtATime } from "../waiting/together.ts";
 
 /** A service, of those instances that answered. */
 export interface ServiceStats {
@@ -15,11 +17,54 @@ export interface ServiceStats {
     readonly pattern: string;
     readonly per: "service" | "instance";
   })[];
-  /** What waits; `undefined` for a queue that does not exist, as with services that only call. */
-  readonly queues: {
-    readonly calls: QueueInfo | undefined;
-    readonly inbox: QueueInfo | undefined;
-    readonly dead: QueueInfo | undefined;
+  /** Of all instances together; see {@link InstanceStats}. */
+  readonly calls: readonly Counted<CommandUse>[];
+  readonly sends: readonly Counted<CommandUse>[];
+  readonly publishes: readonly Counted<EventUse>[];
+  readonly unclaimed: number;
+  /**
+   * What is in its queues: `.again` is what an instance had that is gone, tried again alone; each message of `calls.batch` holds
+   * several calls. `undefined` for a queue that does not exist, as with services that only call.
+   */
+  readonly queues: Readonly<Record<QueueOfService, QueueInfo | undefined>>;
+}
+
+/** A queue of a service, by the last part of its name. */
+export type QueueOfService = "calls" | "calls.again" | "calls.batch" | "inbox" | "inbox.again" | "dead";
+
+/** A service for which nobody answers. */
+export function silentService(service: string, queues: ServiceStats["queues"]): ServiceStats {
+  const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes: [], unclaimed: 0 };
+  return { service, instances: [], ...nothing, queues };
+}
+
+/** Asks the broker for the queues of a service. */
+export async function queuesOf(
+  wire: Wire,
+  namespace: Namespace,
+  service: string,
+): Promise<ServiceStats["queues"]> {
+  const inspect = (queue: string): Promise<QueueInfo | undefined> => wire.inspectQueue(queue);
+  const [callsName, inboxName] = [namespace.calls(service), namespace.inbox(service)];
+  const [inbox, dead] = await Promise.all([inspect(inboxName), inspect(namespace.dead(service))]);
+  // A look for a queue that does not exist costs a channel, and a line of the broker's log.
+  const ifThere = (queue: QueueInfo | undefined, name: string): Promise<QueueInfo | undefined> =>
+    queue === undefined ? Promise.resolve(undefined) : inspect(name);
+  const [calls, inboxAgain] = await Promise.all([
+    ifThere(inbox, callsName),
+    ifThere(inbox, namespace.again(inboxName)),
+  ]);
+  const [callsAgain, batches] = await Promise.all([
+    ifThere(calls, namespace.again(callsName)),
+    ifThere(calls, namespace.batches(service)),
+  ]);
+  return {
+    calls,
+    "calls.again": callsAgain,
+    "calls.batch": batches,
+    inbox,
+    "inbox.again": inboxAgain,
+    dead,
   };
 }
 
@@ -35,29 +80,34 @@ export async function byService(
     if (group === undefined) groups.set(answer.service, [answer]);
     else group.push(answer);
   }
-  const inspect = (queue: string): Promise<QueueInfo | undefined> => wire.inspectQueue(queue);
-  return Promise.all(
-    [...groups].map(async ([service, instances]) => {
-      const [calls, inbox, dead] = await Promise.all([
-        inspect(namespace.calls(service)),
-        inspect(namespace.inbox(service)),
-        inspect(namespace.dead(service)),
-      ]);
-      return {
-        service,
-        instances,
-        routes: together(
-          instances.flatMap(({ routes }) => routes),
-          ({ path }) => path,
-        ),
-        subscriptions: together(
-          instances.flatMap(({ subscriptions }) => subscriptions),
-          ({ per, pattern }) => `${per} ${pattern}`,
-        ),
-        queues: { calls, inbox, dead },
-      };
-    }),
-  );
+  return severalAtATime([...groups], async ([service, instances]) => ({
+    service,
+    instances,
+    routes: together(
+      instances.flatMap(({ routes }) => routes),
+      ({ path }) => path,
+    ),
+    subscriptions: together(
+      instances.flatMap(({ subscriptions }) => subscriptions),
+      ({ per, pattern }) => `${per} ${pattern}`,
+    ),
+    calls: counted(instances.flatMap(({ calls }) => calls)),
+    sends: counted(instances.flatMap(({ sends }) => sends)),
+    publishes: counted(instances.flatMap(({ publishes }) => publishes)),
+    unclaimed: instances.reduce((sum, { unclaimed }) => sum + unclaimed, 0),
+    queues: await queuesOf(wire, namespace, service),
+  }));
+}
+
+// By what each names, in the order in which they came.
+function counted<Use extends CommandUse | EventUse>(all: readonly Counted<Use>[]): readonly Counted<Use>[] {
+  const merged = new Map<string, Counted<Use>>();
+  for (const use of all) {
+    const { count, ...names } = use;
+    const key = JSON.stringify(names);
+    merged.set(key, { ...use, count: count + (merged.get(key)?.count ?? 0) });
+  }
+  return [...merged.values()];
 }
 
 function together<Stats extends HandlerStats>(
@@ -83,10 +133,41 @@ function sum(a: HandlerStats, b: HandlerStats): HandlerStats {
     retried: a.retried + b.retried,
     deadLettered: a.deadLettered + b.deadLettered,
     inFlight: a.inFlight + b.inFlight,
+    waiting: a.waiting + b.waiting,
     durations: mergeDurations([a.durations, b.durations]),
+    recent: recently(a.recent, b.recent),
+    senders: senders([...a.senders, ...b.senders]),
     ...(lastError === undefined ? {} : { lastError }),
     ...(lastRefusal === undefined ? {} : { lastRefusal }),
   };
+}
+
+// Rates add up: so that runs by time is their sum, the time is what all of them would take at that rate.
+function recently(a: RecentRuns, b: RecentRuns): RecentRuns {
+  const runs = ({ handled, refused, failed }: RecentRuns): number => handled + refused + failed;
+  const rate = (of: RecentRuns): number => (of.ms === 0 ? 0 : runs(of) / of.ms);
+  const perMs = rate(a) + rate(b);
+  return {
+    ms: perMs === 0 ? Math.max(a.ms, b.ms) : Math.round((runs(a) + runs(b)) / perMs),
+    handled: a.handled + b.handled,
+    refused: a.refused + b.refused,
+    failed: a.failed + b.failed,
+    durations: mergeDurations([a.durations, b.durations]),
+  };
+}
+
+function senders(all: readonly Sender[]): readonly Sender[] {
+  const merged = new Map<string | undefined, Sender>();
+  for (const sender of all) {
+    const { handled, refused, failed } = merged.get(sender.service) ?? { handled: 0, refused: 0, failed: 0 };
+    merged.set(sender.service, {
+      ...sender,
+      handled: handled + sender.handled,
+      refused: refused + sender.refused,
+      failed: failed + sender.failed,
+    });
+  }
+  return [...merged.values()];
 }
 
 function later(a: LastError | undefined, b: LastError | undefined): LastError | undefined {

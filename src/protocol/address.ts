@@ -137,12 +137,19 @@ function checkLength(encoded: string, what: string, original: string): string {
 const SERVICE_BYTES = 180;
 const NAMESPACE_BYTES = 60;
 
+const NAME = /^[\p{L}\p{M}\p{N}_~+@:-]+$/u;
+
+/** Whether a value can be a service's name. */
+export function isServiceName(name: unknown): name is string {
+  return typeof name === "string" && NAME.test(name) && Buffer.byteLength(name) <= SERVICE_BYTES;
+}
+
 /** Checks the name of a service or a namespace: it becomes part of queue names. */
 export function checkName(name: string, what: "service" | "namespace"): string {
   if (typeof name !== "string" || name === "") {
     throw invalidArgument(`The name of a ${what}`, "a non-empty string", name);
   }
-  if (!/^[\p{L}\p{M}\p{N}_~+@:-]+$/u.test(name)) {
+  if (!NAME.test(name)) {
     throw invalidArgument(
       `The name of a ${what}`,
       "letters, digits and any of - _ ~ + @ : (no dot, space or slash)",

@@ -15,7 +15,13 @@ describe("an answer", () => {
     const stats: InstanceStats = {
       ...name,
       uptimeMs: 5,
-      health: { status: "degraded", state: "running", detached: ["q"], blocked: "low on disk" },
+      health: {
+        status: "degraded",
+        state: "running",
+        detached: ["q"],
+        blocked: "low on disk",
+        reason: { code: "ACCESS_REFUSED", message: "no right" },
+      },
       routes: [
         {
           path: "/a",
@@ -25,13 +31,23 @@ describe("an answer", () => {
           retried: 4,
           deadLettered: 5,
           inFlight: 6,
+          waiting: 7,
           durations: [[1.5, 6]],
+          recent: { ms: 7_000, handled: 1, refused: 0, failed: 1, durations: [[1.5, 2]] },
+          senders: [
+            { service: "web", handled: 1, refused: 2, failed: 2 },
+            { handled: 0, refused: 0, failed: 1 },
+          ],
           lastError: { code: "TIMEOUT", message: "late", at: "2026" },
         },
       ],
       subscriptions: [],
+      calls: [{ service: "stock", path: "/orders/:id/reserve", count: 3 }, { count: 1 }],
+      sends: [{ service: "mail", count: 2 }],
+      publishes: [{ path: "/placed", count: 4 }, { count: 5 }],
       calling: 1,
       unconfirmed: 2,
+      unclaimed: 8,
       reconnects: 3,
     };
     expect(decodeAnswer("stats", encodeAnswer("1", stats))).toEqual(stats);
@@ -45,8 +61,12 @@ describe("an answer", () => {
         health: { status: "healthy", state: "", detached: [] },
         routes: [],
         subscriptions: [],
+        calls: [],
+        sends: [],
+        publishes: [],
         calling: 0,
         unconfirmed: 0,
+        unclaimed: 0,
         reconnects: 0,
       });
       expect(decodeAnswer("info", answer(body))).toMatchObject({ ...name, pid: 0, host: "", routes: [] });
@@ -60,6 +80,24 @@ describe("an answer", () => {
       { pattern: "", per: "service", handled: 0, durations: [] },
       { pattern: "/a", per: "service", handled: 0, durations: [[2, 3]] },
     ]);
+  });
+
+  it("names no more of others than there is room for, and nothing that cannot be a service's name", () => {
+    const calls = Array.from({ length: 2_000 }, (_, n) => ({ service: `s${n}`, count: 1 }));
+    const senders = [
+      { service: "a.b", handled: 1 },
+      ...Array.from({ length: 100 }, () => ({ service: "a" })),
+    ];
+    const stats = decodeAnswer("stats", answer({ ...name, calls, routes: [{ path: "/", senders }] }));
+    expect(stats.calls).toHaveLength(501);
+    expect(stats.routes[0]?.senders).toHaveLength(33);
+    expect(stats.routes[0]?.senders[0]).toEqual({ handled: 1, refused: 0, failed: 0 });
+    const odd = [{ service: "a b" }, { service: "a", path: "/x" }, 7];
+    const info = decodeAnswer(
+      "info",
+      answer({ ...name, sends: odd, publishes: [{ path: 1 }, { path: "/e" }] }),
+    );
+    expect([info.sends, info.publishes]).toEqual([[{ service: "a", path: "/x" }], [{ path: "/e" }]]);
   });
 
   it("of a program that writes numbers as text, and text as numbers, is read as meant", () => {

@@ -1,11 +1,26 @@
 /** What instances say of themselves when they are asked: questions and answers on the bus. */
 
 import { ConfluoError } from "../errors.ts";
-import { checkName } from "./address.ts";
+import { isServiceName } from "./address.ts";
 import { JSON_TYPE } from "./codec.ts";
+import { type Given, listOf, numberOf, recordOf, textOf, textsOf } from "./given.ts";
 import { scalarText } from "./header-text.ts";
 import type { Message } from "./message.ts";
 import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
+import {
+  type CommandUse,
+  type Counted,
+  commandsOf,
+  countedOf,
+  type Durations,
+  durationsOf,
+  type EventUse,
+  eventsOf,
+  type RecentRuns,
+  recentOf,
+  type Sender,
+  sendersOf,
+} from "./traffic.ts";
 
 /** `ping`: who is there. `info`: what it is and handles. `stats`: what it has done. */
 export type Question = "ping" | "info" | "stats";
@@ -41,6 +56,8 @@ export interface InstanceHealth {
   readonly blocked?: string;
   /** Delay queues that it uses and from which nothing comes back. */
   readonly stalled?: readonly string[];
+  /** Which right is missing, or why it does not run. Its message is cut to 200 characters. */
+  readonly reason?: { readonly code: string; readonly message: string };
 }
 
 /** A JSON Schema. */
@@ -76,13 +93,11 @@ export interface InstanceInfo extends InstanceName {
   readonly health: InstanceHealth;
   readonly routes: readonly RouteInfo[];
   readonly subscriptions: readonly SubscriptionInfo[];
+  /** Commands that it has called, that it has sent one-way, and events that it has published: at most 500 of each. */
+  readonly calls: readonly CommandUse[];
+  readonly sends: readonly CommandUse[];
+  readonly publishes: readonly EventUse[];
 }
-
-/**
- * How long runs took: for each range of durations with runs in it, the longest of the range in milliseconds, and how many.
- * Ranges are an eighth of an octave of microseconds, so that a duration is known to 12.5 %.
- */
-export type Durations = readonly (readonly [upToMs: number, count: number])[];
 
 /** The last thing that went wrong. Its message is cut to 200 characters. */
 export interface LastError {
@@ -107,8 +122,14 @@ export interface HandlerStats {
   readonly deadLettered: number;
   /** Runs under way. */
   readonly inFlight: number;
+  /** Messages that wait to be tried again: those that it made wait itself, and whose wait is not over by its own clock. */
+  readonly waiting: number;
   /** Of all runs that ended. */
   readonly durations: Durations;
+  /** Of the last seconds. */
+  readonly recent: RecentRuns;
+  /** Whom the messages say they are from: 32 at most, the others together in one without a name. */
+  readonly senders: readonly Sender[];
   /** Of `failed`. */
   readonly lastError?: LastError;
   /** Of `refused`. */
@@ -124,10 +145,19 @@ export interface InstanceStats extends InstanceName {
     readonly pattern: string;
     readonly per: "service" | "instance";
   })[];
+  /**
+   * Commands that it has called, that it has sent one-way, and events that it has published: at most 500 of each, the others
+   * together in an entry that names nothing.
+   */
+  readonly calls: readonly Counted<CommandUse>[];
+  readonly sends: readonly Counted<CommandUse>[];
+  readonly publishes: readonly Counted<EventUse>[];
   /** Calls of its own that wait for their answer. */
   readonly calling: number;
   /** What it sent and published and the broker has not confirmed yet. */
   readonly unconfirmed: number;
+  /** Messages that it made go round since it has no handler for them, and whose wait is not over by its own clock. */
+  readonly unclaimed: number;
   /** How often it has lost its connection. */
   readonly reconnects: number;
 }
@@ -200,17 +230,6 @@ export function decodeAnswer<Q extends Question>(question: Q, { body }: Message)
   return readers[question]() as Answers[Q];
 }
 
-function isServiceName(name: unknown): name is string {
-  try {
-    checkName(name as string, "service");
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-type Given = Readonly<Record<string, unknown>>;
-
 function infoOf(name: InstanceName, given: Given): InstanceInfo {
   const version = scalarText(given.version);
   return {
@@ -232,6 +251,9 @@ function infoOf(name: InstanceName, given: Given): InstanceInfo {
       ...patternOf(subscription),
       ...schemaOf(subscription, "body"),
     })),
+    calls: commandsOf(given.calls),
+    sends: commandsOf(given.sends),
+    publishes: eventsOf(given.publishes),
   };
 }
 
@@ -245,8 +267,12 @@ function statsOf(name: InstanceName, given: Given): InstanceStats {
       ...patternOf(subscription),
       ...countsOf(subscription),
     })),
+    calls: countedOf(given.calls),
+    sends: countedOf(given.sends),
+    publishes: countedOf(given.publishes),
     calling: numberOf(given.calling),
     unconfirmed: numberOf(given.unconfirmed),
+    unclaimed: numberOf(given.unclaimed),
     reconnects: numberOf(given.reconnects),
   };
 }
@@ -263,14 +289,13 @@ function countsOf(given: Given): HandlerStats {
     retried: numberOf(given.retried),
     deadLettered: numberOf(given.deadLettered),
     inFlight: numberOf(given.inFlight),
-    durations: Array.isArray(given.durations) ? given.durations.filter(isRange) : [],
+    waiting: numberOf(given.waiting),
+    durations: durationsOf(given.durations),
+    recent: recentOf(given.recent),
+    senders: sendersOf(given.senders),
     ...lastOf(given, "lastError"),
     ...lastOf(given, "lastRefusal"),
   };
-}
-
-function isRange(value: unknown): value is Durations[number] {
-  return Array.isArray(value) && value.length === 2 && value.every((each) => typeof each === "number");
 }
 
 function lastOf<Name extends "lastError" | "lastRefusal">(
@@ -284,37 +309,21 @@ function lastOf<Name extends "lastError" | "lastRefusal">(
 }
 
 function healthOf(value: unknown): InstanceHealth {
-  const { status, state, detached, blocked, stalled } = recordOf(value);
+  const { status, state, detached, blocked, stalled, reason } = recordOf(value);
   return {
     status: status === "degraded" || status === "down" ? status : "healthy",
     state: textOf(state),
     detached: textsOf(detached),
     ...(typeof blocked === "string" ? { blocked } : {}),
     ...(Array.isArray(stalled) ? { stalled: textsOf(stalled) } : {}),
+    ...(reason === undefined ? {} : { reason: reasonOf(recordOf(reason)) }),
   };
+}
+
+function reasonOf({ code, message }: Given): { readonly code: string; readonly message: string } {
+  return { code: textOf(code), message: textOf(message) };
 }
 
 function schemaOf(given: Given, name: "input" | "output" | "body"): Readonly<Record<string, JsonSchema>> {
   return given[name] === undefined ? {} : { [name]: recordOf(given[name]) };
-}
-
-function textsOf(value: unknown): readonly string[] {
-  return Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
-}
-
-function listOf(value: unknown): readonly Given[] {
-  return Array.isArray(value) ? value.map(recordOf) : [];
-}
-
-function recordOf(value: unknown): Given {
-  return typeof value === "object" && value !== null ? (value as Given) : {};
-}
-
-function textOf(value: unknown): string {
-  return scalarText(value) ?? "";
-}
-
-function numberOf(value: unknown): number {
-  if (typeof value === "string" && /^\d{1,15}(\.\d+)?$/.test(value)) return Number(value);
-  return typeof value === "number" ? value : 0;
 }

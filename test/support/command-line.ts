@@ -23,6 +23,7 @@ export function startCommand(
   const {
     CONFLUO_BROKER: _,
     CONFLUO_NAMESPACE: __,
+    CONFLUO_SERVICES: _____,
     FORCE_COLOR: ___,
     NO_COLOR: ____,
     ...inherited

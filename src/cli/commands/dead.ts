@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { type Broker, ConfluoError, type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
+import { lookedAt } from "../absent.ts";
 import { bodyAsJson, bytesForHumans } from "../body.ts";
 import {
   type BrokerFlags,
@@ -10,9 +11,19 @@ import {
   type CommandSetup,
   countOf,
   limitsOf,
+  NOT_SEEN,
   withBrokerFlags,
 } from "../context.ts";
 import { Ended, exitCodes } from "../exit-codes.ts";
+import {
+  checkExists,
+  DEAD,
+  existing,
+  noSuchService,
+  ORPHANS,
+  serviceIn,
+  servicesWithLetters,
+} from "../letter-owners.ts";
 import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
@@ -23,9 +34,6 @@ interface SelectionFlags extends BrokerFlags {
   readonly yes?: true;
 }
 
-/** The letters that nobody handles. A service may have that name, too: then it goes by the name of its queue. */
-const ORPHANS = "orphans";
-const DEAD = ".dead";
 const LISTED = 20_000;
 /** A million letters take their time; each is safe, whenever it ends. */
 const MOVING_MS = 3_600_000;
@@ -38,7 +46,7 @@ export const deadCommand: CommandSetup = (program, terminal) => {
     dead
       .command("ls [services...]")
       .description(
-        `list dead letters by error and path; "${ORPHANS}" are those whose queue is gone, "${ORPHANS}${DEAD}" those of a service of that name. Default: of all services`,
+        `list dead letters by error and path; "${ORPHANS}" are those whose queue is gone, "${ORPHANS}${DEAD}" those of a service of that name. Default: of all services that are known, as with ls`,
       ),
   ).action((services: string[], flags: BrokerFlags) => list(terminal, services, flags));
   withBrokerFlags(
@@ -73,10 +81,6 @@ function lettersOf(broker: Broker, service: string): DeadLetters {
   return service === ORPHANS ? broker.orphans() : broker.deadLetters(serviceIn(service));
 }
 
-function serviceIn(name: string): string {
-  return name.endsWith(DEAD) ? name.slice(0, -DEAD.length) : name;
-}
-
 /** Letters that failed alike. */
 interface Group {
   readonly service: string;
@@ -92,8 +96,10 @@ interface Group {
 async function list(terminal: Terminal, named: readonly string[], flags: BrokerFlags): Promise<void> {
   const broker = brokerOf(flags, terminal);
   const limits = limitsOf(flags, terminal);
-  for (const service of named) await checkExists(broker, service, limits);
-  const services = named.length > 0 ? named : await servicesOf(broker, limits);
+  const { services, unknown } =
+    named.length > 0
+      ? await existing(broker, named, limits)
+      : await servicesWithLetters(broker, terminal, limits);
   const groups: Group[] = [];
   for (const service of services) {
     const letters = lettersOf(broker, service);
@@ -101,14 +107,17 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
     if (count > LISTED) writeLine(terminal.stderr, onlyTheFirst(service, count));
     if (count > 0) groups.push(...grouped(service, await letters.list({ ...limits, limit: LISTED })));
   }
-  if (flags.json) {
-    writeJson(terminal, groups);
-    return;
+  if (services.length > 0) {
+    if (flags.json) writeJson(terminal, groups);
+    else if (groups.length > 0) printGroups(terminal, groups);
+    else writeLine(terminal.stdout, `No dead letters. Looked at ${lookedAt(services)}.`);
+    if (named.length === 0 && !flags.json) writeLine(terminal.stderr, paintOf(terminal).faint(NOT_SEEN));
   }
-  if (groups.length === 0) {
-    writeLine(terminal.stdout, "No dead letters.");
-    return;
-  }
+  const [first] = unknown;
+  if (first !== undefined) throw noSuchService(lookedAt(unknown));
+}
+
+function printGroups(terminal: Terminal, groups: readonly Group[]): void {
   const paint = paintOf(terminal);
   const rows = groups.map(({ service, count, error, path, oldest, newest, message }) => [
     paint.strong(service),
@@ -124,30 +133,6 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
     align: title === "LETTERS" ? ("right" as const) : ("left" as const),
   }));
   for (const line of tableOf(columns, rows)) writeLine(terminal.stdout, line);
-}
-
-// Those that answer: AMQP lists no queues. One that is gone for good has to be named.
-async function servicesOf(
-  broker: Broker,
-  limits: { readonly signal: AbortSignal },
-): Promise<readonly string[]> {
-  const there = await broker.stats(limits);
-  const names = there.filter(({ queues }) => queues.dead !== undefined).map(({ service }) => service);
-  return [...names.map((name) => (name === ORPHANS ? `${name}${DEAD}` : name)), ORPHANS];
-}
-
-// Of a name that is not right, there would be no letters either.
-async function checkExists(
-  broker: Broker,
-  service: string,
-  limits: { readonly signal: AbortSignal },
-): Promise<void> {
-  if (service === ORPHANS) return;
-  if ((await broker.queue(`${broker.namespace}.${serviceIn(service)}${DEAD}`, limits)) !== undefined) return;
-  throw new ConfluoError(
-    "NO_SUCH_SERVICE",
-    `There is no service ${service} that handles commands or events.`,
-  );
 }
 
 function errorOf({ error, reason }: DeadLetter): string {

@@ -3,12 +3,14 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import { type Broker, type InstanceInfo, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
+import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../absent.ts";
 import {
   addressOf,
   type BrokerFlags,
   brokerOf,
   type CommandSetup,
   limitsOf,
+  servicesToLookFor,
   withBrokerFlags,
 } from "../context.ts";
 import { aboutDelays, isHeldUp, type QueueState, stalledDelays } from "../delays.ts";
@@ -19,7 +21,6 @@ import {
   aboutClocks,
   aboutConflicts,
   aboutFeatureFlags,
-  aboutQueues,
   aboutServer,
   aboutService,
   aboutVersions,
@@ -41,7 +42,7 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
     program
       .command("doctor [services...]")
       .description(
-        "look at the broker, its settings and all services that answer, or are named, and say what to do; ends with 1 if there is a problem",
+        "look at the broker, its settings and all services that answer, that those use, or that are named, here or in CONFLUO_SERVICES, and say what to do; ends with 1 if there is a problem",
       )
       .option(
         "-m, --management <url>",
@@ -73,6 +74,8 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
   ];
 }
 
+/** As many services as may be looked for at a time. */
+const MOST_KNOWN = 1_000;
 const PATIENCE_MS = 5_000;
 /** How old the management plugin's figures may be. */
 const STATISTICS_MS = 6_000;
@@ -187,10 +190,7 @@ class Examination {
           "Is the namespace, and the vhost, the right one?",
         ),
       ];
-    const delays = this.#orProblem(() => this.#delays(management));
-    const [stats, infos] = await Promise.all([broker.stats(this.#limits), broker.discover(this.#limits)]);
-    const asked = Date.now();
-    const found: Finding[] = [...(await delays)];
+    const found: Finding[] = [];
     let listed: readonly string[] | undefined;
     found.push(
       ...(await this.#orProblem(async () => {
@@ -198,12 +198,17 @@ class Examination {
         return [];
       })),
     );
-    const known = new Set([
-      ...this.#services,
-      ...stats.flatMap(({ service, queues }) => (queues.inbox === undefined ? [] : [service])),
-      ...(listed ?? []),
-    ]);
-    const silent = [...known].filter((name) => !stats.some(({ service }) => service === name));
+    const named = [...new Set([...this.#services, ...servicesToLookFor(this.#terminal)])];
+    const services = [...new Set([...named, ...(listed ?? [])])].slice(0, MOST_KNOWN);
+    const overview = await broker.overview({ services, ...this.#limits });
+    // Only now: it leaves messages of its own there for a moment.
+    const delays = this.#orProblem(() => this.#delays(management));
+    const infos = await broker.discover(this.#limits);
+    const asked = Date.now();
+    found.push(...(await delays));
+    const stats = overview.services.filter(({ instances }) => instances.length > 0);
+    const silent = overview.services.filter(({ instances }) => instances.length === 0);
+    const known = overview.services.filter(({ queues }) => queues.inbox !== undefined);
     found.push(...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)));
     if (orphans.messages > 0)
       found.push(
@@ -213,20 +218,24 @@ class Examination {
         ),
       );
     for (const service of stats) found.push(...aboutService(service));
-    for (const service of silent) found.push(...(await this.#silent(service)));
-    if (known.size > 0)
+    for (const service of silent) found.push(...aboutSilent(service, overview));
+    found.push(...aboutMissing(overview, named), ...aboutDelayed(overview));
+    if (known.length > 0)
       found.push(
         ...aboutConflicts(
           "The queues of each service",
-          await broker.conflicts([...known].sort(), this.#limits),
+          await broker.conflicts(
+            known.map(({ service }) => service),
+            this.#limits,
+          ),
         ),
       );
     found.push(...aboutVersions(infos), ...aboutClocks(infos, asked));
     if (management === undefined)
       found.push(
         warning(
-          "Queues of services that do not answer, and stale bindings, were not looked for: AMQP lists neither.",
-          "Name services, or give --management http://….",
+          `Looked for ${lookedAt(overview.lookedFor)}. Services that are down and that none of these calls, sends to or hears from, and stale bindings, were not looked for: AMQP lists neither.`,
+          "Name services, here or in CONFLUO_SERVICES, or give --management http://….",
         ),
       );
     else if (listed !== undefined)
@@ -268,23 +277,5 @@ class Examination {
   get #management(): Management | undefined {
     const address = this.#flags.management ?? this.#terminal.env.CONFLUO_MANAGEMENT;
     return address === undefined ? undefined : new Management(address, this.#terminal.signal);
-  }
-
-  async #silent(service: string): Promise<readonly Finding[]> {
-    const look = (queue: string): Promise<ServiceStats["queues"]["inbox"]> =>
-      this.#broker.queue(`${this.#broker.namespace}.${service}.${queue}`, this.#limits);
-    const [calls, inbox, dead] = await Promise.all([look("calls"), look("inbox"), look("dead")]);
-    const found = aboutQueues(service, { calls, inbox, dead });
-    if (found.length > 0) return found;
-    if (inbox === undefined)
-      return [
-        problem(`There is no service ${service}.`, "Is the name right? confluo ls lists those that answer."),
-      ];
-    return [
-      warning(
-        `${service} consumes its queues and does not answer.`,
-        "It may be busy, or have discovery turned off.",
-      ),
-    ];
   }
 }

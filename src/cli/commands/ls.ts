@@ -1,8 +1,17 @@
 /** `confluo ls`: who is there, and how it goes. */
 
-import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
-import { forHumans, linesOf, rateForHumans, type ServiceLine, type Snapshot } from "../fleet.ts";
-import { type Column, cut, tableOf } from "../table.ts";
+import { ConfluoError, type Overview } from "../../index.ts";
+import {
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  limitsOf,
+  NOT_SEEN,
+  servicesToLookFor,
+  withBrokerFlags,
+} from "../context.ts";
+import { delayedForHumans, forHumans, linesOf, OVER, rateForHumans, type ServiceLine } from "../fleet.ts";
+import { type Column, fittedTable } from "../table.ts";
 import { jsonOf, type Paint, paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 
@@ -10,55 +19,98 @@ interface Flags extends BrokerFlags {
   readonly watch?: true;
 }
 
+/** What was seen: the whole, and the services that are meant. */
+interface Seen {
+  readonly overview: Overview;
+  readonly lines: readonly ServiceLine[];
+}
+
 export const lsCommand: CommandSetup = (program, terminal) => {
   withBrokerFlags(
     program
-      .command("ls")
-      .description("list the services that are there: instances, rates, latencies, errors, what waits")
+      .command("ls [services...]")
+      .description(
+        "list services: instances, rates, latencies, errors, what waits; also those that are down, as far as they are known: by services that call them, send to them or heard from them, or by their names, here or in CONFLUO_SERVICES",
+      )
       .option("-w, --watch", "again every two seconds, until Ctrl-C"),
-  ).action(async (flags: Flags) => {
+  ).action(async (named: string[], flags: Flags) => {
     const broker = brokerOf(flags, terminal);
-    let before: Snapshot | undefined;
-    const look = async (): Promise<readonly ServiceLine[]> => {
-      const now = { stats: await broker.stats(limitsOf(flags, terminal)), at: performance.now() };
-      const lines = linesOf(now, before);
-      before = now;
-      return lines;
+    // What is gone from one look to the next is what is looked for.
+    const known = new Set([...servicesToLookFor(terminal), ...named]);
+    const look = async (): Promise<Seen> => {
+      const overview = await broker.overview({ services: [...known], ...limitsOf(flags, terminal) });
+      for (const { service, queues } of overview.services)
+        if (queues.inbox !== undefined && known.size < MOST_KNOWN) known.add(service);
+      const lines = linesOf(overview);
+      return {
+        overview,
+        lines: named.length === 0 ? lines : lines.filter(({ service }) => named.includes(service)),
+      };
     };
     if (flags.watch) {
       const draw = async (): Promise<readonly string[]> => {
-        const lines = await look();
-        return flags.json ? [jsonOf(lines)] : tableOfServices(lines, terminal);
+        const seen = await look();
+        return flags.json ? [jsonOf(seen.lines)] : linesOfServices(seen, named, terminal);
       };
       await watch(terminal, draw);
       return;
     }
-    const lines = await look();
-    if (flags.json) writeJson(terminal, lines);
-    else for (const line of tableOfServices(lines, terminal)) writeLine(terminal.stdout, line);
+    const seen = await look();
+    if (flags.json) writeJson(terminal, seen.lines);
+    else for (const line of linesOfServices(seen, named, terminal)) writeLine(terminal.stdout, line);
+    const missing = seen.overview.missing.filter((name) => named.includes(name));
+    if (missing.length > 0)
+      throw new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `There is neither an instance nor a queue of ${missing.join(", ")}.`,
+      );
   });
 };
 
+/** As many as may be looked for. */
+const MOST_KNOWN = 1_000;
+
 const columns: readonly Column[] = [
   { title: "SERVICE" },
-  { title: "INSTANCES", align: "right" },
+  { title: "INSTANCES", align: "right", spare: 2 },
   { title: "HEALTH" },
   { title: "RATE", align: "right" },
-  { title: "P50", align: "right" },
-  { title: "P99", align: "right" },
-  { title: "IN FLIGHT", align: "right" },
+  { title: "P50", align: "right", spare: 4 },
+  { title: "P99", align: "right", spare: 1 },
+  { title: "IN FLIGHT", align: "right", spare: 3 },
   { title: "WAITING", align: "right" },
-  { title: "REFUSED", align: "right" },
+  { title: "RETRY", align: "right" },
+  { title: "REFUSED", align: "right", spare: 5 },
   { title: "FAILED", align: "right" },
   { title: "DEAD", align: "right" },
   { title: "LAST ERROR" },
 ];
 
-function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): readonly string[] {
-  if (lines.length === 0) return ["No service answers at this broker and namespace."];
+function linesOfServices(
+  { overview, lines }: Seen,
+  named: readonly string[],
+  terminal: Terminal,
+): readonly string[] {
   const paint = paintOf(terminal);
-  const bad = (count: number | undefined): string =>
-    count === undefined ? "–" : count === 0 ? "0" : paint.bad(String(count));
+  const notSeen = named.length === 0 ? [paint.faint(NOT_SEEN)] : [];
+  if (lines.length === 0) return ["No service answers at this broker and namespace.", ...notSeen];
+  const { lines: table, leftOut } = tableOfServices(lines, terminal);
+  const over = `RATE, P50 and P99 are ${OVER}, counts since the instances began.`;
+  const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
+  const delayed = delayedForHumans(overview);
+  return [
+    paint.faint(over),
+    ...without,
+    ...table,
+    ...(delayed === undefined ? [] : [paint.doubtful(`RETRY: ${delayed}`)]),
+    ...notSeen,
+  ];
+}
+
+function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): ReturnType<typeof fittedTable> {
+  const paint = paintOf(terminal);
+  const count = (of: number | undefined): string => (of === undefined ? "–" : String(of));
+  const bad = (of: number | undefined): string => (of ? paint.bad(count(of)) : count(of));
   const rows = lines.map((line) => [
     paint.strong(line.service),
     String(line.instances),
@@ -66,20 +118,22 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): rea
     rateForHumans(line.perSecond),
     forHumans(line.p50Ms),
     forHumans(line.p99Ms),
-    String(line.inFlight),
-    line.waiting === undefined ? "–" : String(line.waiting),
-    String(line.refused),
+    count(line.inFlight),
+    count(line.waiting),
+    line.toRetry ? paint.doubtful(count(line.toRetry)) : count(line.toRetry),
+    count(line.refused),
     bad(line.failed),
     bad(line.dead),
-    line.lastError === undefined
-      ? ""
-      : paint.faint(cut(`${line.lastError.code}: ${line.lastError.message}`, 60)),
+    line.lastError === undefined ? "" : `${line.lastError.code}: ${line.lastError.message}`,
   ]);
-  return tableOf(columns, rows);
+  const painted = columns.map((column, at) =>
+    at === columns.length - 1 ? { ...column, paint: paint.faint } : column,
+  );
+  return fittedTable(painted, rows, terminal.stdout.columns);
 }
 
 /** In its colour. */
 export function healthOf(health: string, paint: Paint): string {
   if (health === "healthy") return paint.good(health);
-  return health.startsWith("degraded") ? paint.doubtful(health) : paint.bad(health);
+  return /^(degraded|silent)/.test(health) ? paint.doubtful(health) : paint.bad(health);
 }

@@ -1,9 +1,18 @@
 /** `confluo show`: one service from close by. */
 
-import { type Broker, ConfluoError, type InstanceInfo } from "../../index.ts";
-import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
-import { forHumans, handlersOf, instanceLine, rateForHumans, type Snapshot } from "../fleet.ts";
-import { type Column, cut, tableOf } from "../table.ts";
+import { type Broker, ConfluoError, type InstanceInfo, type ServiceStats } from "../../index.ts";
+import {
+  type BrokerFlags,
+  brokerOf,
+  type CommandSetup,
+  limitsOf,
+  servicesToLookFor,
+  withBrokerFlags,
+} from "../context.ts";
+import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../fleet.ts";
+import { queueLines, silentLines } from "../silent.ts";
+import { type Column, cut, fittedTable, tableOf } from "../table.ts";
+import { talkLines } from "../talkers.ts";
 import { jsonOf, paintOf, type Terminal, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 import { healthOf } from "./ls.ts";
@@ -18,7 +27,7 @@ export const showCommand: CommandSetup = (program, terminal) => {
     program
       .command("show <service>")
       .description(
-        "show a service: its instances, routes and subscriptions, rates, latencies, errors, queues",
+        "show a service: its instances, routes and subscriptions, rates, latencies, errors, queues, whom it talks to; if none of its instances answers, what its queues say",
       )
       .option("-c, --contracts", "print the contracts of its routes and subscriptions as JSON Schema")
       .option("-w, --watch", "again every two seconds, until Ctrl-C"),
@@ -34,7 +43,6 @@ class View {
   readonly #service: string;
   readonly #flags: Flags;
   readonly #terminal: Terminal;
-  #before: Snapshot | undefined;
 
   constructor(
     broker: Broker,
@@ -50,17 +58,10 @@ class View {
   async draw(): Promise<readonly string[]> {
     const options = { service: this.#service, ...limitsOf(this.#flags, this.#terminal) };
     const [infos, stats] = await Promise.all([this.#broker.discover(options), this.#broker.stats(options)]);
-    const now = { stats, at: performance.now() };
     const [service] = stats;
-    if (service === undefined)
-      throw new ConfluoError(
-        "NO_SUCH_SERVICE",
-        `No instance of ${this.#service} answers at this broker and namespace.`,
-      );
-    const handlers = handlersOf(service, now, this.#before);
-    this.#before = now;
-    if (this.#flags.json)
-      return [jsonOf({ service: this.#service, instances: infos, handlers, queues: service.queues })];
+    if (service === undefined) return this.#silent();
+    const handlers = handlersOf(service);
+    if (this.#flags.json) return [jsonOf(machineForm(service, infos))];
     if (this.#flags.contracts) return [JSON.stringify(contractsOf(infos), undefined, 2)];
     const paint = paintOf(this.#terminal);
     const instances = infos.map(instanceLine);
@@ -68,6 +69,26 @@ class View {
     const errors = handlers.flatMap(({ name, lastError, lastRefusal }) =>
       [lastError, lastRefusal].flatMap((last) => (last === undefined ? [] : [{ name, ...last }])),
     );
+    const { lines: handled, leftOut } = fittedTable(
+      columns,
+      handlers.map((line) => [
+        line.name,
+        line.kind,
+        rateForHumans(line.perSecond),
+        String(line.handled),
+        String(line.refused),
+        line.failed === 0 ? "0" : paint.bad(String(line.failed)),
+        String(line.retried),
+        line.toRetry === 0 ? "0" : paint.doubtful(String(line.toRetry)),
+        line.deadLettered === 0 ? "0" : paint.bad(String(line.deadLettered)),
+        String(line.inFlight),
+        forHumans(line.p50Ms),
+        forHumans(line.p95Ms),
+        forHumans(line.p99Ms),
+      ]),
+      this.#terminal.stdout.columns,
+    );
+    const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
     return [
       paint.strong(this.#service),
       "",
@@ -80,47 +101,58 @@ class View {
         ),
       ),
       "",
-      ...tableOf(
-        columns,
-        handlers.map((line) => [
-          line.name,
-          line.kind,
-          rateForHumans(line.perSecond),
-          String(line.handled),
-          String(line.refused),
-          line.failed === 0 ? "0" : paint.bad(String(line.failed)),
-          String(line.retried),
-          line.deadLettered === 0 ? "0" : paint.bad(String(line.deadLettered)),
-          String(line.inFlight),
-          forHumans(line.p50Ms),
-          forHumans(line.p95Ms),
-          forHumans(line.p99Ms),
-        ]),
-      ),
+      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances began.`),
+      ...without,
+      ...handled,
       "",
-      ...Object.entries(service.queues).flatMap(([name, queue]) =>
-        queue === undefined ? [] : [`${name}: ${queue.messages} waiting, ${queue.consumers} consumers`],
-      ),
+      ...queueLines(service),
+      ...talkLines(service),
       ...(errors.length === 0 ? [] : ["", "Last errors:"]),
       ...errors.map(({ name, code, message, at }) =>
         cut(`  ${at} ${name} ${paint.bad(code)} ${message}`, 300),
       ),
     ];
   }
+
+  // Nobody answers: what the queues say, and those who use them.
+  async #silent(): Promise<readonly string[]> {
+    const limits = limitsOf(this.#flags, this.#terminal);
+    const services = [...new Set([this.#service, ...servicesToLookFor(this.#terminal)])];
+    const overview = await this.#broker.overview({ services, ...limits });
+    const service = overview.services.find((each) => each.service === this.#service);
+    if (service === undefined)
+      throw new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `There is neither an instance nor a queue of ${this.#service} at this broker and namespace.`,
+      );
+    if (this.#flags.contracts)
+      throw new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `No instance of ${this.#service} answers, and only instances know contracts.`,
+      );
+    if (this.#flags.json) return [jsonOf(machineForm(service, []))];
+    return silentLines(service, overview, paintOf(this.#terminal));
+  }
+}
+
+function machineForm(stats: ServiceStats, instances: readonly InstanceInfo[]): object {
+  const { service, queues, calls, sends, publishes, unclaimed } = stats;
+  return { service, instances, handlers: handlersOf(stats), queues, calls, sends, publishes, unclaimed };
 }
 
 const columns: readonly Column[] = [
   { title: "HANDLES" },
-  { title: "AS" },
+  { title: "AS", spare: 7 },
   { title: "RATE", align: "right" },
   { title: "HANDLED", align: "right" },
-  { title: "REFUSED", align: "right" },
+  { title: "REFUSED", spare: 4, align: "right" },
   { title: "FAILED", align: "right" },
-  { title: "RETRIED", align: "right" },
+  { title: "RETRIED", spare: 3, align: "right" },
+  { title: "RETRY", align: "right" },
   { title: "DEAD", align: "right" },
-  { title: "IN FLIGHT", align: "right" },
-  { title: "P50", align: "right" },
-  { title: "P95", align: "right" },
+  { title: "IN FLIGHT", spare: 5, align: "right" },
+  { title: "P50", spare: 2, align: "right" },
+  { title: "P95", spare: 6, align: "right" },
   { title: "P99", align: "right" },
 ];
 

@@ -71,6 +71,9 @@ export const discovery: Define = (it) => {
         { pattern: "/payments/*", per: "service" },
         { pattern: "/ticks", per: "instance" },
       ],
+      calls: [],
+      sends: [],
+      publishes: [],
     });
     assert.match(confluo, /^\d+\.\d+\.\d+/);
     assert.ok(uptimeMs >= 0 && uptimeMs < 60_000);
@@ -108,7 +111,7 @@ export const discovery: Define = (it) => {
     });
     const [info] = await bench.broker.discover({ service: "math" });
     assert.deepEqual(info?.routes, [
-      { path: "/add", input: { type: "number", title: "in" }, output: { type: "number", title: "out" } },
+      { path: "/add", input: { type: "number", title: "in" }, output: { type: "number", title: "in" } },
       { path: "/plain" },
     ]);
     assert.deepEqual(info?.subscriptions, [

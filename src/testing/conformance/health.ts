@@ -46,8 +46,11 @@ export const health: Define = (it) => {
     const service = bench.create("vain", { broker: "amqp://127.0.0.1:1" });
     service.onState((change) => void changes.push(change));
     const connecting = rejection(service.connect(undefined, { timeoutMs: 1_000 }));
-    await eventually(() => service.health().reason !== undefined, "the first failure");
-    assert.ok(isConfluoError(service.health().reason, "BROKER_UNREACHABLE"));
+    assert.ok(isConfluoError(service.health().reason, "NOT_CONNECTED"));
+    await eventually(
+      () => isConfluoError(service.health().reason, "BROKER_UNREACHABLE"),
+      "the first failure",
+    );
     await connecting;
     assert.deepEqual(
       changes.map(({ to, reason }) => [to, reason?.code]),
@@ -62,13 +65,9 @@ export const health: Define = (it) => {
   it("is healthy with every consumer attached, and degraded until a deleted queue is consumed again", async (bench) => {
     const service = bench.create("worker");
     service.route("/", () => 1).subscribe("/e", () => undefined, { per: "instance" });
-    assert.deepEqual(service.health(), {
-      status: "down",
-      state: "idle",
-      detached: [],
-      blocked: undefined,
-      reason: undefined,
-    });
+    const { reason, ...idle } = service.health();
+    assert.deepEqual(idle, { status: "down", state: "idle", detached: [], blocked: undefined });
+    assert.ok(isConfluoError(reason, "NOT_CONNECTED"));
     await service.connect();
     assert.deepEqual(service.health(), {
       status: "healthy",
@@ -86,5 +85,7 @@ export const health: Define = (it) => {
     assert.equal((await service.call("worker", "/")).body, 1);
     await service.shutdown();
     assert.equal(service.health().status, "down");
+    assert.ok(isConfluoError(service.health().reason, "NOT_CONNECTED"));
+    assert.match(service.health().reason?.message ?? "", /^worker was shut down/);
   });
 };

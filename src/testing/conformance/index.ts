@@ -23,6 +23,7 @@ import { nameClashes } from "./name-clashes.ts";
 import { oneWay } from "./one-way.ts";
 import { orphans } from "./orphans.ts";
 import { otherLanguages } from "./other-languages.ts";
+import { overview } from "./overview.ts";
 import { replay } from "./replay.ts";
 import { retry } from "./retry.ts";
 import { statistics } from "./statistics.ts";
@@ -60,6 +61,7 @@ export type Topic =
   | "foreign gathered messages"
   | "discovery"
   | "statistics"
+  | "services that are down"
   | "other languages"
   | "forged answers"
   | "names"
@@ -92,6 +94,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   "foreign gathered messages": foreignGathering,
   discovery,
   statistics,
+  "services that are down": overview,
   "other languages": otherLanguages,
   "forged answers": forgery,
   names: nameClashes,

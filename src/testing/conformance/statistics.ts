@@ -39,7 +39,19 @@ export const statistics: Define = (it) => {
     assert.deepEqual(counts(of("/add")), { ...none, handled: 40 });
     assert.deepEqual(counts(of("/fail")), { ...none, failed: 1 });
     assert.deepEqual(counts(of("/refuse")), { ...none, refused: 1 });
-    assert.deepEqual({ ...of("/unused"), path: "" }, { ...none, path: "", durations: [] });
+    assert.deepEqual(
+      { ...of("/unused"), path: "" },
+      {
+        ...none,
+        path: "",
+        waiting: 0,
+        durations: [],
+        recent: { ...of("/unused").recent, handled: 0, refused: 0, failed: 0, durations: [] },
+        senders: [],
+      },
+    );
+    assert.deepEqual(of("/add").senders, [{ service: "client", handled: 40, refused: 0, failed: 0 }]);
+    assert.equal(of("/add").recent.handled, 40);
     assert.equal(of("/fail").lastError?.code, "HANDLER_FAILED");
     assert.equal(of("/refuse").lastRefusal?.code, "SERVICE_ERROR");
     assert.equal(of("/refuse").lastError, undefined);
@@ -47,11 +59,10 @@ export const statistics: Define = (it) => {
     const p99 = quantile(of("/add").durations, 0.99);
     assert.ok(p99 !== undefined && p99 < 5_000);
     assert.equal(instances.length, 2);
-    assert.deepEqual(queues, {
-      calls: { messages: 0, consumers: 2 },
-      inbox: { messages: 0, consumers: 2 },
-      dead: { messages: 0, consumers: 0 },
-    });
+    const consumed = { messages: 0, consumers: 2 };
+    const { calls, inbox, dead } = queues;
+    assert.deepEqual([calls, inbox, dead], [consumed, consumed, { messages: 0, consumers: 0 }]);
+    assert.equal(queues["inbox.again"]?.messages, 0);
   });
 
   it("count events and one-way commands, their retries and their ends", async (bench) => {

@@ -1,0 +1,151 @@
+/** A service that is down, and what waits: a terminal leads there without being told the name. */
+
+import { afterEach, describe, expect, it } from "vitest";
+import { type Broker, Service, ServiceError, type ServiceOptions, silentLogger } from "../src/index.ts";
+import { eventually } from "../src/testing/index.ts";
+import { type Finished, runCommand, startCommand } from "./support/command-line.ts";
+import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
+
+const cleanUp: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+type Confluo = (line: string, env?: Readonly<Record<string, string>>) => Promise<Finished>;
+
+function openNamespace(services: readonly string[]): { readonly broker: Broker; readonly confluo: Confluo } {
+  const broker = freshBroker({ logger: silentLogger });
+  cleanUp.push(() => deleteNamespace(broker.namespace, [...services]));
+  const own = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+  return { broker, confluo: (line, env) => runCommand(line.split(" "), { env: { ...own, ...env } }) };
+}
+
+function make(name: string, options: ServiceOptions = {}): Service {
+  const service = new Service(name, { logger: silentLogger, retry: { attempts: 1 }, ...options });
+  cleanUp.push(() => service.shutdown());
+  return service;
+}
+
+/** `mail` gave one up, is gone, and 300 commands wait for it. `web`, which sends them, answers if it stays. */
+async function mailIsDown(broker: Broker, { stays }: { readonly stays: boolean }): Promise<void> {
+  const mail = make("mail").route("/welcome/:id", () => {
+    throw new Error("the mail server refused");
+  });
+  await mail.connect(broker);
+  const web = await make("web").connect(broker);
+  await web.send("mail", "/welcome/0");
+  await eventually(async () => (await broker.deadLetters("mail").count()) === 1, "the dead letter");
+  await mail.shutdown();
+  await Promise.all(Array.from({ length: 300 }, (_, n) => web.send("mail", `/welcome/${n}`)));
+  if (!stays) await web.shutdown();
+}
+
+describe("a service that is down", { timeout: 180_000 }, () => {
+  it("is led to by every look, though nobody names it", async () => {
+    const { broker, confluo } = openNamespace(["mail"]);
+    await mailIsDown(broker, { stays: true });
+    const ls = await confluo("ls");
+    expect(ls.code).toBe(0);
+    expect(ls.out).toMatch(/^mail +0 +down +– +– +– +– +300 +– +– +– +1$/m);
+    expect(ls.out).toMatch(/^web +1 +healthy /m);
+    expect((await confluo("ls mail")).out).not.toContain("web ");
+    const doctor = await confluo("doctor");
+    expect(doctor.code).toBe(1);
+    expect(doctor.out).toMatch(
+      /^problem +Nobody consumes the inbox queue of mail; 300 wait\. web sends to it\.\n +→ Start an instance of mail\./m,
+    );
+    expect(doctor.out).toMatch(/^warning +mail has given up 1 message\.$/m);
+    expect(doctor.out).toContain("Looked for mail and web.");
+    const dead = await confluo("dead ls");
+    expect(dead).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^mail +1 +HANDLER_FAILED +\/welcome\/0 /m),
+    });
+    const show = await confluo("show mail");
+    expect(show.code).toBe(0);
+    expect(show.out).toContain("No instance answers, and nobody consumes its queues: it is down.");
+    expect(show.out).toMatch(/^inbox: 300 waiting, 0 consumers$/m);
+    expect(show.out).toMatch(/^dead: 1 waiting, 0 consumers$/m);
+    expect(show.out).toMatch(/^used: web sends to it$/m);
+    const machine = JSON.parse((await confluo("show mail --json")).out) as object;
+    expect(machine).toMatchObject({ service: "mail", instances: [], queues: { inbox: { messages: 300 } } });
+    const web = await confluo("show web");
+    expect(web.out).toMatch(/^sends to: mail \(301\)$/m);
+  });
+
+  it("is seen by its name, here or in the environment, if nobody knows it; and nothing is 'none' that was not looked at", async () => {
+    const { broker, confluo } = openNamespace(["mail"]);
+    await mailIsDown(broker, { stays: false });
+    const blind = await confluo("ls");
+    expect(blind.out).toContain("No service answers");
+    expect(blind.out).toContain("CONFLUO_SERVICES");
+    const none = await confluo("dead ls");
+    expect(none.out).toBe("No dead letters. Looked at orphans.\n");
+    expect(none.err).toContain("CONFLUO_SERVICES");
+    expect((await confluo("doctor")).out).toContain("Looked for no service.");
+    const env = { CONFLUO_SERVICES: "mail, stock" };
+    const ls = await confluo("ls", env);
+    expect(ls.out).toMatch(/^mail +0 +down .* 300 /m);
+    expect(ls.out).toMatch(/^stock +0 +missing /m);
+    expect((await confluo("dead ls", env)).out).toMatch(/^mail +1 /m);
+    expect((await confluo("doctor", env)).out).toMatch(
+      /^problem +Nobody consumes the inbox queue of mail; 300/m,
+    );
+    expect((await confluo("ls mail")).out).toMatch(/^mail +0 +down .* 300 /m);
+    const partly = await confluo("ls mail nosuch");
+    expect(partly.code).toBe(1);
+    expect(partly.out).toMatch(/^mail +0 +down .* 300 /m);
+    expect(partly.err).toContain("nosuch");
+  });
+
+  it("is not forgotten by who saw it before, though it only subscribes", async () => {
+    const { broker } = openNamespace(["mail"]);
+    const mail = await make("mail")
+      .subscribe("/placed", () => undefined)
+      .connect(broker);
+    const env = { CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: broker.namespace };
+    const watching = startCommand(["ls", "--watch"], env);
+    cleanUp.push(() => watching.kill("SIGKILL"));
+    let out = "";
+    watching.stdout?.on("data", (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    await eventually(() => /^mail +1 +healthy /m.test(out), "a line of it");
+    await mail.shutdown();
+    await eventually(() => /^mail +0 +down /m.test(out), "a line that it is down");
+  });
+
+  it("is not hidden by a name beside it that there is nothing of", async () => {
+    const { broker, confluo } = openNamespace(["mail"]);
+    await mailIsDown(broker, { stays: false });
+    const { code, out, err } = await confluo("dead ls nosuch mail nowhere");
+    expect(code).toBe(1);
+    expect(out).toMatch(/^mail +1 +HANDLER_FAILED/m);
+    expect(err).toContain("There is no service nosuch and nowhere");
+  });
+});
+
+it("what waits to be tried again is counted, shown and warned of", { timeout: 180_000 }, async () => {
+  const { broker, confluo } = openNamespace(["orders"]);
+  const orders = make("orders", { retry: { attempts: 3 } }).subscribe("/placed", () => {
+    throw new ServiceError("not now", { retry: { afterMs: 300_000 } });
+  });
+  await orders.connect(broker);
+  const web = await make("web").connect(broker);
+  for (let n = 0; n < 50; n += 1) await web.publish("/placed", n);
+  await eventually(() => orders.stats().subscriptions[0]?.waiting === 50, "fifty to wait");
+  const ls = await confluo("ls");
+  expect(ls.out).toMatch(/^orders +1 +healthy .* 0 +50 +0 +50 +0 +SERVICE_ERROR: not now$/m);
+  expect(ls.out).toContain("RETRY: 50 wait in delay queues to be tried again.");
+  expect((await confluo("show orders")).out).toMatch(/^\/placed +subscription .* 50 +50 +50 +0 /m);
+  const warned = /^warning +50 messages of orders failed and will be tried again: \/placed 50\.$/m;
+  expect((await confluo("doctor")).out).toMatch(warned);
+  // Whoever put them there is gone: they are still there.
+  await orders.shutdown();
+  const after = await confluo("ls", { CONFLUO_SERVICES: "orders" });
+  expect(after.out).toContain(
+    "RETRY: 50 wait in delay queues to be tried again, 50 of them of no instance that answers.",
+  );
+  expect((await confluo("doctor")).out).toMatch(/^warning +50 messages more in delay queues \(/m);
+});
