@@ -59,7 +59,7 @@ describe("many of a kind", () => {
     const { alone, trips, done, outcome } = await bound();
     expect(outcome).toBe("bound");
     expect(alone).toEqual(["key.0"]);
-    expect(trips).toEqual([200, 200, 200]);
+    expect(trips).toEqual(Array.from({ length: 6 }, () => 100));
     expect([...done].toSorted()).toEqual(keys.toSorted());
   });
 
@@ -74,7 +74,7 @@ describe("many of a kind", () => {
     expect(outcome).toMatchObject({ code: "ACCESS_REFUSED" });
     expect(alone).toContain("key.350");
     // Those of the other trips, and those of the same that came before it.
-    expect(done.size).toBeGreaterThan(500);
+    expect(done.size).toBeGreaterThan(300);
     expect(done.has("key.350")).toBe(false);
   });
 

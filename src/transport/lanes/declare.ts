@@ -12,7 +12,7 @@ const PROMPT_MS = 500;
 /** What is asked for together has to be done before a broker counts as silent, also by a slow one. */
 const EXCHANGES_AT_ONCE = 32;
 const QUEUES_AT_ONCE = 5;
-const BINDINGS_AT_ONCE = 200;
+const BINDINGS_AT_ONCE = 100;
 
 /** Declares a queue and binds it. */
 export async function declare(
