@@ -62,6 +62,31 @@ describe("the broker of an address", () => {
     expect(() => resolveBroker(undefined, silentLogger)).toThrow(/CONFLUO_BROKER/);
   });
 
+  it.each([
+    [
+      "frame_max=8192",
+      /no parameter "frame_max", only heartbeat, frameMax, channelMax\. Did you mean frameMax\?/,
+    ],
+    ["heartbeats=5", /Did you mean heartbeat\?/],
+    ["hartbeet=5", /Did you mean heartbeat\?/],
+    ["HEARTBEAT=5", /Did you mean heartbeat\?/],
+    ["channel-max=20", /Did you mean channelMax\?/],
+    ["cacertfile=/ca.pem", /Use the option tls of Broker instead\./],
+    ["connection_timeout=5", /Use the option timeoutMs of connect instead\./],
+    ["frameMax=8192&locale=de", /no parameter "locale", only heartbeat, frameMax, channelMax\.$/],
+    ["heartbeat=5&heartbeat=6", /has the parameter heartbeat twice/],
+    ["heartbeat=5#x", /write it as %23/],
+  ])("refuses what it does not know of an address: %s", (parameters, message) => {
+    const attempt = (): Broker => new Broker(["amqp://host", `amqp://host/vhost?${parameters}`]);
+    expect(attempt).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    expect(attempt).toThrow(message);
+  });
+
+  it("refuses parameters of the embedded broker", () => {
+    expect(() => new Broker("memory://?heartbeat=5")).toThrow(/takes no parameters/);
+    expect(new Broker("memory://").description).toBe("memory:");
+  });
+
   it("checks its options", () => {
     for (const options of [
       { namespace: "a.b" },

@@ -313,6 +313,8 @@ function readAddress(address: unknown): readonly BrokerUrl[] | "memory" {
   if (urls.length === 0 || !urls.every((url) => typeof url === "string"))
     throw invalidArgument("A broker address", "a URL, a list of URLs or a Broker", address);
   if (!urls.some(isMemory)) return urls.map(parseBrokerUrl);
+  if (urls.some((url) => isMemory(url) && /[?#]/.test(url)))
+    throw new ConfluoError("INVALID_ARGUMENT", 'The address "memory:" takes no parameters.');
   if (urls.length === 1) return "memory";
   throw invalidArgument("A list of addresses", "amqp: and amqps: URLs only", "memory:");
 }

@@ -13,6 +13,7 @@ import {
   show,
   thrownToWire,
 } from "./errors.ts";
+import { storyOf } from "./retry/outcome.ts";
 
 describe("errors", () => {
   it("have the status of their code", () => {
@@ -66,8 +67,6 @@ describe("errors", () => {
     for (const other of [remote, new TypeError("no"), new ConfluoError("INVALID_INPUT", "no")]) {
       expect(thrownToWire(other)).toEqual({ status: 500, error: { code: "HANDLER_FAILED", message: "no" } });
     }
-    expect(thrownToWire("text").error.message).toBe('"text"');
-    expect(thrownToWire(undefined).error.message).toBe("undefined");
     expect(refusalToWire(new ConfluoError("NO_SUCH_ROUTE", "no"))).toEqual({
       status: 404,
       error: { code: "NO_SUCH_ROUTE", message: "no" },
@@ -78,7 +77,8 @@ describe("errors", () => {
     const foreign = runInNewContext(`
       const error = new Error("no such order");
       Object.defineProperty(error, Symbol.for("confluo.error"), { value: "confluo" });
-      Object.assign(error, { name: "ServiceError", code: "NO_SUCH_ORDER", status: 404 });
+      Object.defineProperty(error, Symbol.for("confluo.error.kind"), { value: "service" });
+      Object.assign(error, { name: "Refusal", code: "NO_SUCH_ORDER", status: 404 });
     `) as unknown;
     expect(foreign instanceof Error).toBe(false);
     const error = { code: "NO_SUCH_ORDER", message: "no such order" };
@@ -87,6 +87,136 @@ describe("errors", () => {
       name: "TypeError",
       message: "x",
     });
+  });
+
+  describe("of a subclass", () => {
+    const options = { status: 404, code: "NO_SUCH_ORDER", data: { id: 7 }, retry: "never" } as const;
+    class Assigned extends ServiceError {
+      constructor() {
+        super("no such order", options);
+        this.name = "Assigned";
+      }
+    }
+    class Field extends ServiceError {
+      override name = "Field";
+    }
+    class Getter extends ServiceError {
+      override get name(): string {
+        return "Getter";
+      }
+      override get message(): string {
+        return "no such order";
+      }
+    }
+    class Misleading extends ServiceError {
+      override name = "RemoteError";
+    }
+
+    it.each([
+      new Assigned(),
+      new Field("no such order", options),
+      new Getter("", options),
+      new Misleading("no such order", options),
+      Object.freeze(new Field("no such order", options)),
+    ])("cross the wire as the refusal that they are, whatever their name: $name", (thrown) => {
+      const { status, code, data } = options;
+      expect(thrownToWire(thrown)).toEqual({ status, error: { code, message: "no such order", data } });
+      expect(describeThrown(thrown).ours).toMatchObject({ kind: "service", retry: "never" });
+      expect(storyOf(thrown)).toMatchObject({ code, name: thrown.name });
+      expect(isConfluoError(thrown)).toBe(true);
+    });
+
+    it("are none by their name alone", () => {
+      class Own extends ConfluoError {
+        override name = "ServiceError";
+      }
+      class Remote extends RemoteError {
+        override name = "ServiceError";
+      }
+      const origin = { service: "s", path: "/p", status: 404 };
+      const remote = new Remote("GONE", "no", origin);
+      const plain = Object.assign(new Error("no"), { name: "ServiceError", status: 404, code: "GONE" });
+      for (const thrown of [new Own("TIMEOUT", "no"), remote, plain])
+        expect(thrownToWire(thrown)).toEqual({
+          status: 500,
+          error: { code: "HANDLER_FAILED", message: "no" },
+        });
+      expect(storyOf(remote).code).toBe("HANDLER_FAILED");
+    });
+
+    it("cannot pass for a failure of confluo's own", () => {
+      class Late extends ServiceError {
+        override readonly code = "TIMEOUT";
+        override readonly status = 200;
+      }
+      expect(thrownToWire(new Late("late"))).toEqual({
+        status: 500,
+        error: { code: "SERVICE_ERROR", message: "late" },
+      });
+    });
+
+    it("show their own name when they are printed, and the class's until they have one", () => {
+      class Nameless extends ServiceError {}
+      expect(String(new Nameless("no"))).toBe("ServiceError: no");
+      expect(String(new Assigned())).toBe("Assigned: no such order");
+      expect(inspect(new Nameless("no"))).not.toContain("name:");
+    });
+
+    it("keep what can be read of them when something cannot", () => {
+      const hostile = (field: string): ServiceError =>
+        Object.defineProperty(new ServiceError("no", options), field, {
+          get: () => {
+            throw new Error("hostile");
+          },
+        });
+      const { status, code, data } = options;
+      for (const field of ["name", "stack", "retry"])
+        expect(thrownToWire(hostile(field))).toEqual({ status, error: { code, message: "no", data } });
+      expect(thrownToWire(hostile("data"))).toEqual({ status, error: { code, message: "no" } });
+      expect(thrownToWire(hostile("message"))).toMatchObject({ status, error: { code, data } });
+      expect(isConfluoError(hostile("code"), "TIMEOUT")).toBe(false);
+    });
+  });
+
+  it("that are none keep their message, and choose no status", () => {
+    const wire = (thrown: unknown) => {
+      const { status, error } = thrownToWire(thrown);
+      return status === 500 && error.code === "HANDLER_FAILED" && !("data" in error) && error.message;
+    };
+    expect(wire({ message: "no such order", status: 404 })).toBe("no such order");
+    expect(wire({ message: "no such order", statusCode: 404, cause: new Error("secret") })).toBe(
+      "no such order",
+    );
+    expect(wire(Object.assign(new Error("no such page"), { status: 404 }))).toBe("no such page");
+    expect(wire({ message: ["id must be a number", "name is too short"], error: "Bad Request" })).toBe(
+      "id must be a number; name is too short",
+    );
+    expect(wire("no such order".repeat(20))).toBe("no such order".repeat(20));
+    expect([undefined, null, 7, ""].map(wire)).toEqual([
+      "undefined was thrown",
+      "null was thrown",
+      "7 was thrown",
+      '"" was thrown',
+    ]);
+    expect(wire({ status: 404 })).toBe("an object of type Object was thrown");
+    expect(wire({ message: { text: "no" } })).toBe("an object of type Object was thrown");
+    expect(describeThrown({ name: "NotFound", message: "no" })).toMatchObject({
+      name: "NotFound",
+      stack: "",
+    });
+  });
+
+  it("are looked at without harm, also where a look throws", () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    expect(thrownToWire(proxy).error.message).toBe("something that cannot be described was thrown");
+    expect(isConfluoError(proxy)).toBe(false);
+    const trap = () => {
+      throw new Error("hostile");
+    };
+    const hostile = new Proxy(new ServiceError("no"), { get: trap, getPrototypeOf: trap });
+    expect(isConfluoError(hostile, "TIMEOUT")).toBe(false);
+    expect(thrownToWire(hostile).status).toBe(500);
   });
 
   it("that carry no data do not say so when they are printed", () => {

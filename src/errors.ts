@@ -40,6 +40,11 @@ export const errorTable = {
 export type ErrorCode = keyof typeof errorTable;
 
 const brand: unique symbol = Symbol.for("confluo.error") as never;
+/** Tells the classes apart. A subclass may have any name, and another copy of the package has classes of its own. */
+const kindBrand: unique symbol = Symbol.for("confluo.error.kind") as never;
+
+/** `own`: raised by confluo on this side. `service`: thrown on purpose by a handler. `remote`: the answer to a call. */
+export type ErrorKind = "own" | "service" | "remote";
 
 /** What an error carries besides its message. */
 export interface ErrorDetails {
@@ -58,7 +63,11 @@ export class ConfluoError<Code extends string = string> extends Error {
   declare readonly data: unknown;
 
   constructor(code: Code, message: string, details: ErrorDetails & { readonly status?: number } = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    // An empty one makes no field, which would hide the getter of a subclass.
+    super(
+      message === "" ? undefined : message,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.code = code;
     this.status = details.status ?? (isErrorCode(code) ? errorTable[code].status : 500);
     // Left out when there is none, or every printed error would say so.
@@ -66,10 +75,18 @@ export class ConfluoError<Code extends string = string> extends Error {
     Object.defineProperty(this, brand, { value: "confluo" });
   }
 
-  // On the prototype, so that a printed error does not repeat it among its fields.
-  override get name(): string {
-    return "ConfluoError";
+  static {
+    describeClass(ConfluoError.prototype, "ConfluoError", "own");
   }
+}
+
+/**
+ * Gives a class its name and kind. On the prototype, so that a printed error does not repeat them among its fields. The
+ * name can be written over, as that of JavaScript's own errors: by a field, an assignment or a getter of a subclass.
+ */
+function describeClass(prototype: ConfluoError, name: string, kind: ErrorKind): void {
+  Object.defineProperty(prototype, "name", { value: name, writable: true, configurable: true });
+  Object.defineProperty(prototype, kindBrand, { value: kind });
 }
 
 /** Options of a {@link ServiceError}. */
@@ -93,7 +110,8 @@ export const LONGEST_RETRY_MS: number = 30 * 24 * 60 * 60 * 1_000;
 export type RetryAdvice = "never" | { readonly afterMs: number };
 
 /**
- * Thrown by a handler, it reaches the caller as it is: message, status, code and data.
+ * Thrown by a handler, it reaches the caller as it is: message, status, code and data. So does an instance of a subclass,
+ * whatever its `name`.
  *
  * @example throw new ServiceError("no such order", { status: 404, code: "NO_SUCH_ORDER", data: { id } });
  * @throws `INVALID_ARGUMENT` for a status outside 400 to 599, one of confluo's own codes, or a `retry` that is none.
@@ -125,8 +143,8 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
     this.retry = retry;
   }
 
-  override get name(): string {
-    return "ServiceError";
+  static {
+    describeClass(ServiceError.prototype, "ServiceError", "service");
   }
 }
 
@@ -143,8 +161,8 @@ export class RemoteError<Code extends string = string> extends ConfluoError<Code
     this.path = origin.path;
   }
 
-  override get name(): string {
-    return "RemoteError";
+  static {
+    describeClass(RemoteError.prototype, "RemoteError", "remote");
   }
 }
 
@@ -157,7 +175,7 @@ export interface RemoteOrigin {
 
 /**
  * Whether a value is an error of confluo's, also one made by another copy of the package; with a code,
- * whether it is that one.
+ * whether it is that one. Never throws, whatever the value is.
  *
  * @example if (isConfluoError(error, "TIMEOUT")) retryLater();
  */
@@ -165,9 +183,8 @@ export function isConfluoError<Code extends ErrorCode = never>(
   error: unknown,
   code?: Code,
 ): error is ConfluoError<[Code] extends [never] ? string : Code> {
-  if (typeof error !== "object" || error === null || (error as { [brand]?: unknown })[brand] !== "confluo")
-    return false;
-  return code === undefined || (error as ConfluoError).code === code;
+  if (typeof error !== "object" || error === null || fieldOf(error, brand) !== "confluo") return false;
+  return code === undefined || fieldOf(error, "code") === code;
 }
 
 /** Whether a code is one of confluo's own. */
@@ -230,11 +247,12 @@ export interface WireError {
 
 /**
  * What a handler threw, as its caller may see it: a {@link ServiceError} as it is; anything else, a
- * {@link RemoteError} from further down included, as `HANDLER_FAILED` with its message and without its stack.
+ * {@link RemoteError} from further down included, as `HANDLER_FAILED` with its message and without its stack. Nothing
+ * else chooses its status: that of another error may be the answer of somebody else, such as an HTTP server.
  */
 export function thrownToWire(thrown: unknown): { readonly status: number; readonly error: WireError } {
-  const { name, message, ours } = describeThrown(thrown);
-  if (ours !== undefined && name === "ServiceError") return wired(message, ours);
+  const { message, ours } = describeThrown(thrown);
+  if (ours?.kind === "service") return wired(message, ours);
   return { status: errorTable.HANDLER_FAILED.status, error: { code: "HANDLER_FAILED", message } };
 }
 
@@ -253,6 +271,7 @@ function wired(
 
 /** What an error of confluo's has besides a name, a message and a stack. */
 export interface OurFields {
+  readonly kind: ErrorKind;
   readonly code: string;
   readonly status: number;
   readonly data: unknown;
@@ -270,57 +289,72 @@ export interface Thrown {
 
 /**
  * Describes what was thrown. Never throws itself: a getter may, and so may any look at a proxy. Fields may have been
- * written over: what is of the wrong type counts as missing.
+ * written over: what is of the wrong type, or cannot be read, counts as missing. A string is its own message, and an
+ * object that is no error may have one.
  */
 export function describeThrown(thrown: unknown): Thrown {
+  const nameless = { name: "Error", stack: "", ours: undefined };
+  if (typeof thrown === "string" && thrown !== "") return { ...nameless, message: thrown };
+  if (typeof thrown !== "object" || thrown === null)
+    return { ...nameless, message: `${show(thrown)} was thrown` };
+  const [name, message, stack] = [fieldOf(thrown, "name"), messageOf(thrown), fieldOf(thrown, "stack")];
+  return {
+    name: typeof name === "string" ? name : "Error",
+    message: message ?? `${describeObject(thrown)} was thrown`,
+    stack: typeof stack === "string" ? stack : "",
+    ours: isConfluoError(thrown) ? ourFields(thrown) : undefined,
+  };
+}
+
+// Validators and web frameworks throw lists of messages, too.
+function messageOf(thrown: object): string | undefined {
+  const message = fieldOf(thrown, "message");
+  if (typeof message === "string") return message;
   try {
-    if (!isError(thrown)) return { name: "Error", message: show(thrown), stack: "", ours: undefined };
-    const { name, message, stack } = thrown;
-    return {
-      name: typeof name === "string" ? name : "Error",
-      message: typeof message === "string" ? message : show(message),
-      stack: typeof stack === "string" ? stack : "",
-      ours: isConfluoError(thrown) ? ourFields(thrown) : undefined,
-    };
+    if (!Array.isArray(message) || message.length === 0) return undefined;
+    return message.every((each) => typeof each === "string") ? message.join("; ") : undefined;
   } catch {
-    const message = "something that cannot be described was thrown";
-    return { name: "Error", message, stack: "", ours: undefined };
+    return undefined;
   }
 }
 
-// One of another realm, such as a worker's or a test runner's, is no instance of this one's Error.
-function isError(thrown: unknown): thrown is Error {
-  return (
-    thrown instanceof Error ||
-    isConfluoError(thrown) ||
-    Object.prototype.toString.call(thrown) === "[object Error]"
-  );
+function describeObject(value: object): string {
+  try {
+    return show(value);
+  } catch {
+    return "something that cannot be described";
+  }
 }
 
-function ourFields(error: ConfluoError): OurFields {
-  const { code, status, retry } = error as Partial<Record<"code" | "status" | "retry", unknown>>;
+/** A field of anything; `undefined` if it cannot be read. */
+function fieldOf(value: object, field: string | symbol): unknown {
+  try {
+    return (value as Readonly<Record<string | symbol, unknown>>)[field];
+  } catch {
+    return undefined;
+  }
+}
+
+function ourFields(error: object): OurFields {
+  const [kind, code, status] = [fieldOf(error, kindBrand), fieldOf(error, "code"), fieldOf(error, "status")];
+  const isService = kind === "service";
+  // A field of a subclass gets past the constructor: a code of confluo's own would say that confluo has failed.
+  const isCode = typeof code === "string" && code !== "" && !(isService && isErrorCode(code));
   const isStatus = typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599;
   return {
-    code: typeof code === "string" && code !== "" ? code : "SERVICE_ERROR",
+    kind: isService || kind === "remote" ? kind : "own",
+    code: isCode ? code : "SERVICE_ERROR",
     status: isStatus ? status : 500,
-    data: dataOf(error),
-    retry: adviceOf(retry),
+    data: fieldOf(error, "data"),
+    retry: adviceOf(fieldOf(error, "retry")),
   };
 }
 
 function adviceOf(retry: unknown): RetryAdvice | undefined {
   if (retry === "never") return retry;
   if (typeof retry !== "object" || retry === null) return undefined;
-  const { afterMs } = retry as { readonly afterMs?: unknown };
+  const afterMs = fieldOf(retry, "afterMs");
   return typeof afterMs === "number" && afterMs > 0 && afterMs <= LONGEST_RETRY_MS ? { afterMs } : undefined;
-}
-
-function dataOf(error: ConfluoError): unknown {
-  try {
-    return error.data;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The caller's error for a reply that carries a {@link WireError}. */

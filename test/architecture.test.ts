@@ -23,7 +23,13 @@ const belowTransport = ["protocol/", "retry/", "errors.ts", "waiting/"];
 const rooms: readonly Room[] = [
   { path: "errors.ts", mayImport: [], builtins: [] },
   { path: "outside.ts", mayImport: [], builtins: ["node:async_hooks"] },
-  { path: "protocol/", mayImport: ["errors.ts"], packages: ["qlobber"], builtins: ["node:buffer"] },
+  { path: "lent-require.ts", mayImport: [], builtins: [] },
+  {
+    path: "protocol/",
+    mayImport: ["errors.ts", "lent-require.ts"],
+    packages: ["qlobber"],
+    builtins: ["node:buffer"],
+  },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
   { path: "waiting/", mayImport: [], builtins: [] },
   { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
@@ -40,7 +46,14 @@ const rooms: readonly Room[] = [
   },
   {
     path: "transport/rabbitmq/",
-    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts", "waiting/"],
+    mayImport: [
+      "transport/wire.ts",
+      "transport/transport.ts",
+      "protocol/",
+      "errors.ts",
+      "lent-require.ts",
+      "waiting/",
+    ],
     packages: ["amqplib"],
   },
   {

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -115,6 +116,28 @@ describe("an installed package", () => {
   });
 
   test.each([
+    ["cjs", "bundled.cjs"],
+    ["esm", "bundled.mjs"],
+  ])(
+    "bundles with esbuild (%s) without the optional OpenTelemetry, and runs where nothing is installed",
+    async (format, file) => {
+      expect(existsSync(join(consumer, "node_modules", "@opentelemetry"))).toBe(false);
+      writeFileSync(join(consumer, "app.js"), bundledCode);
+      const target = join(folder, "bundled", file);
+      const options = { entryPoints: [join(consumer, "app.js")], outfile: target, format };
+      const { warnings } = await esbuild.build({
+        ...options,
+        bundle: true,
+        platform: "node",
+        logLevel: "silent",
+      });
+      expect(warnings).toEqual([]);
+      expect(await runNode(folder, target)).toBe("ran BROKER_UNREACHABLE undefined\n");
+    },
+    60_000,
+  );
+
+  test.each([
     ["7", "typescript"],
     ["5.9", "typescript-5.9"],
   ])(
@@ -139,6 +162,27 @@ describe("an installed package", () => {
     60_000,
   );
 });
+
+/** Loads everything that a bundle may lack: the embedded broker, the AMQP client, what an OpenTelemetry SDK asks for. */
+const bundledCode = `
+import { Broker, Service, silentLogger } from "confluo";
+async function main() {
+  globalThis[Symbol.for("opentelemetry.js.api.1")] = {};
+  const service = new Service("bundled", { logger: silentLogger });
+  service.route("/", () => "ran").subscribe("/a/*", () => undefined);
+  await service.connect("memory:");
+  const { body } = await service.call("bundled", "/");
+  await service.shutdown();
+  const error = await new Broker("amqp://127.0.0.1:1").open().catch((reason) => reason);
+  console.log(body, error.code, globalThis.require);
+}
+main();
+`;
+
+/** The bundler that tsx brings. */
+const esbuild: {
+  build(options: object): Promise<{ readonly warnings: readonly unknown[] }>;
+} = createRequire(createRequire(import.meta.url).resolve("tsx"))("esbuild");
 
 /** Touches what the types of each entry are made of; the directives fail where `any` has crept in. */
 const consumerCode = `

@@ -1,12 +1,12 @@
 /** Errors in a terminal: what happened and what to do, not where. */
 
-import { isErrorCode } from "../errors.ts";
+import { describeThrown, isErrorCode } from "../errors.ts";
 import { type ConfluoError, isConfluoError } from "../index.ts";
 
 /** For people. */
 export function describeError(error: unknown, withStack: boolean): string {
   if (withStack && error instanceof Error) return error.stack ?? String(error);
-  if (!isConfluoError(error)) return `confluo: ${messageOf(error)}`;
+  if (!isConfluoError(error)) return `confluo: ${describeThrown(error).message}`;
   const { code, message, status, data } = error;
   const isSaid = code === "SERVICE_ERROR" || message.includes(code);
   const isTheirs = status !== undefined && (code === "SERVICE_ERROR" || !isErrorCode(code));
@@ -17,13 +17,9 @@ export function describeError(error: unknown, withStack: boolean): string {
 
 /** For machines: one line. */
 export function errorAsJson(error: unknown): string {
-  if (!isConfluoError(error)) return JSON.stringify({ error: { message: messageOf(error) } });
+  if (!isConfluoError(error)) return JSON.stringify({ error: { message: describeThrown(error).message } });
   const { code, message, status, data } = error;
   return JSON.stringify({ error: { code, message, status, data } });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 // Where the names are that were perhaps mistyped.

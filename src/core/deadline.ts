@@ -248,7 +248,7 @@ export abstract class Wait<Value> extends Timed implements Waiter<Value> {
  * For `catch` on the promise that is waited for, since V8 follows only that from here to there.
  */
 export function atCaller(error: unknown): never {
-  if (isConfluoError(error)) Error.captureStackTrace?.(error, atCaller);
+  if (isConfluoError(error) && Object.isExtensible(error)) Error.captureStackTrace?.(error, atCaller);
   throw error;
 }
 

@@ -7,6 +7,7 @@ import { delay, onAbort, untilAborted, withinMs } from "../waiting/abort.ts";
 import { Gate } from "../waiting/gate.ts";
 import { type Connecting, explained } from "./connecting.ts";
 import { type Limits, waitFor } from "./deadline.ts";
+import { bindKeys, Declarations, keysOf } from "./declarations.ts";
 import type { Dispatch } from "./dispatch.ts";
 import type { Logger } from "./logger.ts";
 import { Neighbour } from "./neighbours.ts";
@@ -52,8 +53,7 @@ export class Lifecycle {
   #queued = new AbortController();
   // While the connection is lost: ends when it is restored.
   #broken: Gate | undefined;
-  // Declarations made after connect(), so that the next connect() can wait for them.
-  #declaring: Promise<void> = Promise.resolve();
+  readonly #declarations: Declarations;
   #serves = false;
   readonly #stopped: (() => void)[] = [];
 
@@ -62,6 +62,15 @@ export class Lifecycle {
     this.states = new States((error) =>
       parts.logger.error({ err: error }, "A listener to the service's state failed."),
     );
+    this.#declarations = new Declarations({
+      connecting: () => this.#connecting?.done,
+      link: () => this.#link,
+      failed: (error) => {
+        const { service, logger } = parts;
+        const message = `${service} could not declare what was registered after connect().`;
+        logger.error({ service, err: error }, message);
+      },
+    });
   }
 
   get health(): Health {
@@ -194,7 +203,7 @@ export class Lifecycle {
   // Does what is not done yet: again is fine.
   async #attach(link: Link): Promise<void> {
     // Bound before it takes anything: an instance that is served is subscribed, too.
-    for (const { key, per } of this.#parts.registry.subscriptions.list()) await link.bind(key, per);
+    await bindKeys(link, keysOf(this.#parts.registry.subscriptions.list()));
     if (this.#serves) await link.serve();
     await link.openQuestions();
   }
@@ -238,46 +247,25 @@ export class Lifecycle {
   /** A route was registered. */
   serve(): void {
     this.#serves = true;
-    this.#declare((link) => link.serve());
+    this.#declarations.serve();
   }
 
   /** A subscription was registered. */
   subscribe(key: string, per: Per): void {
     this.#serves = true;
-    this.#declare(async (link) => {
-      await link.bind(key, per);
-      await link.serve();
-    });
+    this.#declarations.bind(key, per);
   }
 
   /** A subscription was unregistered. What the service shares stays bound. */
   unsubscribe(key: string, per: Per): void {
-    if (per === "instance") this.#declare((link) => link.unbindInstance(key));
-  }
-
-  // Before connect() nothing is to be done; after it, at once, and the next connect() waits for it.
-  #declare(work: (link: Link) => Promise<void>): void {
-    const connecting = this.#connecting;
-    if (connecting === undefined) return;
-    const next = Promise.all([this.#declaring.catch(() => undefined), connecting.done]).then(async () => {
-      if (this.#link !== undefined) await work(this.#link);
-    });
-    this.#declaring = next;
-    next.catch((error: unknown) => {
-      const { service, logger } = this.#parts;
-      const message = `${service} could not declare what was registered after connect().`;
-      logger.error({ service, err: error }, message);
-    });
+    if (per === "instance") this.#declarations.unbindInstance(key);
   }
 
   // A declaration that failed, or that a broken connection undid, is tried again, and connect() says how that went.
   async #declared(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    await untilAborted(
-      this.#declaring.catch(() => undefined),
-      signal,
-    );
-    this.#declaring = Promise.resolve();
+    await untilAborted(this.#declarations.settled(), signal);
+    this.#declarations.reset();
     if (this.#link !== undefined) await this.#attached(this.#link, signal);
   }
 

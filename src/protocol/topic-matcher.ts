@@ -1,4 +1,7 @@
-import { QlobberDedup } from "qlobber";
+import { takeBackRequire } from "../lent-require.ts";
+import { QlobberDedup } from "./qlobber-dedup.ts";
+
+takeBackRequire();
 
 /**
  * RabbitMQ's topic patterns: words split at `.`, `*` for one word, `#` for any number of them. An empty word is a

@@ -142,7 +142,7 @@ export function storyOf(error: unknown): Story {
   const { name, message, stack, ours } = describeThrown(error);
   return {
     name: clip(name, NAME_LENGTH),
-    code: ours !== undefined && name !== "RemoteError" ? clip(ours.code, NAME_LENGTH) : "HANDLER_FAILED",
+    code: ours !== undefined && ours.kind !== "remote" ? clip(ours.code, NAME_LENGTH) : "HANDLER_FAILED",
     message: clip(message, MESSAGE_LENGTH),
     stack: clip(stack, STACK_LENGTH),
   };

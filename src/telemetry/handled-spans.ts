@@ -1,21 +1,10 @@
 /** A span for each run of a handler, which runs in its context, as a child of the span that sent the message. */
 
-import {
-  type Context,
-  context,
-  type Link,
-  propagation,
-  ROOT_CONTEXT,
-  type Span,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-} from "@opentelemetry/api";
+import type { Context, Link, Span, SpanContext } from "@opentelemetry/api";
 import type { HandledMessage } from "../core/diagnostics.ts";
 import { describeThrown } from "../errors.ts";
 import { errorType, handledAttributes, handledKinds, isFailedStatus, nameOf } from "./attributes.ts";
-import { markFailed, tracer } from "./tracer.ts";
+import { markFailed, type OpenTelemetry, tracer } from "./tracer.ts";
 
 const headers = {
   get: ({ headers }: HandledMessage, name: string): string | undefined => headers[name],
@@ -27,13 +16,19 @@ const MOST_TRIES = 1_000;
 
 /** Begins and ends them. */
 export class HandledSpans {
+  readonly #api: OpenTelemetry;
   readonly #spans = new WeakMap<HandledMessage, Span>();
   readonly #tries = new Map<string, SpanContext>();
 
+  constructor(api: OpenTelemetry) {
+    this.#api = api;
+  }
+
   start(message: HandledMessage): void {
+    const { context, SpanKind, trace } = this.#api;
     const kinds = handledKinds(message);
-    const parent = sentIn(message);
-    const span = tracer().startSpan(
+    const parent = sentIn(this.#api, message);
+    const span = tracer(this.#api).startSpan(
       nameOf(kinds),
       {
         kind: message.kind === "call" ? SpanKind.SERVER : SpanKind.CONSUMER,
@@ -53,7 +48,10 @@ export class HandledSpans {
     const { status } = message;
     if (isFailedStatus(message)) {
       span.setAttribute("error.type", String(status));
-      span.setStatus({ code: SpanStatusCode.ERROR, message: `The handler replied with status ${status}.` });
+      span.setStatus({
+        code: this.#api.SpanStatusCode.ERROR,
+        message: `The handler replied with status ${status}.`,
+      });
       this.#remember(message, span);
     }
     span.end();
@@ -67,7 +65,7 @@ export class HandledSpans {
     // What a caller did wrong is no failure of the service that says so.
     if (message.kind === "call" && ours !== undefined && ours.status < 500)
       span.setAttribute("error.type", errorType(error));
-    else markFailed(span, error);
+    else markFailed(this.#api, span, error);
     this.#remember(message, span);
   }
 
@@ -97,7 +95,7 @@ function keyOf({ service, pattern, messageId }: HandledMessage): string {
 }
 
 // The headers may be a foreign sender's, and a propagator anyone's.
-function sentIn(message: HandledMessage): Context {
+function sentIn({ propagation, ROOT_CONTEXT }: OpenTelemetry, message: HandledMessage): Context {
   try {
     return propagation.extract(ROOT_CONTEXT, message, headers);
   } catch {

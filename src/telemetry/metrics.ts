@@ -1,9 +1,10 @@
 /** How many messages, and how long they take, by OpenTelemetry's conventions for messaging. */
 
-import { type Counter, type Histogram, type MeterProvider, metrics } from "@opentelemetry/api";
+import type { Counter, Histogram, MeterProvider } from "@opentelemetry/api";
 import type { HandledMessage, OutgoingMessage } from "../core/diagnostics.ts";
 import { CONFLUO_VERSION } from "../core/identity.ts";
 import { errorType, handledKinds, isFailedStatus, type Kinds, outgoingKinds } from "./attributes.ts";
+import type { OpenTelemetry } from "./tracer.ts";
 
 /** In seconds, as the conventions recommend. */
 const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -25,8 +26,13 @@ interface Running {
 
 /** Counts and measures. */
 export class Metrics {
+  readonly #api: OpenTelemetry;
   readonly #running = new WeakMap<OutgoingMessage | HandledMessage, Running>();
   #instruments: Instruments | undefined;
+
+  constructor(api: OpenTelemetry) {
+    this.#api = api;
+  }
 
   send(message: OutgoingMessage): void {
     this.#begin(message, outgoingKinds(message));
@@ -64,7 +70,7 @@ export class Metrics {
 
   // An SDK may set its provider after it has set the one for traces, or another later.
   get #current(): Instruments {
-    const provider = metrics.getMeterProvider();
+    const provider = this.#api.metrics.getMeterProvider();
     if (this.#instruments?.provider !== provider) this.#instruments = instrumentsOf(provider);
     return this.#instruments;
   }

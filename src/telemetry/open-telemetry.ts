@@ -1,23 +1,23 @@
 /** Spans and metrics of what services send and handle, by OpenTelemetry. Imported only where an SDK was started. */
 
 import { subscribe } from "node:diagnostics_channel";
-import { diag } from "@opentelemetry/api";
 import { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "../core/diagnostics.ts";
 import { describeThrown } from "../errors.ts";
 import { HandledSpans } from "./handled-spans.ts";
 import { Metrics } from "./metrics.ts";
 import { OutgoingSpans } from "./outgoing-spans.ts";
+import type { OpenTelemetry } from "./tracer.ts";
 
 /** Listens to all services of this process, for good. */
-export function listen(): void {
+export function listen(api: OpenTelemetry): void {
   const { outgoing, handled } = diagnosticsChannels;
-  const metrics = new Metrics();
-  const sent = new OutgoingSpans();
-  const got = new HandledSpans();
+  const metrics = new Metrics(api);
+  const sent = new OutgoingSpans(api);
+  const got = new HandledSpans(api);
   const onOutgoing = (name: string, listener: (message: OutgoingMessage) => void): void =>
-    subscribe(name, guarded(listener));
+    subscribe(name, guarded(api, listener));
   const onHandled = (name: string, listener: (message: HandledMessage) => void): void =>
-    subscribe(name, guarded(listener));
+    subscribe(name, guarded(api, listener));
   onOutgoing(outgoing.start, (message) => {
     metrics.send(message);
     sent.start(message);
@@ -45,7 +45,10 @@ export function listen(): void {
 }
 
 // What a listener throws would end the process, and samplers, processors and propagators are anyone's.
-function guarded<Told>(listener: (message: Told) => void): (message: unknown) => void {
+function guarded<Told>(
+  { diag }: OpenTelemetry,
+  listener: (message: Told) => void,
+): (message: unknown) => void {
   return (message) => {
     try {
       listener(message as Told);

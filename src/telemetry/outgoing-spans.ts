@@ -1,9 +1,9 @@
 /** A span for each message that goes out, whose context travels in the message's headers. */
 
-import { context, propagation, type Span, SpanKind, trace } from "@opentelemetry/api";
+import type { Span } from "@opentelemetry/api";
 import type { OutgoingMessage } from "../core/diagnostics.ts";
 import { nameOf, outgoingAttributes, outgoingKinds } from "./attributes.ts";
-import { markFailed, tracer } from "./tracer.ts";
+import { markFailed, type OpenTelemetry, tracer } from "./tracer.ts";
 
 const headers = {
   // One for which there is no room is left out: then its receiver begins a trace of its own.
@@ -12,12 +12,18 @@ const headers = {
 
 /** Begins and ends them. */
 export class OutgoingSpans {
+  readonly #api: OpenTelemetry;
   readonly #spans = new WeakMap<OutgoingMessage, Span>();
 
+  constructor(api: OpenTelemetry) {
+    this.#api = api;
+  }
+
   start(message: OutgoingMessage): void {
+    const { context, propagation, SpanKind, trace } = this.#api;
     const kinds = outgoingKinds(message);
     const active = context.active();
-    const span = tracer().startSpan(
+    const span = tracer(this.#api).startSpan(
       nameOf(kinds),
       {
         // A call lasts until its answer, the others until the broker has them.
@@ -32,7 +38,7 @@ export class OutgoingSpans {
 
   fail(message: OutgoingMessage): void {
     const span = this.#spans.get(message);
-    if (span !== undefined) markFailed(span, message.error);
+    if (span !== undefined) markFailed(this.#api, span, message.error);
   }
 
   end(message: OutgoingMessage): void {

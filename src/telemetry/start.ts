@@ -16,15 +16,22 @@ const started: unique symbol = Symbol.for("confluo.telemetry.1") as never;
 export function startTelemetry(warn: (details: object, message: string) => void): Promise<void> | undefined {
   const holder = globalThis as { [openTelemetry]?: object; [started]?: Promise<void> };
   if (holder[openTelemetry] === undefined) return undefined;
-  holder[started] ??= import("./open-telemetry.ts").then(
-    ({ listen }) => listen(),
-    (error: unknown) => {
-      const reason = describeThrown(error).message;
-      warn(
-        { err: error },
-        `OpenTelemetry is started in this process, but confluo cannot use it: ${reason} Install @opentelemetry/api beside confluo.`,
-      );
-    },
-  );
+  holder[started] ??= start(warn);
   return holder[started];
+}
+
+async function start(warn: (details: object, message: string) => void): Promise<void> {
+  try {
+    // The only import of it, and inside a `try`: so a bundler takes it along where it is installed, and leaves the import
+    // as it is where it is not, instead of failing.
+    const api = await import("@opentelemetry/api");
+    const { listen } = await import("./open-telemetry.ts");
+    listen(api);
+  } catch (error) {
+    const reason = describeThrown(error).message;
+    warn(
+      { err: error },
+      `OpenTelemetry is started in this process, but confluo cannot use it: ${reason} Install @opentelemetry/api beside confluo.`,
+    );
+  }
 }

@@ -114,8 +114,8 @@ export type Settled = (rejection?: Rejection, why?: ConfluoError) => void;
 export interface Link {
   /** Declares the service's queues and takes commands from them. Later calls wait for the first. */
   serve(): Promise<void>;
-  /** Has events of a binding key delivered: one copy per service, or one per instance. */
-  bind(key: string, per: "service" | "instance"): Promise<void>;
+  /** Has events of binding keys delivered: one copy per service, or one per instance. */
+  bind(keys: readonly string[], per: "service" | "instance"): Promise<void>;
   /** Ends this instance's own copies of a key. What a service shares is never unbound by an instance. */
   unbindInstance(key: string): Promise<void>;
   /** Makes a place for questions, if the member takes any. Never rejects. */

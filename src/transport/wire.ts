@@ -30,6 +30,12 @@ export interface QueueSpec {
   readonly arguments: Arguments;
 }
 
+/** Something durable to declare, or to bind. */
+export type TopologyRequest =
+  | ({ readonly kind: "exchange" } & ExchangeSpec)
+  | { readonly kind: "queue"; readonly name: string; readonly arguments: Arguments }
+  | { readonly kind: "binding"; readonly queue: string; readonly exchange: string; readonly key: string };
+
 /** Where a message is published. */
 export interface Route {
   /** Empty for the default exchange, where the key is a queue's name. */
@@ -135,6 +141,11 @@ export interface Wire {
   declareQueue(spec: QueueSpec): Promise<string>;
   bind(queue: string, exchange: string, key: string): Promise<void>;
   unbind(queue: string, exchange: string, key: string): Promise<void>;
+  /**
+   * Declares and binds many things, in their order, for one answer. Rejects with the first refusal: what comes before it
+   * stands, what comes after it does not. Absent where nothing is gained by it.
+   */
+  request?(requests: readonly TopologyRequest[]): Promise<void>;
   /** Also if there is none. `unused`: rejects if anyone consumes from it. */
   deleteQueue(name: string, when?: "unused"): Promise<void>;
   /** Resolves with `undefined` when there is no such queue. */

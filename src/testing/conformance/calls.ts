@@ -163,6 +163,52 @@ export const calls: Define = (it) => {
     );
   });
 
+  it("brings a refusal as it is, whatever its class is called", async (bench) => {
+    class NoSuchOrder extends ServiceError {
+      override name = "NoSuchOrder";
+    }
+    class Gone extends ServiceError {
+      constructor() {
+        super("gone", { status: 410, code: "GONE", retry: "never" });
+        this.name = "RemoteError";
+        Object.freeze(this);
+      }
+    }
+    await bench.start("refusing", (service) => {
+      service.route("/orders", () => {
+        throw new NoSuchOrder("no such order", { status: 404, code: "NO_SUCH_ORDER", data: [7] });
+      });
+      service.route("/gone", () => {
+        throw new Gone();
+      });
+    });
+    const caller = await bench.start("caller");
+    const found = await rejection(caller.call("refusing", "/orders"));
+    assert.ok(found instanceof RemoteError);
+    const { message, status, code, data } = found;
+    assert.deepEqual([message, status, code, data], ["no such order", 404, "NO_SUCH_ORDER", [7]]);
+    const gone = await rejection(caller.call("refusing", "/gone"));
+    assert.ok(isConfluoError(gone) && gone.code === "GONE" && gone.status === 410, String(gone));
+    await caller.send("refusing", "/gone");
+    const { headers } = (await bench.takeDead("refusing")).properties;
+    assert.deepEqual([headers?.["confluo-error"], headers?.["confluo-error-name"]], ["GONE", "RemoteError"]);
+  });
+
+  it("keeps the message of what is thrown without being an error, and none of its status", async (bench) => {
+    const thrown: readonly unknown[] = [{ message: "no such order", status: 404 }, "no such order"];
+    await bench.start("thrower", (service) => {
+      service.route("/:n", ({ params }) => {
+        throw thrown[Number(params.n)];
+      });
+    });
+    const caller = await bench.start("caller");
+    for (const n of thrown.keys()) {
+      const error = await rejection(caller.call("thrower", `/${n}`));
+      assert.ok(isConfluoError(error, "HANDLER_FAILED") && error.status === 500, String(error));
+      assert.equal(error.message, "no such order");
+    }
+  });
+
   it("turns any other error into a 500 at once, without its stack", async (bench) => {
     await bench.start("answerer", (service) => {
       service.route("/broken", () => {

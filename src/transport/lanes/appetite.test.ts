@@ -36,6 +36,26 @@ it("takes one call at a time until it knows what calls cost", () => {
   expect(hungry.takes).toBe(1);
 });
 
+it("takes the whole time for busy where the runtime does not tell", () => {
+  const { eventLoopUtilization } = performance;
+  const pass = clocked();
+  Object.defineProperty(performance, "eventLoopUtilization", { value: undefined, configurable: true });
+  try {
+    const hungry = appetite();
+    answer(hungry, 1_000);
+    pass(50, 1); // 0.05 ms each
+    expect(hungry.takes).toBe(16);
+    answer(hungry, 10);
+    pass(50, 1); // 5 ms each
+    expect(hungry.takes).toBe(1);
+  } finally {
+    Object.defineProperty(performance, "eventLoopUtilization", {
+      value: eventLoopUtilization,
+      configurable: true,
+    });
+  }
+});
+
 it.each([
   [1_000, 50, 16], // 0.05 ms each
   [100, 10, 10], // 0.1 ms

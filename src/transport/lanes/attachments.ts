@@ -128,15 +128,15 @@ export class Attachments {
     return this.#enqueue("inbox", (wire) => this.#attachService(wire));
   }
 
-  /** Binds a key to what the instances share, or to this instance's own queue. */
-  bind(key: string, per: "service" | "instance"): Promise<void> {
-    const keys = per === "service" ? this.#serviceKeys : this.#instanceKeys;
-    keys.add(key);
+  /** Binds keys to what the instances share, or to this instance's own queue. */
+  bind(keys: readonly string[], per: "service" | "instance"): Promise<void> {
+    const wanted = per === "service" ? this.#serviceKeys : this.#instanceKeys;
+    for (const key of keys) wanted.add(key);
     // What is bound has to be consumed, also if this fails now.
     if (per === "service") this.#serving = true;
     const bound =
       per === "service"
-        ? this.#enqueue("inbox", (wire) => this.#shared.bind(wire, [key]))
+        ? this.#enqueue("inbox", (wire) => this.#shared.bind(wire, keys))
         : this.#enqueue("instance", (wire) => this.#attachInstance(wire));
     // Whoever asked hears of it; and it is tried again, since nobody else would.
     bound.catch(() => this.#bindLater());

@@ -57,7 +57,7 @@ describe("the queues of an instance alone", () => {
     const { host, bindings, warn, lose, consumed } = brokerOfQueues();
     const link = new WireLink(host, fakeMember({ onQuestion: () => undefined }));
     await link.openReplies();
-    await link.bind("a.b", "instance");
+    await link.bind(["a.b"], "instance");
     await link.openQuestions();
     const [before, replyTo] = [consumed(), link.replyTo];
     expect(before).toHaveLength(3);
@@ -148,11 +148,11 @@ describe("the queues of an instance alone", () => {
     });
     const link = new WireLink(host, fakeMember({ onQuestion: () => undefined }));
     await expect(link.openReplies()).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    await expect(link.bind("a", "instance")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(link.bind(["a"], "instance")).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await link.openQuestions();
     silent = false;
     await link.openReplies();
-    await link.bind("a", "instance");
+    await link.bind(["a"], "instance");
     await vi.advanceTimersByTimeAsync(10_000);
     expect(link.detached).toEqual([]);
     expect(new Set(asked).size).toBe(asked.length);
@@ -193,7 +193,7 @@ describe("what comes back on a new wire", () => {
     const { host } = brokerOfQueues();
     const link = new WireLink(host, fakeMember({ onQuestion: () => undefined }));
     await link.openReplies();
-    await link.bind("a", "instance");
+    await link.bind(["a"], "instance");
     await link.serve();
     await link.openQuestions();
     link.forget();

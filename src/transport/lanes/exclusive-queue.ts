@@ -2,9 +2,9 @@
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 import { Lookout } from "../../waiting/lookout.ts";
-import { firstAlone } from "../../waiting/together.ts";
 import type { Arguments, Wire, WireDelivery } from "../wire.ts";
 import { ConsumerSlot } from "./consumer-slot.ts";
+import { bindAll } from "./declare.ts";
 
 /** What an exclusive queue needs of those that use it. */
 export interface ExclusiveQueueParts {
@@ -109,10 +109,11 @@ export class ExclusiveQueue {
   }
 
   async #bindAll({ wire, name, bound }: Held, keys: Iterable<string>): Promise<void> {
-    const missing = [...keys].filter((key) => !bound.has(key));
-    await firstAlone(missing, async (key) => {
-      await wire.bind(name, this.#parts.exchange, key);
-      bound.add(key);
+    await bindAll(wire, {
+      queue: name,
+      exchange: this.#parts.exchange,
+      keys: [...keys].filter((key) => !bound.has(key)),
+      onBound: (key) => bound.add(key),
     });
   }
 

@@ -4,10 +4,9 @@ import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import { outside } from "../../outside.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { delay, untilAborted } from "../../waiting/abort.ts";
-import { firstAlone } from "../../waiting/together.ts";
 import type { Link, Member, Transport } from "../transport.ts";
 import type { Wire } from "../wire.ts";
-import { declare } from "./declare.ts";
+import { declareExchanges, declareQueues } from "./declare.ts";
 import { type LinkHost, WireLink } from "./link.ts";
 import { Pause, STEADY_MS } from "./pause.ts";
 
@@ -171,8 +170,8 @@ export class Hub implements Transport {
 
   async #declareShared(wire: Wire): Promise<void> {
     const { namespace } = this.#parts;
-    await firstAlone(namespace.exchanges(), (exchange) => wire.declareExchange(exchange));
-    await firstAlone(namespace.sharedQueues(), (queue) => declare(wire, queue));
+    await declareExchanges(wire, namespace.exchanges());
+    await declareQueues(wire, namespace.sharedQueues());
   }
 
   // Until all is well again, it is what there is to say.

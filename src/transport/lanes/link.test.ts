@@ -231,7 +231,7 @@ it("makes a binding later that was refused, and says so until then", async () =>
       },
     });
     const link = new WireLink(hostOf(wire), fakeMember());
-    await expect(link.bind("a.b", "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(link.bind(["a.b"], "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(link.detached).toContain("binding of a.b");
     refuse = false;
     await vi.advanceTimersByTimeAsync(10_000);

@@ -8,7 +8,6 @@ import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { withinMs } from "../../waiting/abort.ts";
 import type { Gate } from "../../waiting/gate.ts";
-import { firstAlone } from "../../waiting/together.ts";
 import type { Link, Member, Settled } from "../transport.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 import { Appetite } from "./appetite.ts";
@@ -18,7 +17,7 @@ import { BrokerClock } from "./broker-clock.ts";
 import { CallGatherer } from "./call-gatherer.ts";
 import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
-import { declare } from "./declare.ts";
+import { declareQueues } from "./declare.ts";
 import { type Arrival, type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
 import { GatheredCalls, readableCalls } from "./gathered-calls.ts";
 import { Isolations } from "./isolations.ts";
@@ -162,8 +161,8 @@ export class WireLink implements Link {
     return this.#attachments.serve();
   }
 
-  bind(key: string, per: "service" | "instance"): Promise<void> {
-    return this.#attachments.bind(key, per);
+  bind(keys: readonly string[], per: "service" | "instance"): Promise<void> {
+    return this.#attachments.bind(keys, per);
   }
 
   unbindInstance(key: string): Promise<void> {
@@ -347,7 +346,7 @@ export class WireLink implements Link {
       if (wire === undefined) return;
       await host.declareShared(wire);
       const queues = [...namespace.durableQueues(service), ...namespace.callQueues(service)];
-      await firstAlone(queues, (queue) => declare(wire, queue));
+      await declareQueues(wire, queues);
     };
     return {
       instance,

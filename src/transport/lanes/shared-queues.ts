@@ -2,11 +2,11 @@
 
 import { isConfluoError } from "../../errors.ts";
 import type { Namespace, QueuePlan } from "../../protocol/topology.ts";
-import { firstAlone, together } from "../../waiting/together.ts";
+import { together } from "../../waiting/together.ts";
 import type { Wire, WireDelivery } from "../wire.ts";
 import { type MakingPlan, madeOnce } from "./being-made.ts";
 import { ConsumerSlot } from "./consumer-slot.ts";
-import { declare } from "./declare.ts";
+import { bindAll, declare, declareQueues } from "./declare.ts";
 import type { Source } from "./delivery.ts";
 import { type CallPlace, type SharedPlace, sources } from "./places.ts";
 
@@ -165,9 +165,7 @@ export class SharedQueues {
     if (this.#declaredOn === wire) return;
     const { namespace, service } = this.#parts;
     const queues = namespace.durableQueues(service);
-    await madeOnce(wire, this.#making(wire, isDoubtful), () =>
-      firstAlone(queues, (queue) => declare(wire, queue)),
-    );
+    await madeOnce(wire, this.#making(wire, isDoubtful), () => declareQueues(wire, queues));
     this.#declaredOn = wire;
     this.#isInboxLost = false;
   }
@@ -186,10 +184,13 @@ export class SharedQueues {
   }
 
   async #bindAll(wire: Wire, keys: Iterable<string>): Promise<void> {
-    const missing = [...keys].filter((key) => !this.#bound.has(key));
-    await firstAlone(missing, async (key) => {
-      await wire.bind(this.#names.inbox, this.#parts.namespace.events, key);
-      if (this.#parts.isStanding(wire)) this.#bound.add(key);
+    await bindAll(wire, {
+      queue: this.#names.inbox,
+      exchange: this.#parts.namespace.events,
+      keys: [...keys].filter((key) => !this.#bound.has(key)),
+      onBound: (key) => {
+        if (this.#parts.isStanding(wire)) this.#bound.add(key);
+      },
     });
   }
 

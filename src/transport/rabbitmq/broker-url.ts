@@ -1,6 +1,6 @@
 /** Broker addresses as URLs: checked, and shown without their credentials. */
 
-import { ConfluoError, invalidArgument } from "../../errors.ts";
+import { ConfluoError, invalidArgument, show } from "../../errors.ts";
 
 /** One broker node to connect to. */
 export interface BrokerUrl {
@@ -52,6 +52,10 @@ export function parseBrokerUrl(text: string): BrokerUrl {
         "name of a vhost as %40; several addresses as a list, not as one text.",
     );
   }
+  // What follows a # is no part of an AMQP URI: a vhost that has one would be cut short.
+  if (url.hash !== "")
+    throw new ConfluoError("INVALID_ARGUMENT", "A broker address must not contain #: write it as %23.");
+  checkParameters(url.searchParams);
   for (const [name, least] of NUMBERS) {
     const value = url.searchParams.get(name);
     if (value !== null && !(/^\d{1,9}$/.test(value) && Number(value) >= least))
@@ -76,6 +80,63 @@ export function parseBrokerUrl(text: string): BrokerUrl {
     vhost,
     frameMax: frameMax === null ? undefined : Number(frameMax),
   };
+}
+
+/** Other clients take these in a URL; here they have another place. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  cacertfile: "the option tls of Broker",
+  certfile: "the option tls of Broker",
+  keyfile: "the option tls of Broker",
+  password: "the option tls of Broker",
+  verify: "the option tls of Broker",
+  servernameindication: "the option tls of Broker",
+  authmechanism: "the option tls of Broker",
+  connectiontimeout: "the option timeoutMs of connect",
+  vhost: "the path of the address",
+  namespace: "the option namespace of Broker",
+  maxbodybytes: "the option maxBodyBytes of Broker",
+};
+
+function checkParameters(parameters: URLSearchParams): void {
+  const known = NUMBERS.map(([name]) => name);
+  const seen = new Set<string>();
+  for (const name of parameters.keys()) {
+    if (!known.some((each) => each === name)) {
+      const message = `A broker address has no parameter ${show(name)}, only ${known.join(", ")}.`;
+      throw new ConfluoError("INVALID_ARGUMENT", `${message}${hint(name, known)}`);
+    }
+    if (seen.has(name))
+      throw new ConfluoError("INVALID_ARGUMENT", `A broker address has the parameter ${name} twice.`);
+    seen.add(name);
+  }
+}
+
+function hint(name: string, known: readonly string[]): string {
+  const plain = name.toLowerCase().replace(/[^a-z]/g, "");
+  const place = Object.hasOwn(ELSEWHERE, plain) ? ELSEWHERE[plain] : undefined;
+  if (place !== undefined) return ` Use ${place} instead.`;
+  const near = known.find((each) => areNear(plain, each.toLowerCase()));
+  return near === undefined ? "" : ` Did you mean ${near}?`;
+}
+
+// One is a part of the other, or two letters at most are mistyped.
+function areNear(given: string, name: string): boolean {
+  if (given.length > 3 && (given.includes(name) || name.includes(given))) return true;
+  return distance(given.slice(0, 32), name) <= 2;
+}
+
+// Of Levenshtein: how many letters are added, left out or changed.
+function distance(a: string, b: string): number {
+  let before = Array.from({ length: b.length + 1 }, (_, n) => n);
+  for (const [row, letter] of [...a].entries()) {
+    const next = [row + 1];
+    for (let at = 0; at < b.length; at += 1) {
+      const [diagonal = 0, above = 0, left = 0] = [before[at], before[at + 1], next[at]];
+      next.push(Math.min(diagonal + (letter === b[at] ? 0 : 1), above + 1, left + 1));
+    }
+    before = next;
+  }
+  return before.at(-1) ?? 0;
 }
 
 const EXAMPLE =

@@ -2,15 +2,19 @@
 
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
-import { type Channel, type ChannelModel, type ConfirmChannel, connect, credentials } from "amqplib";
+import type { Channel, ChannelModel, ConfirmChannel } from "amqplib";
 import { ConfluoError, describeThrown } from "../../errors.ts";
+import { takeBackRequire } from "../../lent-require.ts";
 import { untilAborted, withinHeardMs, withinMs } from "../../waiting/abort.ts";
 import type { ServerInfo } from "../wire.ts";
+import { connect, credentials } from "./amqplib.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure, isBrokenOff, isOpenRefused } from "./failure.ts";
 import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
 import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
+
+takeBackRequire();
 
 /** How to open a connection. */
 export interface ConnectionOptions {

@@ -13,6 +13,7 @@ import type {
   QueueSpec,
   Route,
   ServerInfo,
+  TopologyRequest,
   Wire,
 } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
@@ -21,6 +22,7 @@ import { startConsumer } from "./consumer.ts";
 import { Controls } from "./controls.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
 import { tooMuchForAFrame } from "./frame-limit.ts";
+import { requestAll } from "./pipeline.ts";
 import { Pressure } from "./pressure.ts";
 import { Publisher } from "./publisher.ts";
 import { Refusals } from "./refusals.ts";
@@ -221,6 +223,11 @@ class RabbitWire implements Wire {
     return this.#controls.run(`unbind ${queue} from ${exchange}`, async (channel) => {
       await channel.unbindQueue(queue, exchange, key);
     });
+  }
+
+  request(requests: readonly TopologyRequest[]): Promise<void> {
+    const what = `declare and bind ${requests.length} exchanges, queues and bindings`;
+    return this.#controls.run(what, (channel) => requestAll(channel, requests));
   }
 
   deleteQueue(name: string, when?: "unused"): Promise<void> {

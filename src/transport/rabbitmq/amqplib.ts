@@ -1,0 +1,5 @@
+/** amqplib, which asks for modules of Node's own while it is loaded. Whoever imports this takes back what is lent to it. */
+
+import "./lend-require.ts";
+
+export { connect, credentials } from "amqplib";

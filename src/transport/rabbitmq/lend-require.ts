@@ -1,0 +1,5 @@
+/** Lends a `require` to the module that is imported next. */
+
+import { lendRequire } from "../../lent-require.ts";
+
+lendRequire();

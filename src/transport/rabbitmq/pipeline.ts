@@ -1,0 +1,72 @@
+/** Declaring and binding many things for one answer. */
+
+import type { Channel } from "amqplib";
+import type { Arguments, TopologyRequest } from "../wire.ts";
+
+// AMQP's numbers of the methods: class in the upper half, method in the lower.
+const EXCHANGE_DECLARE = 0x28_000a;
+const QUEUE_DECLARE = 0x32_000a;
+const QUEUE_BIND = 0x32_0014;
+
+/** amqplib does not document how it sends a method without waiting for its answer. */
+interface SendingChannel {
+  sendImmediately?(method: number, fields: object): unknown;
+}
+
+/**
+ * Asks for all on one channel, without an answer to each but the last: a broker handles a channel's requests in their order, and
+ * closes the channel at the first that it refuses. Where amqplib has no way to do so, each is answered.
+ */
+export async function requestAll(channel: Channel, requests: readonly TopologyRequest[]): Promise<void> {
+  const sending = channel as SendingChannel;
+  const last = requests.at(-1);
+  if (last === undefined) return;
+  const answers: Promise<unknown>[] = [];
+  for (const request of requests.slice(0, -1)) {
+    if (sending.sendImmediately === undefined) answers.push(ask(channel, request));
+    else sending.sendImmediately(...unanswered(request));
+  }
+  answers.push(ask(channel, last));
+  await Promise.all(answers);
+}
+
+function ask(channel: Channel, request: TopologyRequest): Promise<unknown> {
+  switch (request.kind) {
+    case "exchange":
+      return channel.assertExchange(request.name, request.type, {
+        durable: true,
+        arguments: request.arguments ?? {},
+      });
+    case "queue":
+      return channel.assertQueue(request.name, { durable: true, arguments: request.arguments });
+    case "binding":
+      return channel.bindQueue(request.queue, request.exchange, request.key);
+    default:
+      return request satisfies never;
+  }
+}
+
+function unanswered(request: TopologyRequest): [method: number, fields: object] {
+  const rest = (args: Arguments = {}): object => ({ ticket: 0, nowait: true, arguments: { ...args } });
+  const durable = { durable: true, autoDelete: false, passive: false };
+  switch (request.kind) {
+    case "exchange": {
+      const { name, type } = request;
+      return [
+        EXCHANGE_DECLARE,
+        { exchange: name, type, internal: false, ...durable, ...rest(request.arguments) },
+      ];
+    }
+    case "queue":
+      return [
+        QUEUE_DECLARE,
+        { queue: request.name, exclusive: false, ...durable, ...rest(request.arguments) },
+      ];
+    case "binding": {
+      const { queue, exchange, key } = request;
+      return [QUEUE_BIND, { queue, exchange, routingKey: key, ...rest() }];
+    }
+    default:
+      return request satisfies never;
+  }
+}

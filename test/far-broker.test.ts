@@ -1,0 +1,61 @@
+/** A broker that is a long way off: what a service asks for at its start goes in few round trips, however much it is. */
+
+import { afterEach, expect, it } from "vitest";
+import { Broker, Service, silentLogger } from "../src/index.ts";
+import { eventually } from "../src/testing/index.ts";
+import { deleteNamespace, freshBroker } from "./support/rabbitmq.ts";
+import { TcpProxy } from "./support/tcp-proxy.ts";
+
+const cleanUp: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanUp.splice(0).reverse()) await step();
+});
+
+const ROUND_TRIP_MS = 60;
+const MANY = 300;
+
+it("binds hundreds of subscriptions together: at the start, later on, and on the next connection", async () => {
+  const { namespace } = freshBroker({ logger: silentLogger });
+  const proxy = new TcpProxy();
+  const url = await proxy.listen();
+  cleanUp.push(
+    () => proxy.close(),
+    () => deleteNamespace(namespace, ["listener"]),
+  );
+  proxy.latencyMs = ROUND_TRIP_MS / 2;
+  const broker = new Broker(url, { namespace, logger: silentLogger });
+  const listener = new Service("listener", { broker, logger: silentLogger });
+  cleanUp.push(() => listener.shutdown({ timeoutMs: 1_000 }));
+  const got: string[] = [];
+  const subscribe = (prefix: string): void => {
+    for (let n = 0; n < MANY; n += 1) {
+      listener.subscribe(`/${prefix}/${n}/:id`, ({ path }) => void got.push(path));
+      listener.subscribe(`/${prefix}/own/${n}`, ({ path }) => void got.push(path), { per: "instance" });
+    }
+  };
+  const took = async (work: () => Promise<unknown>): Promise<number> => {
+    const began = performance.now();
+    await work();
+    return performance.now() - began;
+  };
+  const bare = await took(() => listener.connect());
+  subscribe("later");
+  const later = await took(() => listener.connect());
+  await listener.shutdown();
+  subscribe("first");
+  const atStart = await took(() => listener.connect());
+  const again = await took(async () => {
+    proxy.cut();
+    await eventually(() => listener.state === "reconnecting", "the connection to break");
+    await eventually(() => listener.health().status === "healthy", "all to be bound again");
+  });
+  // Four at a time, each of the two kinds of bindings alone would take 75 round trips.
+  const boundMs = 75 * ROUND_TRIP_MS;
+  expect(later).toBeLessThan(boundMs);
+  expect(atStart - bare).toBeLessThan(boundMs);
+  expect(again - bare).toBeLessThan(boundMs);
+  for (const path of ["/later/0/x", `/first/${MANY - 1}/x`, `/later/own/${MANY - 1}`, "/first/own/0"])
+    await listener.publish(path);
+  await eventually(() => got.length === 4, "an event of each kind");
+}, 60_000);
