@@ -278,7 +278,7 @@ export function describeThrown(thrown: unknown): Thrown {
     const { name, message, stack } = thrown;
     return {
       name: typeof name === "string" ? name : "Error",
-      message: typeof message === "string" ? message : show(message),
+      message: typeof message === "string" ? message || wordless(thrown) : show(message),
       stack: typeof stack === "string" ? stack : "",
       ours: isConfluoError(thrown) ? ourFields(thrown) : undefined,
     };
@@ -286,6 +286,11 @@ export function describeThrown(thrown: unknown): Thrown {
     const message = "something that cannot be described was thrown";
     return { name: "Error", message, stack: "", ours: undefined };
   }
+}
+
+// Whoever refuses without a word may mean it; any other, such as an AggregateError, is told by its name at least.
+function wordless(thrown: Error): string {
+  return isConfluoError(thrown) ? "" : `${thrown.name} without a message`;
 }
 
 // One of another realm, such as a worker's or a test runner's, is no instance of this one's Error.

@@ -47,7 +47,7 @@ export {
   stateKey,
 } from "./core/context.ts";
 export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./core/diagnostics.ts";
-export { type Logger, silentLogger } from "./core/logger.ts";
+export { consoleLogger, type Logger, silentLogger } from "./core/logger.ts";
 export type {
   CallOptions,
   MessageOptions,

@@ -22,11 +22,12 @@ const belowTransport = ["protocol/", "retry/", "errors.ts", "waiting/"];
 /** The first room that has a file is its room. */
 const rooms: readonly Room[] = [
   { path: "errors.ts", mayImport: [], builtins: [] },
+  { path: "causes.ts", mayImport: ["errors.ts"], builtins: [] },
   { path: "outside.ts", mayImport: [], builtins: ["node:async_hooks"] },
   { path: "protocol/", mayImport: ["errors.ts"], packages: ["qlobber"], builtins: ["node:buffer"] },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
   { path: "waiting/", mayImport: [], builtins: [] },
-  { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
+  { path: "retry/", mayImport: ["errors.ts", "causes.ts", "protocol/"], builtins: [] },
   { path: "transport/transport.ts", mayImport: belowTransport, typesOnly: true },
   { path: "transport/wire.ts", mayImport: belowTransport, typesOnly: true },
   {
@@ -47,6 +48,7 @@ const rooms: readonly Room[] = [
     path: "core/",
     mayImport: [
       "errors.ts",
+      "causes.ts",
       "outside.ts",
       "waiting/",
       "protocol/",

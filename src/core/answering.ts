@@ -177,6 +177,11 @@ export class Answering {
     if (wired.code === "HANDLER_FAILED" && !run.stopped) {
       const message = `The handler of ${delivery.origin.path} failed; its caller was told so.`;
       this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
+    } else if (!run.stopped && hasCause(error)) {
+      // Its caller is told what the handler says, and not why: that is known here alone.
+      const message = `The handler of ${delivery.origin.path} refused with status ${status}.`;
+      const level = status >= 500 ? "warn" : "debug";
+      this.#parts.logger[level]({ err: error, ...lineAbout(delivery) }, message);
     }
     return encodeErrorReply(correlationOf(delivery), status, wired, this.#parts.maxBodyBytes());
   }
@@ -283,6 +288,15 @@ class AnswerTask implements Task<Message>, CallInHand {
     if (reason === abandoned) this.#tally?.abandoned();
     else this.#tally?.failed(run.began, timedOut(this));
     this.#answering.giveUp(this.delivery, reason, this.#end);
+  }
+}
+
+// A getter may throw.
+function hasCause(error: unknown): boolean {
+  try {
+    return (error as { readonly cause?: unknown }).cause !== undefined;
+  } catch {
+    return false;
   }
 }
 

@@ -108,7 +108,10 @@ export class Handling {
       const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
       logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
     } else if (origin.unclaimedMs === 0) {
-      const grace = `${this.#parts.graceMs / 1_000} s`;
+      const { graceMs } = this.#parts;
+      // What expires earlier goes to the dead letters earlier.
+      const left = (move.expiresMs ?? Number.POSITIVE_INFINITY) + move.hop.levelMs + move.hop.restMs;
+      const grace = `${Math.min(graceMs, left) / 1_000} s`;
       logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
     }
   }

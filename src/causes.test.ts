@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { causesOf, lineOf, stacksOf } from "./causes.ts";
+
+describe("the causes of an error", () => {
+  it("are told in order, each once", () => {
+    const inner = new Error("inner");
+    const outer = new Error("outer", { cause: inner });
+    inner.cause = outer;
+    expect(lineOf(outer)).toBe("Error: outer; caused by Error: inner");
+    expect(causesOf(outer)).toEqual(["caused by Error: inner"]);
+    expect(causesOf(new Error("alone"))).toEqual([]);
+    expect(lineOf(new Error("outer", { cause: "a text" }))).toBe('Error: outer; caused by Error: "a text"');
+  });
+
+  it("are told up to a dozen, however many there are", () => {
+    const many = Array.from({ length: 1_000 }, (_, n) => new Error(`no. ${n}`));
+    expect(causesOf(new AggregateError(many))).toHaveLength(11);
+    let chain = new Error("0");
+    for (let n = 1; n < 1_000; n += 1) chain = new Error(String(n), { cause: chain });
+    expect(causesOf(chain)).toHaveLength(11);
+  });
+
+  it("have their share of a bounded text", () => {
+    const long = (text: string, cause?: unknown): Error => new Error(text.repeat(5_000), { cause });
+    const text = stacksOf(long("a", long("b", long("c"))), 600);
+    expect(text.length).toBeLessThanOrEqual(600);
+    expect(text).toMatch(/^Error: a+…\ncaused by Error: b+…\ncaused by Error: c+…$/);
+    const short = new Error("short", { cause: long("b") });
+    short.stack = "Error: short";
+    expect(stacksOf(short, 600)).toMatch(/^Error: short\ncaused by Error: b{500,}…$/);
+  });
+
+  it("do no harm when they cannot be read", () => {
+    const hostile = new Error("no");
+    Object.defineProperty(hostile, "cause", {
+      get: () => {
+        throw new Error("not this way");
+      },
+    });
+    expect(lineOf(hostile)).toBe("Error: no");
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const thrown of [undefined, null, 5, proxy]) expect(typeof lineOf(thrown)).toBe("string");
+    expect(stacksOf(undefined)).toBe("");
+  });
+});
