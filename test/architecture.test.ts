@@ -74,7 +74,11 @@ const rooms: readonly Room[] = [
     path: "discovery/",
     mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
   },
-  { path: "environment.ts", mayImport: ["core/", "errors.ts"], builtins: [] },
+  {
+    path: "environment.ts",
+    mayImport: ["core/", "errors.ts", "transport/rabbitmq/tls-options.ts"],
+    builtins: ["node:fs"],
+  },
   {
     path: "broker.ts",
     mayImport: [
