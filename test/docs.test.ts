@@ -61,6 +61,9 @@ const known = new Set([
   "CONFLUO_BROKER",
   "CONFLUO_TEST_BROKER",
   "CONFLUO_NAMESPACE",
+  "CONFLUO_CA",
+  "CONFLUO_CERT",
+  "CONFLUO_KEY",
   "NO_COLOR",
   "NO_SUCH_ORDER",
 ]);
