@@ -20,7 +20,7 @@ export async function runHere(files: readonly string[], flags: RunFlags, termina
   const services = await servicesIn(files, flags.export);
   const brokerOf = brokersFor(services, flags, terminal);
   const http = flags.http === undefined ? undefined : await listen(flags.http, services);
-  if (http !== undefined) process.send?.({ confluo: { http: http.url } } satisfies Told);
+  if (http !== undefined && process.connected) process.send?.({ confluo: { http: http.url } } satisfies Told);
   try {
     if (!(await connected(services, brokerOf, { flags, terminal }))) return;
     const at = placesOf(services);
