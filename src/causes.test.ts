@@ -30,6 +30,17 @@ describe("the causes of an error", () => {
     expect(stacksOf(short, 600)).toMatch(/^Error: short\ncaused by Error: b{500,}…$/);
   });
 
+  it("do not repeat the frames that all have in common", () => {
+    const error = new Error("outer", { cause: new Error("inner") });
+    error.stack = "Error: outer\n    at a (f:1:1)\n    at b (f:2:1)\n    at c (f:3:1)";
+    (error.cause as Error).stack = "Error: inner\n    at d (f:4:1)\n    at b (f:2:1)\n    at c (f:3:1)";
+    expect(stacksOf(error)).toBe(
+      `${error.stack}\ncaused by Error: inner\n    at d (f:4:1)\n    … 2 more, as above`,
+    );
+    (error.cause as Error).stack = "Error: inner";
+    expect(stacksOf(error)).toBe(`${error.stack}\ncaused by Error: inner`);
+  });
+
   it("do no harm when they cannot be read", () => {
     const hostile = new Error("no");
     Object.defineProperty(hostile, "cause", {

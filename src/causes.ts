@@ -40,7 +40,7 @@ export function causesOf(error: unknown): readonly string[] {
 export function stacksOf(error: unknown, most: number = Number.POSITIVE_INFINITY): string {
   const [first, ...others] = tellAll(error);
   if (first === undefined || others.length === 0) return clip(first?.thrown.stack ?? "", most);
-  const texts = [first.thrown.stack || headOf(first.thrown), ...others.map(stackOf)];
+  const texts = [first.thrown.stack || headOf(first.thrown), ...causeStacksOf(error)];
   let left = most - (texts.length - 1);
   const cut = texts.map((text, at) => {
     const share = clip(text, Math.floor(left / (texts.length - at)));
@@ -52,11 +52,21 @@ export function stacksOf(error: unknown, most: number = Number.POSITIVE_INFINITY
 
 /** As {@link stacksOf}, without the error itself. */
 export function causeStacksOf(error: unknown): readonly string[] {
-  return tellAll(error).slice(1).map(stackOf);
+  const [first, ...others] = tellAll(error);
+  const known = framesOf(first?.thrown.stack ?? "");
+  return others.map(({ label, thrown }) => `${label} ${shortened(thrown.stack, known) || headOf(thrown)}`);
 }
 
-function stackOf({ label, thrown }: Told): string {
-  return `${label} ${thrown.stack || headOf(thrown)}`;
+function framesOf(stack: string): readonly string[] {
+  return stack.split("\n").filter((line) => line.startsWith("    at "));
+}
+
+/** A stack without the frames at its end that it has in common with another one. */
+function shortened(stack: string, known: readonly string[]): string {
+  const lines = stack.split("\n");
+  let same = 0;
+  while (same < known.length && lines.at(-1 - same) === known.at(-1 - same)) same += 1;
+  return same < 2 ? stack : [...lines.slice(0, -same), `    … ${same} more, as above`].join("\n");
 }
 
 /** Code, or name, and message. */
