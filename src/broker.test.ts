@@ -1,10 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Broker, resolveBroker, sharedEmbeddedBroker } from "./broker.ts";
 import { silentLogger } from "./core/logger.ts";
+import { withEnvironment } from "./environment.ts";
 
 beforeEach(() => {
   vi.stubEnv("CONFLUO_BROKER", undefined);
   vi.stubEnv("NODE_ENV", undefined);
+  vi.stubEnv("CONFLUO_NAMESPACE", undefined);
 });
 afterEach(() => void vi.unstubAllEnvs());
 
@@ -98,5 +103,52 @@ describe("the broker of an address", () => {
         expect.objectContaining({ code: "INVALID_ARGUMENT" }),
       );
     }
+  });
+
+  it("has the namespace that it is given, else that of CONFLUO_NAMESPACE", () => {
+    expect(new Broker("memory:").namespace).toBe("confluo");
+    vi.stubEnv("CONFLUO_NAMESPACE", " staging ");
+    expect(new Broker("memory:").namespace).toBe("staging");
+    expect(new Broker("memory:", { namespace: "shop" }).namespace).toBe("shop");
+    expect(resolveBroker("amqp://host", silentLogger).namespace).toBe("staging");
+    vi.stubEnv("CONFLUO_BROKER", "amqp://other");
+    expect(resolveBroker(undefined, silentLogger).namespace).toBe("staging");
+    vi.stubEnv("CONFLUO_NAMESPACE", "a.b");
+    expect(() => new Broker("memory:")).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    vi.stubEnv("CONFLUO_NAMESPACE", "");
+    expect(new Broker("memory:").namespace).toBe("confluo");
+  });
+});
+
+describe("the environment's files of TLS", () => {
+  const folder = mkdtempSync(join(tmpdir(), "confluo-tls-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const file = (name: string): string => {
+    writeFileSync(join(folder, name), name);
+    return join(folder, name);
+  };
+
+  it("are for amqps:// alone, and for whom no options of TLS are given", () => {
+    vi.stubEnv("CONFLUO_CA", file("ca.pem"));
+    expect(withEnvironment("amqps://host", {}).tls).toEqual({ ca: Buffer.from("ca.pem") });
+    expect(withEnvironment(["amqp://one", "amqps://two"], {}).tls).toEqual({ ca: Buffer.from("ca.pem") });
+    expect(withEnvironment("amqp://host", {}).tls).toBeUndefined();
+    expect(withEnvironment("memory:", {}).tls).toBeUndefined();
+    const tls = { rejectUnauthorized: false };
+    expect(withEnvironment("amqps://host", { tls }).tls).toBe(tls);
+  });
+
+  it("say by a certificate who connects, where no URL does", () => {
+    vi.stubEnv("CONFLUO_CERT", file("cert.pem"));
+    vi.stubEnv("CONFLUO_KEY", file("key.pem"));
+    const pair = { cert: Buffer.from("cert.pem"), key: Buffer.from("key.pem") };
+    expect(withEnvironment("amqps://host", {}).tls).toEqual({ ...pair, authentication: "certificate" });
+    expect(withEnvironment("amqps://user:password@host", {}).tls).toEqual(pair);
+  });
+
+  it("are missed by their variable and name", () => {
+    vi.stubEnv("CONFLUO_CA", join(folder, "none.pem"));
+    expect(() => new Broker("amqps://host")).toThrow(/CONFLUO_CA names .*none\.pem.*ENOENT/);
+    expect(() => new Broker("amqp://host")).not.toThrow();
   });
 });

@@ -9,7 +9,7 @@ import { conflicts } from "./discovery/conflicts.ts";
 import { type Overview, type OverviewOptions, overview } from "./discovery/overview.ts";
 import { byService, type ServiceStats } from "./discovery/service-stats.ts";
 import { type Watch, type WatchedEvent, watch } from "./discovery/watch.ts";
-import { announceEmbedded, brokerFromEnvironment } from "./environment.ts";
+import { announceEmbedded, brokerFromEnvironment, withEnvironment } from "./environment.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
 import { outside } from "./outside.ts";
@@ -51,9 +51,9 @@ export type BrokerAddress = string | readonly string[] | Broker;
 
 /** Options of a {@link Broker}. */
 export interface BrokerOptions {
-  /** Prefix of everything at the broker: services meet only within one. Default: `"confluo"`. */
+  /** Prefix of everything at the broker: services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
   readonly namespace?: string;
-  /** For `amqps://`: what Node's `tls.connect` takes, and how to authenticate. */
+  /** For `amqps://`: what Node's `tls.connect` takes. Default: the files of `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`. */
   readonly tls?: TlsOptions;
   /**
    * The largest body, in bytes. Default: 16,777,216 (16 MiB), what RabbitMQ 4 takes unless its `max_message_size`
@@ -90,7 +90,8 @@ export class Broker {
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
     const known = knownOptions("Broker", options, brokerOptions);
-    const { namespace = "confluo", maxBodyBytes = MAX_BODY_BYTES, tls } = known;
+    const { maxBodyBytes = MAX_BODY_BYTES } = known;
+    const { namespace, tls } = withEnvironment(address, known);
     const { warn, info } = guardedLogger(known.logger);
     this.namespace = checkName(namespace, "namespace");
     this.#names = new Namespace(namespace);

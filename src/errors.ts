@@ -297,12 +297,16 @@ export function describeThrown(thrown: unknown): Thrown {
   if (typeof thrown === "string" && thrown !== "") return { ...nameless, message: thrown };
   if (typeof thrown !== "object" || thrown === null)
     return { ...nameless, message: `${show(thrown)} was thrown` };
-  const [name, message, stack] = [fieldOf(thrown, "name"), messageOf(thrown), fieldOf(thrown, "stack")];
+  const [given, message, stack] = [fieldOf(thrown, "name"), messageOf(thrown), fieldOf(thrown, "stack")];
+  const name = typeof given === "string" ? given : "Error";
+  const ours = isConfluoError(thrown) ? ourFields(thrown) : undefined;
+  // Whoever refuses without a word may mean it; any other, such as an AggregateError, is told by its name at least.
+  const isWordless = message === "" && ours === undefined;
   return {
-    name: typeof name === "string" ? name : "Error",
-    message: message ?? `${describeObject(thrown)} was thrown`,
+    name,
+    message: isWordless ? `${name} without a message` : (message ?? `${describeObject(thrown)} was thrown`),
     stack: typeof stack === "string" ? stack : "",
-    ours: isConfluoError(thrown) ? ourFields(thrown) : undefined,
+    ours,
   };
 }
 

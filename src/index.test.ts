@@ -17,6 +17,7 @@ describe("the public names", () => {
         "Service",
         "ServiceError",
         "command",
+        "consoleLogger",
         "diagnosticsChannels",
         "event",
         "isConfluoError",

@@ -57,7 +57,7 @@ export {
 } from "./core/context.ts";
 export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./core/diagnostics.ts";
 export { mergeDurations, quantile } from "./core/histogram.ts";
-export { type Logger, silentLogger } from "./core/logger.ts";
+export { consoleLogger, type Logger, silentLogger } from "./core/logger.ts";
 export type {
   CallOptions,
   MessageOptions,

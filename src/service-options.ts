@@ -70,7 +70,7 @@ export interface GatheringOptions {
 
 /** Options of `shutdown`. */
 export interface ShutdownOptions {
-  /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 8,000. */
+  /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 7,000. */
   readonly timeoutMs?: number;
   /** Ends that wait when it fires; the shutdown goes on. */
   readonly signal?: AbortSignal;
@@ -98,8 +98,8 @@ const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true, retry
 const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, retry: true, per: true };
 
 const TIMEOUT_MS = 20_000;
-/** How long a shutdown waits for what runs: with what follows, less than the 10 s after which Docker kills. */
-export const DRAIN_MS = 8_000;
+/** How long a shutdown waits for what runs: with what follows, 2 s at most, less than the 10 s after which Docker kills. */
+export const DRAIN_MS = 7_000;
 const HANDLER_MS = 600_000;
 const GRACE_MS = 600_000;
 const CONCURRENCY = 128;

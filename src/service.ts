@@ -295,6 +295,11 @@ export class Service implements Verbs {
 
   // --- Inside ---
 
+  /** @internal For `confluo run`: the broker that it has, else the one that it was made with. */
+  get broker(): BrokerAddress | undefined {
+    return this.#broker ?? this.#settings.broker;
+  }
+
   // One broker until the service has been shut down: a repeated connect() must not make another.
   #choose(address: BrokerAddress | undefined): Broker {
     const present = this.state === "idle" || this.state === "stopped" ? undefined : this.#broker;

@@ -22,6 +22,7 @@ const belowTransport = ["protocol/", "retry/", "errors.ts", "waiting/"];
 /** The first room that has a file is its room. */
 const rooms: readonly Room[] = [
   { path: "errors.ts", mayImport: [], builtins: [] },
+  { path: "causes.ts", mayImport: ["errors.ts"], builtins: [] },
   { path: "outside.ts", mayImport: [], builtins: ["node:async_hooks"] },
   { path: "lent-require.ts", mayImport: [], builtins: [] },
   {
@@ -32,7 +33,7 @@ const rooms: readonly Room[] = [
   },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
   { path: "waiting/", mayImport: [], builtins: [] },
-  { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
+  { path: "retry/", mayImport: ["errors.ts", "causes.ts", "protocol/"], builtins: [] },
   { path: "transport/transport.ts", mayImport: belowTransport, typesOnly: true },
   { path: "transport/wire.ts", mayImport: belowTransport, typesOnly: true },
   {
@@ -60,6 +61,7 @@ const rooms: readonly Room[] = [
     path: "core/",
     mayImport: [
       "errors.ts",
+      "causes.ts",
       "outside.ts",
       "waiting/",
       "protocol/",
@@ -85,7 +87,11 @@ const rooms: readonly Room[] = [
     path: "discovery/",
     mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
   },
-  { path: "environment.ts", mayImport: ["core/", "errors.ts"], builtins: [] },
+  {
+    path: "environment.ts",
+    mayImport: ["core/", "errors.ts", "transport/rabbitmq/tls-options.ts"],
+    builtins: ["node:fs"],
+  },
   {
     path: "broker.ts",
     mayImport: [

@@ -44,7 +44,7 @@ async function* on(child: ReturnType<typeof startCommand>, event: string): Async
   }
 }
 
-describe("what is not understood", () => {
+describe("what is not understood", { timeout: 60_000 }, () => {
   it.each([
     [["cal"], "(Did you mean call?)"],
     [["ls", "--timeout", "soon"], "Expected a duration"],
@@ -133,7 +133,7 @@ function canConnect(port: number): Promise<boolean> {
   });
 }
 
-describe("run", () => {
+describe("run", { timeout: 60_000 }, () => {
   it("ends, though a module holds a timer, and whatever a terminal and a parent send together", async () => {
     const file = moduleOf(`
       setInterval(() => undefined, 1_000);
@@ -174,7 +174,11 @@ describe("run", () => {
       out += chunk.toString();
     });
     const said = await until(child, "running on");
-    expect(said).toMatch(/^mail, orders: running on memory:, http:\/\/127\.0\.0\.1:\d+\.\n$/m);
+    expect(JSON.parse(said)).toMatchObject({
+      level: "info",
+      msg: expect.stringMatching(/^orders, mail: running on memory:, http:\/\/127\.0\.0\.1:\d+\.$/),
+      services: ["orders", "mail"],
+    });
     const [url = ""] = /http:\S+\d/.exec(said) ?? [];
     expect((await fetch(`${url}/readyz`)).status).toBe(200);
     const ended = once(child, "exit");

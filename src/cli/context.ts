@@ -11,6 +11,10 @@ export type CommandSetup = (program: Command, terminal: Terminal) => void;
 export interface AddressFlags {
   readonly broker?: string;
   readonly namespace?: string;
+  /** Names of files, for `amqps://`. */
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 /** Options of every command that asks a broker. */
@@ -30,7 +34,38 @@ export function withAddressFlags(command: Command): Command {
     .option(
       "-n, --namespace <name>",
       "prefix of everything at the broker (CONFLUO_NAMESPACE; default: confluo)",
+    )
+    .option("--ca <file>", "for amqps: certificates of the authorities to trust, in PEM (CONFLUO_CA)")
+    .option(
+      "--cert <file>",
+      "for amqps: a certificate of one's own, which tells the user if the URL does not (CONFLUO_CERT)",
+    )
+    .option("--key <file>", "for amqps: the key of that certificate (CONFLUO_KEY)");
+}
+
+/**
+ * Has this process, and what it starts, take the options for what the environment says: a `Broker` and a `Service` go by that
+ * where they are told nothing else. It is also how a URL, which may hold a password, gets to another process: arguments can be
+ * seen by everyone on the machine.
+ *
+ * @throws `INVALID_ARGUMENT` for files of TLS beside an address without it.
+ */
+export function adopt(flags: AddressFlags, terminal: Terminal): void {
+  const { broker, namespace, ca, cert, key } = flags;
+  const address = addressOf(flags, terminal);
+  if ([ca, cert, key].some((file) => file !== undefined) && address !== "" && !/\bamqps:/.test(address))
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      "--ca, --cert and --key are for amqps://, and the address is none.",
     );
+  const said = {
+    CONFLUO_BROKER: broker,
+    CONFLUO_NAMESPACE: namespace,
+    CONFLUO_CA: ca,
+    CONFLUO_CERT: cert,
+    CONFLUO_KEY: key,
+  };
+  for (const [name, value] of Object.entries(said)) if (value !== undefined) process.env[name] = value;
 }
 
 /** Adds the options of {@link BrokerFlags}. `patience` is how long it may take unless told otherwise, in words. */
@@ -57,6 +92,7 @@ export function brokerOf(flags: AddressFlags, terminal: Terminal): Broker {
       "INVALID_ARGUMENT",
       "The embedded broker, memory:, is within one process, and this is another: name a RabbitMQ. confluo run --http shows one process from outside.",
     );
+  adopt(flags, terminal);
   // What goes wrong is the command's error; lines about trying again would be noise beside it.
   return brokerAt(address, namespaceOf(flags, terminal), silentLogger);
 }

@@ -3,8 +3,13 @@
 
 import { runCli } from "./run-cli.ts";
 
-const END_MS = 2_000;
+// After a drain of 7 s, what is left of the 10 s that a container has.
+const END_MS = 1_000;
 const { stdin, stdout, stderr, env } = process;
+// A URL's user and password are for the broker, not for whoever lists processes.
+const shown = process.argv.slice(1).map((arg) => arg.replace(/:\/\/\S*@/g, "://…@"));
+if (shown.some((arg, at) => arg !== process.argv[at + 1]))
+  process.title = ["confluo", ...shown.slice(1)].join(" ");
 const stop = new AbortController();
 const seen = new Set<string>();
 let code: number | undefined;

@@ -187,6 +187,11 @@ export class Answering {
     if (wired.code === "HANDLER_FAILED" && !run.stopped) {
       const message = `The handler of ${delivery.origin.path} failed; its caller was told so.`;
       this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
+    } else if (!run.stopped && hasCause(error)) {
+      // Its caller is told what the handler says, and not why: that is known here alone.
+      const message = `The handler of ${delivery.origin.path} refused with status ${status}.`;
+      const level = status >= 500 ? "warn" : "debug";
+      this.#parts.logger[level]({ err: error, ...lineAbout(delivery) }, message);
     }
     const encode = (sent: WireError): Message =>
       encodeErrorReply(correlationOf(delivery), status, sent, this.#parts.maxBodyBytes());
@@ -322,6 +327,15 @@ function encodedAnswer(body: unknown, path: string): EncodedBody {
 function cannotBeSent(path: string, cause: unknown): ConfluoError {
   const reason = describeThrown(cause).message;
   return new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
+}
+
+// A getter may throw.
+function hasCause(error: unknown): boolean {
+  try {
+    return (error as { readonly cause?: unknown }).cause !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function relieved(congestion: Gate, atMostMs: number): Promise<void> {

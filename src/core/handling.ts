@@ -113,7 +113,9 @@ export class Handling {
     }
     this.#parts.registry.unclaimed.add(waitMs);
     if (origin.unclaimedMs > 0) return;
-    const grace = `${this.#parts.graceMs / 1_000} s`;
+    // What expires earlier goes to the dead letters earlier.
+    const leftMs = (move.expiresMs ?? Number.POSITIVE_INFINITY) + waitMs;
+    const grace = `${Math.min(this.#parts.graceMs, leftMs) / 1_000} s`;
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 

@@ -1,8 +1,8 @@
 import { Writable } from "node:stream";
 import { pino } from "pino";
-import { describe, expect, it, vi } from "vitest";
-import { ServiceError } from "../errors.ts";
-import { guardedLogger } from "./logger.ts";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ConfluoError, ServiceError } from "../errors.ts";
+import { guardedLogger, type Logger } from "./logger.ts";
 
 describe("a logger", () => {
   it("may be pino's: errors come with message, stack and code", () => {
@@ -24,19 +24,105 @@ describe("a logger", () => {
     });
   });
 
-  it("is standard error without one, where an error of ours explains itself and any other has its stack", () => {
+  const written = (log: (logger: Logger) => void): readonly string[] => {
     const write = vi.spyOn(console, "error").mockImplementation(() => undefined);
     try {
-      const logger = guardedLogger(undefined, { service: "s" });
-      logger.warn({ err: new ServiceError("no", { code: "GONE" }) }, "It failed.");
-      logger.error({ err: new TypeError("boom") }, "It failed.");
-      logger.debug({}, "unseen");
-      const [[first], [second]] = write.mock.calls as [[string], [string]];
-      expect(first).toBe("confluo s: It failed. GONE: no");
-      expect(second).toMatch(/^confluo s: It failed\.\n {2}TypeError: boom\n.*logger\.test/s);
-      expect(write).toHaveBeenCalledTimes(2);
+      log(guardedLogger(undefined, { service: "s" }));
+      return write.mock.calls.map(([line]) => String(line));
     } finally {
       write.mockRestore();
+    }
+  };
+  const refused = (): Error => new TypeError("boom", { cause: new Error("refused\nby 10.0.0.1") });
+  const several = (): Error => new AggregateError([new Error("first"), new Error("second")]);
+
+  describe("without one is standard error, and for a terminal", () => {
+    beforeEach(() => void vi.stubEnv("CONFLUO_LOG", "text"));
+    afterEach(() => void vi.unstubAllEnvs());
+
+    it("an error of ours explains itself, and any other has its stack and those of its causes", () => {
+      const [first, second, third, ...others] = written((logger) => {
+        logger.error({ err: new ServiceError("no", { code: "GONE" }) }, "It failed.");
+        logger.error({ err: refused() }, "It failed.");
+        logger.error({ err: several() }, "It failed.");
+        logger.debug({}, "unseen");
+      });
+      expect(first).toBe("confluo s: It failed. GONE: no");
+      expect(second).toMatch(
+        /^confluo s: It failed\.\n {2}TypeError: boom\n.*logger\.test.*\ncaused by Error: refused\nby 10\.0\.0\.1\n.*logger\.test/s,
+      );
+      expect(third).toMatch(
+        /AggregateError.*\nerror 1 of 2: Error: first\n.*\nerror 2 of 2: Error: second\n/s,
+      );
+      expect(others).toEqual([]);
+    });
+
+    it("a warning is one line, causes included", () => {
+      const lines = written((logger) => {
+        logger.warn({ err: refused() }, "Again in 1 s.");
+        logger.warn({ err: several() }, "Again in 1 s.");
+        logger.warn({ err: new ServiceError("no", { code: "GONE", cause: refused() }) }, "Again in 1 s.");
+      });
+      expect(lines).toEqual([
+        "confluo s: Again in 1 s. TypeError: boom; caused by Error: refused by 10.0.0.1",
+        "confluo s: Again in 1 s. AggregateError: AggregateError without a message; error 1 of 2: Error: first; error 2 of 2: Error: second",
+        "confluo s: Again in 1 s. GONE: no; caused by TypeError: boom; caused by Error: refused by 10.0.0.1",
+      ]);
+    });
+
+    it("what ServiceErrors were caused by has its stack in an error", () => {
+      const [line] = written((logger) =>
+        logger.error({ err: new ServiceError("no", { code: "GONE", cause: refused() }) }, "It failed."),
+      );
+      expect(line).toMatch(/^confluo s: It failed\. GONE: no\n {2}caused by TypeError: boom\n {4}at /);
+    });
+
+    it("what an error of confluo's own was caused by is said by its message", () => {
+      const cause = new Error("connect ECONNREFUSED");
+      const err = new ConfluoError("BROKER_UNREACHABLE", "No broker answers (ECONNREFUSED).", { cause });
+      expect(written((logger) => logger.warn({ err }, `${err.message} Trying again.`))).toEqual([
+        "confluo s: No broker answers (ECONNREFUSED). Trying again.",
+      ]);
+    });
+  });
+
+  it("without one writes a line of JSON where standard error is no terminal", () => {
+    vi.stubEnv("CONFLUO_LOG", "");
+    const isTTY = process.stderr.isTTY;
+    process.stderr.isTTY = false;
+    try {
+      const lines = written((logger) => {
+        logger.info({ broker: "memory:" }, "Runs.");
+        logger.warn({ err: refused(), attempt: 1 }, "Again.");
+        logger.error({ err: new ServiceError("no", { code: "GONE", cause: refused() }) }, "It failed.");
+        logger.info({ cyclic: process }, "Still written.");
+      });
+      for (const line of lines) expect(line).not.toContain("\n");
+      const [info, warning, error, still] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+      expect(info).toEqual({
+        time: expect.stringMatching(/^\d{4}-.*Z$/),
+        level: "info",
+        msg: "Runs.",
+        service: "s",
+        broker: "memory:",
+      });
+      expect(warning).toMatchObject({ level: "warn", service: "s", attempt: 1 });
+      expect(warning?.err).toEqual({
+        type: "TypeError",
+        message: "boom",
+        causes: ["caused by Error: refused by 10.0.0.1"],
+      });
+      expect(error?.err).toMatchObject({
+        type: "ServiceError",
+        code: "GONE",
+        status: 500,
+        message: "no",
+        stack: expect.stringMatching(/logger\.test.*caused by TypeError: boom/s),
+      });
+      expect(still).toMatchObject({ msg: "Still written." });
+    } finally {
+      process.stderr.isTTY = isTTY;
+      vi.unstubAllEnvs();
     }
   });
 });

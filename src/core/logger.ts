@@ -1,6 +1,7 @@
 /** Where confluo's own lines go. */
 
-import { describeThrown, invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
+import { type Level, logLine } from "./log-line.ts";
 import { apart } from "./outside.ts";
 
 /** What confluo logs with: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
@@ -11,16 +12,18 @@ export interface Logger {
   error(details: object, message: string): void;
 }
 
-type Level = keyof Logger;
-
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
 
-/** Lines on standard error, `debug` left out. Used unless a service is given another. */
+/**
+ * The logger of a service or broker that is given none: information, warnings and errors on standard error, `debug` left out.
+ * On a terminal they are text, anywhere else JSON, one object a line; `CONFLUO_LOG=text` or `CONFLUO_LOG=json` decides
+ * otherwise. An error comes with its stack and its causes, a warning with both in one line.
+ */
 export const consoleLogger: Logger = {
   debug() {},
-  info: write,
-  warn: write,
-  error: write,
+  info: (details, message) => write("info", details, message),
+  warn: (details, message) => write("warn", details, message),
+  error: (details, message) => write("error", details, message),
 };
 
 /** Logs nothing. */
@@ -42,7 +45,7 @@ export function guardedLogger(given: Logger | undefined, fields: object = {}): L
         // A logger may be asynchronous, though nobody waits for it.
         if (written instanceof Promise) written.catch(() => undefined);
       } catch {
-        if (logger !== consoleLogger) write(all, message);
+        if (logger !== consoleLogger) write(level, all, message);
       }
     };
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
@@ -58,16 +61,6 @@ function checked(logger: unknown): Logger {
   );
 }
 
-function write(details: object, message: string): void {
-  const { service, err } = details as { readonly service?: string; readonly err?: unknown };
-  const who = service === undefined ? "confluo" : `confluo ${service}`;
-  console.error(`${who}: ${message}${explained(err, message)}`);
-}
-
-// Errors of ours explain themselves; anything else needs its stack.
-function explained(error: unknown, message: string): string {
-  if (error === undefined) return "";
-  const { ours, stack, message: said } = describeThrown(error);
-  if (ours !== undefined) return message.includes(said) ? "" : ` ${ours.code}: ${said}`;
-  return `\n  ${stack === "" ? said : stack}`;
+function write(level: Level, details: object, message: string): void {
+  console.error(logLine(level, details, message));
 }

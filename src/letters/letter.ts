@@ -15,7 +15,10 @@ export interface DeadLetterError {
   readonly code: string;
   readonly name: string;
   readonly message: string;
-  /** Empty if there was none; cut after 6,000 characters. */
+  /**
+   * With the stacks of its causes and of the errors of an `AggregateError`; empty if there was none. 6,000 characters at most:
+   * of longer ones, each has its share.
+   */
   readonly stack: string;
 }
 

@@ -1,5 +1,6 @@
 /** What becomes of a delivery. Pure: failure in, decision out. */
 
+import { stacksOf } from "../causes.ts";
 import { ConfluoError, clip, describeThrown, show } from "../errors.ts";
 import type { Origin } from "../protocol/origin.ts";
 import { firstHop, type Hop, hopNear } from "./delay-levels.ts";
@@ -130,6 +131,7 @@ export interface Story {
   /** Code of an error of confluo's own or of a `ServiceError`; `HANDLER_FAILED` for anything else. */
   readonly code: string;
   readonly message: string;
+  /** With those of its causes, and of the errors of an `AggregateError`. */
   readonly stack: string;
 }
 
@@ -139,11 +141,11 @@ const MESSAGE_LENGTH = 2_000;
 const STACK_LENGTH = 6_000;
 
 export function storyOf(error: unknown): Story {
-  const { name, message, stack, ours } = describeThrown(error);
+  const { name, message, ours } = describeThrown(error);
   return {
     name: clip(name, NAME_LENGTH),
     code: ours !== undefined && ours.kind !== "remote" ? clip(ours.code, NAME_LENGTH) : "HANDLER_FAILED",
     message: clip(message, MESSAGE_LENGTH),
-    stack: clip(stack, STACK_LENGTH),
+    stack: stacksOf(error, STACK_LENGTH),
   };
 }

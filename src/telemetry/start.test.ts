@@ -46,7 +46,7 @@ function runServices(before: string): Promise<string> {
     execFile(
       process.execPath,
       [...args, "--input-type=module", "-e", program],
-      { timeout: 20_000 },
+      { timeout: 20_000, env: { ...process.env, CONFLUO_LOG: "text" } },
       (error, stdout, stderr) => {
         if (error === null) resolve(stdout + stderr);
         else reject(error);

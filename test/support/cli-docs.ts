@@ -24,7 +24,8 @@ export function commandLineDocs(): string {
     "<!-- Made of the commands: UPDATE_DOCS=1 npx vitest run test/docs.test.ts writes it anew. -->",
     "",
     "`npx confluo --help` shows what is here. All commands that ask a broker take it from `--broker` or `CONFLUO_BROKER`, and the",
-    "namespace from `--namespace` or `CONFLUO_NAMESPACE`. With `--json` they print JSON, a value on a line; colours are for",
+    "namespace from `--namespace` or `CONFLUO_NAMESPACE`. For `amqps://`, `--ca`, `--cert` and `--key` name files, as do `CONFLUO_CA`,",
+    "`CONFLUO_CERT` and `CONFLUO_KEY`. With `--json` they print JSON, a value on a line; colours are for",
     "terminals, and `NO_COLOR` turns them off.",
     "",
     "AMQP lists no queues. So `ls`, `show`, `doctor` and `dead ls` look for the services that answer, that those call, send to or heard",
@@ -49,7 +50,8 @@ function sections(command: Command, above: readonly string[]): readonly string[]
   const title = [`## confluo ${names.join(" ")}`, "", description, ""];
   if (inner.length > 0) return [...title, ...inner.flatMap((each) => sections(each, names))];
   const usage = `confluo ${names.join(" ")} ${command.usage()}`;
-  const options = command.options.map(
+  const shown = command.options.filter(({ hidden }) => !hidden);
+  const options = shown.map(
     ({ flags, description: said }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${said} |`,
   );
   return [

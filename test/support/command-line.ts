@@ -20,14 +20,9 @@ export function startCommand(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): ChildProcess {
-  const {
-    CONFLUO_BROKER: _,
-    CONFLUO_NAMESPACE: __,
-    CONFLUO_SERVICES: _____,
-    FORCE_COLOR: ___,
-    NO_COLOR: ____,
-    ...inherited
-  } = process.env;
+  const isOwn = ([name]: readonly [string, unknown]): boolean =>
+    name.startsWith("CONFLUO_") || ["FORCE_COLOR", "NO_COLOR"].includes(name);
+  const inherited = Object.fromEntries(Object.entries(process.env).filter((each) => !isOwn(each)));
   return spawn(process.execPath, [main, ...args], {
     cwd: root,
     env: { ...inherited, ...env },

@@ -2,6 +2,7 @@
 
 import { allowlist } from "./allowlist.ts";
 import { calls } from "./calls.ts";
+import { causes } from "./causes.ts";
 import { contexts } from "./contexts.ts";
 import { contracts } from "./contracts.ts";
 import { cycles } from "./cycles.ts";
@@ -46,6 +47,7 @@ export type Topic =
   | "coming and going"
   | "leaving together"
   | "mistakes"
+  | "causes"
   | "retry"
   | "suspects"
   | "looks"
@@ -79,6 +81,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   "coming and going": leaving,
   "leaving together": together,
   mistakes,
+  causes,
   retry,
   suspects,
   looks,

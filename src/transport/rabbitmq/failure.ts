@@ -83,8 +83,10 @@ function tlsReasonOf(cause: unknown, message: string): string {
 function tlsAdvice(code: string): string {
   if (code.includes("ALTNAME"))
     return "Connect to a name that it is for, or give that as tls.servername of Broker.";
-  if (code.includes("_ALERT_")) return "Give Broker tls.cert and tls.key that the broker accepts.";
-  if (/SELF_SIGNED|ISSUER|UNABLE_TO/.test(code)) return "Give Broker the CA that signed it as tls.ca.";
+  if (code.includes("_ALERT_"))
+    return "Give Broker tls.cert and tls.key that the broker accepts (CONFLUO_CERT, CONFLUO_KEY).";
+  if (/SELF_SIGNED|ISSUER|UNABLE_TO/.test(code))
+    return "Give Broker the CA that signed it as tls.ca (CONFLUO_CA).";
   return "See the option tls of Broker.";
 }
 
