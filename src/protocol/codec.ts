@@ -311,6 +311,7 @@ function withParameters(inPath: string, query: Readonly<Record<string, unknown>>
   if (typeof query !== "object" || query === null) throw invalidArgument("The query", "an object", query);
   const parameters = new URLSearchParams(inPath);
   for (const [name, value] of Object.entries(query)) {
+    if (value === undefined) continue;
     for (const one of Array.isArray(value) ? value : [value]) {
       if (typeof one !== "string" && typeof one !== "number" && typeof one !== "boolean") {
         throw invalidArgument(
