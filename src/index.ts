@@ -24,6 +24,7 @@ export {
   type RouteInfo,
   type ServerInfo,
   type ServiceStats,
+  type SharedBroker,
   type SubscriptionInfo,
   type TlsOptions,
   type Watch,
@@ -59,6 +60,23 @@ export type {
   Waiting,
 } from "./core/options.ts";
 export { mergeDurations, quantile } from "./core/tally.ts";
+export type {
+  Answered,
+  Bound,
+  CallArguments,
+  CommandBody,
+  CommandHandler,
+  CommandInput,
+  CommandOutput,
+  EventBody,
+  EventHandler,
+  EventInput,
+  HandlerResult,
+  ParamsOf,
+  PublishArguments,
+  SendArguments,
+  Verbs,
+} from "./core/verbs.ts";
 export {
   ConfluoError,
   type ErrorCode,
