@@ -47,25 +47,27 @@ export type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 export type { QueueInfo, ServerInfo, Wire, WireDelivery } from "./transport/wire.ts";
 
 /** A broker's address: an `amqp://` or `amqps://` URL, several of one cluster, `"memory:"`, or a shared {@link Broker}. */
-export type BrokerAddress = string | readonly string[] | Broker;
+export type BrokerAddress = string | readonly string[] | SharedBroker;
+
+/** A {@link Broker}, of this copy or release of the package or another: what all of them have. */
+export type SharedBroker = Pick<Broker, "description" | "namespace" | "maxBodyBytes">;
 
 /** Options of a {@link Broker}. */
 export interface BrokerOptions {
   /** Prefix of everything at the broker: services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
-  readonly namespace?: string;
+  readonly namespace?: string | undefined;
   /** For `amqps://`: what Node's `tls.connect` takes. Default: the files of `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`. */
-  readonly tls?: TlsOptions;
+  readonly tls?: TlsOptions | undefined;
   /**
    * The largest body, in bytes. Default: 16,777,216 (16 MiB), what RabbitMQ 4 takes unless its `max_message_size`
    * says otherwise.
    */
-  readonly maxBodyBytes?: number;
+  readonly maxBodyBytes?: number | undefined;
   /** Where lines about the connection go. Default: standard error, without `debug`. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
 
 const brokerOptions: Known<BrokerOptions> = { namespace: true, tls: true, maxBodyBytes: true, logger: true };
-
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const OPEN_MS = 20_000;
 
@@ -374,7 +376,7 @@ function keyOf(address: unknown): string {
  */
 export function resolveBroker(address: BrokerAddress | undefined, logger: Logger): Broker {
   if (isBroker(address)) return address;
-  const from = address ?? brokerFromEnvironment();
+  const from = (address as string | readonly string[] | undefined) ?? brokerFromEnvironment();
   if (from !== undefined) {
     if (typeof from === "string" && isMemory(from)) return sharedEmbeddedBroker();
     const broker = new Broker(from, { logger });

@@ -62,7 +62,11 @@ export class ConfluoError<Code extends string = string> extends Error {
   /** What the error carries, such as the problems of an invalid input. */
   declare readonly data: unknown;
 
-  constructor(code: Code, message: string, details: ErrorDetails & { readonly status?: number } = {}) {
+  constructor(
+    code: Code,
+    message: string,
+    details: ErrorDetails & { readonly status?: number | undefined } = {},
+  ) {
     // An empty one makes no field, which would hide the getter of a subclass.
     super(
       message === "" ? undefined : message,
@@ -92,15 +96,15 @@ function describeClass(prototype: ConfluoError, name: string, kind: ErrorKind): 
 /** Options of a {@link ServiceError}. */
 export interface ServiceErrorOptions extends ErrorDetails {
   /** 400 to 599. Default: 500. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** A code of your own, which the caller sees. Default: `SERVICE_ERROR`. Codes of confluo's own are refused. */
-  readonly code?: string;
+  readonly code?: string | undefined;
   /**
    * For one-way commands and events. `"never"`: trying again would not help, so the message goes to the dead letters at
    * once. `{ afterMs }`: it is tried again after that many milliseconds, 30 days at most, if any tries are left. Default:
    * as the route or subscription says.
    */
-  readonly retry?: RetryAdvice;
+  readonly retry?: RetryAdvice | undefined;
 }
 
 /** The longest wait before a further try, in milliseconds: 30 days. */
@@ -120,7 +124,7 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
   /** What it says about trying again; for one-way commands and events. */
   declare readonly retry?: RetryAdvice;
 
-  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code } = {}) {
+  constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code | undefined } = {}) {
     if (typeof message !== "string")
       throw invalidArgument("the message of a ServiceError", "a string", message);
     if (typeof options !== "object" || options === null)

@@ -33,6 +33,7 @@ export {
   type Sender,
   type ServerInfo,
   type ServiceStats,
+  type SharedBroker,
   type SubscriptionInfo,
   type TlsOptions,
   type Watch,
@@ -68,6 +69,23 @@ export type {
   SubscribeOptions,
   Waiting,
 } from "./core/options.ts";
+export type {
+  Answered,
+  Bound,
+  CallArguments,
+  CommandBody,
+  CommandHandler,
+  CommandInput,
+  CommandOutput,
+  EventBody,
+  EventHandler,
+  EventInput,
+  HandlerResult,
+  ParamsOf,
+  PublishArguments,
+  SendArguments,
+  Verbs,
+} from "./core/verbs.ts";
 export {
   ConfluoError,
   type ErrorCode,

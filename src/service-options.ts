@@ -10,70 +10,72 @@ import { type BackoffOptions, defaultRetry, type RetryOptions, type RetryPolicy 
 /** Options of a {@link Service}. */
 export interface ServiceOptions {
   /** Default: what `connect` is given, else `CONFLUO_BROKER`, else the embedded broker. */
-  readonly broker?: BrokerAddress;
+  readonly broker?: BrokerAddress | undefined;
   /** Default for everything that waits, in milliseconds. Default: 20,000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** How many messages this instance handles at a time. */
-  readonly concurrency?: {
-    /** Calls whose handlers work. One that waits for the answer to a call of its own is not counted here. Default: 128. */
-    readonly calls?: number;
-    /** One-way commands and events. Default: 128. */
-    readonly inbox?: number;
-    /**
-     * Calls whose handlers wait for answers to calls of their own, besides those that work. When there are so many, calls
-     * that come are answered with `OVERLOADED`. Default: 8,192.
-     */
-    readonly waiting?: number;
-  };
+  readonly concurrency?:
+    | {
+        /** Calls whose handlers work. One that waits for the answer to a call of its own is not counted here. Default: 128. */
+        readonly calls?: number | undefined;
+        /** One-way commands and events. Default: 128. */
+        readonly inbox?: number | undefined;
+        /**
+         * Calls whose handlers wait for answers to calls of their own, besides those that work. When there are so many, calls
+         * that come are answered with `OVERLOADED`. Default: 8,192.
+         */
+        readonly waiting?: number | undefined;
+      }
+    | undefined;
   /**
    * How much travels in one message. Calls that are made in one turn of the event loop to one service go out together, and
    * so do answers; nothing waits for it. Each keeps its own deadline, status and place. A broker pays by the message, so
    * this is what makes many calls cheap.
    */
-  readonly gathering?: GatheringOptions;
+  readonly gathering?: GatheringOptions | undefined;
   /**
    * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
    * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side, and sends bodies as given, with
    * fields that the contract does not declare. What a handler gets and
    * answers is checked in either case. Default: `"both"`.
    */
-  readonly validate?: "both" | "receiver";
+  readonly validate?: "both" | "receiver" | undefined;
   /** When one-way commands and events that failed are tried again, unless their route or subscription says otherwise. */
-  readonly retry?: RetryOptions;
+  readonly retry?: RetryOptions | undefined;
   /**
    * How long an event or one-way command that has no handler in this instance goes round, in milliseconds, for an
    * instance that has one; then it goes to the dead letters. In a rolling deploy, old instances get what only new ones
    * handle. 0: at once. Default: 600,000 (10 minutes).
    */
-  readonly graceMs?: number;
+  readonly graceMs?: number | undefined;
   /** The program's own version, told to whoever asks by discovery, such as `"1.4.2"`. Default: none. */
-  readonly version?: string;
+  readonly version?: string | undefined;
   /**
    * Whether this instance answers who asks by {@link Broker.discover} and {@link Broker.stats}, and `confluo ls`: what it
    * handles, how often, how fast, the last error; nothing of what messages contain. Default: `true`.
    */
-  readonly discovery?: boolean;
+  readonly discovery?: boolean | undefined;
   /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */
-  readonly logger?: Logger;
+  readonly logger?: Logger | undefined;
 }
 
 /** How much travels in one message. */
 export interface GatheringOptions {
   /** Calls, at most, from 1 to 256. 1: each by itself, and so the answers. Default: 16. */
-  readonly calls?: number;
+  readonly calls?: number | undefined;
   /**
    * Bytes of their bodies and headers together, at most, about, from 1,024 to 65,536. What takes over an eighth of it travels
    * by itself. Default: 65,536.
    */
-  readonly bytes?: number;
+  readonly bytes?: number | undefined;
 }
 
 /** Options of `shutdown`. */
 export interface ShutdownOptions {
   /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 7,000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** Ends that wait when it fires; the shutdown goes on. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const serviceOptions: Known<ServiceOptions> = {
@@ -116,7 +118,7 @@ export interface ServiceSettings {
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   /** Handlers of calls that may wait for answers. */
   readonly mostWaiting: number;
-  readonly gathering: Required<GatheringOptions>;
+  readonly gathering: { readonly [Name in keyof GatheringOptions]-?: number };
   readonly validates: boolean;
   readonly retry: RetryPolicy;
   readonly graceMs: number;
@@ -166,7 +168,7 @@ const MOST_GATHERED = 256;
 const FEWEST_BYTES = 1_024;
 const MOST_BYTES = 65_536;
 
-function gatheringOf(given: GatheringOptions | undefined): Required<GatheringOptions> {
+function gatheringOf(given: GatheringOptions | undefined): ServiceSettings["gathering"] {
   const { calls = 16, bytes = 65_536 } = knownOptions("gathering", given, gatheringOptions);
   if (!Number.isInteger(calls) || calls < 1 || calls > MOST_GATHERED)
     throw invalidArgument("gathering.calls", `a whole number from 1 to ${MOST_GATHERED}`, calls);

@@ -124,7 +124,10 @@ export class Service implements Verbs {
    * @example service.onState(({ from, to, reason }) => metrics.state(to));
    * @throws `INVALID_ARGUMENT` for what is no function or no signal.
    */
-  onState(listener: (change: StateChange) => void, options?: { readonly signal?: AbortSignal }): this {
+  onState(
+    listener: (change: StateChange) => void,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): this {
     if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
     const signal = checkSignal(knownOptions("onState", options, { signal: true }).signal);
     if (signal?.aborted) return this;

@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -82,6 +82,35 @@ describe("the tarball", () => {
     const types = readFileSync(join(consumer, "node_modules", "confluo", "dist", "index.d.ts"), "utf8");
     expect(types).toContain('/// <reference lib="esnext.disposable" preserve="true" />');
   });
+});
+
+describe("its types", () => {
+  test("name nothing internal and nothing that fits one copy of the package only", () => {
+    const told = reachableTypes().filter(({ text }) => /#private|@internal|unique symbol/.test(text));
+    expect(told.map(({ path }) => path)).toEqual([]);
+  });
+
+  test.each([
+    ["7", "typescript"],
+    ["5.9", "typescript-5.9"],
+  ])(
+    "let middleware, handlers, keys, contracts and brokers of another copy pass, with TypeScript %s",
+    async (_, compiler) => {
+      const project = join(consumer, `copies-${compiler}`);
+      const copy = join(project, "node_modules", "confluo-copy");
+      cpSync(join(consumer, "node_modules", "confluo"), copy, { recursive: true });
+      const manifest = readFileSync(join(copy, "package.json"), "utf8");
+      writeFileSync(
+        join(copy, "package.json"),
+        manifest.replace('"name": "confluo"', '"name": "confluo-copy"'),
+      );
+      const compilerOptions = { target: "es2023", module: "nodenext", strict: true, noEmit: true, types: [] };
+      writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["main.ts"] }));
+      writeFileSync(join(project, "main.ts"), copiesCode);
+      await runNode(project, findTool(compiler, "bin/tsc"), "-p", project);
+    },
+    60_000,
+  );
 });
 
 describe("an installed package", () => {
@@ -208,6 +237,7 @@ const getOrder = command("orders", "/orders/:id");
 const orderPlaced = event("/order/:id/placed");
 const reply: Reply = await service.call(getOrder.at({ id: "7" }), undefined, { timeoutMs: 1_000 });
 const status: number = reply.status;
+// @ts-expect-error an event that declares no body takes none
 await service.publish(orderPlaced.at({ id: 7 }), { total: status });
 try {
   await service.call("orders", "/orders/7");
@@ -215,6 +245,45 @@ try {
   if (isConfluoError(error, "TIMEOUT")) console.log(error.code);
 }
 `;
+
+/** A service of one copy of the package that uses what was made with another. */
+const copiesCode = `
+import { Broker, Service, type Context } from "confluo";
+import * as copy from "confluo-copy";
+
+const user = copy.stateKey<string>("user");
+const named: copy.Middleware = (context, next) => {
+  context.set(user, "ada");
+  return next();
+};
+const create = copy.command("orders", "/orders/:id");
+const handler: copy.CommandHandler<typeof create> = ({ params, reply }) => reply(params.id, { status: 201 });
+const service = new Service("orders", { broker: new copy.Broker("memory:"), logger: copy.silentLogger });
+service.use(named).route(create, handler);
+await service.connect(new copy.Broker("memory:"));
+await service.call(create.at({ id: 7 }));
+const broker: copy.Broker = new Broker("memory:");
+export const nameOf = (context: copy.Context, same: Context = context): string | undefined => same.get(user);
+export class Fake implements Pick<Service, "name" | "shutdown"> {
+  readonly name: string = broker.namespace;
+  async shutdown(): Promise<void> {}
+}
+`;
+
+/** The declarations that the entries lead to. */
+function reachableTypes(): readonly { readonly path: string; readonly text: string }[] {
+  const dist = join(consumer, "node_modules", "confluo", "dist");
+  const found = new Map<string, string>();
+  const visit = (path: string): void => {
+    if (found.has(path)) return;
+    const text = readFileSync(join(dist, path), "utf8");
+    found.set(path, text);
+    for (const [, to = ""] of text.matchAll(/(?:from |import\()"(\.[^"]+)"/g))
+      visit(join(dirname(path), to).replace(/\.[jt]s$/, ".d.ts"));
+  };
+  for (const entry of ["", "contract/", "http/", "testing/"]) visit(`${entry}index.d.ts`);
+  return [...found].map(([path, text]) => ({ path, text }));
+}
 
 interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>;

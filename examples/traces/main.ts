@@ -16,7 +16,7 @@ billing.route(charge, async ({ params }) => {
   await billing.publish(paid.at({ id: params.id }));
   return "charged";
 });
-shop.subscribe(paid, ({ params }) => shop.send(letter, { about: params.id }));
+shop.subscribe(paid, () => shop.send(letter));
 
 await Promise.all([shop.connect(), billing.connect()]);
 const sent = new Promise<void>((resolve) => mail.route(letter, () => resolve()));

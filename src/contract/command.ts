@@ -31,11 +31,11 @@ export interface AnyCommand {
 /** What a command takes, answers and refuses with. Whatever is left out is not validated and typed `unknown`. */
 export interface CommandDefinition<Input, Output, Errors> {
   /** Schema of the body. The caller passes its input type, the handler gets its output type. */
-  readonly input?: Input;
+  readonly input?: Input | undefined;
   /** Schema of the answer. The handler returns its input type, the caller gets its output type. */
-  readonly output?: Output;
+  readonly output?: Output | undefined;
   /** Errors that the handler may throw and the caller can tell apart, by code. */
-  readonly errors?: Errors;
+  readonly errors?: Errors | undefined;
 }
 
 /** A command addressed with `.at()`: its path is concrete. */
@@ -46,7 +46,6 @@ export interface BoundCommand<Pattern extends string, Input, Output, Errors> ext
   readonly pattern: Pattern;
   readonly input: Input;
   readonly output: Output;
-  readonly errors: Errors;
 }
 
 /** A command as {@link command} declares it: a frozen value. */
@@ -61,7 +60,6 @@ export interface CommandContract<
   readonly path: Path;
   readonly input: Input;
   readonly output: Output;
-  readonly errors: Errors;
   /**
    * The same command with values for the parameters of its path.
    *
@@ -114,7 +112,7 @@ export function command<
     output: output as Output,
     errors: Object.freeze({ ...errors }) as Errors,
   } as const;
-  const methods = errorMethods(shared.errors, `${path} of ${service}`);
+  const methods = errorMethods(shared.errors, { service, path });
   return Object.freeze({
     ...shared,
     ...methods,

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import { ConfluoError, errorFromWire, ServiceError, thrownToWire } from "../errors.ts";
 import { command } from "./command.ts";
-import { parseErrorData } from "./declared-errors.ts";
+import { declaredError } from "./declared-errors.ts";
 
 const charge = command("billing", "/charge", {
   errors: {
@@ -79,17 +79,41 @@ describe("isError", () => {
     expect(charge.isError(error)).toBe(false);
   });
 
+  it("knows an answered error by its service and path, too", () => {
+    const orders = { GONE: z.object({ at: z.string() }) };
+    const getOrder = command("orders", "/orders/:id", { errors: orders });
+    const answered = (service: string, path: string) =>
+      errorFromWire({ code: "GONE", message: "gone", data: { at: "noon" } }, { service, path, status: 410 });
+    expect(getOrder.isError(answered("orders", "/orders/7"))).toBe(true);
+    expect(getOrder.at({ id: 8 }).isError(answered("orders", "/orders/7"))).toBe(true);
+    expect(command("orders", "orders/:id", { errors: orders }).isError(answered("orders", "/orders/7"))).toBe(
+      true,
+    );
+    for (const other of [
+      answered("offers", "/orders/7"),
+      answered("orders", "/offers/7"),
+      answered("orders", "/orders"),
+      answered("orders", "/orders/"),
+      answered("orders", "/orders/7/lines"),
+    ]) {
+      expect(getOrder.isError(other)).toBe(false);
+    }
+  });
+
   it("is false for every error of a contract that declares none", () => {
     expect(command("billing", "/ping").isError(charge.error("CLOSED"))).toBe(false);
   });
 });
 
-describe("parseErrorData", () => {
+describe("declaredError", () => {
+  const received = (code: string, data?: unknown) => errorFromWire({ code, message: code, data }, origin);
+
   it("transforms the data by the declared schema", async () => {
-    expect(await parseErrorData(charge, "LATER", { at: "2030-01-01T00:00:00Z" })).toEqual({
-      at: new Date("2030-01-01T00:00:00Z"),
-    });
-    expect(await parseErrorData(charge, "LIMIT", { left: 1, right: 2 })).toEqual({ left: 1 });
+    const later = await declaredError(charge, received("LATER", { at: "2030-01-01T00:00:00Z" }));
+    expect(later).toMatchObject({ ...origin, code: "LATER", data: { at: new Date("2030-01-01T00:00:00Z") } });
+    expect(charge.isError(later)).toBe(true);
+    const limit = await declaredError(charge, received("LIMIT", { left: 1, right: 2 }));
+    expect(limit.data).toEqual({ left: 1 });
   });
 
   it("waits for a schema that takes its time", async () => {
@@ -97,25 +121,33 @@ describe("parseErrorData", () => {
       v.string(),
       v.transformAsync(async (text) => text.length),
     );
-    expect(await parseErrorData({ errors: { SLOW: slow } }, "SLOW", "four")).toBe(4);
+    expect((await declaredError({ errors: { SLOW: slow } }, received("SLOW", "four"))).data).toBe(4);
   });
 
-  it("keeps data that does not satisfy the schema", async () => {
-    expect(await parseErrorData(charge, "LATER", { at: 5 })).toEqual({ at: 5 });
-    expect(await parseErrorData(charge, "LATER", undefined)).toBeUndefined();
-  });
+  it.each([[{ at: 5 }], [undefined]])(
+    "is no error of the contract with the data %j, which stays",
+    async (data) => {
+      const error = await declaredError(charge, received("LATER", data));
+      expect(error).toMatchObject({ ...origin, code: "LATER", message: "LATER" });
+      expect(error.data).toEqual(data);
+      expect(charge.isError(error)).toBe(false);
+      expect(Object.keys(error)).toEqual(Object.keys(received("LATER", data)));
+    },
+  );
 
-  it("keeps data for which nothing is declared", async () => {
-    const data = { any: "thing" };
+  it("leaves an error as it came for whose data nothing is declared", async () => {
     for (const code of ["CLOSED", "OTHER", "toString"]) {
-      expect(await parseErrorData(charge, code, data)).toBe(data);
+      const error = received(code, { any: "thing" });
+      expect(await declaredError(charge, error)).toBe(error);
+      expect(charge.isError(error)).toBe(code === "CLOSED");
     }
-    expect(await parseErrorData({}, "CLOSED", data)).toBe(data);
+    const error = received("CLOSED");
+    expect(await declaredError({}, error)).toBe(error);
   });
 
   it("keeps the data if the declaration is broken", async () => {
     const broken = { NULL: null, DATA: { data: "string" } } as never;
-    expect(await parseErrorData({ errors: broken }, "NULL", 1)).toBe(1);
-    expect(await parseErrorData({ errors: broken }, "DATA", 1)).toBe(1);
+    expect((await declaredError({ errors: broken }, received("NULL", 1))).data).toBe(1);
+    expect((await declaredError({ errors: broken }, received("DATA", 1))).data).toBe(1);
   });
 });

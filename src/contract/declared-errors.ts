@@ -6,8 +6,10 @@ import {
   invalidArgument,
   isConfluoError,
   isErrorCode,
+  RemoteError,
   ServiceError,
 } from "../errors.ts";
+import { fitsPath } from "./path.ts";
 import {
   type AnySchema,
   checkSchema,
@@ -73,6 +75,8 @@ export type DeclaredErrorOf<Errors> = {
 
 /** What a contract does with its declared errors. */
 export interface ErrorMethods<Errors> {
+  readonly errors: Errors;
+
   /**
    * Makes a declared error for a handler to throw. The data is not validated here: that is done when it is answered,
    * without the fields that its schema does not declare, and at the caller's side.
@@ -87,21 +91,27 @@ export interface ErrorMethods<Errors> {
   ): ServiceError<Code>;
 
   /**
-   * Whether an error is one that this contract declares: by its code, so it tells nothing about which of two
-   * contracts with one code was called. On the caller's side the data was transformed by the schema, or is as it
-   * came if it did not satisfy the schema; on an error just made by {@link error} it is as given.
+   * Whether an error is one that this contract declares. One that was answered has to have come from the contract's
+   * service and from a path of its pattern, and its data to satisfy the schema, which has transformed it; if the call
+   * was made without a contract, its data is as it came. One that was just made, such as by {@link error}, is known by
+   * its code alone, and its data is as given.
    *
    * @example if (charge.isError(error)) switch (error.code) { case "CARD_DECLINED": show(error.data.reason); }
    */
-  isError(error: unknown): error is DeclaredErrorOf<Errors>;
+  // Spelled out: as DeclaredErrorOf<Errors>, the declarations of a package that uses it would name the schemas.
+  isError(error: unknown): error is {
+    readonly [Code in keyof Errors & string]: DeclaredError<Code, SchemaOutput<DataSchema<Errors[Code]>>>;
+  }[keyof Errors & string];
 }
 
-/** The methods of a contract's declared errors. `origin` names the contract in messages. */
+/** The declared errors of a contract, and what it does with them. `of` says whose they are. */
 export function errorMethods<Errors extends DeclaredErrors>(
   errors: Errors,
-  origin: string,
+  of: Answerer,
 ): ErrorMethods<Errors> {
+  const origin = `${of.path} of ${of.service}`;
   return {
+    errors,
     error: (code, ...[data, given]) => {
       const declared = typeof code === "string" && Object.hasOwn(errors, code) ? errors[code] : undefined;
       if (declared === undefined) {
@@ -111,23 +121,51 @@ export function errorMethods<Errors extends DeclaredErrors>(
       return new ServiceError(message, { code, data, status: statusOf(declared) });
     },
     isError: (error): error is DeclaredErrorOf<Errors> =>
-      isConfluoError(error) && Object.hasOwn(errors, error.code),
+      isConfluoError(error) &&
+      Object.hasOwn(errors, error.code) &&
+      !isDisowned(error) &&
+      mayBeFrom(error, of),
   };
 }
 
+/** Whose declared errors they are. */
+export interface Answerer {
+  readonly service: string;
+  /** The contract's, with its parameters. */
+  readonly path: string;
+}
+
+// Of an error that was answered, where it came from is known; of one that was just made, nothing.
+function mayBeFrom(error: object, of: Answerer): boolean {
+  const { service, path } = error as Partial<RemoteError>;
+  if (typeof service !== "string" || typeof path !== "string") return true;
+  return service === of.service && fitsPath(of.path, path);
+}
+
+// By a registered symbol, since the contract may be of another copy of the package than the service that called.
+const disowned: unique symbol = Symbol.for("confluo.error.undeclared") as never;
+
+function isDisowned(error: object): boolean {
+  return (error as { readonly [disowned]?: unknown })[disowned] === true;
+}
+
 /**
- * Transforms the data of an error reply by the schema that the contract declares for its code. Never throws:
- * without a schema, and where the data does not satisfy it, the data stays as it came.
+ * Returns the error of a reply as its contract has it: with its data transformed by the schema that is declared for its
+ * code. Never throws: where there is no such schema, the error stays as it came. So it does where its data does not satisfy
+ * the schema, and then no contract's `isError` takes it for one that is declared.
  */
-export async function parseErrorData(
+export async function declaredError(
   contract: { readonly errors?: DeclaredErrors | undefined },
-  code: string,
-  data: unknown,
-): Promise<unknown> {
+  received: RemoteError,
+): Promise<RemoteError> {
+  const { code, message, data } = received;
   const schema = dataSchemaOf(contract, code);
-  if (schema === undefined) return data;
+  if (schema === undefined) return received;
   const result = await validateWith(schema, data);
-  return result.issues ? data : result.value;
+  if (result.issues) return Object.defineProperty(received, disowned, { value: true });
+  if (result.value === data) return received;
+  const { service, path, status } = received;
+  return new RemoteError(code, message, { service, path, status, data: result.value });
 }
 
 /** The schema that a contract declares for the data of an error; `undefined` if there is none. */

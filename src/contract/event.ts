@@ -18,7 +18,7 @@ export interface AnyEvent {
 /** What an event tells. */
 export interface EventDefinition<Body> {
   /** Schema of the body: the publisher passes its input type, handlers get its output type. Default: `unknown`. */
-  readonly body?: Body;
+  readonly body?: Body | undefined;
 }
 
 /** An event addressed with `.at()`: its path is concrete. */

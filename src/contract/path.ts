@@ -93,6 +93,21 @@ export function bindPath(pattern: string, values: Readonly<Record<string, string
   return segments.join("/");
 }
 
+/** Whether a concrete path is one of a pattern's: each segment the same, or a value for a parameter. */
+export function fitsPath(pattern: string, path: string): boolean {
+  const wanted = segmentsOf(pattern);
+  const given = segmentsOf(path);
+  return (
+    wanted.length === given.length &&
+    wanted.every((segment, at) => (isParam(segment) ? given[at] !== "" : given[at] === segment))
+  );
+}
+
+// A leading slash is optional and means nothing.
+function segmentsOf(path: string): readonly string[] {
+  return (path.startsWith("/") ? path.slice(1) : path).split("/");
+}
+
 /**
  * The concrete path of a contract, for a message to go to.
  *

@@ -1,6 +1,6 @@
 /** Answers, as those who called get them. */
 
-import { parseErrorData } from "../contract/declared-errors.ts";
+import { declaredError } from "../contract/declared-errors.ts";
 import { errorFromWire, RemoteError } from "../errors.ts";
 import type { ReceivedReply } from "../protocol/reply.ts";
 import type { Reply } from "./context.ts";
@@ -29,9 +29,5 @@ export async function refused(
   { service, contract, path }: PendingCall,
 ): Promise<never> {
   const received = errorFromWire(error, { service, path, status });
-  if (contract?.errors === undefined) throw received;
-  const { code, message, data } = received;
-  const parsed = await parseErrorData(contract, code, data);
-  if (parsed === data) throw received;
-  throw new RemoteError(code, message, { service, path, status, data: parsed });
+  throw contract?.errors === undefined ? received : await declaredError(contract, received);
 }

@@ -22,26 +22,28 @@ export interface Reply<Body = unknown> {
   readonly body: Body;
 }
 
+// At run time a symbol, which nothing that came as JSON can have.
 const handlerReply: unique symbol = Symbol.for("confluo.reply") as never;
 
 /** An answer with a status or headers of its own, made by a context's `reply`. */
 export interface HandlerReply<Body = unknown> extends Reply<Body> {
-  readonly [handlerReply]: true;
+  /** Carries the type only, by a name that two copies of the package share. Tells it from what `call` resolves with. */
+  readonly "confluo.reply": true;
 }
 
 /** Status and headers of an answer. */
 export interface ReplyOptions {
   /** 200 to 599; 400 and above rejects the call. Default: 200. */
-  readonly status?: number;
-  /** An object, or pairs, such as a `Map` or `Headers`. */
-  readonly headers?: Named<string>;
+  readonly status?: number | undefined;
+  /** Application headers, as those of a message: an object, or pairs, such as a `Map` or `Headers`. Default: none. */
+  readonly headers?: Named<string> | undefined;
 }
 
 /** Names a value that middleware puts on a context and handlers read, with its type. Make one with `stateKey`. */
 export interface StateKey<Value> {
   readonly name: string;
-  /** Carries the type only. */
-  readonly value?: Value;
+  /** Carries the type only, and in both directions: a key of `string` is none of `string | undefined`. */
+  readonly value?: ((value: Value) => Value) | undefined;
 }
 
 /**
@@ -55,7 +57,7 @@ export function stateKey<Value>(name: string): StateKey<Value> {
   return Object.freeze({ name });
 }
 
-/** What a handler gets. */
+/** What a handler gets. `{ ...context }` has all of it, and shares the state. */
 export interface Context<Body = unknown, Params = Readonly<Record<string, string>>, Answer = unknown> {
   readonly kind: Kind;
   /** The path as sent, with a leading slash. */
@@ -78,7 +80,7 @@ export interface Context<Body = unknown, Params = Readonly<Record<string, string
   /** An answer with a status or headers of its own: `return reply(body, { status: 201 })`. */
   reply(body: Answer, options?: ReplyOptions): HandlerReply<Answer>;
   /** Puts state on the context, for handlers and middleware further in. */
-  set<Value>(key: StateKey<Value>, value: Value): void;
+  set<Value>(key: StateKey<Value>, value: NoInfer<Value>): void;
   /** State put there by middleware; `undefined` if none was. */
   get<Value>(key: StateKey<Value>): Value | undefined;
 }
@@ -95,7 +97,7 @@ export function isReplyStatus(status: unknown): status is number {
 
 /** Builds what a context's `reply` returns. */
 export function handlerReplyOf<Body>(status: number, headers: Headers, body: Body): HandlerReply<Body> {
-  return { status, headers, body, [handlerReply]: true };
+  return { status, headers, body, [handlerReply]: true } as Reply<Body> as HandlerReply<Body>;
 }
 
 /** Runs around every handler; `next` runs what is further in, once. */

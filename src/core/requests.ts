@@ -31,6 +31,7 @@ import type { Reply } from "./context.ts";
 import { checkMs, checkSignal, passed, remainingMs, Scope } from "./deadline.ts";
 import { outgoingMessages } from "./diagnostics.ts";
 import type { Logger } from "./logger.ts";
+import { MisplacedOptions } from "./misplaced-options.ts";
 import {
   type CallOptions,
   type Known,
@@ -83,6 +84,7 @@ const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, ex
 export class Requests {
   readonly #parts: RequestParts;
   readonly #pending: PendingCalls;
+  readonly #misplaced: MisplacedOptions;
   readonly #unconfirmed = new Bag<PendingPublish>();
   readonly #calls = new Backlog("their answers");
   readonly #confirms = new Backlog("the broker to confirm them");
@@ -94,6 +96,7 @@ export class Requests {
   constructor(parts: RequestParts) {
     this.#parts = parts;
     this.#pending = new PendingCalls(parts.instance);
+    this.#misplaced = new MisplacedOptions(parts.logger);
   }
 
   /** What was called, sent and published. */
@@ -104,6 +107,7 @@ export class Requests {
   /** @throws what is wrong with the arguments; the promise rejects with the rest. */
   call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
     const options = knownOptions("call", given, callOptions);
+    if (given === undefined) this.#misplaced.look("call", command.target, body, command.contract?.input);
     const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
     this.#uses.called(command.service, command.contract);
@@ -198,6 +202,7 @@ export class Requests {
   /** @throws as {@link call}. */
   send(command: CommandTarget, body: unknown, given?: SendOptions): Promise<void> {
     const options = knownOptions("send", given, sendOptions);
+    if (given === undefined) this.#misplaced.look("send", command.target, body, command.contract?.input);
     const outgoing = this.#command(command, body, options);
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
     const message: Message = { body: outgoing.body.bytes, properties };
@@ -216,6 +221,7 @@ export class Requests {
   /** @throws as {@link call}. */
   publish({ target, contract }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
     const options = knownOptions("publish", given, sendOptions);
+    if (given === undefined) this.#misplaced.look("publish", target, body, contract?.body);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
     const outgoing = this.#outgoing(path, query, contract?.body, body, options);

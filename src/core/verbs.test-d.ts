@@ -10,13 +10,17 @@ import type {
   Bound,
   CallArguments,
   CommandHandler,
+  CommandInput,
   EventHandler,
+  EventInput,
   PublishArguments,
   SendArguments,
   Verbs,
 } from "./verbs.ts";
 
 declare const service: Verbs;
+const ping = command("rooms", "/ping");
+const started = event("/started");
 
 // One contract per library, of one shape: text on the wire, a date and a number for whoever receives.
 const zod = {
@@ -113,7 +117,9 @@ describe("an event", () => {
       from: string;
       nights?: number | undefined;
     }>();
-    for (const booked of events) await service.publish(booked, { from: "2030-01-01" });
+    await service.publish(events[0], { from: "2030-01-01" });
+    await service.publish(events[1], { from: "2030-01-01" });
+    await service.publish(events[2], { from: "2030-01-01" });
     const received = <T extends AnyEvent>(_: T): Parameters<EventHandler<T>>[0]["body"] => undefined as never;
     expectTypeOf(received(events[0])).toEqualTypeOf<{ from: Date; nights: number }>();
     expectTypeOf(received(events[1])).toEqualTypeOf<{ from: Date; nights: number }>();
@@ -194,6 +200,28 @@ describe("a body", () => {
     await service.call(command("a", "/a", { input: v.optional(v.string()) }));
     await service.call(command("a", "/a", { input: type("string | undefined") }));
     await service.publish(event("/a", { body: z.undefined() }));
+  });
+
+  it("is that of all, of a contract that may be one of several", async () => {
+    const id = z.object({ id: z.string() });
+    const either = [command("a", "/a", { input: id }), command("b", "/b", { input: id })][0];
+    if (either !== undefined) await service.call(either, { id: "7" });
+    const other = command("c", "/c", { input: z.object({ amount: z.number() }) });
+    // @ts-expect-error it may be `other`
+    if (either !== undefined) await service.call(Math.random() > 0.5 ? either : other, { id: "7" });
+    expectTypeOf<CallArguments<"a" | "b">[0]>().toEqualTypeOf<string>();
+  });
+
+  it("is none where the contract declares none, and anything where that is not known", async () => {
+    expectTypeOf<CommandInput<typeof ping>>().toEqualTypeOf<undefined>();
+    expectTypeOf<EventInput<typeof started>>().toEqualTypeOf<undefined>();
+    expectTypeOf<CommandInput<AnyCommand>>().toBeUnknown();
+    expectTypeOf<EventInput<AnyEvent>>().toBeUnknown();
+    // @ts-expect-error options in the place of a body
+    await service.call(ping, { timeoutMs: 5 });
+    // @ts-expect-error options in the place of a body
+    await service.publish(started, { messageId: "1" });
+    await service.call(ping, undefined, { timeoutMs: 5 });
   });
 
   it("may be left out where there is no schema", async () => {

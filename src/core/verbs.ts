@@ -6,43 +6,74 @@
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import type { ParamNames, PathParams, UnboundPath } from "../contract/path.ts";
-import type { SchemaInput, SchemaOutput } from "../contract/schema.ts";
+import type { AnySchema, SchemaInput, SchemaOutput } from "../contract/schema.ts";
 import type { Context, HandlerReply, Reply } from "./context.ts";
 import type { CallOptions, PublishOptions, RouteOptions, SendOptions, SubscribeOptions } from "./options.ts";
 
 /**
- * What a message may be addressed to: anything but a contract whose path has parameters, which is a compile error
- * that says to use `.at()`.
+ * What a message may be addressed to: anything but a contract whose path has parameters, and one that may be any of
+ * several (`All`) which take different bodies. Both are compile errors that say what to do.
  */
-export type Bound<Target> = Target extends { readonly pattern: string }
-  ? unknown
+export type Bound<Target, All = Target> = Target extends { readonly pattern: string }
+  ? Agreed<Target, All>
   : Target extends { readonly path: infer Path extends string }
     ? [ParamNames<Path>] extends [never]
-      ? unknown
+      ? Agreed<Target, All>
       : string extends ParamNames<Path>
-        ? unknown
+        ? Agreed<Target, All>
         : UnboundPath<Path>
     : unknown;
+
+// The second question only where there are several: it costs a compiler more than all else in a call.
+type Agreed<Target, All> = [All] extends [Target]
+  ? unknown
+  : [Wanted<All>] extends [WantedByAll<All>]
+    ? unknown
+    : "it may be one of several contracts with different bodies: tell them apart first";
+
+type Wanted<Target> = Target extends { readonly kind: "event" }
+  ? Taken<Target, "body">
+  : Taken<Target, "input">;
+
+type WantedByAll<All> = (All extends unknown ? (body: Wanted<All>) => void : never) extends (
+  body: infer Body,
+) => void
+  ? Body
+  : never;
 
 /** The schema under a name of a contract; `undefined` if it has none. */
 type SchemaOf<Target, Name extends string> = Target extends { readonly [Key in Name]: infer Schema }
   ? Schema
   : undefined;
 
-/** What the sender of a command passes as its body. */
-export type CommandInput<Target> = SchemaInput<SchemaOf<Target, "input">>;
+/**
+ * What the sender passes for the schema under a name of a contract: nothing if the contract declares none, anything if its
+ * type does not tell.
+ */
+type Taken<Target, Name extends string> = Target extends {
+  readonly [Key in Name]: infer Schema;
+}
+  ? Schema extends AnySchema
+    ? SchemaInput<Schema>
+    : undefined
+  : Name extends keyof Target
+    ? unknown
+    : undefined;
+
+/** What the sender of a command passes as its body; `undefined` if the command declares no input. */
+export type CommandInput<Target> = Taken<Target, "input">;
 
 /** What the handler of a command gets as its body. */
 export type CommandBody<Target> = SchemaOutput<SchemaOf<Target, "input">>;
 
 /** What the handler of a command returns. */
-export type Returned<Target> = SchemaInput<SchemaOf<Target, "output">>;
+export type CommandOutput<Target> = SchemaInput<SchemaOf<Target, "output">>;
 
 /** What the caller of a command gets as its reply's body. */
 export type Answered<Target> = SchemaOutput<SchemaOf<Target, "output">>;
 
-/** What the publisher of an event passes as its body. */
-export type EventInput<Target> = SchemaInput<SchemaOf<Target, "body">>;
+/** What the publisher of an event passes as its body; `undefined` if the event declares none. */
+export type EventInput<Target> = Target extends string ? unknown : Taken<Target, "body">;
 
 /** What the handler of an event gets as its body. */
 export type EventBody<Target> = SchemaOutput<SchemaOf<Target, "body">>;
@@ -73,15 +104,25 @@ export type SendArguments<Target> = CommandArguments<Target, SendOptions>;
 /** What `publish` takes after its target. */
 export type PublishArguments<Target> = BodyArguments<EventInput<Target>, PublishOptions>;
 
-/** What a command handler may return for a body: it, a reply around it, or a promise of either. */
-export type HandlerResult<Body> = Body | HandlerReply<Body> | Promise<Body | HandlerReply<Body>>;
+/**
+ * What a command handler may return for a body: it, a reply around it, or a promise of either; nothing where the body
+ * may be `undefined`.
+ */
+export type HandlerResult<Body> =
+  | Body
+  | HandlerReply<Body>
+  | Promise<Body | HandlerReply<Body>>
+  // What `() => {}` returns, for a compiler before version 7.
+  | (undefined extends Body ? void | Promise<void> : never);
 
 /**
  * Handles a command. A conditional type, though it decides nothing: a compiler that meets a handler without
  * parameters knows the contract's answer only through such a type, and would widen `{ state: "on" }` to `string`.
  */
 export type CommandHandler<Target> = [Target] extends [infer Known]
-  ? (context: Context<CommandBody<Known>, ParamsOf<Known>, Returned<Known>>) => HandlerResult<Returned<Known>>
+  ? (
+      context: Context<CommandBody<Known>, ParamsOf<Known>, CommandOutput<Known>>,
+    ) => HandlerResult<CommandOutput<Known>>
   : never;
 
 /** Handles an event. What it returns is not used; a promise is awaited before the event counts as handled. */

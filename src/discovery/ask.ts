@@ -21,9 +21,9 @@ import { afterMs, onAbort } from "../waiting/abort.ts";
 /** Whom to ask. */
 export interface DiscoverOptions extends Waiting {
   /** Default: all of the namespace. */
-  readonly service?: string;
+  readonly service?: string | undefined;
   /** One instance of that service. Default: all of them. */
-  readonly instance?: string;
+  readonly instance?: string | undefined;
 }
 
 /** An instance that is there. */

@@ -8,9 +8,9 @@ import { METRICS_TYPE, metricsOf } from "./prometheus.ts";
 /** Options of {@link observe}. */
 export interface ObserveOptions {
   /** 0: any free one. Default: 9464, OpenTelemetry's for Prometheus. */
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** The address to listen at. Default: all of the machine's. */
-  readonly host?: string;
+  readonly host?: string | undefined;
 }
 
 /** An endpoint that is up. */

@@ -12,7 +12,7 @@ import { MOST_HELD, MOST_PER_CONSUMER, type Verdict, walk } from "./walk.ts";
 /** Options of {@link DeadLetters.list}. */
 export interface ListLettersOptions extends Waiting {
   /** How many letters at most, from 1 to 20,000. Default: 100. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
 }
 
 /**

@@ -323,6 +323,7 @@ export function encodeQuery(inPath: string, query: Named<unknown> | undefined): 
 function withParameters(inPath: string, query: Named<unknown>): string {
   const parameters = new URLSearchParams(inPath);
   for (const [name, value] of entriesOf("The query", query)) {
+    if (value === undefined) continue;
     for (const one of Array.isArray(value) ? value : [value]) {
       if (typeof one !== "string" && typeof one !== "number" && typeof one !== "boolean") {
         throw invalidArgument(

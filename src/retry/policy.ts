@@ -3,9 +3,9 @@
 /** When a one-way command or event whose handler failed is tried again. A call is never retried: its caller decides. */
 export interface RetryOptions {
   /** Tries in all, the first included: 1 means none after it. From 1 to 1,000. Default: 10. */
-  readonly attempts?: number;
+  readonly attempts?: number | undefined;
   /** How long to wait before each further try. */
-  readonly backoff?: BackoffOptions;
+  readonly backoff?: BackoffOptions | undefined;
 }
 
 /**
@@ -14,18 +14,21 @@ export interface RetryOptions {
  */
 export interface BackoffOptions {
   /** Bound of the wait before the second try, in milliseconds. Default: 1,000. */
-  readonly firstMs?: number;
+  readonly firstMs?: number | undefined;
   /** Bound of all waits, in milliseconds. Default: 256,000. */
-  readonly maxMs?: number;
+  readonly maxMs?: number | undefined;
   /** What the bound grows by, 1 or more. Default: 2. */
-  readonly factor?: number;
+  readonly factor?: number | undefined;
 }
 
 /** {@link RetryOptions} with nothing left out. */
 export interface RetryPolicy {
   readonly attempts: number;
-  readonly backoff: Required<BackoffOptions>;
+  readonly backoff: Backoff;
 }
+
+/** {@link BackoffOptions} with nothing left out. */
+export type Backoff = { readonly [Name in keyof BackoffOptions]-?: number };
 
 /** Ten tries in about four minutes on average, eight and a half at most. */
 export const defaultRetry: RetryPolicy = {
@@ -34,10 +37,6 @@ export const defaultRetry: RetryPolicy = {
 };
 
 /** How long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
-export function backoffMs(
-  failedTries: number,
-  { firstMs, maxMs, factor }: Required<BackoffOptions>,
-  chance: number,
-): number {
+export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backoff, chance: number): number {
   return chance * Math.min(maxMs, firstMs * factor ** (failedTries - 1));
 }

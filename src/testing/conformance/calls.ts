@@ -1,7 +1,7 @@
 /** Calls, from the caller's chair. */
 
 import assert from "node:assert/strict";
-import { isConfluoError, type Kind, RemoteError, ServiceError } from "../../index.ts";
+import { isConfluoError, type Kind, RemoteError, ServiceError, stateKey } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Define, rejection, signalled } from "./suite.ts";
 
@@ -121,6 +121,44 @@ export const calls: Define = (it) => {
     const caller = await bench.start("caller");
     const reply = await caller.call("answerer", "/made");
     assert.deepEqual(reply, { status: 201, headers: { location: "/made/7" }, body: { id: 7 } });
+  });
+
+  it("gives a context that has the same when it is spread, the signal and the state with it", async (bench) => {
+    const user = stateKey<string>("user");
+    await bench.start("answerer", (service) => {
+      service.use((context, next) => {
+        context.set(user, "ada");
+        return next();
+      });
+      service.route("/spread/:id", (context) => {
+        const { signal, get, set, reply, ...told } = { ...context };
+        set(user, `${get(user)} and bob`);
+        assert.equal(signal, context.signal);
+        return reply({ told, user: context.get(user), isAborted: signal.aborted });
+      });
+    });
+    const caller = await bench.start("caller");
+    const options = { headers: { a: "1" }, query: { page: 2, size: undefined } };
+    const { body } = await caller.call("answerer", "/spread/7", "hello", options);
+    const { messageId, ...told } = (body as { readonly told: Readonly<Record<string, unknown>> }).told;
+    assert.equal(typeof messageId, "string");
+    assert.deepEqual(body, {
+      told: {
+        kind: "call",
+        path: "/spread/7",
+        params: { id: "7" },
+        query: { page: "2" },
+        headers: { a: "1" },
+        body: "hello",
+        messageId,
+        from: "caller",
+        attempt: 1,
+        redelivered: false,
+      },
+      user: "ada and bob",
+      isAborted: false,
+    });
+    assert.equal(Object.keys(told).length, 9);
   });
 
   it("rejects with NO_SUCH_SERVICE in one round trip when nobody is there", async (bench) => {

@@ -1,7 +1,7 @@
 /** Contracts at run time: what is validated, where, and what the other side sees. */
 
 import assert from "node:assert/strict";
-import { command, event, isConfluoError, RemoteError } from "../../index.ts";
+import { command, event, isConfluoError, RemoteError, ServiceError } from "../../index.ts";
 import { schemaOf } from "../schema-of.ts";
 import { type Define, rejection, signalled } from "./suite.ts";
 
@@ -113,6 +113,25 @@ export const contracts: Define = (it) => {
     const answered = await rejection(caller.call(get));
     assert.ok(answered instanceof RemoteError && answered.code === "INVALID_OUTPUT", String(answered));
     assert.equal(ran, false);
+  });
+
+  it("takes for a declared error only what the contract's own service and path answered, with data that fits", async (bench) => {
+    const errors = { GONE: count };
+    const cart = command("carts", "/carts/:id", { errors });
+    const offer = command("offers", "/carts/:id", { errors });
+    const list = command("carts", "/carts", { errors });
+    await bench.start("carts", (service) => {
+      service.route(cart, ({ params }) => {
+        if (params.id === "7") throw cart.error("GONE", 1);
+        throw new ServiceError("gone", { status: 410, code: "GONE", data: "long ago" });
+      });
+    });
+    const caller = await bench.start("caller");
+    const gone = await rejection(caller.call(cart.at({ id: 7 })));
+    assert.deepEqual([cart.isError(gone), offer.isError(gone), list.isError(gone)], [true, false, false]);
+    const other = await rejection(caller.call(cart.at({ id: 8 })));
+    assert.ok(other instanceof RemoteError);
+    assert.deepEqual([cart.isError(other), other.code, other.data], [false, "GONE", "long ago"]);
   });
 
   it("refuses invalid input before it is sent, with the problems in the error's data", async (bench) => {

@@ -76,7 +76,7 @@ export const overview: Define = (it) => {
     );
     const web = await bench.start("web");
     const placed = event("/placed");
-    await Promise.all(Array.from({ length: 20 }, (_, n) => web.publish(placed, n)));
+    await Promise.all(Array.from({ length: 20 }, () => web.publish(placed)));
     await eventually(async () => {
       const { services, delays } = await bench.broker.overview();
       const [orders] = services;

@@ -37,7 +37,9 @@ const CLOSE_MS = 1_200;
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { url, tls, name, timeoutMs, signal } = options;
-  const { authentication, ...tlsOptions } = tls ?? {};
+  const { authentication, ...given } = tls ?? {};
+  // Node takes one that is `undefined` for given, instead of its default.
+  const tlsOptions = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   // Ends the socket of an attempt that nobody waits for any more: it would hold the process until its own time-out.
   const socket = new AbortController();
   // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
