@@ -11,14 +11,7 @@ import {
   parseTarget,
   SHORT_STRING_BYTES,
 } from "../protocol/address.ts";
-import {
-  checkHeaders,
-  type EncodedBody,
-  EncodedMessage,
-  encodeBody,
-  encodeQuery,
-  header,
-} from "../protocol/codec.ts";
+import { type EncodedBody, EncodedMessage } from "../protocol/codec.ts";
 import { isGatherable } from "../protocol/gathered.ts";
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply } from "../protocol/reply.ts";
@@ -39,10 +32,10 @@ import {
   type MessageOptions,
   type SendOptions,
 } from "./options.ts";
+import { outgoing } from "./outgoing.ts";
 import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
-import { reconnecting, tooLarge } from "./request-errors.ts";
-import { outgoingBody } from "./sendable-body.ts";
+import { reconnecting } from "./request-errors.ts";
 import { tellCall, tellPublish } from "./tell-outgoing.ts";
 import { Uses, type UsesRead } from "./uses.ts";
 
@@ -295,26 +288,15 @@ export class Requests {
     return this.#outgoing(path, query, command.contract?.input, body, options);
   }
 
-  // Encoded at once: the sender may go on to change what it passed.
   #outgoing(
     path: string,
-    queryInPath: string,
+    query: string,
     schema: AnySchema | undefined,
     body: unknown,
     options: MessageOptions,
   ): Outgoing {
-    const query = encodeQuery(queryInPath, options.query);
-    const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
-    const headers = query === "" ? own : { ...own, [header.query]: query };
-    const bounded = (valid: EncodedBody): EncodedBody => {
-      const maxBodyBytes = this.#parts.maxBodyBytes();
-      if (valid.length > maxBodyBytes) throw tooLarge(path, valid.length, maxBodyBytes);
-      return valid;
-    };
-    if (schema === undefined || !this.#parts.validates)
-      return { path, headers, body: bounded(encodeBody(body)), validate: undefined };
-    const given = { body, code: "INVALID_INPUT", what: `The body for ${path}` } as const;
-    return { path, headers, ...outgoingBody(schema, given, bounded) };
+    const { validates, maxBodyBytes } = this.#parts;
+    return outgoing({ path, query, schema: validates ? schema : undefined, body, options, maxBodyBytes });
   }
 
   #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {

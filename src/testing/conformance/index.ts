@@ -9,6 +9,7 @@ import { cycles } from "./cycles.ts";
 import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
 import { expiry } from "./expiry.ts";
+import { failedCalls } from "./failed-calls.ts";
 import { foreign } from "./foreign.ts";
 import { foreignGathering } from "./foreign-gathering.ts";
 import { forgery } from "./forgery.ts";
@@ -37,6 +38,7 @@ import { whoGathers } from "./who-gathers.ts";
 /** A part of the suite. */
 export type Topic =
   | "calls"
+  | "failed calls"
   | "one-way commands"
   | "events"
   | "contracts"
@@ -71,6 +73,7 @@ export type Topic =
 
 const topics: Readonly<Record<Topic, Define>> = {
   calls,
+  "failed calls": failedCalls,
   "one-way commands": oneWay,
   events,
   contracts,
