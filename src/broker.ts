@@ -1,5 +1,6 @@
 /** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
 
+import { type RemovedQueue, type RemoveServiceOptions, removeService, unbind } from "./broker-admin.ts";
 import { type Waiter, waitFor, waitSettings } from "./core/deadline.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
@@ -12,22 +13,31 @@ import { announceEmbedded, brokerFromEnvironment } from "./environment.ts";
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
 import { outside } from "./outside.ts";
-import { onOwnWire } from "./own-wire.ts";
-import { bindingKey, checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
+import { checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
 import type { InstanceInfo } from "./protocol/discovery.ts";
 import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
 import { type BrokerUrl, parseBrokerUrl } from "./transport/rabbitmq/broker-url.ts";
+import { type OnBlocked, type OnRefused, openRabbit } from "./transport/rabbitmq/open-rabbit.ts";
 import type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 import type { Transport } from "./transport/transport.ts";
 import type { QueueInfo, Wire } from "./transport/wire.ts";
 
+export type { RemovedQueue, RemoveServiceOptions } from "./broker-admin.ts";
 export type { DiscoverOptions, Ping } from "./discovery/ask.ts";
 export type { ServiceStats } from "./discovery/service-stats.ts";
 export type { Watch, WatchedEvent } from "./discovery/watch.ts";
-export type { DeadLetters, LetterSelection, ListLettersOptions } from "./letters/dead-letters.ts";
+export type {
+  DeadLetters,
+  ImportLettersOptions,
+  LetterSelection,
+  ListLettersOptions,
+} from "./letters/dead-letters.ts";
 export type { DeadLetter, DeadLetterError } from "./letters/letter.ts";
+export type { ImportedLetters } from "./letters/letter-import.ts";
+export type { LetterProperties, LetterRecord } from "./letters/letter-record.ts";
+export type { RecordedValue } from "./letters/recorded-value.ts";
 export type {
   Durations,
   HandlerStats,
@@ -84,6 +94,8 @@ export class Broker {
   readonly #newId: () => string;
   readonly #hub: Hub;
   readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<Wire>;
+  /** The same, with what it takes to write a message again as it was. */
+  readonly #openExact: (signal: AbortSignal) => Promise<Wire>;
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
     const known = knownOptions("Broker", options, brokerOptions);
@@ -111,11 +123,13 @@ export class Broker {
       this.description = "memory:";
       const embedded = new EmbeddedBroker({ maxMessageBytes: maxBodyBytes });
       this.#open = () => Promise.resolve(embedded.connect());
+      this.#openExact = this.#open;
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
       // A socket calls back in the context in which it was made.
-      this.#open = (signal, onBlocked = () => undefined, onRefused = () => undefined) =>
+      this.#open = (signal, onBlocked, onRefused) =>
         outside(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
+      this.#openExact = (signal) => outside(openRabbit, { nodes, tls, keepsHeaders: true }, signal);
     }
     this.#hub = new Hub({
       description: this.description,
@@ -157,7 +171,8 @@ export class Broker {
    * What of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
    * it. What does not exist is no conflict, and is not made.
    *
-   * @returns an error for each queue or exchange, with what the broker says.
+   * @returns an error for each queue or exchange, with what the broker says: `TOPOLOGY_CONFLICT`, or `ACCESS_REFUSED` for one that
+   *   this user may not compare.
    * @throws as {@link Broker.discover}.
    */
   conflicts(of?: string | readonly string[], options?: Waiting): Promise<readonly ConfluoError[]> {
@@ -235,7 +250,7 @@ export class Broker {
       queue,
       target,
       namespace: this.#names,
-      open: this.#open,
+      open: this.#openExact,
       newId: this.#newId,
     });
   }
@@ -250,15 +265,21 @@ export class Broker {
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
    *   `INVALID_ARGUMENT`.
    */
-  async unbind(service: string, pattern: string, options?: Waiting): Promise<void> {
-    const inbox = this.#names.inbox(checkName(service, "service"));
-    const key = bindingKey(pattern);
-    const limits = waitSettings("unbind", options, OPEN_MS);
-    await onOwnWire(
-      { ...limits, what: `the broker to unbind ${pattern} from ${inbox}` },
-      this.#open,
-      (wire) => wire.unbind(inbox, this.#names.events, key),
-    );
+  unbind(service: string, pattern: string, options?: Waiting): Promise<void> {
+    return unbind(this.#asking, { service, pattern }, options);
+  }
+
+  /**
+   * Removes the queues of a service that is gone for good, with their bindings: its calls, its inbox and its dead letters. Unless
+   * `force` is set, all of them have to be empty and without consumers. What comes between that look and the removal goes with
+   * its queue and is counted. Instances that connect later make the queues anew.
+   *
+   * @returns the queues that were removed.
+   * @throws `NO_SUCH_SERVICE` if it has none; `UNAVAILABLE` if one is in use, with these as `data.queues`; and as
+   *   {@link Broker.unbind}.
+   */
+  removeService(service: string, options?: RemoveServiceOptions): Promise<readonly RemovedQueue[]> {
+    return removeService(this.#asking, service, options);
   }
 
   /**
@@ -315,27 +336,6 @@ export function checkBrokerAddress(address: BrokerAddress | undefined): BrokerAd
 
 function isMemory(url: string): boolean {
   return url === "memory:" || url.startsWith("memory://");
-}
-
-type OnBlocked = (reason: string | undefined) => void;
-type OnRefused = (error: ConfluoError) => void;
-
-interface RabbitAddress {
-  readonly nodes: readonly BrokerUrl[];
-  readonly tls: TlsOptions | undefined;
-  readonly onBlocked: OnBlocked;
-  readonly onRefused: OnRefused;
-}
-
-// Loaded when it is needed: the embedded broker does without an AMQP client.
-async function openRabbit({ nodes, ...options }: RabbitAddress, signal: AbortSignal): Promise<Wire> {
-  const { openRabbitWire } = await import("./transport/rabbitmq/rabbit-wire.ts");
-  // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
-  const urls = nodes
-    .map((node) => ({ node, at: Math.random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ node }) => node);
-  return openRabbitWire({ ...options, urls, connectionName: `confluo ${process.pid}` }, signal);
 }
 
 const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;

@@ -72,12 +72,17 @@ const rooms: readonly Room[] = [
     path: "discovery/",
     mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
   },
+  {
+    path: "broker-admin.ts",
+    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
+    builtins: [],
+  },
   { path: "environment.ts", mayImport: ["core/", "errors.ts"], builtins: [] },
   {
     path: "broker.ts",
     mayImport: [
       "environment.ts",
-      "own-wire.ts",
+      "broker-admin.ts",
       "outside.ts",
       "letters/",
       "discovery/",

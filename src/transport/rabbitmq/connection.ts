@@ -8,9 +8,10 @@ import { untilAborted, withinHeardMs, withinMs } from "../../waiting/abort.ts";
 import type { ServerInfo } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure, isBrokenOff, isOpenRefused } from "./failure.ts";
+import { keepHeaderBytes } from "./header-bytes.ts";
 import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
-import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
+import { type Receiver, readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
 /** How to open a connection. */
 export interface ConnectionOptions {
@@ -20,6 +21,8 @@ export interface ConnectionOptions {
   readonly name: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** Whether what is received holds the bytes of its header table. */
+  readonly keepsHeaders?: boolean;
 }
 
 /** Every broker takes frames of that size. */
@@ -32,7 +35,7 @@ const CLOSE_MS = 1_200;
 
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  const { url, tls, name, timeoutMs, signal } = options;
+  const { url, tls, name, timeoutMs, signal, keepsHeaders } = options;
   const { authentication, ...tlsOptions } = tls ?? {};
   // Ends the socket of an attempt that nobody waits for any more: it would hold the process until its own time-out.
   const socket = new AbortController();
@@ -52,6 +55,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       withinMs(timeoutMs, attempt, () => new Error(`no answer within ${timeoutMs} ms`)),
       signal,
     );
+    if (keepsHeaders) return new Connection(model, keepHeaderBytes);
     return new Connection(model);
   } catch (error) {
     attempt.then((model) => model.on("error", ignore)).catch(ignore);
@@ -118,7 +122,8 @@ export class Connection {
   /** The broker takes no messages any more, with the reason in its words, or goes on. */
   onBlocked: (reason: string | undefined) => void = ignore;
 
-  constructor(model: ChannelModel) {
+  /** @param adapt changes how amqplib's connection receives. */
+  constructor(model: ChannelModel, adapt: (connection: Receiver) => void = ignore) {
     this.#model = model;
     this.server = serverOf(
       (model.connection as { readonly serverProperties?: Record<string, unknown> }).serverProperties,
@@ -131,6 +136,7 @@ export class Connection {
     model.on("blocked", (reason) => this.onBlocked(reason));
     model.on("unblocked", () => this.onBlocked(undefined));
     readUnreadableHeadersAsNone(model.connection as object);
+    adapt(model.connection as object);
     this.lost = new Promise((resolve) => {
       let failure: Error | undefined;
       model.on("error", (error) => {
