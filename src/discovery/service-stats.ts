@@ -1,6 +1,7 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
 import { mergeDurations } from "../core/tally.ts";
+import { isConfluoError } from "../errors.ts";
 import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { QueueInfo, Wire } from "../transport/wire.ts";
@@ -21,6 +22,11 @@ export interface ServiceStats {
     readonly inbox: QueueInfo | undefined;
     readonly dead: QueueInfo | undefined;
   };
+  /**
+   * Queues that the broker does not let this user look at: `undefined` in {@link ServiceStats.queues}, and perhaps there. Absent if
+   * there are none.
+   */
+  readonly unknownQueues?: readonly ("calls" | "inbox" | "dead")[];
 }
 
 /** Sums up by service, in order of names, and asks the broker for the queues. */
@@ -35,14 +41,19 @@ export async function byService(
     if (group === undefined) groups.set(answer.service, [answer]);
     else group.push(answer);
   }
-  const inspect = (queue: string): Promise<QueueInfo | undefined> => wire.inspectQueue(queue);
   return Promise.all(
     [...groups].map(async ([service, instances]) => {
-      const [calls, inbox, dead] = await Promise.all([
-        inspect(namespace.calls(service)),
-        inspect(namespace.inbox(service)),
-        inspect(namespace.dead(service)),
-      ]);
+      const unknown: ("calls" | "inbox" | "dead")[] = [];
+      const inspect = async (which: "calls" | "inbox" | "dead"): Promise<QueueInfo | undefined> => {
+        try {
+          return await wire.inspectQueue(namespace[which](service));
+        } catch (error) {
+          if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
+          unknown.push(which);
+          return undefined;
+        }
+      };
+      const [calls, inbox, dead] = await Promise.all([inspect("calls"), inspect("inbox"), inspect("dead")]);
       return {
         service,
         instances,
@@ -55,6 +66,7 @@ export async function byService(
           ({ per, pattern }) => `${per} ${pattern}`,
         ),
         queues: { calls, inbox, dead },
+        ...(unknown.length === 0 ? {} : { unknownQueues: unknown.sort() }),
       };
     }),
   );
