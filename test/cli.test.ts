@@ -322,7 +322,7 @@ describe("doctor", { timeout: 60_000 }, () => {
     ).toBe("problem");
     expect(findings.find(({ what }) => what.includes("/orders/*/returned"))).toMatchObject({
       level: "warning",
-      todo: 'If that is over: broker.unbind("stock", "/orders/*/returned").',
+      todo: "If that is over: confluo unbind stock '/orders/*/returned'.",
     });
     expect(findings.map(({ what }) => what)).toEqual(
       expect.arrayContaining([

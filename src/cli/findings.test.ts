@@ -175,9 +175,7 @@ describe("the topology", () => {
       { pattern: "/b/50%.", per: "instance" },
     ] as const;
     const found = aboutBindings(bindings, [{ service: "s", subscriptions }]);
-    expect(found).toMatchObject([
-      { level: "warning", todo: 'If that is over: broker.unbind("s", "/b/50%.").' },
-    ]);
+    expect(found).toMatchObject([{ level: "warning", todo: "If that is over: confluo unbind s '/b/50%.'." }]);
     expect(levels(aboutBindings([], []))).toEqual(["ok"]);
   });
 });

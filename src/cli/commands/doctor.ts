@@ -2,7 +2,14 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
-import { type Broker, type InstanceInfo, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
+import {
+  type Broker,
+  type InstanceInfo,
+  isConfluoError,
+  type QueueInfo,
+  type ServiceStats,
+  type Wire,
+} from "../../index.ts";
 import {
   addressOf,
   type BrokerFlags,
@@ -27,9 +34,11 @@ import {
   type Finding,
   ok,
   problem,
+  unknownDepth,
   warning,
 } from "../findings.ts";
 import { Management } from "../management.ts";
+import { aboutPolicies } from "../policies.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface Flags extends BrokerFlags {
@@ -45,7 +54,7 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
       )
       .option(
         "-m, --management <url>",
-        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, and feature flags (CONFLUO_MANAGEMENT)",
+        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, policies that destroy messages, and feature flags (CONFLUO_MANAGEMENT)",
       ),
   ).action(async (services: string[], flags: Flags) => {
     const findings = await new Examination(services, flags, terminal).findings();
@@ -179,7 +188,7 @@ class Examination {
 
   async #topology(management: Management | undefined): Promise<readonly Finding[]> {
     const broker = this.#broker;
-    const orphans = await broker.queue(`${broker.namespace}.orphans`, this.#limits);
+    const orphans = await this.#look(`${broker.namespace}.orphans`);
     if (orphans === undefined)
       return [
         warning(
@@ -205,7 +214,8 @@ class Examination {
     ]);
     const silent = [...known].filter((name) => !stats.some(({ service }) => service === name));
     found.push(...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)));
-    if (orphans.messages > 0)
+    if (orphans === "unknown") found.push(unknownDepth("queues that are gone", ["orphans"]));
+    else if (orphans.messages > 0)
       found.push(
         warning(
           `${counted(orphans.messages, "message")} came back to queues that are gone.`,
@@ -235,6 +245,7 @@ class Examination {
           const flags = await management.featureFlags();
           return [
             ...aboutBindings(await management.bindings(broker.namespace), whole(infos, stats)),
+            ...aboutPolicies(await management.policies(broker.namespace)),
             ...(flags === undefined ? [] : aboutFeatureFlags(flags)),
           ];
         })),
@@ -270,11 +281,24 @@ class Examination {
     return address === undefined ? undefined : new Management(address, this.#terminal.signal);
   }
 
+  async #look(queue: string): Promise<QueueInfo | "unknown" | undefined> {
+    try {
+      return await this.#broker.queue(queue, this.#limits);
+    } catch (error) {
+      if (isConfluoError(error, "ACCESS_REFUSED")) return "unknown";
+      throw error;
+    }
+  }
+
   async #silent(service: string): Promise<readonly Finding[]> {
-    const look = (queue: string): Promise<ServiceStats["queues"]["inbox"]> =>
-      this.#broker.queue(`${this.#broker.namespace}.${service}.${queue}`, this.#limits);
-    const [calls, inbox, dead] = await Promise.all([look("calls"), look("inbox"), look("dead")]);
+    const names = ["calls", "inbox", "dead"] as const;
+    const looked = await Promise.all(
+      names.map((queue) => this.#look(`${this.#broker.namespace}.${service}.${queue}`)),
+    );
+    const unknown = names.filter((_, at) => looked[at] === "unknown");
+    const [calls, inbox, dead] = looked.map((each) => (each === "unknown" ? undefined : each));
     const found = aboutQueues(service, { calls, inbox, dead });
+    if (unknown.length > 0) return [...found, unknownDepth(service, unknown)];
     if (found.length > 0) return found;
     if (inbox === undefined)
       return [
