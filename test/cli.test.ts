@@ -291,7 +291,13 @@ describe("doctor", { timeout: 60_000 }, () => {
     // What the management plugin would say.
     const listed = createServer(({ url, headers }, response) => {
       const isAllowed = headers.authorization === `Basic ${Buffer.from("u:p").toString("base64")}`;
-      const queues = ["stock", "mail", "gone"].map((service) => ({ name: name(`${service}.inbox`) }));
+      const limited = {
+        name: name("mail.dead"),
+        policy: "all",
+        effective_policy_definition: { "message-ttl": 60_000 },
+      };
+      const inboxes = ["stock", "mail", "gone"].map((service) => ({ name: name(`${service}.inbox`) }));
+      const queues = [...inboxes, limited];
       const bindings = ["orders.placed", "orders.*.returned"].map((key) => ({
         destination: name("stock.inbox"),
         routing_key: key,
@@ -326,6 +332,9 @@ describe("doctor", { timeout: 60_000 }, () => {
     });
     expect(findings.map(({ what }) => what)).toEqual(
       expect.arrayContaining([
+        expect.stringMatching(
+          /^The policy all sets message-ttl .*mail\.dead: letters are destroyed after 1 min/,
+        ),
         expect.stringContaining("disabled: khepri_db"),
         expect.stringContaining("The clocks of all hosts are close"),
       ]),
