@@ -1,9 +1,11 @@
 /** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
 
+import { type RemovedQueue, type RemoveServiceOptions, removeService, unbind } from "./broker-admin.ts";
+import { type BrokerOptions, brokerOptions, MAX_BODY_BYTES } from "./broker-options.ts";
 import { type Waiter, waitFor, waitSettings } from "./core/deadline.ts";
 import { messageIds, newInstanceId } from "./core/identity.ts";
 import { guardedLogger, type Logger } from "./core/logger.ts";
-import { type Known, knownOptions, type Waiting } from "./core/options.ts";
+import { knownOptions, type Waiting } from "./core/options.ts";
 import { type AskParts, ask, type DiscoverOptions, type Ping } from "./discovery/ask.ts";
 import { conflicts } from "./discovery/conflicts.ts";
 import { type Overview, type OverviewOptions, overview } from "./discovery/overview.ts";
@@ -13,24 +15,32 @@ import { announceEmbedded, brokerFromEnvironment, withEnvironment } from "./envi
 import { ConfluoError, invalidArgument } from "./errors.ts";
 import { DeadLetters } from "./letters/dead-letters.ts";
 import { outside } from "./outside.ts";
-import { onOwnWire } from "./own-wire.ts";
-import { bindingKey, checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
+import { checkName, fitsShortString, SHORT_STRING_BYTES } from "./protocol/address.ts";
 import type { InstanceInfo } from "./protocol/discovery.ts";
 import { Namespace } from "./protocol/topology.ts";
 import { Hub } from "./transport/lanes/hub.ts";
 import { EmbeddedBroker } from "./transport/memory/embedded-broker.ts";
 import { type BrokerUrl, parseBrokerUrl } from "./transport/rabbitmq/broker-url.ts";
 import { type OnBlocked, type OnRefused, openRabbit } from "./transport/rabbitmq/open-rabbit.ts";
-import type { TlsOptions } from "./transport/rabbitmq/tls-options.ts";
 import type { Transport } from "./transport/transport.ts";
 import type { QueueInfo, Wire } from "./transport/wire.ts";
 
+export type { RemovedQueue, RemoveServiceOptions } from "./broker-admin.ts";
+export type { BrokerOptions } from "./broker-options.ts";
 export type { DiscoverOptions, Ping } from "./discovery/ask.ts";
 export type { DelayQueue, Overview, OverviewOptions } from "./discovery/overview.ts";
 export type { QueueOfService, ServiceStats } from "./discovery/service-stats.ts";
 export type { Watch, WatchedEvent } from "./discovery/watch.ts";
-export type { DeadLetters, LetterSelection, ListLettersOptions } from "./letters/dead-letters.ts";
+export type {
+  DeadLetters,
+  ImportLettersOptions,
+  LetterSelection,
+  ListLettersOptions,
+} from "./letters/dead-letters.ts";
 export type { DeadLetter, DeadLetterError } from "./letters/letter.ts";
+export type { ImportedLetters } from "./letters/letter-import.ts";
+export type { LetterProperties, LetterRecord } from "./letters/letter-record.ts";
+export type { RecordedValue } from "./letters/recorded-value.ts";
 export type {
   HandlerStats,
   InstanceHealth,
@@ -52,23 +62,6 @@ export type BrokerAddress = string | readonly string[] | SharedBroker;
 /** A {@link Broker}, of this copy or release of the package or another: what all of them have. */
 export type SharedBroker = Pick<Broker, "description" | "namespace" | "maxBodyBytes">;
 
-/** Options of a {@link Broker}. */
-export interface BrokerOptions {
-  /** Prefix of everything at the broker: services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
-  readonly namespace?: string | undefined;
-  /** For `amqps://`: what Node's `tls.connect` takes. Default: the files of `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`. */
-  readonly tls?: TlsOptions | undefined;
-  /**
-   * The largest body, in bytes. Default: 16,777,216 (16 MiB), what RabbitMQ 4 takes unless its `max_message_size`
-   * says otherwise.
-   */
-  readonly maxBodyBytes?: number | undefined;
-  /** Where lines about the connection go. Default: standard error, without `debug`. */
-  readonly logger?: Logger | undefined;
-}
-
-const brokerOptions: Known<BrokerOptions> = { namespace: true, tls: true, maxBodyBytes: true, logger: true };
-const MAX_BODY_BYTES = 16 * 1024 * 1024;
 const OPEN_MS = 20_000;
 
 /**
@@ -89,6 +82,8 @@ export class Broker {
   readonly #newId: () => string;
   readonly #hub: Hub;
   readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<Wire>;
+  /** The same, with what it takes to write a message again as it was. */
+  readonly #openExact: (signal: AbortSignal) => Promise<Wire>;
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
     const known = knownOptions("Broker", options, brokerOptions);
@@ -117,11 +112,13 @@ export class Broker {
       this.description = "memory:";
       const embedded = new EmbeddedBroker({ maxMessageBytes: maxBodyBytes });
       this.#open = () => Promise.resolve(embedded.connect());
+      this.#openExact = this.#open;
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
       // A socket calls back in the context in which it was made.
-      this.#open = (signal, onBlocked = () => undefined, onRefused = () => undefined) =>
+      this.#open = (signal, onBlocked, onRefused) =>
         outside(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
+      this.#openExact = (signal) => outside(openRabbit, { nodes, tls, keepsHeaders: true }, signal);
     }
     this.#hub = new Hub({
       description: this.description,
@@ -163,7 +160,8 @@ export class Broker {
    * What of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
    * it. What does not exist is no conflict, and is not made.
    *
-   * @returns an error for each queue or exchange, with what the broker says.
+   * @returns an error for each queue or exchange, with what the broker says: `TOPOLOGY_CONFLICT`, or `ACCESS_REFUSED` for one that
+   *   this user may not compare.
    * @throws as {@link Broker.discover}.
    */
   conflicts(of?: string | readonly string[], options?: Waiting): Promise<readonly ConfluoError[]> {
@@ -252,7 +250,7 @@ export class Broker {
       queue,
       target,
       namespace: this.#names,
-      open: this.#open,
+      open: this.#openExact,
       newId: this.#newId,
     });
   }
@@ -267,15 +265,21 @@ export class Broker {
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
    *   `INVALID_ARGUMENT`.
    */
-  async unbind(service: string, pattern: string, options?: Waiting): Promise<void> {
-    const inbox = this.#names.inbox(checkName(service, "service"));
-    const key = bindingKey(pattern);
-    const limits = waitSettings("unbind", options, OPEN_MS);
-    await onOwnWire(
-      { ...limits, what: `the broker to unbind ${pattern} from ${inbox}` },
-      this.#open,
-      (wire) => wire.unbind(inbox, this.#names.events, key),
-    );
+  unbind(service: string, pattern: string, options?: Waiting): Promise<void> {
+    return unbind(this.#asking, { service, pattern }, options);
+  }
+
+  /**
+   * Removes the queues of a service that is gone for good, with their bindings: its calls, its inbox and its dead letters. Unless
+   * `force` is set, all of them have to be empty and without consumers. What comes between that look and the removal goes with
+   * its queue and is counted. Instances that connect later make the queues anew.
+   *
+   * @returns the queues that were removed.
+   * @throws `NO_SUCH_SERVICE` if it has none; `UNAVAILABLE` if one is in use, with these as `data.queues`; and as
+   *   {@link Broker.unbind}.
+   */
+  removeService(service: string, options?: RemoveServiceOptions): Promise<readonly RemovedQueue[]> {
+    return removeService(this.#asking, service, options);
   }
 
   /**

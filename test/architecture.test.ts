@@ -93,10 +93,17 @@ const rooms: readonly Room[] = [
     builtins: ["node:fs"],
   },
   {
+    path: "broker-admin.ts",
+    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
+    builtins: [],
+  },
+  { path: "broker-options.ts", mayImport: ["core/", "transport/rabbitmq/tls-options.ts"], builtins: [] },
+  {
     path: "broker.ts",
     mayImport: [
+      "broker-options.ts",
       "environment.ts",
-      "own-wire.ts",
+      "broker-admin.ts",
       "outside.ts",
       "letters/",
       "discovery/",

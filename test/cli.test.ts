@@ -292,7 +292,13 @@ describe("doctor", { timeout: 60_000 }, () => {
     // What the management plugin would say.
     const listed = createServer(({ url, headers }, response) => {
       const isAllowed = headers.authorization === `Basic ${Buffer.from("u:p").toString("base64")}`;
-      const queues = ["stock", "mail", "gone"].map((service) => ({ name: name(`${service}.inbox`) }));
+      const limited = {
+        name: name("mail.dead"),
+        policy: "all",
+        effective_policy_definition: { "message-ttl": 60_000 },
+      };
+      const inboxes = ["stock", "mail", "gone"].map((service) => ({ name: name(`${service}.inbox`) }));
+      const queues = [...inboxes, limited];
       const bindings = ["orders.placed", "orders.*.returned"].map((key) => ({
         destination: name("stock.inbox"),
         routing_key: key,
@@ -323,10 +329,13 @@ describe("doctor", { timeout: 60_000 }, () => {
     ).toBe("problem");
     expect(findings.find(({ what }) => what.includes("/orders/*/returned"))).toMatchObject({
       level: "warning",
-      todo: 'If that is over: broker.unbind("stock", "/orders/*/returned").',
+      todo: "If that is over: confluo unbind stock '/orders/*/returned'.",
     });
     expect(findings.map(({ what }) => what)).toEqual(
       expect.arrayContaining([
+        expect.stringMatching(
+          /^The policy all sets message-ttl .*mail\.dead: letters are destroyed after 1 min/,
+        ),
         expect.stringContaining("disabled: khepri_db"),
         expect.stringContaining("The clocks of all hosts are close"),
       ]),

@@ -73,7 +73,7 @@ describe("a service", () => {
     expect(inbox).toMatchObject({
       level: "problem",
       what: "Nobody consumes the inbox queue of s; 5 wait. web calls it.",
-      todo: expect.stringContaining("delete its inbox"),
+      todo: expect.stringContaining("confluo rm s"),
     });
     expect(calls).toMatchObject({ level: "warning", todo: expect.stringContaining("goes by itself") });
     expect(calls?.what).toContain("; 2 wait,");
@@ -216,9 +216,7 @@ describe("the topology", () => {
       { pattern: "/b/50%.", per: "instance" },
     ] as const;
     const found = aboutBindings(bindings, [{ service: "s", subscriptions }]);
-    expect(found).toMatchObject([
-      { level: "warning", todo: 'If that is over: broker.unbind("s", "/b/50%.").' },
-    ]);
+    expect(found).toMatchObject([{ level: "warning", todo: "If that is over: confluo unbind s '/b/50%.'." }]);
     expect(levels(aboutBindings([], []))).toEqual(["ok"]);
   });
 });

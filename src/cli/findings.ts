@@ -109,6 +109,7 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
     );
   }
   found.push(...aboutQueues(service, queues));
+  if (stats.unknownQueues !== undefined) found.push(unknownDepth(service, stats.unknownQueues));
   const handlers = [...stats.routes, ...stats.subscriptions];
   const failed = handlers.reduce((sum, each) => sum + each.failed, 0);
   if (failed > 0) {
@@ -125,6 +126,14 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
     );
   }
   return found.length > 0 ? found : [ok(`${service}: ${instances.length} healthy, nothing waits for long.`)];
+}
+
+/** Queues that the broker does not let this user look at. */
+export function unknownDepth(of: string, queues: readonly string[]): Finding {
+  return warning(
+    `What waits for ${of} is unknown: the broker does not let this user look at ${queues.join(", ")}.`,
+    "RabbitMQ 4.2.6 and later answer those alone who have a right on a queue: docs/operations.md.",
+  );
 }
 
 const MANY = 1_000;
@@ -144,7 +153,7 @@ export function aboutQueues(
     found.push(
       problem(
         `Nobody consumes the inbox queue of ${service}; ${durable} wait.${users.length === 0 ? "" : ` ${users.join(", ")}.`}`,
-        `Start an instance of ${service}. If it is gone for good, delete its inbox and dead queues, or events go on filling them.`,
+        `Start an instance of ${service}. If it is gone for good, confluo rm ${service}, or events go on filling its queues.`,
       ),
     );
   // Nothing is to be deleted: it goes by itself, and calls do not fill it, since they expire.
@@ -237,12 +246,25 @@ function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
 /** Queues and exchanges that differ from what confluo declares. */
 export function aboutConflicts(of: string, conflicts: readonly ConfluoError[]): readonly Finding[] {
   if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares it.`)];
-  return conflicts.map(({ message }) =>
-    problem(
-      message,
-      "Something else declared it. Empty it, delete it, and let a service connect: it is made anew.",
+  const refused = conflicts.filter(({ code }) => code === "ACCESS_REFUSED");
+  const found = conflicts
+    .filter(({ code }) => code !== "ACCESS_REFUSED")
+    .map(({ message }) =>
+      problem(
+        message,
+        "Something else declared it. Empty it, delete it, and let a service connect: it is made anew.",
+      ),
+    );
+  const [first] = refused;
+  if (first === undefined) return found;
+  const others = refused.length === 1 ? "" : ` And ${counted(refused.length - 1, "other")} alike.`;
+  return [
+    ...found,
+    warning(
+      `${of}: not compared with what confluo declares. ${first.message}${others}`,
+      "Run it as the user of the services.",
     ),
-  );
+  ];
 }
 
 /** A binding of an inbox, as the management plugin lists it. */
@@ -267,9 +289,14 @@ export function aboutBindings(
   return stale.map(({ service, pattern }) => {
     return warning(
       `${service} gets events of ${pattern}, and no instance of it subscribes to that.`,
-      `If that is over: broker.unbind(${JSON.stringify(service)}, ${JSON.stringify(pattern)}).`,
+      `If that is over: confluo unbind ${service} ${quoted(pattern)}.`,
     );
   });
+}
+
+// As shells take it for one word.
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 // To the broker, a parameter is a `*`.

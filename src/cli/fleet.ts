@@ -21,10 +21,10 @@ export interface ServiceLine {
   readonly service: string;
   readonly instances: number;
   /**
-   * The worst of its instances'. Without any: `silent` if someone consumes its queues, `down` if nobody does, `missing` if there
-   * are none.
+   * The worst of its instances'. Without any: `silent` if someone consumes its queues, `down` if nobody does, `unknown` if they may
+   * not be looked at, `missing` if there are none.
    */
-  readonly health: "healthy" | "degraded" | "silent" | "down" | "missing";
+  readonly health: "healthy" | "degraded" | "silent" | "down" | "unknown" | "missing";
   /** Of the runs that ended in the last seconds, as are the percentiles. */
   readonly perSecond: number | undefined;
   readonly inFlight: number | undefined;
@@ -37,6 +37,8 @@ export interface ServiceLine {
   /** What its instances put into delay queues: to be tried again, or for want of a handler. */
   readonly toRetry: number | undefined;
   readonly dead: number | undefined;
+  /** Queues that the broker does not let this user look at. Absent if there are none. */
+  readonly unknownQueues?: ServiceStats["unknownQueues"];
   readonly lastError: HandlerStats["lastError"] | undefined;
 }
 
@@ -81,7 +83,7 @@ function lineOf(stats: ServiceStats): ServiceLine {
     service,
     instances: instances.length,
     health:
-      instances.length > 0 ? worst(instances.map(({ health }) => health.status)) : healthOfQueues(queues),
+      instances.length > 0 ? worst(instances.map(({ health }) => health.status)) : healthOfQueues(stats),
     perSecond: told(handlers.reduce((sum, { recent }) => sum + (rateOf(recent) ?? 0), 0)),
     inFlight: told(total(handlers, ({ inFlight }) => inFlight)),
     p50Ms: quantile(durations, 0.5),
@@ -91,6 +93,7 @@ function lineOf(stats: ServiceStats): ServiceLine {
     waiting: waitingIn(queues),
     toRetry: told(toRetry(stats)),
     dead: queues.dead?.messages,
+    ...(stats.unknownQueues === undefined ? {} : { unknownQueues: stats.unknownQueues }),
     lastError: errors.sort((a, b) => (a.at < b.at ? 1 : -1))[0],
   };
 }
@@ -103,8 +106,12 @@ function missingLine(service: string): ServiceLine {
 }
 
 /** What the queues say of a service for which nobody answers. */
-export function healthOfQueues(queues: ServiceStats["queues"]): "silent" | "down" {
-  return [queues.calls, queues.inbox].some((queue) => (queue?.consumers ?? 0) > 0) ? "silent" : "down";
+export function healthOfQueues({
+  queues,
+  unknownQueues = [],
+}: Pick<ServiceStats, "queues" | "unknownQueues">): "silent" | "down" | "unknown" {
+  if ([queues.calls, queues.inbox].some((queue) => (queue?.consumers ?? 0) > 0)) return "silent";
+  return unknownQueues.includes("inbox") || unknownQueues.includes("calls") ? "unknown" : "down";
 }
 
 /** All that waits in the queues of a service, dead letters apart; `undefined` if it has none. */

@@ -21,7 +21,7 @@ export async function servicesWithLetters(
 ): Promise<Found> {
   const there = await broker.overview({ services: servicesToLookFor(terminal), ...limits });
   const names = there.services
-    .filter(({ queues }) => queues.dead !== undefined)
+    .filter(({ queues, unknownQueues }) => queues.dead !== undefined || unknownQueues?.includes("dead"))
     .map(({ service }) => service);
   return {
     services: [...names.map((name) => (name === ORPHANS ? `${name}${DEAD}` : name)), ORPHANS],

@@ -3,6 +3,7 @@
 import { ConfluoError, isConfluoError } from "../index.ts";
 import { type QueueState, queueState } from "./delays.ts";
 import type { Binding, FeatureFlag } from "./findings.ts";
+import { type QueuePolicy, queuePolicy } from "./policies.ts";
 
 /** Asks the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
 export class Management {
@@ -38,6 +39,13 @@ export class Management {
       "name,type,state,messages,messages_ready,messages_unacknowledged,message_bytes,members,online,policy,operator_policy,effective_policy_definition";
     const queues = await this.#get(`/queues/${this.#vhost}?columns=${columns}`);
     return queues.flatMap((each) => queueState(namespace, each) ?? []);
+  }
+
+  /** The queues of a namespace that a policy applies to. */
+  async policies(namespace: string): Promise<readonly QueuePolicy[]> {
+    const columns = "name,policy,operator_policy,effective_policy_definition";
+    const queues = await this.#get(`/queues/${this.#vhost}?columns=${columns}`);
+    return queues.flatMap((each) => queuePolicy(namespace, each) ?? []);
   }
 
   /** What the inboxes of a namespace get of its events. */

@@ -6,14 +6,24 @@ import { delayedForHumans, healthOfQueues } from "./fleet.ts";
 import { usersOf } from "./talkers.ts";
 import type { Paint } from "./terminal.ts";
 
+type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
+
 /** A line for each queue that exists; for those where calls and what was put aside pass through, only while something waits. */
-export function queueLines({ queues }: Pick<ServiceStats, "queues">): readonly string[] {
-  return Object.entries(queues).flatMap(([name, queue]) =>
+export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly string[] {
+  const known = Object.entries(queues).flatMap(([name, queue]) =>
     queue === undefined || (name.includes(".") && queue.messages === 0)
       ? []
       : [`${name}: ${queue.messages.toLocaleString("en")} waiting, ${counted(queue.consumers, "consumer")}`],
   );
+  const unknown = unknownQueues.map((name) => `${name}: unknown, this user may not look at it`);
+  return [...known, ...unknown];
 }
+
+const states = {
+  down: "No instance answers, and nobody consumes its queues: it is down.",
+  silent: "No instance answers, though someone consumes its queues: it is busy, or has discovery turned off.",
+  unknown: "No instance answers, and the broker does not let this user look at its queues.",
+} as const;
 
 /** What `show` says of it. */
 export function silentLines(stats: ServiceStats, overview: Overview, paint: Paint): readonly string[] {
@@ -21,14 +31,11 @@ export function silentLines(stats: ServiceStats, overview: Overview, paint: Pain
   const users = usersOf(service, overview);
   const delayed = delayedForHumans(overview);
   const letters = queues.dead?.messages ?? 0;
+  const health = healthOfQueues(stats);
   return [
     paint.strong(service),
     "",
-    healthOfQueues(queues) === "down"
-      ? paint.bad("No instance answers, and nobody consumes its queues: it is down.")
-      : paint.doubtful(
-          "No instance answers, though someone consumes its queues: it is busy, or has discovery turned off.",
-        ),
+    health === "down" ? paint.bad(states[health]) : paint.doubtful(states[health]),
     "",
     ...queueLines(stats),
     ...(users.length === 0 ? [] : [`used: ${users.join(", ")}`]),

@@ -2,7 +2,7 @@
 
 import { waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
-import { ConfluoError, invalidArgument } from "../errors.ts";
+import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { onOwnWire } from "../own-wire.ts";
 import { checkName } from "../protocol/address.ts";
 import {
@@ -82,7 +82,7 @@ export async function ask<Q extends Question, Result>(
   const what = `the instances of ${service ?? "all services"} to answer`;
   return onOwnWire({ ...limits, what }, open, async (wire, signal) => {
     // Declaring it would leave it behind in a namespace that nobody uses.
-    if (!(await wire.hasExchange(namespace.discovery))) return more(wire, []);
+    if (!(await mayBeThere(wire, namespace.discovery))) return more(wire, []);
     const heard = new Hearing<Answers[Q]>();
     const replyTo = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
     const id = newId();
@@ -118,6 +118,16 @@ export async function ask<Q extends Question, Result>(
     }
     return more(wire, answers);
   });
+}
+
+/** Whether an exchange is there, for all that may be known: a broker may not let this user look. */
+export async function mayBeThere(wire: Wire, exchange: string): Promise<boolean> {
+  try {
+    return await wire.hasExchange(exchange);
+  } catch (error) {
+    if (isConfluoError(error, "ACCESS_REFUSED")) return true;
+    throw error;
+  }
 }
 
 class Hearing<Answer extends InstanceName> {

@@ -1,4 +1,4 @@
-/** What lies at the broker otherwise than confluo declares it. */
+/** What lies at the broker otherwise than confluo declares it, or cannot be compared for want of a right. */
 
 import { waitSettings } from "../core/deadline.ts";
 import type { Waiting } from "../core/options.ts";
@@ -25,7 +25,11 @@ export async function conflicts(
   return onOwnWire({ ...limits, what: "the broker to compare queues" }, open, async (wire: Wire) => {
     let exist = 0;
     const found = await severalAtATime(queues, async ({ name, arguments: args }) => {
-      if ((await wire.inspectQueue(name)) === undefined) return undefined;
+      let isThere = false;
+      const refused = await conflictOf(async () => {
+        isThere = (await wire.inspectQueue(name)) !== undefined;
+      });
+      if (!isThere) return refused;
       exist += 1;
       return conflictOf(() => wire.declareQueue({ name, arguments: args }));
     });
@@ -44,7 +48,7 @@ async function conflictOf(declaring: () => Promise<unknown>): Promise<ConfluoErr
     await declaring();
     return undefined;
   } catch (error) {
-    if (isConfluoError(error, "TOPOLOGY_CONFLICT")) return error;
+    if (isConfluoError(error, "TOPOLOGY_CONFLICT") || isConfluoError(error, "ACCESS_REFUSED")) return error;
     throw error;
   }
 }

@@ -2,7 +2,7 @@
 
 import { waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
-import { invalidArgument } from "../errors.ts";
+import { invalidArgument, isConfluoError } from "../errors.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
@@ -38,6 +38,8 @@ export interface Overview {
   readonly delays: readonly DelayQueue[];
   /** What came back from there to a queue that is gone; `undefined` if no service ever connected in this namespace. */
   readonly orphans: QueueInfo | undefined;
+  /** Delay queues, and the one of orphans, that the broker does not let this user look at. Absent if there are none. */
+  readonly unknownQueues?: readonly string[];
 }
 
 const overviewOptions: Known<OverviewOptions> = { services: true, timeoutMs: true, signal: true };
@@ -74,23 +76,32 @@ async function look(
   const known = new Set([...wanted, ...answers.flatMap(sendersOf)]);
   const silent = [...known].filter((name) => !there.has(name)).slice(0, MOST_NAMES);
   const found = await severalAtATime(silent, async (service) => {
-    const queues = await queuesOf(wire, namespace, service);
-    return queues.inbox === undefined && queues.dead === undefined
-      ? undefined
-      : silentService(service, queues);
+    const seen = await queuesOf(wire, namespace, service);
+    const { queues, unknownQueues } = seen;
+    const isAnything = queues.inbox !== undefined || queues.dead !== undefined || unknownQueues !== undefined;
+    return isAnything ? silentService(service, seen) : undefined;
   });
   const services = [...answering, ...found.filter((each) => each !== undefined)];
   const isFound = new Set(services.map(({ service }) => service));
+  const unknownQueues: string[] = [];
+  const inspect = (name: string): Promise<QueueInfo | undefined> =>
+    wire.inspectQueue(name).catch((error: unknown) => {
+      if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
+      unknownQueues.push(name);
+      return undefined;
+    });
   const delays = await severalAtATime(DELAY_LEVELS_MS, async (ms) => {
     const name = namespace.delay(ms);
-    return { name, ms, messages: (await wire.inspectQueue(name))?.messages ?? 0 };
+    return { name, ms, messages: (await inspect(name))?.messages ?? 0 };
   });
+  const orphans = await inspect(namespace.orphans);
   return {
     services: services.sort((a, b) => (a.service < b.service ? -1 : 1)),
     missing: silent.filter((name) => wanted.has(name) && !isFound.has(name)).sort(),
     lookedFor: [...there, ...silent].sort(),
     delays: delays.filter(({ messages }) => messages > 0),
-    orphans: await wire.inspectQueue(namespace.orphans),
+    orphans,
+    ...(unknownQueues.length === 0 ? {} : { unknownQueues }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
 import { mergeDurations } from "../core/histogram.ts";
+import { isConfluoError } from "../errors.ts";
 import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/traffic.ts";
@@ -27,38 +28,56 @@ export interface ServiceStats {
    * several calls. `undefined` for a queue that does not exist, as with services that only call.
    */
   readonly queues: Readonly<Record<QueueOfService, QueueInfo | undefined>>;
+  /**
+   * Queues that the broker does not let this user look at: `undefined` in {@link ServiceStats.queues}, and perhaps there. Absent if
+   * there are none.
+   */
+  readonly unknownQueues?: readonly QueueOfService[];
 }
 
 /** A queue of a service, by the last part of its name. */
 export type QueueOfService = "calls" | "calls.again" | "calls.batch" | "inbox" | "inbox.again" | "dead";
 
 /** A service for which nobody answers. */
-export function silentService(service: string, queues: ServiceStats["queues"]): ServiceStats {
+export function silentService(service: string, seen: SeenQueues): ServiceStats {
   const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes: [], unclaimed: 0 };
-  return { service, instances: [], ...nothing, queues };
+  return { service, instances: [], ...nothing, ...seen };
 }
 
+/** The queues of a service, as far as they may be looked at. */
+export type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
+
 /** Asks the broker for the queues of a service. */
-export async function queuesOf(
-  wire: Wire,
-  namespace: Namespace,
-  service: string,
-): Promise<ServiceStats["queues"]> {
-  const inspect = (queue: string): Promise<QueueInfo | undefined> => wire.inspectQueue(queue);
+export async function queuesOf(wire: Wire, namespace: Namespace, service: string): Promise<SeenQueues> {
+  const unknown: QueueOfService[] = [];
+  const inspect = async (which: QueueOfService, name: string): Promise<QueueInfo | undefined> => {
+    try {
+      return await wire.inspectQueue(name);
+    } catch (error) {
+      if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
+      unknown.push(which);
+      return undefined;
+    }
+  };
   const [callsName, inboxName] = [namespace.calls(service), namespace.inbox(service)];
-  const [inbox, dead] = await Promise.all([inspect(inboxName), inspect(namespace.dead(service))]);
+  const [inbox, dead] = await Promise.all([
+    inspect("inbox", inboxName),
+    inspect("dead", namespace.dead(service)),
+  ]);
+  const mayBe = (which: QueueOfService, queue: QueueInfo | undefined): boolean =>
+    queue !== undefined || unknown.includes(which);
   // A look for a queue that does not exist costs a channel, and a line of the broker's log.
-  const ifThere = (queue: QueueInfo | undefined, name: string): Promise<QueueInfo | undefined> =>
-    queue === undefined ? Promise.resolve(undefined) : inspect(name);
+  const isInbox = mayBe("inbox", inbox);
   const [calls, inboxAgain] = await Promise.all([
-    ifThere(inbox, callsName),
-    ifThere(inbox, namespace.again(inboxName)),
+    isInbox ? inspect("calls", callsName) : undefined,
+    isInbox ? inspect("inbox.again", namespace.again(inboxName)) : undefined,
   ]);
+  const isCalls = mayBe("calls", calls);
   const [callsAgain, batches] = await Promise.all([
-    ifThere(calls, namespace.again(callsName)),
-    ifThere(calls, namespace.batches(service)),
+    isCalls ? inspect("calls.again", namespace.again(callsName)) : undefined,
+    isCalls ? inspect("calls.batch", namespace.batches(service)) : undefined,
   ]);
-  return {
+  const queues = {
     calls,
     "calls.again": callsAgain,
     "calls.batch": batches,
@@ -66,6 +85,7 @@ export async function queuesOf(
     "inbox.again": inboxAgain,
     dead,
   };
+  return unknown.length === 0 ? { queues } : { queues, unknownQueues: unknown.sort() };
 }
 
 /** Sums up by service, in order of names, and asks the broker for the queues. */
@@ -95,7 +115,7 @@ export async function byService(
     sends: counted(instances.flatMap(({ sends }) => sends)),
     publishes: counted(instances.flatMap(({ publishes }) => publishes)),
     unclaimed: instances.reduce((sum, { unclaimed }) => sum + unclaimed, 0),
-    queues: await queuesOf(wire, namespace, service),
+    ...(await queuesOf(wire, namespace, service)),
   }));
 }
 

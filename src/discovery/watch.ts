@@ -12,6 +12,7 @@ import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
 import type { Wire } from "../transport/wire.ts";
 import { onAbort } from "../waiting/abort.ts";
 import { Lookout } from "../waiting/lookout.ts";
+import { mayBeThere } from "./ask.ts";
 
 /** An event that passed. */
 export interface WatchedEvent {
@@ -74,7 +75,7 @@ export async function watch(
       arguments: INSTANCE_EVENTS_ARGUMENTS,
     });
     // One who may only look may not declare, and need not where anyone has been.
-    if (!(await wire.hasExchange(events))) await wire.declareExchange({ name: events, type: "topic" });
+    if (!(await mayBeThere(wire, events))) await wire.declareExchange({ name: events, type: "topic" });
     await wire.bind(queue, events, key);
     await wire.consume({
       queue,

@@ -3,11 +3,15 @@
 import { AsyncResource } from "node:async_hooks";
 import { type Limits, waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
-import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import { onOwnWire } from "../own-wire.ts";
-import type { PublishFailure, Wire, WireDelivery } from "../transport/wire.ts";
+import type { Wire, WireDelivery } from "../transport/wire.ts";
+import { exactCopy, isCopyOf } from "./exact-copy.ts";
 import { type DeadLetter, type Found, type Letterbox, readLetter } from "./letter.ts";
-import { MOST_HELD, MOST_PER_CONSUMER, type Verdict, walk } from "./walk.ts";
+import { type ImportedLetters, LetterImport } from "./letter-import.ts";
+import { type LetterRecord, recordOf } from "./letter-record.ts";
+import { publishFailure, withCount } from "./publish-failure.ts";
+import { MOST_HELD, MOST_PER_CONSUMER, type Verdict, type WalkPlan, walk } from "./walk.ts";
 
 /** Options of {@link DeadLetters.list}. */
 export interface ListLettersOptions extends Waiting {
@@ -21,6 +25,12 @@ export interface ListLettersOptions extends Waiting {
  */
 export type LetterSelection = "all" | readonly string[] | ((letter: DeadLetter) => boolean);
 
+/** Options of {@link DeadLetters.import}. */
+export interface ImportLettersOptions extends Waiting {
+  /** Whether to put in again what lies in the queue already. Default: `false`. */
+  readonly again?: boolean;
+}
+
 /** What dead letters need of their broker. */
 export interface LettersParts extends Letterbox {
   open(signal: AbortSignal): Promise<Wire>;
@@ -33,14 +43,17 @@ const LIST_LIMIT = 100;
 const UNDER_WAY = 256;
 
 const listOptions: Known<ListLettersOptions> = { timeoutMs: true, signal: true, limit: true };
+const importOptions: Known<ImportLettersOptions> = { timeoutMs: true, signal: true, again: true };
 
 /**
  * Dead letters: what a service gave up, or what returned to a queue that is gone. Every method opens a connection of its
  * own and closes it at the end, and takes `timeoutMs` (default: 20,000) and `signal`.
  *
  * Letters that are being looked at are held for that time: somebody else who looks meanwhile sees the others, and
- * `count` does not count them. All of them go back to their places. `show`, and `replay` and `discard` with ids or a
- * function, look through the oldest 20,000 that stay.
+ * `count` does not count them. All of them go back to their places. One that went back before is put back as a copy, so that
+ * no `delivery-limit` of an operator's policy destroys what is looked at repeatedly; a connection that breaks meanwhile may leave
+ * such a letter twice. In a queue of more than 2,000 letters, copies go behind the others. `show`, `export`, and `replay` and
+ * `discard` with ids or a function, look through the oldest 20,000 that stay.
  *
  * All reject with `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT`, `CANCELLED`, `UNAVAILABLE` if
  * the queue goes away meanwhile, and `INVALID_ARGUMENT`. A service that is not known has no letters.
@@ -113,7 +126,10 @@ export class DeadLetters {
       return new Promise((resolve, reject) => {
         wire.publish({ exchange: "", key: target }, message, (failure, why) => {
           if (failure === undefined) resolve();
-          else reject(notSentBack(failure, letter, target, why));
+          else {
+            const outcome = `The letter ${show(letter.id)} stays`;
+            reject(publishFailure(failure, { outcome, queue: target, why }));
+          }
         });
       });
     });
@@ -127,6 +143,56 @@ export class DeadLetters {
    */
   async discard(selection: LetterSelection, options?: Waiting): Promise<number> {
     return this.#act("discard", selection, options, () => Promise.resolve());
+  }
+
+  /**
+   * Writes letters down, each with all of its properties and bytes, as JSON can hold them. They stay where they are. At most
+   * 20,000.
+   *
+   * @example for (const letter of await letters.export("all")) file.write(`${JSON.stringify(letter)}\n`);
+   * @throws also `MALFORMED_MESSAGE` for a letter whose headers cannot be read, and what a function that selects throws.
+   */
+  async export(selection: LetterSelection, options?: Waiting): Promise<readonly LetterRecord[]> {
+    const isChosen = chooser(selection);
+    const records: LetterRecord[] = [];
+    const limits = waitSettings("export", options, LETTERS_MS);
+    if (Array.isArray(selection) && selection.length === 0) return [];
+    await this.#walk(limits, MOST_PER_CONSUMER, ({ letter }, _wire, delivery) => {
+      if (isChosen(letter)) records.push(recordOf(delivery, letter.id));
+      return "stays";
+    });
+    return records;
+  }
+
+  /**
+   * Puts letters that were exported into the queue, here or at another broker. A letter counts as imported when the broker has
+   * confirmed it. What lies in the queue already, among the oldest 20,000, is left out unless `again` is set: so an import that
+   * broke off can be repeated, and puts in what is missing.
+   *
+   * @throws also `INVALID_ARGUMENT` for what is no letter, before any is imported; `NO_SUCH_SERVICE` if the queue does not exist,
+   *   `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker does not take one. The error's `data` says how many were `imported` and
+   *   `present` by then; a few more may have been.
+   */
+  async import(letters: Iterable<LetterRecord>, options?: ImportLettersOptions): Promise<ImportedLetters> {
+    const { again = false, ...waiting } = knownOptions("import", options, importOptions);
+    if (typeof again !== "boolean") throw invalidArgument("again", "true or false", again);
+    const limits = waitSettings("import", waiting, LETTERS_MS);
+    const { queue, target, namespace } = this.#parts;
+    const exchange = target === undefined ? namespace.orphans : undefined;
+    const work = new LetterImport(letters, { queue, exchange });
+    const note = (delivery: WireDelivery): Verdict => {
+      work.note(delivery);
+      return "stays";
+    };
+    try {
+      await this.#onWire(limits, async (wire, signal) => {
+        if (!again) await walk(wire, this.#plan(MOST_PER_CONSUMER, note), signal);
+        await work.run(wire, signal);
+      });
+      return work.done;
+    } catch (error) {
+      throw withCount(error, work.done);
+    }
   }
 
   async #act(
@@ -155,12 +221,38 @@ export class DeadLetters {
     }
   }
 
-  #walk(limits: Limits, prefetch: number, visit: (found: Found, wire: Wire) => Verdict): Promise<void> {
-    const { queue } = this.#parts;
+  #walk(
+    limits: Limits,
+    prefetch: number,
+    visit: (found: Found, wire: Wire, delivery: WireDelivery) => Verdict,
+  ): Promise<void> {
     return this.#onWire(limits, (wire, signal) => {
-      const look = (delivery: WireDelivery): Verdict => visit(readLetter(delivery, this.#parts), wire);
-      return walk(wire, { queue, prefetch, visit: look }, signal);
+      const look = (delivery: WireDelivery): Verdict =>
+        visit(readLetter(delivery, this.#parts), wire, delivery);
+      return walk(wire, this.#plan(prefetch, look), signal);
     });
+  }
+
+  #plan(prefetch: number, visit: WalkPlan["visit"]): WalkPlan {
+    const { queue, target, namespace, newId } = this.#parts;
+    const look = newId();
+    return {
+      queue,
+      prefetch,
+      visit,
+      copy: (delivery) => {
+        const message = exactCopy(delivery, look);
+        if (message === undefined) return undefined;
+        // An orphan's key says whom it was meant for.
+        if (target === undefined)
+          return { route: { exchange: namespace.orphans, key: delivery.key }, message };
+        // Not mandatory: a queue that is gone takes its letters along, and mandatory copies of one message wait for each other,
+        // which would change their order.
+        const { mandatory: _, ...properties } = message.properties;
+        return { route: { exchange: "", key: queue }, message: { ...message, properties } };
+      },
+      isCopy: (delivery) => isCopyOf(delivery, look),
+    };
   }
 
   #onWire<Result>(
@@ -200,47 +292,4 @@ function chooser(selection: LetterSelection): (letter: DeadLetter) => boolean {
     if (typeof chosen === "boolean") return chosen;
     throw invalidArgument("What a selection of letters returns", "true or false", chosen);
   };
-}
-
-function notSentBack(
-  failure: PublishFailure,
-  { id }: DeadLetter,
-  target: string,
-  why: ConfluoError | undefined,
-): ConfluoError {
-  const stays = `The letter ${show(id)} stays`;
-  switch (failure) {
-    case "returned":
-      return new ConfluoError(
-        "NO_SUCH_SERVICE",
-        `${stays}: the queue ${target} does not exist. It is declared when an instance of its service connects.`,
-      );
-    case "refused":
-      return new ConfluoError("UNAVAILABLE", `${stays}: the broker did not take it for the queue ${target}.`);
-    case "too-large":
-      return new ConfluoError(
-        "PAYLOAD_TOO_LARGE",
-        `${stays}: it is over the broker's limit on message size.`,
-      );
-    case "lost":
-      return new ConfluoError(
-        "CONNECTION_LOST",
-        `${stays}: the connection broke before the broker confirmed its copy, which may have arrived.`,
-      );
-    case "invalid":
-    case "forbidden":
-      return new ConfluoError(
-        failure === "invalid" ? "INVALID_ARGUMENT" : "ACCESS_REFUSED",
-        `${stays}: ${why?.message ?? failure}`,
-        { cause: why },
-      );
-    default:
-      return failure satisfies never;
-  }
-}
-
-// What another threw is not ours to change.
-function withCount(error: unknown, data: Readonly<Record<string, number>>): unknown {
-  if (!isConfluoError(error)) return error;
-  return new ConfluoError(error.code, error.message, { cause: error, data, status: error.status });
 }

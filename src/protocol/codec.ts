@@ -56,6 +56,8 @@ export const header = {
   queue: "confluo-queue",
   /** The instance that gave up. */
   instance: "confluo-instance",
+  /** On a dead letter that was put back as a copy when it had been looked at: which look that was. */
+  putBack: "confluo-put-back",
 } as const;
 
 /** The most that application headers may take, in bytes: AMQP clients cannot encode tables near 64 KiB. */

@@ -69,6 +69,8 @@ export interface WireDelivery {
   /** Set for whatever was delivered to anyone before, started or not. */
   readonly redelivered: boolean;
   readonly hold: Hold;
+  /** The header table as AMQP has it, which says of which type each value is. Of a wire that was opened to keep it. */
+  readonly headerBytes?: Uint8Array | undefined;
   ack(): void;
   /**
    * Resolves when the broker has taken all acknowledgements made so far, or the channel is gone. Never rejects. Absent where
@@ -135,7 +137,7 @@ export interface Wire {
   readonly mostPropertyBytes: number;
   /** Declaring what exists with equal arguments is fine; with others it is `TOPOLOGY_CONFLICT`. */
   declareExchange(spec: ExchangeSpec): Promise<void>;
-  /** Compares nothing, and needs no right. */
+  /** Compares nothing. Later brokers answer those alone who have a right on it; to others it is `ACCESS_REFUSED`. */
   hasExchange(name: string): Promise<boolean>;
   /** @returns the queue's name, which the broker chose if the spec has none. */
   declareQueue(spec: QueueSpec): Promise<string>;
@@ -146,9 +148,16 @@ export interface Wire {
    * stands, what comes after it does not. Absent where nothing is gained by it.
    */
   request?(requests: readonly TopologyRequest[]): Promise<void>;
-  /** Also if there is none. `unused`: rejects if anyone consumes from it. */
-  deleteQueue(name: string, when?: "unused"): Promise<void>;
-  /** Resolves with `undefined` when there is no such queue. */
+  /**
+   * Also if there is none. `unused`: rejects if anyone consumes from it.
+   *
+   * @returns how many messages went with it.
+   */
+  deleteQueue(name: string, when?: "unused"): Promise<number>;
+  /**
+   * Resolves with `undefined` when there is no such queue. Later brokers answer those alone who have a right on it; to others it
+   * is `ACCESS_REFUSED`, which says nothing of whether it is there.
+   */
   inspectQueue(name: string): Promise<QueueInfo | undefined>;
 
   /**

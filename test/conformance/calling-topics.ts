@@ -4,6 +4,7 @@ import type { Topic } from "../../src/testing/index.ts";
 
 export const callingTopics: readonly Topic[] = [
   "calls",
+  "failed calls",
   "contracts",
   "asynchronous contexts",
   "foreign clients",

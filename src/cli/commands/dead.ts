@@ -1,10 +1,10 @@
 /** `confluo dead`: what services gave up, and what to do with it. */
 
-import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import { type Broker, ConfluoError, type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
+import { type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
 import { lookedAt } from "../absent.ts";
 import { bodyAsJson, bytesForHumans } from "../body.ts";
+import { confirm } from "../confirm.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -21,27 +21,32 @@ import {
   existing,
   noSuchService,
   ORPHANS,
-  serviceIn,
   servicesWithLetters,
 } from "../letter-owners.ts";
+import {
+  chooserOf,
+  errorOf,
+  LISTED,
+  lettersOf,
+  onlyTheFirst,
+  type SelectionFlags,
+  withSelection,
+} from "../letters.ts";
 import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
+import { addFileCommands } from "./dead-files.ts";
 
-interface SelectionFlags extends BrokerFlags {
-  readonly all?: true;
-  readonly error?: string;
-  readonly path?: string;
+interface MoveFlags extends SelectionFlags {
   readonly yes?: true;
 }
 
-const LISTED = 20_000;
 /** A million letters take their time; each is safe, whenever it ends. */
 const MOVING_MS = 3_600_000;
 
 export const deadCommand: CommandSetup = (program, terminal) => {
   const dead = program
     .command("dead")
-    .description("look at, replay and drop dead letters: messages that a service gave up");
+    .description("look at, replay, keep and drop dead letters: messages that a service gave up");
   withBrokerFlags(
     dead
       .command("ls [services...]")
@@ -59,26 +64,19 @@ export const deadCommand: CommandSetup = (program, terminal) => {
   );
   selecting(dead.command("replay <service> [ids...]"))
     .description("send letters back to be handled anew; one is removed when its copy is safe at the broker")
-    .action((service: string, ids: string[], flags: SelectionFlags) =>
+    .action((service: string, ids: string[], flags: MoveFlags) =>
       move(terminal, "replay", { service, ids, flags }),
     );
   selecting(dead.command("drop <service> [ids...]"))
     .description("remove letters for good")
-    .action((service: string, ids: string[], flags: SelectionFlags) =>
+    .action((service: string, ids: string[], flags: MoveFlags) =>
       move(terminal, "drop", { service, ids, flags }),
     );
+  addFileCommands(dead, terminal);
 };
 
 function selecting(command: Command): Command {
-  return withBrokerFlags(command, "1h")
-    .option("--all", "all of them")
-    .option("--error <code>", "those with this error")
-    .option("--path <path>", "those with this path")
-    .option("-y, --yes", "without asking");
-}
-
-function lettersOf(broker: Broker, service: string): DeadLetters {
-  return service === ORPHANS ? broker.orphans() : broker.deadLetters(serviceIn(service));
+  return withSelection(withBrokerFlags(command, "1h")).option("-y, --yes", "without asking");
 }
 
 /** Letters that failed alike. */
@@ -101,16 +99,24 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
       ? await existing(broker, named, limits)
       : await servicesWithLetters(broker, terminal, limits);
   const groups: Group[] = [];
+  const seen: string[] = [];
   for (const service of services) {
     const letters = lettersOf(broker, service);
-    const count = await letters.count(limits);
+    const count = await letters.count(limits).catch((error: unknown) => {
+      // One that nobody named is no reason not to show the others.
+      if (named.length > 0 || !isConfluoError(error, "ACCESS_REFUSED")) throw error;
+      writeLine(terminal.stderr, `${service} was not looked at. ${error.message}`);
+      return undefined;
+    });
+    if (count === undefined) continue;
+    seen.push(service);
     if (count > LISTED) writeLine(terminal.stderr, onlyTheFirst(service, count));
     if (count > 0) groups.push(...grouped(service, await letters.list({ ...limits, limit: LISTED })));
   }
   if (services.length > 0) {
     if (flags.json) writeJson(terminal, groups);
     else if (groups.length > 0) printGroups(terminal, groups);
-    else writeLine(terminal.stdout, `No dead letters. Looked at ${lookedAt(services)}.`);
+    else writeLine(terminal.stdout, `No dead letters. Looked at ${lookedAt(seen)}.`);
     if (named.length === 0 && !flags.json) writeLine(terminal.stderr, paintOf(terminal).faint(NOT_SEEN));
   }
   const [first] = unknown;
@@ -133,10 +139,6 @@ function printGroups(terminal: Terminal, groups: readonly Group[]): void {
     align: title === "LETTERS" ? ("right" as const) : ("left" as const),
   }));
   for (const line of tableOf(columns, rows)) writeLine(terminal.stdout, line);
-}
-
-function errorOf({ error, reason }: DeadLetter): string {
-  return error?.code ?? reason ?? "unknown";
 }
 
 function grouped(service: string, letters: readonly DeadLetter[]): readonly Group[] {
@@ -232,7 +234,7 @@ function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
 interface Asked {
   readonly service: string;
   readonly ids: readonly string[];
-  readonly flags: SelectionFlags;
+  readonly flags: MoveFlags;
 }
 
 async function move(
@@ -288,44 +290,12 @@ async function move(
   }
 }
 
-function onlyTheFirst(service: string, count: number): string {
-  return `${service} has ${count.toLocaleString("en")} letters; only the first ${LISTED.toLocaleString("en")} are looked at.`;
-}
-
-function chooserOf(
-  ids: readonly string[],
-  { all, error, path }: SelectionFlags,
-): (letter: DeadLetter) => boolean {
-  const isNarrowed = ids.length > 0 || error !== undefined || path !== undefined;
-  if (all && isNarrowed)
-    throw new ConfluoError("INVALID_ARGUMENT", "--all and a selection contradict each other.");
-  if (!all && !isNarrowed)
-    throw new ConfluoError("INVALID_ARGUMENT", "Which letters? Name ids, or say --error, --path or --all.");
-  const wanted = new Set(ids);
-  return (letter) =>
-    (ids.length === 0 || wanted.has(letter.id)) &&
-    (error === undefined || errorOf(letter) === error) &&
-    (path === undefined || letter.path === path);
-}
-
 async function chosenOf(
   letters: DeadLetters,
   isChosen: (letter: DeadLetter) => boolean,
-  { flags, terminal }: { readonly flags: SelectionFlags; readonly terminal: Terminal },
+  { flags, terminal }: { readonly flags: MoveFlags; readonly terminal: Terminal },
 ): Promise<number> {
   return (await letters.list({ ...limitsOf(flags, terminal), limit: LISTED })).filter(isChosen).length;
-}
-
-async function confirm({ stdin, stdout, stderr, signal }: Terminal, question: string): Promise<void> {
-  if (!stdin.isTTY || !stdout.isTTY)
-    throw new ConfluoError("INVALID_ARGUMENT", `${question} Without a terminal to ask, say --yes.`);
-  const reader = createInterface({ input: stdin, output: stderr });
-  try {
-    const answer = await reader.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new Ended(exitCodes.failed);
-  } finally {
-    reader.close();
-  }
 }
 
 class Progress {

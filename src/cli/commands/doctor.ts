@@ -2,7 +2,14 @@
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
-import { type Broker, type InstanceInfo, isConfluoError, type ServiceStats, type Wire } from "../../index.ts";
+import {
+  type Broker,
+  type InstanceInfo,
+  isConfluoError,
+  type QueueInfo,
+  type ServiceStats,
+  type Wire,
+} from "../../index.ts";
 import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../absent.ts";
 import {
   addressOf,
@@ -28,9 +35,11 @@ import {
   type Finding,
   ok,
   problem,
+  unknownDepth,
   warning,
 } from "../findings.ts";
 import { Management } from "../management.ts";
+import { aboutPolicies } from "../policies.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface Flags extends BrokerFlags {
@@ -46,7 +55,7 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
       )
       .option(
         "-m, --management <url>",
-        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, and feature flags (CONFLUO_MANAGEMENT)",
+        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, policies that destroy messages, and feature flags (CONFLUO_MANAGEMENT)",
       ),
   ).action(async (services: string[], flags: Flags) => {
     const findings = await new Examination(services, flags, terminal).findings();
@@ -182,7 +191,7 @@ class Examination {
 
   async #topology(management: Management | undefined): Promise<readonly Finding[]> {
     const broker = this.#broker;
-    const orphans = await broker.queue(`${broker.namespace}.orphans`, this.#limits);
+    const orphans = await this.#look(`${broker.namespace}.orphans`);
     if (orphans === undefined)
       return [
         warning(
@@ -210,7 +219,10 @@ class Examination {
     const silent = overview.services.filter(({ instances }) => instances.length === 0);
     const known = overview.services.filter(({ queues }) => queues.inbox !== undefined);
     found.push(...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)));
-    if (orphans.messages > 0)
+    if (orphans === "unknown") found.push(unknownDepth("queues that are gone", ["orphans"]));
+    const unknown = overview.unknownQueues?.filter((name) => !name.endsWith(".orphans")) ?? [];
+    if (unknown.length > 0) found.push(unknownDepth("another try", unknown));
+    if (orphans !== "unknown" && orphans.messages > 0)
       found.push(
         warning(
           `${counted(orphans.messages, "message")} came back to queues that are gone.`,
@@ -244,6 +256,7 @@ class Examination {
           const flags = await management.featureFlags();
           return [
             ...aboutBindings(await management.bindings(broker.namespace), whole(infos, stats)),
+            ...aboutPolicies(await management.policies(broker.namespace)),
             ...(flags === undefined ? [] : aboutFeatureFlags(flags)),
           ];
         })),
@@ -277,5 +290,14 @@ class Examination {
   get #management(): Management | undefined {
     const address = this.#flags.management ?? this.#terminal.env.CONFLUO_MANAGEMENT;
     return address === undefined ? undefined : new Management(address, this.#terminal.signal);
+  }
+
+  async #look(queue: string): Promise<QueueInfo | "unknown" | undefined> {
+    try {
+      return await this.#broker.queue(queue, this.#limits);
+    } catch (error) {
+      if (isConfluoError(error, "ACCESS_REFUSED")) return "unknown";
+      throw error;
+    }
   }
 }

@@ -119,11 +119,11 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): Ret
     forHumans(line.p50Ms),
     forHumans(line.p99Ms),
     count(line.inFlight),
-    count(line.waiting),
+    isUnknown(line, (queue) => queue !== "dead") ? "?" : count(line.waiting),
     line.toRetry ? paint.doubtful(count(line.toRetry)) : count(line.toRetry),
     count(line.refused),
     bad(line.failed),
-    bad(line.dead),
+    isUnknown(line, (queue) => queue === "dead") ? "?" : bad(line.dead),
     line.lastError === undefined ? "" : `${line.lastError.code}: ${line.lastError.message}`,
   ]);
   const painted = columns.map((column, at) =>
@@ -132,8 +132,13 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): Ret
   return fittedTable(painted, rows, terminal.stdout.columns);
 }
 
+// What may not be looked at is not nothing.
+function isUnknown({ unknownQueues = [] }: ServiceLine, isMeant: (queue: string) => boolean): boolean {
+  return unknownQueues.some(isMeant);
+}
+
 /** In its colour. */
 export function healthOf(health: string, paint: Paint): string {
   if (health === "healthy") return paint.good(health);
-  return /^(degraded|silent)/.test(health) ? paint.doubtful(health) : paint.bad(health);
+  return /^(degraded|silent|unknown)/.test(health) ? paint.doubtful(health) : paint.bad(health);
 }

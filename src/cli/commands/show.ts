@@ -136,8 +136,18 @@ class View {
 }
 
 function machineForm(stats: ServiceStats, instances: readonly InstanceInfo[]): object {
-  const { service, queues, calls, sends, publishes, unclaimed } = stats;
-  return { service, instances, handlers: handlersOf(stats), queues, calls, sends, publishes, unclaimed };
+  const { service, queues, unknownQueues, calls, sends, publishes, unclaimed } = stats;
+  return {
+    service,
+    instances,
+    handlers: handlersOf(stats),
+    queues,
+    unknownQueues,
+    calls,
+    sends,
+    publishes,
+    unclaimed,
+  };
 }
 
 const columns: readonly Column[] = [

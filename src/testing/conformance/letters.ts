@@ -105,6 +105,111 @@ export const letters: Define = (it) => {
     assert.equal(new Set(idsOf(await box.list())).size, 40);
   });
 
+  it("keeps letters that an operator allows to come back once, and their order, however often it looks", async (bench) => {
+    const wire = await bench.foreign();
+    const queue = bench.queue("worker", "dead");
+    await wire.declareQueue({ name: queue, arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1 } });
+    await bench.publishForeign("", bench.queue("worker", "dead"), "0", {
+      messageId: "m-0",
+      type: "/task",
+      correlationId: "kept",
+      headers: { "x-death": [{ reason: "expired", queue: "q" }], n: 5 },
+    });
+    await craft(bench, "worker", 29);
+    const box = bench.broker.deadLetters("worker");
+    const before = await box.list();
+    const ids = idsOf(before);
+    for (let look = 0; look < 3; look += 1) {
+      assert.deepEqual(await box.list(), before, `look ${look}`);
+      assert.equal((await box.list({ limit: 1 }))[0]?.id, ids[0]);
+      assert.equal(await box.show("none"), undefined);
+    }
+    // Those that are broken off mix them, and lose none.
+    for (let look = 0; look < 3; look += 1) {
+      await assert.rejects(box.replay("all"), { code: "NO_SUCH_SERVICE" });
+      await box.list({ signal: AbortSignal.timeout(20) }).catch(() => undefined);
+      await eventually(async () => (await box.count()) === 30, "all of them");
+    }
+    assert.deepEqual([...idsOf(await box.list())].sort(), [...ids].sort());
+    const [first] = await box.export(["m-0"]);
+    assert.equal(first?.properties.correlationId, "kept");
+    await wire.deleteQueue(queue);
+  });
+
+  it("exports letters with all that they hold, and imports them once", async (bench) => {
+    await declare(bench, "worker");
+    await craft(bench, "worker", 3);
+    await bench.publishForeign("", bench.queue("worker", "dead"), Uint8Array.of(255, 0, 254), {
+      type: "/bytes",
+      correlationId: "c",
+      replyTo: "r",
+      headers: {
+        text: "é",
+        flag: true,
+        none: null,
+        list: ["a", ["b"]],
+        table: { inner: "x" },
+        bytes: Buffer.from([200]),
+        time: { "!": "timestamp", value: 1_700_000_000 },
+        money: { "!": "decimal", value: { places: 2, digits: 314 } },
+        whole: { "!": "int", value: 5 },
+        large: { "!": "long", value: 9_007_199_254_740_993n },
+        single: { "!": "float", value: 1.5 },
+      },
+    });
+    const box = bench.broker.deadLetters("worker");
+    const records = await box.export("all");
+    assert.equal(records.length, 4);
+    const [record] = await box.export((letter) => letter.path === "/bytes");
+    assert.deepEqual(record?.body, { base64: "/wD+" });
+    assert.deepEqual(record?.headers, {
+      text: "é",
+      flag: true,
+      none: null,
+      list: ["a", ["b"]],
+      table: { table: { inner: "x" } },
+      bytes: { base64: "yA==" },
+      time: { timestamp: 1_700_000_000 },
+      money: { decimal: { places: 2, digits: 314 } },
+      whole: { int32: 5 },
+      large: { int64: "9007199254740993" },
+      single: { float: 1.5 },
+    });
+    assert.deepEqual(await box.import(records), { imported: 0, present: 4 });
+    assert.equal(await box.discard("all"), 4);
+    assert.deepEqual(await box.import(JSON.parse(JSON.stringify(records))), { imported: 4, present: 0 });
+    assert.deepEqual(await box.export("all"), records);
+    assert.deepEqual(await box.import(records, { again: true }), { imported: 4, present: 0 });
+    assert.equal(await box.count(), 8);
+    const nobody = bench.broker.deadLetters("nobody").import(records);
+    await assert.rejects(nobody, { code: "NO_SUCH_SERVICE", data: { imported: 0, present: 0 } });
+  });
+
+  it("removes a service whose queues are empty and without consumers, or by force", async (bench) => {
+    const service = await bench.start("worker", (each) => each.route("/", () => undefined));
+    const { broker } = bench;
+    await assert.rejects(broker.removeService("worker"), { code: "UNAVAILABLE" });
+    await service.shutdown();
+    await craft(bench, "worker", 2);
+    await assert.rejects(broker.removeService("worker"), /worker\.dead holds 2 messages/);
+    assert.equal(await broker.deadLetters("worker").count(), 2);
+    const removed = await broker.removeService("worker", { force: true });
+    const lanes = ["calls", "calls.batch", "calls.again", "inbox", "inbox.again", "dead"] as const;
+    assert.deepEqual(
+      removed,
+      lanes.map((lane) => ({ name: bench.queue("worker", lane), messages: lane === "dead" ? 2 : 0 })),
+    );
+    await assert.rejects(broker.removeService("worker"), { code: "NO_SUCH_SERVICE" });
+    await declare(bench, "worker");
+    assert.equal((await broker.removeService("worker")).length, 6);
+    for (const given of [
+      broker.removeService("a.b"),
+      broker.removeService("a", { force: 1 as never }),
+      broker.removeService("a", { all: true } as never),
+    ])
+      assert.ok(isConfluoError(await rejection(given), "INVALID_ARGUMENT"));
+  });
+
   it("lists what makes no sense, and lets it be thrown away", async (bench) => {
     await declare(bench, "worker");
     const queue = bench.queue("worker", "dead");

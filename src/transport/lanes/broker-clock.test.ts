@@ -69,7 +69,7 @@ it("knows of no time where the broker does not tell it", async () => {
 });
 
 it("leaves no queue behind and does not ask again soon where it is refused", async () => {
-  const deleteQueue = vi.fn(async () => undefined);
+  const deleteQueue = vi.fn(async () => 0);
   const { wire, asked } = wireAt(1_000, { consume: () => Promise.reject(new Error("refused")), deleteQueue });
   const clock = new BrokerClock();
   for (let n = 0; n < 3; n += 1) expect(await clock.since(990, wire)).toBe(0);

@@ -23,7 +23,7 @@ function brokerOfQueues(own: Partial<Wire> = {}) {
     },
     bind: async (queue, exchange, key) => void bindings.push(`${queue} ${exchange} ${key}`),
     inspectQueue: async (name) => (queues.has(name) ? { messages: 0, consumers: 1 } : undefined),
-    deleteQueue: async (name) => void queues.delete(name),
+    deleteQueue: async (name) => Number(queues.delete(name)),
     consume: async (options) => {
       if (!queues.has(options.queue)) throw unavailable();
       consumers.set(options.queue, options);

@@ -15,7 +15,7 @@ export function fakeWire(own: Partial<Wire> = {}): Wire {
     declareQueue: async ({ name }) => name || "amq.gen-1",
     bind: async () => undefined,
     unbind: async () => undefined,
-    deleteQueue: async () => undefined,
+    deleteQueue: async () => 0,
     inspectQueue: async () => undefined,
     congestion: undefined,
     blocked: undefined,

@@ -64,6 +64,7 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
     deleteQueue: async (name) => {
       steps.push(`delete ${name}`);
       down.delete(name);
+      return 0;
     },
     consume: async ({ queue }) => {
       if (down.has(queue)) unavailable();

@@ -80,13 +80,15 @@ export class EmbeddedWire implements Wire, TurnTask {
     this.#host.unbind(queue, exchange, key, this);
   }
 
-  async deleteQueue(name: string, when?: "unused"): Promise<void> {
+  async deleteQueue(name: string, when?: "unused"): Promise<number> {
     this.#assertOpen();
     const queue = this.#host.findQueue(name, this);
-    if (queue === undefined) return;
+    if (queue === undefined) return 0;
+    const { depth } = queue;
     if (when === "unused" && queue.consumerCount > 0)
       throw new ConfluoError("TOPOLOGY_CONFLICT", `The queue ${show(name)} is in use.`);
     this.#host.deleteQueue(name);
+    return depth;
   }
 
   async inspectQueue(name: string): Promise<QueueInfo | undefined> {

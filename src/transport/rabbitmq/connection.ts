@@ -10,9 +10,10 @@ import type { ServerInfo } from "../wire.ts";
 import { connect, credentials } from "./amqplib.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { connectFailure, isBrokenOff, isOpenRefused } from "./failure.ts";
+import { keepHeaderBytes } from "./header-bytes.ts";
 import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
-import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
+import { type Receiver, readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
 takeBackRequire();
 
@@ -24,6 +25,8 @@ export interface ConnectionOptions {
   readonly name: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** Whether what is received holds the bytes of its header table. */
+  readonly keepsHeaders?: boolean;
 }
 
 /** Every broker takes frames of that size. */
@@ -36,7 +39,7 @@ const CLOSE_MS = 1_200;
 
 /** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
-  const { url, tls, name, timeoutMs, signal } = options;
+  const { url, tls, name, timeoutMs, signal, keepsHeaders } = options;
   const { authentication, ...given } = tls ?? {};
   // Node takes one that is `undefined` for given, instead of its default.
   const tlsOptions = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -58,6 +61,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
       withinMs(timeoutMs, attempt, () => new Error(`no answer within ${timeoutMs} ms`)),
       signal,
     );
+    if (keepsHeaders) return new Connection(model, keepHeaderBytes);
     return new Connection(model);
   } catch (error) {
     attempt.then((model) => model.on("error", ignore)).catch(ignore);
@@ -124,7 +128,8 @@ export class Connection {
   /** The broker takes no messages any more, with the reason in its words, or goes on. */
   onBlocked: (reason: string | undefined) => void = ignore;
 
-  constructor(model: ChannelModel) {
+  /** @param adapt changes how amqplib's connection receives. */
+  constructor(model: ChannelModel, adapt: (connection: Receiver) => void = ignore) {
     this.#model = model;
     this.server = serverOf(
       (model.connection as { readonly serverProperties?: Record<string, unknown> }).serverProperties,
@@ -137,6 +142,7 @@ export class Connection {
     model.on("blocked", (reason) => this.onBlocked(reason));
     model.on("unblocked", () => this.onBlocked(undefined));
     readUnreadableHeadersAsNone(model.connection as object);
+    adapt(model.connection as object);
     this.lost = new Promise((resolve) => {
       let failure: Error | undefined;
       model.on("error", (error) => {

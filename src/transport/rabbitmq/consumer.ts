@@ -7,6 +7,7 @@ import type { ConsumeOptions, Consumer, Hold, WireDelivery } from "../wire.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import type { Connection } from "./connection.ts";
 import { operationFailure } from "./failure.ts";
+import { headerBytesOf } from "./header-bytes.ts";
 
 /** As much as its field can say. */
 const MOST_PREFETCH = 65_535;
@@ -192,6 +193,10 @@ class ChannelDelivery implements WireDelivery {
     this.#tag = fields.deliveryTag;
     this.#acknowledgements = acknowledgements;
     acknowledgements?.delivered(fields.deliveryTag);
+  }
+
+  get headerBytes(): Uint8Array | undefined {
+    return headerBytesOf(this.message.properties);
   }
 
   get hold(): Hold {

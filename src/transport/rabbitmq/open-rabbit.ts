@@ -10,21 +10,27 @@ export type OnBlocked = (reason: string | undefined) => void;
 /** Is told of a right to publish that is missing. */
 export type OnRefused = (error: ConfluoError) => void;
 
-/** Where RabbitMQ is, and whom to tell of it. */
+/** Where RabbitMQ is, whom to tell of it, and how to talk to it. */
 export interface RabbitAddress {
   readonly nodes: readonly BrokerUrl[];
   readonly tls: TlsOptions | undefined;
-  readonly onBlocked: OnBlocked;
-  readonly onRefused: OnRefused;
+  readonly onBlocked?: OnBlocked | undefined;
+  readonly onRefused?: OnRefused | undefined;
+  /** Whether deliveries hold the bytes of their header tables. Default: no. */
+  readonly keepsHeaders?: boolean;
 }
 
 /** Loaded when it is needed: the embedded broker does without an AMQP client. */
-export async function openRabbit({ nodes, ...options }: RabbitAddress, signal: AbortSignal): Promise<Wire> {
+export async function openRabbit(address: RabbitAddress, signal: AbortSignal): Promise<Wire> {
+  const { nodes, onBlocked = ignore, onRefused = ignore, ...options } = address;
   const { openRabbitWire } = await import("./rabbit-wire.ts");
   // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
   const urls = nodes
     .map((node) => ({ node, at: Math.random() }))
     .sort((a, b) => a.at - b.at)
     .map(({ node }) => node);
-  return openRabbitWire({ ...options, urls, connectionName: `confluo ${process.pid}` }, signal);
+  const connectionName = `confluo ${process.pid}`;
+  return openRabbitWire({ ...options, onBlocked, onRefused, urls, connectionName }, signal);
 }
+
+function ignore(): void {}

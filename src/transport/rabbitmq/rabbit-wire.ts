@@ -39,6 +39,8 @@ export interface RabbitOptions {
   readonly onBlocked: (reason: string | undefined) => void;
   /** The user lacks a right to publish, with the broker's words: once, until it has the right. */
   readonly onRefused: (error: ConfluoError) => void;
+  /** Whether deliveries hold the bytes of their header tables. Default: no. */
+  readonly keepsHeaders?: boolean;
 }
 
 const CONNECT_MS = 5_000;
@@ -75,12 +77,19 @@ export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal
 }
 
 async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSignal): Promise<Wire> {
-  const { tls, connectionName } = options;
-  const open = (purpose: string): Promise<Connection> =>
-    openConnection({ url, tls, signal, timeoutMs: CONNECT_MS, name: `${connectionName} (${purpose})` });
+  const { tls, connectionName, keepsHeaders = false } = options;
+  const open = (purpose: string, more: { readonly keepsHeaders?: boolean } = {}): Promise<Connection> =>
+    openConnection({
+      url,
+      tls,
+      signal,
+      timeoutMs: CONNECT_MS,
+      name: `${connectionName} (${purpose})`,
+      ...more,
+    });
   const publishing = await open("publish");
   try {
-    const consuming = await open("consume");
+    const consuming = await open("consume", { keepsHeaders });
     const { onBlocked, onRefused } = options;
     const wire = new RabbitWire({ publishing, consuming, shown: url.shown, onBlocked, onRefused });
     await wire.open();
@@ -230,9 +239,9 @@ class RabbitWire implements Wire {
     return this.#controls.run(what, (channel) => requestAll(channel, requests));
   }
 
-  deleteQueue(name: string, when?: "unused"): Promise<void> {
+  deleteQueue(name: string, when?: "unused"): Promise<number> {
     return this.#controls.run(`delete the queue ${name}`, async (channel) => {
-      await channel.deleteQueue(name, { ifUnused: when === "unused" });
+      return (await channel.deleteQueue(name, { ifUnused: when === "unused" })).messageCount;
     });
   }
 

@@ -5,7 +5,7 @@
  */
 
 /** What is used of amqplib's connection, which does not document it; without it everything works but this. */
-interface Receiver {
+export interface Receiver {
   /** What has been read from the socket and not been decoded. */
   rest?: Buffer;
   /** Takes the next frame from `rest`, then decodes it. */
@@ -16,6 +16,7 @@ const CONTENT_HEADER = 2;
 const FRAME_START = 7; // type, channel, size
 const PROPERTIES_START = 14; // class, weight, body size, flags
 const FLAGS = 12;
+const TABLE_LENGTH = 4;
 const HAS_CONTENT_TYPE = 0x8000;
 const HAS_CONTENT_ENCODING = 0x4000;
 const HAS_HEADERS = 0x2000;
@@ -39,17 +40,29 @@ export function readUnreadableHeadersAsNone(connection: Receiver): void {
 
 /** The frame at the start, with an empty header table; `undefined` if it holds none. */
 function withoutHeaders(bytes: Buffer): Buffer | undefined {
-  if (bytes[0] !== CONTENT_HEADER) return undefined;
+  const place = headerTableIn(bytes);
+  if (place === undefined) return undefined;
+  const [at, after] = place;
   const end = FRAME_START + bytes.readUInt32BE(3);
-  const payload = bytes.subarray(FRAME_START, end);
-  const flags = payload.readUInt16BE(FLAGS);
-  if ((flags & HAS_HEADERS) === 0) return undefined;
-  let at = PROPERTIES_START;
-  for (const flag of [HAS_CONTENT_TYPE, HAS_CONTENT_ENCODING])
-    if ((flags & flag) !== 0) at += 1 + payload.readUInt8(at);
-  const after = at + 4 + payload.readUInt32BE(at);
-  const content = Buffer.concat([payload.subarray(0, at), Buffer.alloc(4), payload.subarray(after)]);
+  const content = Buffer.concat([
+    bytes.subarray(FRAME_START, at - TABLE_LENGTH),
+    Buffer.alloc(TABLE_LENGTH),
+    bytes.subarray(after, end),
+  ]);
   const start = Buffer.from(bytes.subarray(0, FRAME_START));
   start.writeUInt32BE(content.length, 3);
   return Buffer.concat([start, content, bytes.subarray(end, end + 1)]);
+}
+
+/** Where the header table lies in the frame at the start, without its length; `undefined` if that frame is not whole or has none. */
+export function headerTableIn(bytes: Buffer): readonly [from: number, to: number] | undefined {
+  if (bytes.length < FRAME_START || bytes[0] !== CONTENT_HEADER) return undefined;
+  if (bytes.length <= FRAME_START + bytes.readUInt32BE(3)) return undefined;
+  const flags = bytes.readUInt16BE(FRAME_START + FLAGS);
+  if ((flags & HAS_HEADERS) === 0) return undefined;
+  let at = FRAME_START + PROPERTIES_START;
+  for (const flag of [HAS_CONTENT_TYPE, HAS_CONTENT_ENCODING])
+    if ((flags & flag) !== 0) at += 1 + bytes.readUInt8(at);
+  const from = at + TABLE_LENGTH;
+  return [from, from + bytes.readUInt32BE(at)];
 }

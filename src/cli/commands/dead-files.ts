@@ -1,0 +1,159 @@
+/** `confluo dead export` and `confluo dead import`: letters as files, a line of JSON each. */
+
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import type { Command } from "commander";
+import { ConfluoError, isConfluoError, type LetterRecord } from "../../index.ts";
+import { type BrokerFlags, brokerOf, limitsOf, withBrokerFlags } from "../context.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import { checkExists } from "../letter-owners.ts";
+import {
+  chooserOf,
+  LISTED,
+  lettersOf,
+  onlyTheFirst,
+  type SelectionFlags,
+  withSelection,
+} from "../letters.ts";
+import { jsonOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
+
+interface ExportFlags extends SelectionFlags {
+  readonly output?: string;
+}
+
+interface ImportFlags extends BrokerFlags {
+  readonly again?: true;
+}
+
+/** Many letters take their time. */
+const MOVING_MS = 3_600_000;
+
+/** Adds both to `confluo dead`. */
+export function addFileCommands(dead: Command, terminal: Terminal): void {
+  withSelection(withBrokerFlags(dead.command("export <service> [ids...]"), "1h"))
+    .description(
+      "write letters down, with all of their properties and bytes, a line of JSON each; they stay where they are",
+    )
+    .option("-o, --output <file>", "a file that does not exist yet (default: standard output)")
+    .action((service: string, ids: string[], flags: ExportFlags) => exportTo(terminal, service, ids, flags));
+  withBrokerFlags(dead.command("import <service> [file]"), "1h")
+    .description(
+      "put exported letters into the queue of a service, or of the orphans, from a file or standard input; those that lie there already are left out, so an import that broke off can be repeated",
+    )
+    .option("--again", "also those that lie there already")
+    .action((service: string, file: string | undefined, flags: ImportFlags) =>
+      importFrom(terminal, service, file, flags),
+    );
+}
+
+async function exportTo(
+  terminal: Terminal,
+  service: string,
+  ids: readonly string[],
+  flags: ExportFlags,
+): Promise<void> {
+  const { stderr, stdout } = terminal;
+  const isChosen = chooserOf(ids, flags);
+  const broker = brokerOf(flags, terminal);
+  await checkExists(broker, service, limitsOf(flags, terminal));
+  const letters = lettersOf(broker, service);
+  const there = await letters.count(limitsOf(flags, terminal));
+  if (there > LISTED) writeLine(stderr, onlyTheFirst(service, there));
+  const limits = { timeoutMs: MOVING_MS, ...limitsOf(flags, terminal) };
+  const records = await letters.export(isChosen, limits);
+  if (records.length === 0) {
+    writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
+    throw new Ended(exitCodes.failed);
+  }
+  if (flags.output === undefined)
+    for (const record of records) await written(stdout, `${jsonOf(record)}\n`, terminal.signal);
+  else await writeFile(flags.output, records);
+  const summary = `${records.length} exported${flags.output === undefined ? "" : ` to ${flags.output}`}.`;
+  if (flags.output !== undefined && flags.json) writeJson(terminal, { exported: records.length });
+  else if (!flags.json) writeLine(stderr, summary);
+}
+
+function written(stream: Terminal["stdout"], text: string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  return new Promise((resolve) => {
+    stream.write(text, () => resolve());
+  });
+}
+
+// Safe on the disk before it is said to be: what is exported is often dropped next.
+async function writeFile(path: string, records: readonly LetterRecord[]): Promise<void> {
+  const file = await open(path, "wx").catch((cause: NodeJS.ErrnoException) => {
+    const reason = cause.code === "EEXIST" ? "it exists already" : cause.message;
+    throw new ConfluoError("INVALID_ARGUMENT", `The file ${path} cannot be written: ${reason}.`, { cause });
+  });
+  try {
+    for (const record of records) await file.write(`${jsonOf(record)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function importFrom(
+  terminal: Terminal,
+  service: string,
+  path: string | undefined,
+  flags: ImportFlags,
+): Promise<void> {
+  const broker = brokerOf(flags, terminal);
+  const records = await readRecords(path, terminal);
+  await checkExists(broker, service, limitsOf(flags, terminal));
+  const limits = { timeoutMs: MOVING_MS, ...limitsOf(flags, terminal) };
+  try {
+    const again = flags.again === true;
+    const { imported, present } = await lettersOf(broker, service).import(records, { ...limits, again });
+    if (flags.json) writeJson(terminal, { imported, present });
+    else writeLine(terminal.stdout, `${imported} imported, ${present} left out that lie there already.`);
+  } catch (error) {
+    if (!isConfluoError(error)) throw error;
+    const { imported, present } = (error.data ?? {}) as { readonly imported?: number; present?: number };
+    if (imported !== undefined)
+      writeLine(
+        terminal.stderr,
+        `At least ${imported} of ${records.length} were imported before it ended, ${present ?? 0} lay there already. Import the same again: what lies there is left out.`,
+      );
+    throw error;
+  }
+}
+
+async function readRecords(path: string | undefined, { stdin, signal }: Terminal): Promise<LetterRecord[]> {
+  const input: Readable = path === undefined || path === "-" ? stdin : createReadStream(path);
+  const stop = (): void => void input.destroy(new Error("interrupted"));
+  signal.addEventListener("abort", stop, { once: true });
+  const records: LetterRecord[] = [];
+  let number = 0;
+  try {
+    // A letter's own line breaks are escaped.
+    for await (const line of linesIn(input)) {
+      number += 1;
+      if (line.trim() === "") continue;
+      records.push(JSON.parse(line) as LetterRecord);
+    }
+    return records;
+  } catch (cause) {
+    if (signal.aborted) throw cause;
+    const reason = (cause as Error).message;
+    const what = cause instanceof SyntaxError ? `Line ${number} is not JSON` : "The letters cannot be read";
+    throw new ConfluoError("INVALID_ARGUMENT", `${what}: ${reason}.`, { cause });
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+async function* linesIn(input: Readable): AsyncGenerator<string> {
+  let failure: unknown;
+  const reader = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  input.once("error", (error) => {
+    failure = error;
+    reader.close();
+  });
+  yield* reader;
+  if (failure !== undefined) throw failure;
+}

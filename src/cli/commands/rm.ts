@@ -1,0 +1,91 @@
+/** `confluo rm` and `confluo unbind`: what nobody needs any more. */
+
+import { ConfluoError, type RemovedQueue } from "../../index.ts";
+import { confirm } from "../confirm.ts";
+import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
+import { counted } from "../findings.ts";
+import { writeJson, writeLine } from "../terminal.ts";
+
+interface RemoveFlags extends BrokerFlags {
+  readonly force?: true;
+  readonly yes?: true;
+}
+
+interface UnbindFlags extends BrokerFlags {
+  readonly force?: true;
+}
+
+export const removeCommands: CommandSetup = (program, terminal) => {
+  withBrokerFlags(
+    program
+      .command("rm <service>")
+      .description(
+        "remove the queues of a service that is gone for good; they have to be empty and without consumers",
+      )
+      .option("--force", "also queues that hold messages, which are lost then, or have consumers")
+      .option("-y, --yes", "without asking"),
+  ).action(async (service: string, flags: RemoveFlags) => {
+    const broker = brokerOf(flags, terminal);
+    const limits = limitsOf(flags, terminal);
+    const force = flags.force === true;
+    if (!flags.yes) {
+      const what = force ? "its queues and all that is in them" : "its queues";
+      await confirm(
+        terminal,
+        `Remove ${service} from ${broker.namespace} at ${broker.description}, ${what}?`,
+      );
+    }
+    const removed = await broker.removeService(service, { ...limits, force }).catch(advise(service));
+    if (flags.json) writeJson(terminal, { removed });
+    else for (const queue of removed) writeLine(terminal.stdout, lineOf(queue));
+  });
+  withBrokerFlags(
+    program
+      .command("unbind <service> <pattern>")
+      .description(
+        "end a service's copies of the events that match a subscription's pattern; what waits for it already stays",
+      )
+      .option("--force", "also if an instance subscribes to it, which binds it again when it connects"),
+  ).action(async (service: string, pattern: string, flags: UnbindFlags) => {
+    const broker = brokerOf(flags, terminal);
+    const limits = limitsOf(flags, terminal);
+    if (!flags.force) {
+      const instances = await broker.discover({ ...limits, service });
+      const subscribing = instances.filter(({ subscriptions }) =>
+        subscriptions.some((each) => each.per === "service" && isSame(each.pattern, pattern)),
+      );
+      if (subscribing.length > 0)
+        throw new ConfluoError(
+          "UNAVAILABLE",
+          `${counted(subscribing.length, "instance")} of ${service} still subscribe to ${pattern}, and would bind it again: deploy ${service} without it first, or say --force.`,
+        );
+    }
+    const isThere = await broker.queue(`${broker.namespace}.${service}.inbox`, limits);
+    if (isThere === undefined)
+      throw new ConfluoError("NO_SUCH_SERVICE", `There is no service ${service} that gets events.`);
+    await broker.unbind(service, pattern, limits);
+    if (flags.json) writeJson(terminal, { service, pattern });
+    else writeLine(terminal.stdout, `${service} gets no events of ${pattern} any more.`);
+  });
+};
+
+function lineOf({ name, messages }: RemovedQueue): string {
+  return `removed ${name}${messages === 0 ? "" : `, and ${counted(messages, "message")} in it`}`;
+}
+
+function advise(service: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof ConfluoError) || error.code !== "UNAVAILABLE" || error.data === undefined)
+      throw error;
+    const advice = `Stop its instances; confluo dead export ${service} keeps its letters. --force removes all the same.`;
+    throw new ConfluoError("UNAVAILABLE", `${error.message} ${advice}`, { cause: error });
+  };
+}
+
+// To the broker, a parameter is a `*`.
+function isSame(subscribed: string, asked: string): boolean {
+  const [one, other] = [subscribed, asked].map((pattern) =>
+    pattern.replace(/^(?!\/)/, "/").replace(/\/:[^/]+/g, "/*"),
+  );
+  return one === other;
+}

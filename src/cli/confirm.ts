@@ -1,0 +1,23 @@
+/** Asking before something cannot be taken back. */
+
+import { createInterface } from "node:readline/promises";
+import { ConfluoError } from "../index.ts";
+import { Ended, exitCodes } from "./exit-codes.ts";
+import type { Terminal } from "./terminal.ts";
+
+/**
+ * Asks a question at a terminal, and ends the command unless the answer is yes.
+ *
+ * @throws `INVALID_ARGUMENT` where there is no terminal to ask.
+ */
+export async function confirm({ stdin, stdout, stderr, signal }: Terminal, question: string): Promise<void> {
+  if (!stdin.isTTY || !stdout.isTTY)
+    throw new ConfluoError("INVALID_ARGUMENT", `${question} Without a terminal to ask, say --yes.`);
+  const reader = createInterface({ input: stdin, output: stderr });
+  try {
+    const answer = await reader.question(`${question} [y/N] `, { signal });
+    if (!/^y(es)?$/i.test(answer.trim())) throw new Ended(exitCodes.failed);
+  } finally {
+    reader.close();
+  }
+}

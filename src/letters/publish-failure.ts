@@ -1,0 +1,55 @@
+/** Why a letter could not be published, for whoever asked for it. */
+
+import { ConfluoError, isConfluoError } from "../errors.ts";
+import type { PublishFailure } from "../transport/wire.ts";
+
+/** What was to be published. */
+export interface Unpublished {
+  /** What becomes of the letter, in words: `The letter "m-1" stays`. */
+  readonly outcome: string;
+  /** Where it was to go. */
+  readonly queue: string;
+  /** The reason, where more is known than its kind. */
+  readonly why: ConfluoError | undefined;
+}
+
+/** The error for a letter that the broker did not take. */
+export function publishFailure(failure: PublishFailure, { outcome, queue, why }: Unpublished): ConfluoError {
+  switch (failure) {
+    case "returned":
+      return new ConfluoError(
+        "NO_SUCH_SERVICE",
+        `${outcome}: the queue ${queue} does not exist. It is declared when an instance of its service connects.`,
+      );
+    case "refused":
+      return new ConfluoError(
+        "UNAVAILABLE",
+        `${outcome}: the broker did not take it for the queue ${queue}.`,
+      );
+    case "too-large":
+      return new ConfluoError(
+        "PAYLOAD_TOO_LARGE",
+        `${outcome}: it is over the broker's limit on message size.`,
+      );
+    case "lost":
+      return new ConfluoError(
+        "CONNECTION_LOST",
+        `${outcome}: the connection broke before the broker confirmed its copy, which may have arrived.`,
+      );
+    case "invalid":
+    case "forbidden":
+      return new ConfluoError(
+        failure === "invalid" ? "INVALID_ARGUMENT" : "ACCESS_REFUSED",
+        `${outcome}: ${why?.message ?? failure}`,
+        { cause: why },
+      );
+    default:
+      return failure satisfies never;
+  }
+}
+
+/** The same error with what was done by then. What another threw is not ours to change. */
+export function withCount(error: unknown, data: object): unknown {
+  if (!isConfluoError(error)) return error;
+  return new ConfluoError(error.code, error.message, { cause: error, data, status: error.status });
+}
