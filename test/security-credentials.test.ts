@@ -12,7 +12,7 @@ import { TcpProxy } from "./support/tcp-proxy.ts";
 import { CERTIFIED_USER, PASSWORD, startTlsNode, type TlsNode } from "./support/tls-node.ts";
 
 const PASSWORDS = ["a%b@c:d/e?f#g-hunter2", "hunter2-pässwörd-€-密码"];
-const A_FEW_ATTEMPTS_MS = 400;
+const A_FEW_ATTEMPTS_MS = 1_500;
 
 const printed: string[] = [];
 const logged: { readonly level: string; readonly details: object; readonly message: string }[] = [];
