@@ -37,6 +37,7 @@ export type {
   JsonSchema,
   LastError,
   RouteInfo,
+  StrayStats,
   SubscriptionInfo,
 } from "./protocol/discovery.ts";
 export type { Message, Properties } from "./protocol/message.ts";

@@ -24,6 +24,7 @@ export {
   type RouteInfo,
   type ServerInfo,
   type ServiceStats,
+  type StrayStats,
   type SubscriptionInfo,
   type TlsOptions,
   type Watch,

@@ -73,6 +73,8 @@ describe("a service", () => {
       health,
       routes: [],
       subscriptions: [],
+      unmatched: { received: 0, deadLettered: 0 },
+      malformed: { received: 0, deadLettered: 0 },
       calling: 0,
       unconfirmed: 0,
       reconnects: 0,

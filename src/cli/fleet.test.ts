@@ -24,6 +24,8 @@ function service(own: Partial<ServiceStats> = {}, instances: readonly string[] =
     health,
     routes: [],
     subscriptions: [],
+    unmatched: { received: 0, deadLettered: 0 },
+    malformed: { received: 0, deadLettered: 0 },
     calling: 0,
     unconfirmed: 0,
     reconnects: 0,

@@ -81,6 +81,8 @@ export class Introspection {
       subscriptions: registry.subscriptions
         .list()
         .map(({ pattern, per, handler }) => ({ pattern, per, ...handler.tally.read() })),
+      unmatched: registry.unmatched.read(),
+      malformed: registry.malformed.read(),
       ...underWay(),
       reconnects: reconnects(),
     };

@@ -5,6 +5,7 @@ import type { AnyEvent } from "../contract/event.ts";
 import type { RetryPolicy } from "../retry/policy.ts";
 import type { Context, Middleware } from "./context.ts";
 import { Router } from "./router.ts";
+import { StrayTally } from "./stray-tally.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Tally } from "./tally.ts";
 
@@ -29,4 +30,8 @@ export class Registry {
   readonly routes: Router<CommandEntry> = new Router();
   readonly subscriptions: Subscriptions<EventEntry> = new Subscriptions();
   readonly middleware: Middleware[] = [];
+  /** Of what has no route and no subscription here. */
+  readonly unmatched: StrayTally = new StrayTally();
+  /** Of what cannot be read. */
+  readonly malformed: StrayTally = new StrayTally();
 }

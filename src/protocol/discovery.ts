@@ -115,6 +115,14 @@ export interface HandlerStats {
   readonly lastRefusal?: LastError;
 }
 
+/** What became of messages that came to an instance and for which no handler was run. */
+export interface StrayStats {
+  /** Each counts when it first comes, also a call, which is answered with an error; what goes round counts once. */
+  readonly received: number;
+  /** Those that were given up and belong to no route and no subscription, which would count them. */
+  readonly deadLettered: number;
+}
+
 /** What an instance has done. */
 export interface InstanceStats extends InstanceName {
   readonly uptimeMs: number;
@@ -124,6 +132,10 @@ export interface InstanceStats extends InstanceName {
     readonly pattern: string;
     readonly per: "service" | "instance";
   })[];
+  /** Messages without a route or subscription for them: a sender is ahead of this instance, or mistaken. */
+  readonly unmatched: StrayStats;
+  /** Messages that cannot be read. */
+  readonly malformed: StrayStats;
   /** Calls of its own that wait for their answer. */
   readonly calling: number;
   /** What it sent and published and the broker has not confirmed yet. */
@@ -245,6 +257,8 @@ function statsOf(name: InstanceName, given: Given): InstanceStats {
       ...patternOf(subscription),
       ...countsOf(subscription),
     })),
+    unmatched: straysOf(given.unmatched),
+    malformed: straysOf(given.malformed),
     calling: numberOf(given.calling),
     unconfirmed: numberOf(given.unconfirmed),
     reconnects: numberOf(given.reconnects),
@@ -267,6 +281,11 @@ function countsOf(given: Given): HandlerStats {
     ...lastOf(given, "lastError"),
     ...lastOf(given, "lastRefusal"),
   };
+}
+
+function straysOf(value: unknown): StrayStats {
+  const { received, deadLettered } = recordOf(value);
+  return { received: numberOf(received), deadLettered: numberOf(deadLettered) };
 }
 
 function isRange(value: unknown): value is Durations[number] {
