@@ -32,7 +32,9 @@ export async function findPromtool({ env = process.env, log = console.log } = {}
   if (noDocker === undefined) return contained(env);
   if (!canInstallWithApt(env)) throw new Error(explainWays(noDocker));
   log("Installing prometheus with apt-get: there is neither promtool nor Docker.");
-  await installPackage("prometheus", env);
+  await installPackage("prometheus", env).catch((cause) => {
+    throw new Error(`${cause.message}\n${explainWays(noDocker)}`, { cause });
+  });
   const come = findProgram("promtool", env);
   if (come === undefined) throw new Error("The package prometheus was installed, yet there is no promtool.");
   return installed(come, env);
