@@ -40,6 +40,7 @@ export default defineConfig({
           include: [
             "test/package.test.ts",
             "test/revision.test.ts",
+            "test/promtool.test.ts",
             "test/test-broker.test.ts",
             "test/cli-embedded.test.ts",
             "test/cli-run.test.ts",
@@ -65,6 +66,7 @@ export default defineConfig({
             "test/docs.test.ts",
             "test/package.test.ts",
             "test/revision.test.ts",
+            "test/promtool.test.ts",
             "test/test-broker.test.ts",
             "test/cli-embedded.test.ts",
             "test/cli-run.test.ts",

@@ -25,7 +25,7 @@ export function findProgram(name, env) {
 }
 
 /** @param {string} file */
-function isExecutable(file) {
+export function isExecutable(file) {
   try {
     accessSync(file, access.X_OK);
     return true;

@@ -1,33 +1,32 @@
-/** Installs RabbitMQ on a Debian-like system for the tests, without letting the package start its own node. */
+/** Installs what the tests need on a Debian-like system, without letting packages start their servers. */
 
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { findProgram, run } from "./child-process.mjs";
 
 /** Debian's way to say that packages must not start services: read by `invoke-rc.d` and `deb-systemd-invoke`. */
 const policyFile = "/usr/sbin/policy-rc.d";
-const policyMark = "# Written by confluo's tests while they install rabbitmq-server; may be deleted.";
+const policyMark = "# Written by confluo's tests while they install a package; may be deleted.";
 
 /** @param {NodeJS.ProcessEnv} env */
 export function canInstallWithApt(env) {
   return process.getuid?.() === 0 && findProgram("apt-get", env) !== undefined;
 }
 
-/** @param {NodeJS.ProcessEnv} env */
-export async function installRabbitMQ(env) {
+/**
+ * @param {"rabbitmq-server" | "prometheus"} name Of the package, and of the service in it.
+ * @param {NodeJS.ProcessEnv} env
+ */
+export async function installPackage(name, env) {
   const forbidden = forbidServices();
   try {
     // A source that cannot be reached need not be the one that has the package.
     await aptGet(["update"], env);
-    const { code, output } = await aptGet(
-      ["install", "--yes", "--no-install-recommends", "rabbitmq-server"],
-      env,
-    );
-    if (code !== 0)
-      throw new Error(`apt-get install rabbitmq-server failed with exit code ${code}:\n${output}`);
+    const { code, output } = await aptGet(["install", "--yes", "--no-install-recommends", name], env);
+    if (code !== 0) throw new Error(`apt-get install ${name} failed with exit code ${code}:\n${output}`);
   } finally {
     if (forbidden) rmSync(policyFile, { force: true });
   }
-  await retireSystemNode(env, !forbidden);
+  await retireService(name, env, !forbidden);
 }
 
 /**
@@ -53,12 +52,13 @@ function forbidServices() {
 }
 
 /**
- * The package has just come with these tests, so nobody uses its node yet: it shall neither start at the next boot
+ * The package has just come with these tests, so nobody uses its server yet: it shall neither start at the next boot
  * nor go on running where a policy of the system's own let it start.
+ * @param {string} name
  * @param {NodeJS.ProcessEnv} env
  * @param {boolean} mayRun
  */
-async function retireSystemNode(env, mayRun) {
-  await run("update-rc.d", ["rabbitmq-server", "disable"], { quiet: true, env });
-  if (mayRun) await run("service", ["rabbitmq-server", "stop"], { quiet: true, env });
+async function retireService(name, env, mayRun) {
+  await run("update-rc.d", [name, "disable"], { quiet: true, env });
+  if (mayRun) await run("service", [name, "stop"], { quiet: true, env });
 }

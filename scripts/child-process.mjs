@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { dirname } from "node:path";
 
-export { findProgram, isProgram } from "../dev-broker/programs.mjs";
+export { findProgram, isExecutable, isProgram } from "../dev-broker/programs.mjs";
 
 /** The checkout this script belongs to. */
 export const root = dirname(import.meta.dirname);
@@ -29,18 +29,19 @@ export async function runScript(work) {
  * @param {readonly string[]} args
  * @param {object} [options]
  * @param {NodeJS.ProcessEnv} [options.env] Default: this process's.
+ * @param {string} [options.folder] To run in. Default: the checkout.
  * @param {boolean} [options.quiet] Keep the output to oneself.
  * @param {(message: unknown) => void} [options.onMessage] For a Node program that uses `process.send`. It also
  *   sees `disconnect` when this process is killed.
  * @returns {Promise<{ code: number, output: string }>} `code` is 128 + n after signal n, as in a shell; `output`
  *   is empty unless quiet.
  */
-export function run(command, args, { env = process.env, quiet = false, onMessage } = {}) {
+export function run(command, args, { env = process.env, folder = root, quiet = false, onMessage } = {}) {
   return new Promise((resolve, reject) => {
     /** @type {import("node:child_process").StdioOptions} */
     const stdio = quiet ? ["ignore", "pipe", "pipe"] : ["inherit", "inherit", "inherit"];
     if (onMessage !== undefined) stdio.push("ipc");
-    const child = spawn(command, args, { cwd: root, env, stdio });
+    const child = spawn(command, args, { cwd: folder, env, stdio });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text) => {

@@ -36,6 +36,8 @@ export interface NodeExtras {
 export interface ExtraNode {
   readonly url: string;
   readonly extraPort: number;
+  /** Runs `rabbitmqctl`; resolves with what it said. */
+  control(args: readonly string[]): Promise<string>;
   stop(): Promise<void>;
 }
 

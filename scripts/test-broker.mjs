@@ -16,7 +16,7 @@
 import { waitForBroker } from "../dev-broker/amqp-greeting.mjs";
 import { startContainer, whyNoDocker } from "../dev-broker/container.mjs";
 import { findRabbitMQ, readVersion, startPrivateNode } from "../dev-broker/private-node.mjs";
-import { canInstallWithApt, installRabbitMQ } from "./apt.mjs";
+import { canInstallWithApt, installPackage } from "./apt.mjs";
 import { findUnpackedRabbitMQ4, unpackRabbitMQ4 } from "./debian-root.mjs";
 
 /**
@@ -51,7 +51,7 @@ export async function startTestBroker({ env = process.env, folders, log = consol
   if (noDocker === undefined) return startOwn("container", () => startContainer(env, log));
   if (!canInstallWithApt(env)) throw new Error(explainWays(noDocker));
   log("Installing rabbitmq-server with apt-get: there is neither RabbitMQ nor Docker.");
-  await installRabbitMQ(env);
+  await installPackage("rabbitmq-server", env);
   const script = findRabbitMQ(env, folders);
   if (script === undefined)
     throw new Error("The package rabbitmq-server was installed, yet its start script is missing.");

@@ -49,6 +49,7 @@ export type {
   JsonSchema,
   LastError,
   RouteInfo,
+  StrayStats,
   SubscriptionInfo,
 } from "./protocol/discovery.ts";
 export type { Message, Properties } from "./protocol/message.ts";

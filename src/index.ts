@@ -41,6 +41,7 @@ export {
   type ServerInfo,
   type ServiceStats,
   type SharedBroker,
+  type StrayStats,
   type SubscriptionInfo,
   type TlsOptions,
   type Watch,

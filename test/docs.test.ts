@@ -69,6 +69,16 @@ const known = new Set([
   "NO_SUCH_ORDER",
 ]);
 
+describe("docs/operations.md", () => {
+  it("has one row for every alert, in their order", () => {
+    const named = (text: string, name: RegExp): readonly string[] =>
+      [...text.matchAll(name)].map(([, alert = ""]) => alert);
+    const alerts = named(readPage("docs/alerts.yml"), /^ +- alert: (\w+)$/gm);
+    expect(alerts.length).toBeGreaterThan(0);
+    expect(named(unpadded(readPage("docs/operations.md")), /^\| `(Confluo\w+)` \|/gm)).toEqual(alerts);
+  });
+});
+
 describe("docs/protocol.md", () => {
   it.each(Object.values(header))("has a row for the header %s", (name) => {
     expect(protocol).toMatch(new RegExp(`^\\| \`${name}\` \\|`, "m"));

@@ -48,11 +48,12 @@ describe("the tarball", () => {
       "CHANGELOG.md",
       "dist/index.js",
       "dist/index.d.ts",
+      "docs/alerts.yml",
     ]) {
       expect(packed).toContain(path);
     }
     const allowed =
-      /^(package\.json|dev-broker\/[\w-]+\.m[jt]s|dev-broker\/index\.d\.mts|README\.md|LICENSE|CHANGELOG\.md|dist\/.+(\.js|\.d\.ts))$/;
+      /^(package\.json|dev-broker\/[\w-]+\.m[jt]s|dev-broker\/index\.d\.mts|README\.md|LICENSE|CHANGELOG\.md|docs\/alerts\.yml|dist\/.+(\.js|\.d\.ts))$/;
     expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
   });
 

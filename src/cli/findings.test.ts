@@ -98,6 +98,8 @@ describe("a service", () => {
       calls: [],
       sends: [],
       publishes: [],
+      unmatched: { received: 0, deadLettered: 0 },
+      malformed: { received: 0, deadLettered: 0 },
       calling: 0,
       unconfirmed: 0,
       unclaimed: 0,

@@ -53,6 +53,8 @@ function service(own: Partial<ServiceStats> = {}, instances: readonly string[] =
     calls: [],
     sends: [],
     publishes: [],
+    unmatched: { received: 0, deadLettered: 0 },
+    malformed: { received: 0, deadLettered: 0 },
     calling: 0,
     unconfirmed: 0,
     unclaimed: 0,

@@ -166,6 +166,7 @@ export class Answering {
 
   #failed(error: unknown, call: CallInHand, { run, contract }: Ran): Soon<Message> {
     if (run.entered) return this.#thrown(error, call, { run, contract });
+    this.#parts.handlers.strayed(error);
     return this.#refusal(error, call.delivery, call);
   }
 

@@ -3,7 +3,7 @@
 import { ConfluoError, show } from "../errors.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
-import { done, giveBack, type Outcome } from "../retry/outcome.ts";
+import { done, type Failure, giveBack, type Outcome } from "../retry/outcome.ts";
 import type { Delivery, Settled } from "../transport/transport.ts";
 import type { Gate } from "../waiting/gate.ts";
 import { isPending } from "../waiting/soon.ts";
@@ -100,6 +100,11 @@ export class Dispatch {
       this.#logger.error({ err: error, ...lineAbout(delivery) }, "A delivery could not be settled.");
       end();
     });
+  }
+
+  /** A message became a dead letter since its time was over; nothing here ran it, or its copy came too late. */
+  expired(delivery: Delivery, failure: Failure): void {
+    this.#handling.expired(delivery, failure);
   }
 
   /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */

@@ -1,7 +1,7 @@
 /** Finding a handler for a message and running it, for calls, one-way commands and events alike. */
 
 import type { AnySchema } from "../contract/schema.ts";
-import { ConfluoError, show } from "../errors.ts";
+import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import { bindingKey, eventKey } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
 import type { Origin } from "../protocol/origin.ts";
@@ -14,6 +14,7 @@ import type { Run } from "./handler-runs.ts";
 import { runThrough } from "./middleware.ts";
 import type { CommandEntry, EventEntry, Registered, Registry } from "./registry.ts";
 import type { Found } from "./router.ts";
+import type { StrayTally } from "./stray-tally.ts";
 import { eventParams, type Subscription } from "./subscriptions.ts";
 import type { Tally } from "./tally.ts";
 import { validated } from "./validation.ts";
@@ -35,6 +36,28 @@ export class Handlers {
     const found = this.#registry.routes.find(path);
     if (found !== undefined) return found;
     throw new ConfluoError("NO_SUCH_ROUTE", `${this.#of.service} has no route for ${show(path)}.`);
+  }
+
+  /** Notes that a message came for which no handler is run, and why. Other reasons are noted by its handler's tally. */
+  strayed(why: unknown): void {
+    const { unmatched, malformed } = this.#registry;
+    if (isConfluoError(why, "MALFORMED_MESSAGE")) malformed.received();
+    else if (isConfluoError(why, "NO_SUCH_ROUTE") || isConfluoError(why, "NO_SUBSCRIPTION"))
+      unmatched.received();
+  }
+
+  /**
+   * Counts a dead letter once: for its handler, if it has one here, and for the first of those that an event as a whole is
+   * for. `subscription` names the one of several.
+   */
+  deadLettered(delivery: Delivery, subscription: string | undefined, why: unknown): void {
+    const { unmatched, malformed } = this.#registry;
+    const stray: StrayTally = isConfluoError(why, "MALFORMED_MESSAGE") ? malformed : unmatched;
+    const isWhole = delivery.origin.kind === "event" && subscription === undefined;
+    const tally = isWhole
+      ? this.subscribed(delivery)[0]?.handler.tally
+      : this.tallyOf(delivery, subscription);
+    (tally ?? stray).deadLettered();
   }
 
   /** The tally of what a message is for; `subscription` names the one of several. */

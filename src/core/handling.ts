@@ -51,6 +51,7 @@ export class Handling {
     if (failures.length === 0) return done;
     if (failures.some(({ error }) => error === abandoned)) return abandoned;
     if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
+    this.#noteStray(delivery, failures);
     for (const { error, subscription } of failures) {
       this.#parts.logger.error(
         { err: error, ...lineAbout(delivery), subscription },
@@ -64,9 +65,23 @@ export class Handling {
   outcomeOf(delivery: Delivery, failures: readonly Failure[], heldMs: number): Outcome {
     const { origin } = delivery;
     const { graceMs } = this.#parts;
+    this.#noteStray(delivery, failures);
     const outcome = decide(failures, { origin, heldMs, graceMs, random: Math.random });
     if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
     return outcome;
+  }
+
+  /** Tells of a dead letter that was made without asking what becomes of the message: its time was over. */
+  expired(delivery: Delivery, failure: Failure): void {
+    this.#tell({ kind: "dead-letter", failure }, delivery);
+  }
+
+  // Once for a message, though an event that cannot be read fails for each of its subscriptions, and one without any comes
+  // again and again.
+  #noteStray({ origin }: Delivery, failures: readonly Failure[]): void {
+    const stray = failures.find(({ retry }) => retry === "final" || retry === "unclaimed");
+    if (stray !== undefined && (stray.retry === "final" || origin.unclaimedMs === 0))
+      this.#parts.handlers.strayed(stray.error);
   }
 
   /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
@@ -97,16 +112,15 @@ export class Handling {
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
     const details = { err: error, ...lineAbout(delivery), subscription, attempt };
-    const tally = handlers.tallyOf(delivery, subscription);
     if (move.kind === "dead-letter") {
-      tally?.deadLettered();
+      handlers.deadLettered(delivery, subscription, error);
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
       return;
     }
     const waitMs = move.hop.levelMs + move.hop.restMs;
     const seconds = waitMs / 1_000;
     if (move.kind === "retry") {
-      tally?.retried(waitMs);
+      handlers.tallyOf(delivery, subscription)?.retried(waitMs);
       const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
       logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
       return;

@@ -92,6 +92,8 @@ export class Introspection {
         .list()
         .map(({ pattern, per, handler }) => ({ pattern, per, ...handler.tally.read() })),
       ...this.#uses,
+      unmatched: registry.unmatched.read(),
+      malformed: registry.malformed.read(),
       ...underWay(),
       unclaimed: registry.unclaimed.count,
       reconnects: reconnects(),

@@ -218,6 +218,7 @@ export class Lifecycle {
       prefetch,
       gathering: gathering(),
       onDelivery: (delivery: Delivery) => dispatch().handle(delivery),
+      onExpired: (delivery, failure) => dispatch().expired(delivery, failure),
       onReply: (reply) => requests().receive(reply),
       onBounced: (id) => requests().sendAgain(id),
       onQuestion,

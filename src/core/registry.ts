@@ -6,6 +6,7 @@ import type { RetryPolicy } from "../retry/policy.ts";
 import type { Context, Middleware } from "./context.ts";
 import { DueTimes } from "./due-times.ts";
 import { Router } from "./router.ts";
+import { StrayTally } from "./stray-tally.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import type { Tally } from "./tally.ts";
 
@@ -32,4 +33,8 @@ export class Registry {
   readonly middleware: Middleware[] = [];
   /** Waits of messages for which there was no handler. */
   readonly unclaimed: DueTimes = new DueTimes();
+  /** Of what has no route and no subscription here. */
+  readonly unmatched: StrayTally = new StrayTally();
+  /** Of what cannot be read. */
+  readonly malformed: StrayTally = new StrayTally();
 }

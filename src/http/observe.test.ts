@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { Broker, Service, silentLogger } from "../index.ts";
+import { Broker, Service, type ServiceOptions, silentLogger } from "../index.ts";
 import { type Observed, observe } from "./index.ts";
 
 const open: { close(): Promise<void> }[] = [];
@@ -13,11 +13,12 @@ async function observed(...services: Service[]): Promise<Observed> {
   return up;
 }
 
-function serviceNamed(name: string): Service {
+function serviceNamed(name: string, options: ServiceOptions = {}): Service {
   const service = new Service(name, {
     broker: new Broker("memory:"),
     logger: silentLogger,
     retry: { attempts: 1 },
+    ...options,
   });
   open.push({ close: () => service.shutdown() });
   return service;
@@ -74,6 +75,28 @@ describe("what a process shows over HTTP", () => {
     expect(text).toContain(`confluo_handler_duration_seconds_count{${route}} 3\n`);
     expect(text).toContain('confluo_up{service="orders"} 1\n');
     expect(text.match(/# TYPE confluo_handled_total counter/g)).toHaveLength(1);
+  });
+
+  it("counts each dead letter, and what no handler is there for, in series that are there from the start", async () => {
+    const service = serviceNamed("orders", { graceMs: 1 }).route("/a", () => 1);
+    await service.connect();
+    const { url } = await observed(service);
+    const shown = async (name: string): Promise<readonly (string | undefined)[]> => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return text.split("\n").filter((line) => line.startsWith(`confluo_${name}_total`));
+    };
+    const letters = (unmatched: number, malformed: number): readonly string[] => [
+      'confluo_dead_lettered_total{service="orders",kind="route",path="/a"} 0',
+      `confluo_dead_lettered_total{service="orders",kind="unmatched",path=""} ${unmatched}`,
+      `confluo_dead_lettered_total{service="orders",kind="malformed",path=""} ${malformed}`,
+    ];
+    expect(await shown("dead_lettered")).toEqual(letters(0, 0));
+    expect(await shown("unmatched")).toEqual(['confluo_unmatched_total{service="orders"} 0']);
+    expect(await shown("malformed")).toEqual(['confluo_malformed_total{service="orders"} 0']);
+    await service.send("orders", "/nowhere");
+    await expect.poll(() => shown("dead_lettered")).toEqual(letters(1, 0));
+    await expect(service.call("orders", "/nowhere")).rejects.toMatchObject({ code: "NO_SUCH_ROUTE" });
+    expect(await shown("unmatched")).toEqual(['confluo_unmatched_total{service="orders"} 2']);
   });
 
   it("answers nothing else", async () => {

@@ -34,6 +34,13 @@ export function metricsOf(services: readonly Service[]): string {
       help,
       all.map((each) => ({ labels: { service: each.stats.service }, value: of(each) })),
     );
+  const total = (name: string, help: string, of: (stats: InstanceStats) => number): string =>
+    metric(
+      name,
+      "counter",
+      help,
+      all.map(({ stats }) => ({ labels: { service: stats.service }, value: of(stats) })),
+    );
   return [
     counter("confluo_handled_total", "Runs of a handler that ended well.", ({ handled }) => handled),
     counter(
@@ -43,10 +50,19 @@ export function metricsOf(services: readonly Service[]): string {
     ),
     counter("confluo_failed_total", "Runs of a handler that did not.", ({ failed }) => failed),
     counter("confluo_retried_total", "Messages that are tried again.", ({ retried }) => retried),
-    counter(
-      "confluo_dead_lettered_total",
-      "Messages that were given up.",
-      ({ deadLettered }) => deadLettered,
+    metric("confluo_dead_lettered_total", "counter", "Messages that were given up.", [
+      ...handlers.map(({ labels, stats }) => ({ labels, value: stats.deadLettered })),
+      ...all.flatMap(({ stats }) => strayLetters(stats)),
+    ]),
+    total(
+      "confluo_unmatched_total",
+      "Messages that came and have no route or subscription here.",
+      ({ unmatched }) => unmatched.received,
+    ),
+    total(
+      "confluo_malformed_total",
+      "Messages that came and cannot be read.",
+      ({ malformed }) => malformed.received,
     ),
     metric(
       "confluo_in_flight",
@@ -70,12 +86,7 @@ export function metricsOf(services: readonly Service[]): string {
       "Messages that the broker has not confirmed.",
       ({ stats }) => stats.unconfirmed,
     ),
-    metric(
-      "confluo_reconnects_total",
-      "counter",
-      "Connections that were lost.",
-      all.map(({ stats }) => ({ labels: { service: stats.service }, value: stats.reconnects })),
-    ),
+    total("confluo_reconnects_total", "Connections that were lost.", ({ reconnects }) => reconnects),
   ].join("");
 }
 
@@ -95,6 +106,14 @@ function handlersOf({
       stats,
     })),
   ];
+}
+
+// Of what no handler was there for. From 0 on, since what is not there yet cannot be seen to grow.
+function strayLetters({ service, unmatched, malformed }: InstanceStats): readonly Sample[] {
+  return Object.entries({ unmatched, malformed }).map(([kind, { deadLettered }]) => ({
+    labels: { service, kind, path: "" },
+    value: deadLettered,
+  }));
 }
 
 function histogramOf(labels: Labels, { durations }: HandlerStats): readonly Sample[] {

@@ -136,6 +136,14 @@ export interface HandlerStats {
   readonly lastRefusal?: LastError;
 }
 
+/** What became of messages that came to an instance and for which no handler was run. */
+export interface StrayStats {
+  /** Each counts when it first comes, also a call, which is answered with an error; what goes round counts once. */
+  readonly received: number;
+  /** Those that were given up and belong to no route and no subscription, which would count them. */
+  readonly deadLettered: number;
+}
+
 /** What an instance has done. */
 export interface InstanceStats extends InstanceName {
   readonly uptimeMs: number;
@@ -152,6 +160,10 @@ export interface InstanceStats extends InstanceName {
   readonly calls: readonly Counted<CommandUse>[];
   readonly sends: readonly Counted<CommandUse>[];
   readonly publishes: readonly Counted<EventUse>[];
+  /** Messages without a route or subscription for them: a sender is ahead of this instance, or mistaken. */
+  readonly unmatched: StrayStats;
+  /** Messages that cannot be read. */
+  readonly malformed: StrayStats;
   /** Calls of its own that wait for their answer. */
   readonly calling: number;
   /** What it sent and published and the broker has not confirmed yet. */
@@ -270,6 +282,8 @@ function statsOf(name: InstanceName, given: Given): InstanceStats {
     calls: countedOf(given.calls),
     sends: countedOf(given.sends),
     publishes: countedOf(given.publishes),
+    unmatched: straysOf(given.unmatched),
+    malformed: straysOf(given.malformed),
     calling: numberOf(given.calling),
     unconfirmed: numberOf(given.unconfirmed),
     unclaimed: numberOf(given.unclaimed),
@@ -296,6 +310,11 @@ function countsOf(given: Given): HandlerStats {
     ...lastOf(given, "lastError"),
     ...lastOf(given, "lastRefusal"),
   };
+}
+
+function straysOf(value: unknown): StrayStats {
+  const { received, deadLettered } = recordOf(value);
+  return { received: numberOf(received), deadLettered: numberOf(deadLettered) };
 }
 
 function lastOf<Name extends "lastError" | "lastRefusal">(

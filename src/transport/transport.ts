@@ -6,7 +6,7 @@
 import type { ConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Origin } from "../protocol/origin.ts";
-import type { Outcome } from "../retry/outcome.ts";
+import type { Failure, Outcome } from "../retry/outcome.ts";
 import type { Gate } from "../waiting/gate.ts";
 
 /** A broker, shared by the services of a process that were given the same one. */
@@ -32,6 +32,8 @@ export interface Member {
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   readonly gathering: Gathering;
   onDelivery(delivery: Delivery): void;
+  /** A message became a dead letter since its time was over, whatever was said of its delivery, if that was handed over at all. */
+  onExpired(delivery: Delivery, failure: Failure): void;
   /** A reply arrived. */
   onReply(reply: Message): void;
   /** The instance that had a call, by its `correlation_id`, together with others, is gone: it is to be sent again. */

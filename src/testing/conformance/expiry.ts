@@ -91,16 +91,17 @@ export const expiry: Define = (it) => {
     await eventually(async () => (await bench.depth("worker", "inbox")) === 1, "it to come back");
     // The broker's clock is read in whole seconds.
     await pause(3_500);
-    await bench.start("worker", failing);
+    const later = await bench.start("worker", failing);
     const box = bench.broker.deadLetters("worker");
     await eventually(async () => (await box.count()) === 1, "the letter");
     const [letter] = await box.list();
     assert.deepEqual([letter?.error?.code, letter?.path, letter?.attempts], ["TIMEOUT", "/task", 2]);
+    assert.equal(later.stats().routes[0]?.deadLettered, 1);
   });
 
   for (const what of ["a command", "an event"] as const) {
     it(`makes a letter of ${what} whose time is over when a shutdown would give it back`, async (bench) => {
-      await holding(bench, { what, expiresMs: 1_000, heldMs: 1_050 });
+      const worker = await holding(bench, { what, expiresMs: 1_000, heldMs: 1_050 });
       const box = bench.broker.deadLetters("worker");
       await eventually(async () => (await box.count()) === 1, "the letter");
       const [letter] = await box.list();
@@ -109,6 +110,12 @@ export const expiry: Define = (it) => {
         ["TIMEOUT", what === "an event" ? "/e/7" : "/task"],
       );
       assert.equal(await bench.depth("worker", "inbox"), 0);
+      const { routes, subscriptions } = worker.stats();
+      const counted = [...routes, ...subscriptions].map(({ deadLettered }) => deadLettered);
+      assert.equal(
+        counted.reduce((all, each) => all + each),
+        1,
+      );
     });
   }
 };
@@ -121,7 +128,7 @@ async function holding(
     expiresMs,
     heldMs = 0,
   }: { readonly what: string; readonly expiresMs: number; readonly heldMs?: number },
-): Promise<void> {
+): Promise<Service> {
   const begun = signalled();
   const hold = (): Promise<never> => {
     begun.resolve();
@@ -134,6 +141,7 @@ async function holding(
   await begun.promise;
   await pause(heldMs);
   await worker.shutdown({ timeoutMs: 1 });
+  return worker;
 }
 
 function subscribed(service: Service): Service {

@@ -111,6 +111,38 @@ export const foreign: Define = (it) => {
     });
   }
 
+  it("counts what cannot be read, once each, and the letters that belong to no route", async (bench) => {
+    const adder = await bench.start("adder", (service) =>
+      service
+        .route("/add", () => 1)
+        .subscribe("/e/:id", () => 1)
+        .subscribe("/e/#", () => 1),
+    );
+    const counted = (): unknown => {
+      const { malformed, unmatched, routes, subscriptions } = adder.stats();
+      const handlers = [...routes, ...subscriptions].map(({ deadLettered }) => deadLettered);
+      return { malformed, unmatched: unmatched.received + unmatched.deadLettered, handlers };
+    };
+    const none = { received: 0, deadLettered: 0 };
+    assert.deepEqual(counted(), { malformed: none, unmatched: 0, handlers: [0, 0, 0] });
+    const json = { contentType: "application/json" };
+    const caller = { replyTo: "nobody", correlationId: "c" };
+    for (const [exchange, key, properties] of [
+      ["", bench.queue("adder", "inbox"), json], // no path
+      ["", bench.queue("adder", "inbox"), { ...json, type: "/add" }],
+      ["", bench.queue("adder", "calls"), { ...json, type: "/add" }], // nobody to answer
+      ["", bench.queue("adder", "calls"), { ...json, ...caller, type: "/add" }],
+      [`${bench.broker.namespace}.events`, "e.1", json],
+    ] as const)
+      await bench.publishForeign(exchange, key, "{", properties);
+    await eventually(async () => (await bench.depth("adder", "dead")) === 5, "the letters");
+    assert.deepEqual(counted(), {
+      malformed: { received: 5, deadLettered: 1 },
+      unmatched: 0,
+      handlers: [2, 1, 1],
+    });
+  });
+
   it("dead-letters a call that names nobody to answer", async (bench) => {
     await bench.start("adder", (service) => service.route("/add", () => 1));
     await bench.publishForeign("", bench.queue("adder", "calls"), "1", { type: "/add" });

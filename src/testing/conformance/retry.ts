@@ -212,6 +212,20 @@ export const retry: Define = (it) => {
     assert.equal(properties.headers?.["confluo-attempt"], "1");
   });
 
+  it("counts what nobody handled once, however often it comes round, and its letter", async (bench) => {
+    const worker = await bench.start("worker", (service) => service.route("/", () => 1), { graceMs: 600 });
+    await worker.send("worker", "/nowhere");
+    await assert.rejects(worker.call("worker", "/nowhere"), { code: "NO_SUCH_ROUTE" });
+    await bench.publishForeign("", bench.queue("worker", "inbox"), "1", {
+      type: "/e",
+      headers: { "confluo-subscription": "/e" },
+      contentType: "application/json",
+    });
+    await eventually(async () => (await bench.depth("worker", "dead")) === 2, "the letters");
+    assert.deepEqual(worker.stats().unmatched, { received: 3, deadLettered: 2 });
+    assert.equal(worker.stats().routes[0]?.deadLettered, 0);
+  });
+
   it("does not try again after the message has expired", async (bench) => {
     let runs = 0;
     await bench.start("worker", (service) => {

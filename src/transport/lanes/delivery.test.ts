@@ -32,6 +32,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     crowd: new Crowd(),
     putAside: new CallsPutAside(async () => 1),
     waits: () => undefined,
+    expired: () => undefined,
   };
   return new LaneDelivery(source, wired, { link: surroundings, receivedAt: 0 });
 }

@@ -7,13 +7,14 @@ import { type Origin, originOf } from "../../protocol/origin.ts";
 import { republished, republishedCall } from "../../protocol/republish.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
-import { type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
+import { type Failure, type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
 import type { Hold, Wire, WireDelivery } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import { storyHeaders, waitHeaders } from "./copy-headers.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Isolations } from "./isolations.ts";
+import { recordOf, wasOnlyLookedAt } from "./record.ts";
 import type { UnderWay } from "./under-way.ts";
 
 const FIRST_AGAIN_MS = 1_000;
@@ -40,6 +41,8 @@ export interface DeliverySurroundings {
   /** Copies that the broker has not confirmed: the originals must not go back before it has. */
   readonly copies: UnderWay;
   newId(): string;
+  /** Hears of a dead letter that is made here, since the message's time is over. */
+  expired(delivery: Delivery, failure: Failure): void;
   warn(details: object, message: string): void;
 }
 
@@ -72,6 +75,8 @@ export class LaneDelivery implements Delivery {
   /** That it came over. */
   readonly #wire: Wire | undefined;
   #settled = false;
+  /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
+  #letters: Map<string | undefined, Moved> | undefined;
 
   constructor(source: Source, wired: WireDelivery, { link, receivedAt, isOnlyLookedAt = false }: Arrival) {
     const { lane } = source;
@@ -229,14 +234,21 @@ export class LaneDelivery implements Delivery {
   }
 
   #expired(subscription: string | undefined): Moved {
+    this.#letters ??= new Map();
+    const made = this.#letters.get(subscription);
+    if (made !== undefined) return made;
     const { path, expiresMs } = this.origin;
     const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed before it was handled.`;
-    const failure = { error: new ConfluoError("TIMEOUT", message), retry: "final" } as const;
-    const move = {
-      kind: "dead-letter",
-      failure: subscription === undefined ? failure : { ...failure, subscription },
-    } as const;
-    return this.#moved(move, this.#link.queueOf(this.#source));
+    const error = new ConfluoError("TIMEOUT", message);
+    const failure: Failure = {
+      error,
+      retry: "final",
+      ...(subscription === undefined ? {} : { subscription }),
+    };
+    const letter = this.#moved({ kind: "dead-letter", failure }, this.#link.queueOf(this.#source));
+    this.#letters.set(subscription, letter);
+    this.#link.expired(this, failure);
+    return letter;
   }
 
   // What a copy's properties may take, with room for the mark of what is given back and for the time that is left.
@@ -355,20 +367,6 @@ export class LaneDelivery implements Delivery {
       this.#most,
     );
   }
-}
-
-// From RabbitMQ 4.3 on, a quorum queue counts apart how often a message was given to somebody, and how often that one was lost
-// with it. Older brokers count both as one: there a look passes for a death.
-function wasOnlyLookedAt(headers: WireHeaders | undefined): boolean {
-  return headers?.["x-acquired-count"] !== undefined && headers["x-delivery-count"] === undefined;
-}
-
-// An instance's own copies are gone with it: what comes again was given back.
-function recordOf({ lane, alone }: Source, isMarked: boolean, deaths: number): DeliveryRecord {
-  if (lane === "instance") return "fresh";
-  if (alone) return isMarked ? "fatal" : "again";
-  if (isMarked) return "suspect";
-  return lane === "inbox" && deaths > 0 ? "again" : "fresh";
 }
 
 type Isolation = Extract<Outcome, { readonly kind: "isolate" }>;

@@ -48,6 +48,7 @@ export function fakeMember(own: Partial<Member> = {}): Member {
     instance: "i",
     prefetch: { calls: 1, inbox: 1 },
     onDelivery: () => undefined,
+    onExpired: () => undefined,
     gathering: { calls: 1, bytes: 65_536, isEager: false },
     onBounced: () => undefined,
     onReply: () => undefined,

@@ -338,7 +338,7 @@ export class WireLink implements Link {
   #surroundingsOf(host: LinkHost): DeliverySurroundings {
     const attachments = this.#attachments;
     const { namespace, newId, warn } = host;
-    const { service, instance } = this.member;
+    const { service, instance, onExpired } = this.member;
     const isClosing = (): boolean => this.#isClosing;
     let declaring: Promise<void> | undefined;
     const declareMoves = async (): Promise<void> => {
@@ -369,6 +369,7 @@ export class WireLink implements Link {
         return declaring;
       },
       newId,
+      expired: onExpired,
       warn,
     };
   }
