@@ -14,11 +14,11 @@ import { deleteServices, testBrokerUrl } from "./support/rabbitmq.ts";
 const root = join(import.meta.dirname, "..");
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 // What npm and vitest set for their own children would lead npm to this project.
-const env = Object.fromEntries(
-  Object.entries(process.env).filter(
-    ([name]) => !/^(npm_|vitest|node_env$|node_options$|confluo_)/i.test(name),
-  ),
+const inherited = Object.entries(process.env).filter(
+  ([name]) => !/^(npm_|vitest|node_env$|node_options$|confluo_)/i.test(name),
 );
+// As in a terminal.
+const env = { ...Object.fromEntries(inherited), CONFLUO_LOG: "text" };
 
 beforeAll(() => {
   execFileSync(process.execPath, [join(root, "scripts", "build.mjs")], { env, stdio: "inherit" });
