@@ -157,7 +157,8 @@ describe("while the broker takes nothing more", () => {
     } finally {
       for (const [name, listener] of count) unsubscribe(name, listener);
     }
-  });
+    // Some 200,000 promises.
+  }, 120_000);
 });
 
 describe("a backlog", () => {

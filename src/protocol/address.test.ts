@@ -15,11 +15,11 @@ describe("paths of events", () => {
     const path = fc
       .array(
         fc
-          .string({ unit: "binary", maxLength: 12 })
+          .string({ unit: "binary", maxLength: 6 })
           .filter((segment) => !segment.includes("\0") && segment.isWellFormed()),
         {
           minLength: 1,
-          maxLength: 6,
+          maxLength: 4,
         },
       )
       .map((segments) => `/${segments.join("/")}`)
