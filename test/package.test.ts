@@ -95,7 +95,7 @@ describe("its types", () => {
     ["7", "typescript"],
     ["5.9", "typescript-5.9"],
   ])(
-    "let middleware, handlers, keys, contracts and brokers of another copy pass, with TypeScript %s",
+    "let services, middleware, handlers, keys, contracts and brokers of another copy pass, with TypeScript %s",
     async (_, compiler) => {
       const project = join(consumer, `copies-${compiler}`);
       const copy = join(project, "node_modules", "confluo-copy");
@@ -249,7 +249,7 @@ try {
 
 /** A service of one copy of the package that uses what was made with another. */
 const copiesCode = `
-import { Broker, Service, type Context } from "confluo";
+import { Broker, Service, type CommandContract, type Context, type Verbs } from "confluo";
 import * as copy from "confluo-copy";
 
 const user = copy.stateKey<string>("user");
@@ -258,12 +258,37 @@ const named: copy.Middleware = (context, next) => {
   return next();
 };
 const create = copy.command("orders", "/orders/:id");
+interface Schema<Value> {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: "consumer";
+    readonly validate: (value: unknown) => { readonly value: Value };
+    readonly types?: { readonly input: Value; readonly output: Value };
+  };
+}
+declare const count: CommandContract<"/count", Schema<{ of: string }>, Schema<{ total: number }>>;
 const handler: copy.CommandHandler<typeof create> = ({ params, reply }) => reply(params.id, { status: 201 });
 const service = new Service("orders", { broker: new copy.Broker("memory:"), logger: copy.silentLogger });
 service.use(named).route(create, handler);
 await service.connect(new copy.Broker("memory:"));
 await service.call(create.at({ id: 7 }));
 const broker: copy.Broker = new Broker("memory:");
+const plugin = async (verbs: copy.Verbs): Promise<string> => {
+  verbs.route("/health/:part", ({ params }) => params.part).subscribe("/flush", () => undefined);
+  await verbs.send(create.at({ id: 7 }));
+  await verbs.publish("/flush");
+  return (await verbs.call(count, { of: "orders" })).body.total.toFixed();
+};
+export const told: readonly string[] = [await plugin(service), await plugin(service as Verbs)];
+export const whole: copy.Service = service;
+export const back: Service = whole;
+export const caller: Pick<copy.Verbs, "call"> = service;
+// @ts-expect-error a verb of its name alone is none
+export const none: Pick<copy.Verbs, "call"> = { call: (_target: number) => undefined };
+// @ts-expect-error a service of another copy checks bodies, too
+export const refused = (): unknown => whole.call(count, { of: 1 });
+// @ts-expect-error and parameters
+export const unbound = (): unknown => whole.call(create);
 export const nameOf = (context: copy.Context, same: Context = context): string | undefined => same.get(user);
 export class Fake implements Pick<Service, "name" | "shutdown"> {
   readonly name: string = broker.namespace;

@@ -24,13 +24,20 @@ export type PathValues<Path extends string> = [ParamNames<Path>] extends [never]
 export type UnboundPath<Path extends string> =
   `${Path} has parameters: address it with .at({ ${ParamList<Path>} })`;
 
-type ParamList<Path extends string> = Path extends `${infer Segment}/${infer Rest}`
-  ? [ParamName<Segment>] extends [never]
-    ? ParamList<Rest>
-    : [ParamNames<Rest>] extends [never]
-      ? ParamName<Segment>
-      : `${ParamName<Segment>}, ${ParamList<Rest>}`
-  : ParamName<Path>;
+// Carries its list along rather than putting it together on the way back: TypeScript 5.9 compares templates around
+// themselves, in two copies of the package, until its stack is exhausted.
+type ParamList<
+  Path extends string,
+  Before extends string = "",
+> = Path extends `${infer Segment}/${infer Rest}`
+  ? ParamList<Rest, Listed<Before, ParamName<Segment>>>
+  : Listed<Before, ParamName<Path>>;
+
+type Listed<Before extends string, Name extends string> = [Name] extends [never]
+  ? Before
+  : Before extends ""
+    ? Name
+    : `${Before}, ${Name}`;
 
 /**
  * Checks the path of a contract, as far as that can be done without the wire: not empty, no query, and each

@@ -1,6 +1,10 @@
 /**
  * The verbs of a service, as types. Each has one generic signature and no overloads: with overloads, a misspelt
  * field is reported as 'not assignable to string'; with one signature, at its own place, with 'did you mean'.
+ *
+ * A service of another copy of the package has to fit, too. A compiler compares two conditional types that it cannot
+ * decide only if what they extend is the same type in both copies, which another conditional type there never is: so
+ * what depends on a target stands before `extends`, be it as the parameter of a function.
  */
 
 import type { AnyCommand } from "../contract/command.ts";
@@ -19,7 +23,7 @@ export type Bound<Target, All = Target> = Target extends { readonly pattern: str
   : Target extends { readonly path: infer Path extends string }
     ? [ParamNames<Path>] extends [never]
       ? Agreed<Target, All>
-      : string extends ParamNames<Path>
+      : Taking<ParamNames<Path>> extends Taking<string>
         ? Agreed<Target, All>
         : UnboundPath<Path>
     : unknown;
@@ -85,10 +89,12 @@ export type ParamsOf<Target> = Target extends string
     ? PathParams<Path>
     : never;
 
+/** `Taking<A> extends Taking<B>` asks whether `B extends A`. */
+type Taking<Value> = (value: Value) => void;
+
 /** A body and options; the body may be left out where it may be `undefined`. */
-type BodyArguments<Body, Options> = undefined extends Body
-  ? [body?: Body, options?: Options]
-  : [body: Body, options?: Options];
+type BodyArguments<Body, Options> =
+  Taking<Body> extends Taking<undefined> ? [body?: Body, options?: Options] : [body: Body, options?: Options];
 
 /** The arguments of a command after its target. */
 type CommandArguments<Target, Options> = Target extends string
@@ -113,7 +119,7 @@ export type HandlerResult<Body> =
   | HandlerReply<Body>
   | Promise<Body | HandlerReply<Body>>
   // What `() => {}` returns, for a compiler before version 7.
-  | (undefined extends Body ? void | Promise<void> : never);
+  | (Taking<Body> extends Taking<undefined> ? void | Promise<void> : never);
 
 /**
  * Handles a command. A conditional type, though it decides nothing: a compiler that meets a handler without
