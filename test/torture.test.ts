@@ -17,7 +17,7 @@ function accountOf(...lines: readonly string[]): Account {
   return account;
 }
 
-const ended = { delayed: false, leftAt: 10_000 };
+const ended = { delayed: false, leftAt: 10_000, quiet: true };
 
 interface Moment {
   readonly who: string;

@@ -27,6 +27,8 @@ export interface Drained {
   readonly delayed: boolean;
   /** When the consumers were told to leave, in milliseconds since the run began. */
   readonly leftAt: number;
+  /** Nothing had been handled for a while by then. */
+  readonly quiet: boolean;
 }
 
 /**
@@ -65,6 +67,7 @@ export async function drain({
       await sleep(250);
     }
     const leftAt = Date.now() - epoch;
+    const quiet = Date.now() - quietSince > quietMs;
     await fleet.leave();
     const inboxes = serviceNames.flatMap((service) => {
       const inbox = namespace.inbox(service);
@@ -81,17 +84,17 @@ export async function drain({
       ...serviceNames.map((service) => namespace.dead(service)),
       ...inboxes.map(({ queue }) => queue),
     ];
-    let quiet = 0;
-    while (quiet < 4 && Date.now() < deadline + 30_000) {
+    let empty = 0;
+    while (empty < 4 && Date.now() < deadline + 30_000) {
       await sleep(250);
       takeLetters();
       takeLeft();
-      quiet = (await count(wire, queues)) === 0 ? quiet + 1 : 0;
+      empty = (await count(wire, queues)) === 0 ? empty + 1 : 0;
     }
     takeLetters();
     takeLeft();
     const delays = namespace.sharedQueues().map(({ name }) => name);
-    return { delayed: (await count(wire, delays)) > 0, leftAt };
+    return { delayed: (await count(wire, delays)) > 0, leftAt, quiet };
   } finally {
     await wire.close();
   }

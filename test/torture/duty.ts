@@ -105,11 +105,17 @@ export interface Ending {
   readonly service: ServiceName;
   /** Whether something waits in a delay queue: what has failed or went round may be there. */
   readonly delayed: boolean;
-  /** When the consumers were told to leave: the inboxes had been quiet by then. */
+  /** When the consumers were told to leave. */
   readonly leftAt: number;
+  /** Nothing had been handled for a while by then. */
+  readonly quiet: boolean;
 }
 
-export function countDuty(duty: Duty, totals: ServiceTotals, { service, delayed, leftAt }: Ending): void {
+export function countDuty(
+  duty: Duty,
+  totals: ServiceTotals,
+  { service, delayed, leftAt, quiet }: Ending,
+): void {
   const { id, handled, letters, failed, deaths } = duty;
   const identity = readId(id);
   const report = (what: Problem["what"], why = ""): void => {
@@ -132,7 +138,7 @@ export function countDuty(duty: Duty, totals: ServiceTotals, { service, delayed,
   }
   // What was sent twice may come a second time, but neither this late nor at once.
   const { lastEndedAt = leftAt } = duty;
-  const settled = handled > 0 && failed === 0 && lastEndedAt < leftAt - quietMs;
+  const settled = quiet && handled > 0 && failed === 0 && lastEndedAt < leftAt - quietMs;
   if (duty.left > 0 && settled && identity.trait === "plain")
     report("wrong", `, was handled at ${lastEndedAt} ms and lies in the inbox: it was not acknowledged`);
   if (duty.confirmedAt === undefined) {

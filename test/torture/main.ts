@@ -84,7 +84,7 @@ async function main(): Promise<number> {
       seed,
       rate: 280,
       faultEveryMs: 2_500,
-      poisonEveryMs: 5_000,
+      poisonEveryMs: 10_000,
       drainMs: drainSeconds * 1_000,
       beside: beside && join(beside.folder, "dist", "index.js"),
       mutation: mutant && { mutant, oneIn },

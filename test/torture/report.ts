@@ -20,6 +20,7 @@ export interface Evidence {
   readonly epoch: number;
   readonly delayed: boolean;
   readonly leftAt: number;
+  readonly quiet: boolean;
   readonly seed: number;
   readonly startedAt: number;
   readonly publishedUntil: number;
@@ -143,14 +144,16 @@ function describeServices(totals: readonly ServiceTotals[]): string[] {
 }
 
 // Each had as many losses about it as explain it; otherwise it is a problem.
-function describeInnocents({ account }: Evidence): string[] {
+function describeInnocents({ account, epoch }: Evidence): string[] {
   const innocent = account.letters.filter(
     ({ id, code, service }) =>
       code === "INSTANCE_LOST" && id !== undefined && !isPoisonFor(service, readId(id)),
   );
   return [
     row("dead letters of innocents", [figure(innocent.length)]),
-    ...innocent.map(({ id, service }) => `  ${service} ${id}`).slice(0, mostShown),
+    ...innocent
+      .map(({ id, service, failedAt = Number.NaN }) => `  ${service} ${id}, at ${failedAt - epoch} ms`)
+      .slice(0, mostShown),
   ];
 }
 
