@@ -2,14 +2,17 @@
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
+// What is inferred here stands in templates of its own: for TypeScript 5.4, what two copies of the package infer is the same
+// only so.
+
 /** Names of the `:name` segments of a path; `never` if it has none, `string` if the path is not a literal. */
 export type ParamNames<Path extends string> = string extends Path
   ? string
   : Path extends `${infer Segment}/${infer Rest}`
-    ? ParamName<Segment> | ParamNames<Rest>
+    ? ParamName<`${Segment}`> | ParamNames<`${Rest}`>
     : ParamName<Path>;
 
-type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? Name : never;
+type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? `${Name}` : never;
 
 /** What a handler gets as `params`: `{ readonly id: string }` for `/orders/:id`. */
 export type PathParams<Path extends string> =
@@ -30,7 +33,7 @@ type ParamList<
   Path extends string,
   Before extends string = "",
 > = Path extends `${infer Segment}/${infer Rest}`
-  ? ParamList<Rest, Listed<Before, ParamName<Segment>>>
+  ? ParamList<`${Rest}`, Listed<Before, ParamName<`${Segment}`>>>
   : Listed<Before, ParamName<Path>>;
 
 type Listed<Before extends string, Name extends string> = [Name] extends [never]
