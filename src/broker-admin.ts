@@ -12,7 +12,7 @@ import { delay } from "./waiting/abort.ts";
 /** Options of `Broker.removeService`. */
 export interface RemoveServiceOptions extends Waiting {
   /** Whether queues go that hold messages or have consumers, too. Default: `false`. */
-  readonly force?: boolean;
+  readonly force?: boolean | undefined;
 }
 
 /** A queue that was removed. */

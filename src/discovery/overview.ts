@@ -14,7 +14,7 @@ import { byService, queuesOf, type ServiceStats, silentService } from "./service
 /** What to look at besides what instances tell. */
 export interface OverviewOptions extends Waiting {
   /** Services to look for, whether anybody answers for them or not: their names, 1,000 at most. */
-  readonly services?: readonly string[];
+  readonly services?: readonly string[] | undefined;
 }
 
 /** A delay queue that is not empty. */

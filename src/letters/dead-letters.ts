@@ -28,7 +28,7 @@ export type LetterSelection = "all" | readonly string[] | ((letter: DeadLetter) 
 /** Options of {@link DeadLetters.import}. */
 export interface ImportLettersOptions extends Waiting {
   /** Whether to put in again what lies in the queue already. Default: `false`. */
-  readonly again?: boolean;
+  readonly again?: boolean | undefined;
 }
 
 /** What dead letters need of their broker. */

@@ -26,7 +26,7 @@ export interface ConnectionOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   /** Whether what is received holds the bytes of its header table. */
-  readonly keepsHeaders?: boolean;
+  readonly keepsHeaders?: boolean | undefined;
 }
 
 /** Every broker takes frames of that size. */

@@ -17,7 +17,7 @@ export interface RabbitAddress {
   readonly onBlocked?: OnBlocked | undefined;
   readonly onRefused?: OnRefused | undefined;
   /** Whether deliveries hold the bytes of their header tables. Default: no. */
-  readonly keepsHeaders?: boolean;
+  readonly keepsHeaders?: boolean | undefined;
 }
 
 /** Loaded when it is needed: the embedded broker does without an AMQP client. */

@@ -40,7 +40,7 @@ export interface RabbitOptions {
   /** The user lacks a right to publish, with the broker's words: once, until it has the right. */
   readonly onRefused: (error: ConfluoError) => void;
   /** Whether deliveries hold the bytes of their header tables. Default: no. */
-  readonly keepsHeaders?: boolean;
+  readonly keepsHeaders?: boolean | undefined;
 }
 
 const CONNECT_MS = 5_000;
