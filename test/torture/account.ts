@@ -1,59 +1,48 @@
 /** Adds up the facts of the ledger: what was promised, and what became of it. */
 
+import {
+  countDuty,
+  type Duty,
+  type Ending,
+  newDuty,
+  newTotals,
+  type Problem,
+  type ServiceTotals,
+} from "./duty.ts";
 import type { Fact } from "./ledger.ts";
 import type { Letter } from "./letters.ts";
 import type { Stretch } from "./stalls.ts";
-import { readId, type ServiceName } from "./traffic.ts";
+import { onPurpose, readId, type ServiceName } from "./traffic.ts";
 
-/** One event or one-way command, as one service has to handle it. */
-interface Duty {
+/** A use of a verb: by which process, and when. */
+export interface Asked {
   readonly id: string;
-  asked: boolean;
-  confirmedAt: number | undefined;
-  /** When a handler ended first, well or not. */
-  endedAt: number | undefined;
-  handled: number;
-  handledAfterFirst: boolean;
-  failed: number;
-  letters: number;
-  left: number;
+  readonly by: string;
+  readonly at: number;
 }
 
-/** What became of one service's events and one-way commands. */
-export interface ServiceTotals {
-  confirmed: number;
-  handled: number;
-  deadLettered: number;
-  /** Failed on purpose and waits in a delay queue. */
-  waiting: number;
-  /** Still in the inbox at the end. */
-  left: number;
-  lost: number;
-  /** Handled more than once, of all that were handled. */
-  handledTwice: number;
-  handledInAll: number;
-  handledAndDeadLettered: number;
-  deadLetteredTwice: number;
-  /** Handled although the publisher was not told that it was taken. */
-  unconfirmedHandled: number;
-  failedOnPurpose: number;
-  failedThenDeadLettered: number;
-  failedThenHandled: number;
-  /** Dead letters by code. */
-  readonly codes: Map<string, number>;
-  /** What was lost or left, and what nobody sent. */
-  readonly problems: Problem[];
+/** Its rejection. */
+export interface Rejected {
+  readonly asked: Asked;
+  readonly code: string;
+  readonly at: number;
 }
 
-export interface Problem {
-  readonly what: "lost" | "left" | "hung" | "wrong";
-  readonly story: string;
+/** The end of a handler, and in which process that was. */
+export interface End {
+  readonly by: string;
+  readonly at: number;
 }
 
 export class Account {
   readonly #duties: Readonly<Record<ServiceName, Map<string, Duty>>> = { north: new Map(), south: new Map() };
   readonly #progress: Readonly<Record<ServiceName, number[]>> = { north: [], south: [] };
-  readonly #calls = new Map<string, number>();
+  /** What was asked and has not settled. */
+  readonly #open = new Map<string, Asked>();
+  readonly #ends = new Map<string, End[]>();
+  /** All that rejected, but on purpose. */
+  readonly rejected: Rejected[] = [];
+  readonly letters: (Letter & { readonly service: ServiceName })[] = [];
   /** What the processes themselves found wrong or hung. */
   readonly problems: Problem[] = [];
   readonly confirmed = { publish: 0, send: 0 };
@@ -73,19 +62,22 @@ export class Account {
     const [first = "", second = ""] = words;
     switch (name) {
       case "asked":
-        this.#ask(first, at);
+        this.#ask(first, { at, by: fact.process });
         break;
       case "confirmed":
         this.#confirm(first, at);
         break;
       case "rejected":
-        if (this.#calls.delete(first)) add(this.outcomes, second);
-        else add(this.rejections, second);
+        this.#reject(first, second, at);
         break;
       case "wrong":
       case "hung":
-        this.#calls.delete(first);
+        this.#open.delete(first);
         this.problems.push({ what: name, story: `${at} ${fact.process} ${words.join(" ")}` });
+        break;
+      case "died":
+        if (readId(second).verb !== "call") this.#duty(first as ServiceName, second).deaths.push(at);
+        else this.#deadly.set(second, [...(this.#deadly.get(second) ?? []), at]);
         break;
       case "handled":
       case "failed":
@@ -102,7 +94,9 @@ export class Account {
     }
   }
 
-  takeLetter(service: ServiceName, { id, code }: Letter): void {
+  takeLetter(service: ServiceName, letter: Letter): void {
+    const { id, code } = letter;
+    this.letters.push({ ...letter, service });
     if (id === undefined) this.strangeLetters += 1;
     else this.#duty(service, id).letters += 1;
     add(this.#codes[service], code);
@@ -116,7 +110,9 @@ export class Account {
 
   /** Calls of processes that were killed: nobody is there to whom they could settle. */
   get callsCutShort(): number {
-    return this.#calls.size;
+    let count = 0;
+    for (const id of this.#open.keys()) if (readId(id).verb === "call") count += 1;
+    return count;
   }
 
   /** Confirmed, and no handler has ended yet, well or not. */
@@ -137,11 +133,25 @@ export class Account {
     return open;
   }
 
-  /** @param delayed Whether something waits in a delay queue: what has failed may be there. */
-  total(service: ServiceName, delayed: boolean): ServiceTotals {
-    const totals: ServiceTotals = { ...noTotals, codes: this.#codes[service], problems: [] };
-    for (const duty of this.#duties[service].values()) countDuty(duty, totals, { service, delayed });
+  total(service: ServiceName, ending: Omit<Ending, "service">): ServiceTotals {
+    const totals = newTotals(this.#codes[service]);
+    for (const duty of this.#duties[service].values()) countDuty(duty, totals, { ...ending, service });
     return totals;
+  }
+
+  confirmedAt(service: ServiceName, id: string): number | undefined {
+    return this.#duties[service].get(id)?.confirmedAt;
+  }
+
+  /** Where and when handlers of a call ended, well or not. */
+  endsOf(call: string): readonly End[] {
+    return this.#ends.get(call) ?? [];
+  }
+
+  /** When a message that is poison for this service killed its instances. */
+  *poisons(service: ServiceName): Generator<{ readonly id: string; readonly deaths: readonly number[] }> {
+    for (const { id, deaths } of this.#duties[service].values()) if (deaths.length > 0) yield { id, deaths };
+    for (const [id, deaths] of this.#deadly) if (readId(id).services.includes(service)) yield { id, deaths };
   }
 
   workload(service: ServiceName): {
@@ -157,6 +167,9 @@ export class Account {
 
   // --- Inside ---
 
+  /** Calls that killed. */
+  readonly #deadly = new Map<string, number[]>();
+
   readonly #codes: Readonly<Record<ServiceName, Map<string, number>>> = {
     north: new Map(),
     south: new Map(),
@@ -166,24 +179,24 @@ export class Account {
     const duties = this.#duties[service];
     let duty = duties.get(id);
     if (duty === undefined) {
-      duty = { ...noDuty, id };
+      duty = newDuty(id);
       duties.set(id, duty);
     }
     return duty;
   }
 
-  #ask(id: string, at: number): void {
+  #ask(id: string, asked: Omit<Asked, "id">): void {
     const { verb, services } = readId(id);
-    if (verb === "call") {
-      this.callsAsked += 1;
-      this.#calls.set(id, at);
-    } else for (const service of services) this.#duty(service, id).asked = true;
+    this.#open.set(id, { ...asked, id });
+    if (verb === "call") this.callsAsked += 1;
+    else for (const service of services) this.#duty(service, id).asked = true;
   }
 
   #confirm(id: string, at: number): void {
     const { verb, services } = readId(id);
+    this.#open.delete(id);
     if (verb === "call") {
-      this.#calls.delete(id);
+      this.#ends.delete(id);
       add(this.outcomes, "answered");
       return;
     }
@@ -191,86 +204,32 @@ export class Account {
     for (const service of services) this.#duty(service, id).confirmedAt = at;
   }
 
-  #end(service: ServiceName, id: string, { at, name, words }: Fact): void {
+  #reject(id: string, code: string, at: number): void {
+    const asked = this.#open.get(id);
+    this.#open.delete(id);
+    add(readId(id).verb === "call" ? this.outcomes : this.rejections, code);
+    if (asked !== undefined && code !== onPurpose) this.rejected.push({ asked, code, at });
+  }
+
+  #end(service: ServiceName, id: string, { at, name, process, words }: Fact): void {
     if (readId(id).verb === "call") {
       this.callsRun += 1;
+      const ends = this.#ends.get(id);
+      if (ends === undefined) this.#ends.set(id, [{ at, by: process }]);
+      else ends.push({ at, by: process });
       return;
     }
     this.handlings += 1;
     this.#progress[service].push(at);
     const duty = this.#duty(service, id);
     duty.endedAt = Math.min(duty.endedAt ?? at, at);
+    duty.lastEndedAt = Math.max(duty.lastEndedAt ?? at, at);
     if (name === "failed") duty.failed += 1;
     else {
       duty.handled += 1;
       if (Number(words[2]) > 1) duty.handledAfterFirst = true;
     }
   }
-}
-
-const noDuty: Omit<Duty, "id"> = {
-  asked: false,
-  confirmedAt: undefined,
-  endedAt: undefined,
-  handled: 0,
-  handledAfterFirst: false,
-  failed: 0,
-  letters: 0,
-  left: 0,
-};
-
-const noTotals: Omit<ServiceTotals, "codes" | "problems"> = {
-  confirmed: 0,
-  handled: 0,
-  deadLettered: 0,
-  waiting: 0,
-  left: 0,
-  lost: 0,
-  handledTwice: 0,
-  handledInAll: 0,
-  handledAndDeadLettered: 0,
-  deadLetteredTwice: 0,
-  unconfirmedHandled: 0,
-  failedOnPurpose: 0,
-  failedThenDeadLettered: 0,
-  failedThenHandled: 0,
-};
-
-function countDuty(
-  duty: Duty,
-  totals: ServiceTotals,
-  { service, delayed }: { readonly service: string; readonly delayed: boolean },
-): void {
-  const { id, handled, letters, failed } = duty;
-  if (!duty.asked) totals.problems.push({ what: "wrong", story: `${service} got ${id}, which nobody sent` });
-  if (handled > 0) totals.handledInAll += 1;
-  if (handled > 1) totals.handledTwice += 1;
-  if (handled > 0 && letters > 0) totals.handledAndDeadLettered += 1;
-  if (letters > 1) totals.deadLetteredTwice += 1;
-  if (failed > 0) {
-    totals.failedOnPurpose += 1;
-    if (letters > 0) totals.failedThenDeadLettered += 1;
-    if (duty.handledAfterFirst) totals.failedThenHandled += 1;
-  }
-  if (duty.confirmedAt === undefined) {
-    if (handled > 0) totals.unconfirmedHandled += 1;
-    return;
-  }
-  totals.confirmed += 1;
-  if (handled > 0) totals.handled += 1;
-  else if (letters > 0) totals.deadLettered += 1;
-  else if (duty.left > 0) {
-    totals.left += 1;
-    totals.problems.push({ what: "left", story: `${service} ${describe(duty)}` });
-  } else if (failed > 0 && delayed) totals.waiting += 1;
-  else {
-    totals.lost += 1;
-    totals.problems.push({ what: "lost", story: `${service} ${describe(duty)}` });
-  }
-}
-
-function describe({ id, confirmedAt, failed }: Duty): string {
-  return `${id}, confirmed at ${confirmedAt} ms, failed ${failed} times`;
 }
 
 function add(counts: Map<string, number>, key: string): void {

@@ -5,18 +5,29 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import type { Fault, FaultKind } from "./faults.ts";
+import { type Disturbances, theBroker } from "./disturbances.ts";
+import { describeFault, type Fault, type FaultKind, type NodeFault } from "./faults.ts";
 import { Member, type MemberSpec, type MemberSurroundings } from "./member.ts";
-import type { Stretch } from "./stalls.ts";
 import type { WardenMessage } from "./warden.ts";
 
 const startTimeoutMs = 60_000;
+/** After the last fault everything has to be well again by then. */
+const settleTimeoutMs = 120_000;
+
+/** What can be done to the broker under the fleet; nothing to one that others own. */
+export interface BrokerFaults {
+  /** Ends a single broker and starts it again. */
+  readonly restart?: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
+  /** Resolves when the node is back and the cluster is whole. */
+  readonly strike?: ((fault: NodeFault) => Promise<void>) | undefined;
+}
 
 export interface FleetOptions {
   readonly specs: readonly MemberSpec[];
   readonly brokerUrls: readonly string[];
-  readonly restartBroker: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
-  readonly surroundings: Omit<MemberSurroundings, "onStarted" | "onEnded">;
+  readonly brokerFaults: BrokerFaults;
+  readonly disturbances: Disturbances;
+  readonly surroundings: Omit<MemberSurroundings, "onStarted" | "onEnded" | "onPoisoned">;
 }
 
 /** Starts nothing but the warden and the proxies: then it is the members' turn. */
@@ -29,7 +40,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     env: { ...process.env, TSX_DISABLE_CACHE: "1" },
   });
   const tell = (message: WardenMessage): void => {
-    warden.send(message);
+    if (warden.connected) warden.send(message);
   };
   tell({ folder: options.surroundings.scratch });
   const members: Member[] = [];
@@ -43,6 +54,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
         ...options.surroundings,
         onStarted: (pid) => tell({ started: pid }),
         onEnded: (pid) => tell({ ended: pid }),
+        onPoisoned: (name) => options.disturbances.begin(name, "poisoned"),
       },
     );
     members.push(member);
@@ -60,7 +72,6 @@ export class Fleet {
   readonly counts = new Map<FaultKind, number>();
   /** Faults that were due while their process or the broker still had another. */
   skipped = 0;
-  readonly brokerDown: Stretch[] = [];
 
   constructor(members: readonly Member[], warden: ChildProcess, options: FleetOptions) {
     this.#members = members;
@@ -88,9 +99,29 @@ export class Fleet {
     return happens;
   }
 
-  /** Resolves when no fault is under way any more. */
+  /** Resolves when no fault is under way any more and all processes are of the new version and connected. */
   async settle(): Promise<void> {
+    const late = new AbortController();
+    const limit = sleep(settleTimeoutMs, undefined, { ref: false, signal: late.signal }).then(
+      () => this.#options.surroundings.onProblem("the faults did not come to an end in time"),
+      () => undefined,
+    );
+    await Promise.race([limit, this.#settle()]);
+    late.abort();
+  }
+
+  async #settle(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    await Promise.all(
+      this.#members.map(async (member) => {
+        if (member.spec.deployed === "late") {
+          const isOver = this.#options.disturbances.begin(member.spec.name, "deployed");
+          await member.deploy();
+          isOver();
+        }
+        await member.ready;
+      }),
+    );
   }
 
   /** Ends the publishers when all that they asked has settled. */
@@ -107,7 +138,7 @@ export class Fleet {
   async close(): Promise<void> {
     // A member that comes back from a fault meanwhile is ended as well.
     await Promise.all(this.#members.map((member) => member.end()));
-    await this.settle().catch(() => undefined);
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
     await Promise.all(this.#members.map((member) => member.end()));
     await Promise.all(this.#members.flatMap(({ proxies }) => proxies.map((proxy) => proxy.close())));
     if (this.#warden.exitCode !== null || this.#warden.signalCode !== null) return;
@@ -119,49 +150,72 @@ export class Fleet {
   #begin(fault: Fault): boolean {
     switch (fault.kind) {
       case "kill":
-        return this.#befall(fault.member, (member) => member.kill(fault.awayMs));
+        return this.#befall(fault, (member) => member.kill(fault.awayMs));
       case "terminate":
-        return this.#befall(fault.member, (member) => member.terminate(fault.awayMs));
+        return this.#befall(fault, (member) => member.terminate(fault.awayMs));
       case "pause":
-        return this.#befall(fault.member, (member) => member.pause(fault.lastsMs));
+        return this.#befall(fault, (member) => member.pause(fault.lastsMs));
+      case "stall":
+        return this.#befall(fault, (member) => member.stall(fault.lastsMs));
       case "mute":
-        return this.#befall(fault.member, (member) => member.mute(fault.lastsMs));
+        return this.#befall(fault, (member) => member.mute(fault.lastsMs));
       case "cut":
-        return this.#befall(fault.member, async (member) => member.cut());
+        return this.#befall(fault, async (member) => member.cut());
+      case "burst":
+        this.#members.find(({ spec }) => spec.name === fault.member)?.burst(fault.count);
+        return true;
       case "cut all":
-        for (const member of this.#members) member.cut();
+        for (const member of this.#members) {
+          const isOver = this.#options.disturbances.begin(member.spec.name, fault.kind);
+          member.cut();
+          isOver();
+        }
         return true;
       case "kill broker":
-        return this.#restartBroker("SIGKILL");
+        return this.#restartBroker(fault, "SIGKILL");
       case "stop broker":
-        return this.#restartBroker("SIGTERM");
+        return this.#restartBroker(fault, "SIGTERM");
+      case "kill node":
+      case "stop node":
+      case "isolate node":
+      case "cut node": {
+        const { strike } = this.#options.brokerFaults;
+        return strike !== undefined && this.#befallBroker(fault, () => strike(fault));
+      }
       default:
         return fault satisfies never;
     }
   }
 
-  #befall(name: string, work: (member: Member) => Promise<void>): boolean {
-    const member = this.#members.find(({ spec }) => spec.name === name);
+  #befall(fault: Fault & { readonly member: string }, work: (member: Member) => Promise<void>): boolean {
+    const member = this.#members.find(({ spec }) => spec.name === fault.member);
     if (member === undefined || member.busy) return false;
     member.busy = true;
+    const isOver = this.#options.disturbances.begin(fault.member, describeFault(fault));
     this.#track(
       work(member).finally(() => {
         member.busy = false;
+        void member.ready.then(isOver);
       }),
     );
     return true;
   }
 
-  #restartBroker(signal: "SIGKILL" | "SIGTERM"): boolean {
-    const { restartBroker, surroundings } = this.#options;
-    if (restartBroker === undefined || this.#brokerBusy) return false;
+  #restartBroker(fault: Fault, signal: "SIGKILL" | "SIGTERM"): boolean {
+    const { restart } = this.#options.brokerFaults;
+    return restart !== undefined && this.#befallBroker(fault, () => restart(signal));
+  }
+
+  #befallBroker(fault: Fault, work: () => Promise<void>): boolean {
+    const { disturbances, surroundings } = this.#options;
+    if (this.#brokerBusy) return false;
     this.#brokerBusy = true;
-    const from = Date.now() - surroundings.settings.epoch;
+    const isOver = disturbances.begin(theBroker, describeFault(fault));
     this.#track(
-      restartBroker(signal)
+      work()
         .catch((error: unknown) => surroundings.onProblem(`the broker did not come back: ${error}`))
         .finally(() => {
-          this.brokerDown.push({ from, to: Date.now() - surroundings.settings.epoch });
+          isOver();
           this.#brokerBusy = false;
         }),
     );

@@ -1,5 +1,5 @@
 /**
- * The ledger: for each process an append-only file, one line per fact, such as `81250 handled north send.north.press-1.3.17 1`.
+ * The ledger: for each process an append-only file, one line per fact, such as `81250 handled north send.north.press-1.3.17.plain 1`.
  * A line is written synchronously before the fact counts, so a SIGKILL takes no fact that anyone relies on.
  */
 
@@ -8,10 +8,19 @@ import { join } from "node:path";
 
 /**
  * `asked`: a publisher is about to use a verb. `confirmed`: it resolved. `rejected`: it did so with a code. `wrong`: an
- * answer or a message was not the one it should be. `hung`: a verb did not settle in time. `handled`, `failed`: a
- * handler ran to its end, or is about to throw on purpose. `rss`: memory of the process, in bytes.
+ * answer or a message was not the one it should be. `hung`: a verb did not settle in time. `handled`, `failed`, `died`: a
+ * handler ran to its end, is about to throw on purpose, or to kill its process. `rss`: memory of the process, in bytes.
  */
-export type FactName = "asked" | "confirmed" | "rejected" | "wrong" | "hung" | "handled" | "failed" | "rss";
+export type FactName =
+  | "asked"
+  | "confirmed"
+  | "rejected"
+  | "wrong"
+  | "hung"
+  | "handled"
+  | "failed"
+  | "died"
+  | "rss";
 
 export interface Fact {
   /** Milliseconds since the run began. */

@@ -9,6 +9,8 @@ export interface Letter {
   readonly id: string | undefined;
   /** `confluo-error`, or RabbitMQ's reason, or nothing. */
   readonly code: string;
+  /** When the service gave it up, in milliseconds since 1970; undefined if nothing says so. */
+  readonly failedAt: number | undefined;
 }
 
 export interface Reading {
@@ -27,7 +29,12 @@ export async function readQueue(wire: Wire, queue: string): Promise<Reading> {
       const { body, properties } = delivery.message;
       const { headers = {} } = properties;
       const reason = headers["confluo-error"] ?? headers["x-first-death-reason"] ?? "none";
-      letters.push({ id: readIdentity(body), code: String(reason) });
+      const failedAt = Date.parse(String(headers["confluo-failed-at"]));
+      letters.push({
+        id: readIdentity(body),
+        code: String(reason),
+        failedAt: Number.isNaN(failedAt) ? undefined : failedAt,
+      });
       delivery.ack();
     },
     onCancelled: () => undefined,

@@ -1,6 +1,5 @@
 /** Program of a process that publishes events, sends one-way commands and makes calls, and writes down what became of each. */
 
-import { isConfluoError, RemoteError, Service } from "../../src/index.ts";
 import { runProgram, startProgram } from "./program.ts";
 import { Random } from "./random.ts";
 import {
@@ -9,9 +8,13 @@ import {
   isAnswerTo,
   makeId,
   onPurpose,
+  pathOf,
+  poisonedName,
   publisherName,
   type Question,
+  readId,
   serviceNames,
+  type Trait,
   type Verb,
 } from "./traffic.ts";
 
@@ -19,10 +22,12 @@ const tickMs = 20;
 const mostPending = 500;
 const pauseAfterRejectionMs = 250;
 
-const program = startProgram();
-const { settings, broker, ledger } = program;
+const usualFrameMax = 131_072;
+
+const program = await startProgram();
+const { confluo, settings, broker, ledger } = program;
 const random = new Random(`${settings.seed} ${settings.process}`);
-const service = new Service(publisherName, { broker, timeoutMs: deadlineMs });
+const service = new confluo.Service(publisherName, { broker, timeoutMs: deadlineMs });
 
 /** What has not settled, and when it began, on the clock below. */
 const pending = new Map<string, number>();
@@ -34,12 +39,19 @@ let count = 0;
 let quietUntil = 0;
 let publishing = false;
 let ticking: NodeJS.Timeout | undefined;
+let poisonAt = nextPoison();
+/** Too much for a frame of this connection. */
+const big = "h".repeat(1.1 * (settings.frameMax ?? usualFrameMax));
 
 await runProgram(service, program, {
   begin() {
     tickedAt = performance.now();
     publishing = true;
     ticking = setInterval(tick, tickMs);
+  },
+  burst(count) {
+    // No calls: they would be late for the crowd, and not for a fault.
+    for (let left = count; left > 0; left--) ask(random.pick(["publish", "send"] as const), "plain");
   },
   async end(finish) {
     publishing = false;
@@ -65,24 +77,48 @@ function tick(): void {
   if (!publishing || ranMs < quietUntil) return;
   due += (passed / 1_000) * settings.rate;
   for (; due >= 1; due--) {
-    if (pending.size < mostPending) ask();
+    if (pending.size < mostPending) ask(pickVerb(), pickTrait());
   }
 }
 
-function ask(): void {
-  count += 1;
-  const verb = random.weigh<Verb>([
+function pickVerb(): Verb {
+  return random.weigh<Verb>([
     [45, "publish"],
     [25, "send"],
     [30, "call"],
   ]);
-  const to = random.pick(serviceNames);
-  const id = makeId(verb, verb === "publish" ? "all" : to, `${settings.process}.${count}`);
-  const fails = random.weigh<Question["fails"]>([
-    [97, "never"],
-    [1.5, "at first"],
-    [1.5, "for ever"],
+}
+
+function pickTrait(): Trait {
+  if (ranMs > poisonAt) {
+    poisonAt = nextPoison();
+    return "poison";
+  }
+  return random.weigh<Trait>([
+    [97.5, "plain"],
+    [2, "new"],
+    [0.5, "big"],
   ]);
+}
+
+function nextPoison(): number {
+  const { poisonEveryMs } = settings;
+  if (poisonEveryMs === 0) return Number.POSITIVE_INFINITY;
+  return ranMs + random.between(poisonEveryMs * 0.3, poisonEveryMs * 1.7);
+}
+
+function ask(verb: Verb, trait: Trait): void {
+  count += 1;
+  const to = trait === "poison" ? poisonedName : random.pick(serviceNames);
+  const id = makeId(verb, verb === "publish" ? "all" : to, { origin: `${settings.process}.${count}`, trait });
+  const fails =
+    trait === "poison"
+      ? "never"
+      : random.weigh<Question["fails"]>([
+          [97, "never"],
+          [1.5, "at first"],
+          [1.5, "for ever"],
+        ]);
   const question: Question = { id, number: random.between(0, 1_000_000), fails };
   ledger.write("asked", id);
   pending.set(id, ranMs);
@@ -95,21 +131,27 @@ function ask(): void {
 /** Resolves with what is wrong, if anything is. */
 async function use(verb: Verb, to: string, question: Question): Promise<string | undefined> {
   const { id } = question;
+  const { trait } = readId(id);
+  const path = pathOf(id);
+  const options = trait === "big" ? { headers: { big } } : {};
   switch (verb) {
     case "publish":
-      await service.publish(`/happened/${id}`, question, { messageId: id });
-      return undefined;
+      await service.publish(path, question, { ...options, messageId: id });
+      break;
     case "send":
-      await service.send(to, `/do/${id}`, question, { messageId: id });
-      return undefined;
+      await service.send(to, path, question, { ...options, messageId: id });
+      break;
     case "call": {
-      const { body } = await service.call(to, `/do/${id}`, question);
+      const { body } = await service.call(to, path, question, options);
       if (question.fails !== "never") return "success-of-what-fails";
-      return isAnswerTo(question, body) ? undefined : `answer:${spaceless(body)}`;
+      if (trait === "poison") return "success-of-what-kills";
+      if (!isAnswerTo(question, body)) return `answer:${spaceless(body)}`;
+      break;
     }
     default:
-      return verb satisfies never;
+      verb satisfies never;
   }
+  return trait === "big" ? "success-of-what-is-too-big" : undefined;
 }
 
 function settle(id: string, wrong: string | undefined): void {
@@ -121,14 +163,14 @@ function settle(id: string, wrong: string | undefined): void {
 function reject(question: Question, error: unknown): void {
   const { id, fails } = question;
   if (!pending.delete(id)) return;
-  if (!isConfluoError(error)) {
+  if (!confluo.isConfluoError(error)) {
     ledger.write("wrong", id, `error:${spaceless(error)}`);
     return;
   }
   if (error.code === onPurpose) {
     // An answer, too: of this question?
     const right =
-      error instanceof RemoteError &&
+      error instanceof confluo.RemoteError &&
       fails !== "never" &&
       (error.data as { readonly id?: string })?.id === id;
     if (right) ledger.write("rejected", id, onPurpose);
@@ -136,7 +178,8 @@ function reject(question: Question, error: unknown): void {
     return;
   }
   ledger.write("rejected", id, error.code);
-  quietUntil = ranMs + pauseAfterRejectionMs;
+  // The others are what they are for their own sake.
+  if (readId(id).trait === "plain") quietUntil = ranMs + pauseAfterRejectionMs;
 }
 
 function spaceless(value: unknown): string {

@@ -1,19 +1,26 @@
 /** What a run has shown, as figures for the tests and as a table for people. */
 
-import type { Account, Problem, ServiceTotals } from "./account.ts";
+import type { Account } from "./account.ts";
+import { type Disturbances, theBroker } from "./disturbances.ts";
+import type { Problem, ServiceTotals } from "./duty.ts";
 import type { FaultKind } from "./faults.ts";
 import { findLongestStall, type Stretch } from "./stalls.ts";
-import { onPurpose, type ServiceName, serviceNames } from "./traffic.ts";
+import { isPoisonFor, onPurpose, readId, type ServiceName, serviceNames } from "./traffic.ts";
+import { type Circumstances, judge } from "./verdicts.ts";
 
 export interface Evidence {
   readonly account: Account;
   /** What the tool itself saw go wrong: processes that ended by themselves or did not end. */
   readonly troubles: readonly string[];
-  readonly happened: readonly { readonly at: number; readonly text: string }[];
   readonly counts: ReadonlyMap<FaultKind, number>;
   readonly skipped: number;
-  readonly brokerDown: readonly Stretch[];
+  readonly disturbances: Disturbances;
+  readonly members: Circumstances["members"];
+  readonly recoveryMs: number;
+  readonly epoch: number;
   readonly delayed: boolean;
+  readonly leftAt: number;
+  readonly quiet: boolean;
   readonly seed: number;
   readonly startedAt: number;
   readonly publishedUntil: number;
@@ -26,32 +33,52 @@ export interface Report {
   /** Verbs and processes that did not end in time, and messages left in an inbox. */
   readonly hung: number;
   readonly wrong: number;
+  /** Calls whose handler ended in good time while nothing disturbed it or the caller, and that got no answer. */
+  readonly unanswered: number;
+  /** Other rejections, time-outs above all, without a disturbance near. */
+  readonly unexplained: number;
   readonly handled: number;
+  /** All of it together: not 0 for a run that failed. */
+  readonly problems: number;
   readonly text: string;
 }
 
+const mostShown = 20;
+
 export function makeReport(evidence: Evidence): Report {
   const { account, troubles } = evidence;
-  const totals = serviceNames.map((name) => account.total(name, evidence.delayed));
+  const totals = serviceNames.map((name) => account.total(name, evidence));
   const sum = (field: (of: ServiceTotals) => number): number =>
     totals.reduce((all, of) => all + field(of), 0);
-  const problems = [...account.problems, ...totals.flatMap((of) => of.problems)];
+  const problems = [...account.problems, ...totals.flatMap((of) => of.problems), ...judge(evidence)];
   const count = (what: Problem["what"]): number => problems.filter((one) => one.what === what).length;
-  const lost = sum(({ lost }) => lost);
-  const hung = count("hung") + count("left") + troubles.length;
-  const wrong = count("wrong") + account.strangeLetters;
+  const found = {
+    lost: sum(({ lost }) => lost),
+    hung: count("hung") + count("left") + troubles.length,
+    wrong: count("wrong") + account.strangeLetters,
+    unanswered: count("unanswered"),
+    unexplained: count("unexplained"),
+  };
+  const kinds = new Set(problems.map(({ what }) => what));
+  const shown = [...kinds].flatMap((kind) =>
+    problems.filter(({ what }) => what === kind).slice(0, mostShown),
+  );
   const lines = [
     ...describeRun(evidence),
     ...describeServices(totals),
+    ...describeInnocents(evidence),
     ...describeStalls(evidence),
     ...describeCalls(evidence),
     ...describeFaults(evidence),
     ...describeMemory(evidence),
-    ...problems.slice(0, 20).map(({ what, story }) => `${what}: ${story}`),
+    ...shown.map(({ what, story }) => `${what}: ${story}`),
     ...troubles.map((trouble) => `trouble: ${trouble}`),
-    `${lost} lost, ${hung} hung, ${wrong} wrong.`,
+    `${Object.entries(found)
+      .map(([what, number]) => `${number} ${what}`)
+      .join(", ")}.`,
   ];
-  return { lost, hung, wrong, handled: sum(({ handled }) => handled), text: lines.join("\n") };
+  const all = Object.values(found).reduce((before, number) => before + number, 0);
+  return { ...found, handled: sum(({ handled }) => handled), problems: all, text: lines.join("\n") };
 }
 
 /** One line on how far a run is. */
@@ -111,21 +138,49 @@ function describeServices(totals: readonly ServiceTotals[]): string[] {
     each("  then handled by a retry", (of) => of.failedThenHandled),
     each("dead-lettered twice or more", (of) => of.deadLetteredTwice),
     each("dead-lettered and handled", (of) => of.handledAndDeadLettered),
+    each("poison: messages, most deaths of one", (of) => `${of.poisoned}, ${of.mostDeaths}`),
     each("dead letters of other codes", (of) => otherCodes(of.codes)),
   ];
 }
 
-function describeStalls({ account, brokerDown, publishedUntil, happened }: Evidence): string[] {
+// Each had as many losses about it as explain it; otherwise it is a problem.
+function describeInnocents({ account, epoch }: Evidence): string[] {
+  const innocent = account.letters.filter(
+    ({ id, code, service }) =>
+      code === "INSTANCE_LOST" && id !== undefined && !isPoisonFor(service, readId(id)),
+  );
+  return [
+    row("dead letters of innocents", [figure(innocent.length)]),
+    ...innocent
+      .map(({ id, service, failedAt = Number.NaN }) => `  ${service} ${id}, at ${failedAt - epoch} ms`)
+      .slice(0, mostShown),
+  ];
+}
+
+// A node of a cluster is not missed: the others go on.
+function brokerDown({ disturbances }: Evidence): readonly Stretch[] {
+  return disturbances.all.filter(({ who, text }) => who === theBroker && text.endsWith("broker"));
+}
+
+function describeStalls(evidence: Evidence): string[] {
+  const { account, publishedUntil, disturbances } = evidence;
   const stalls = serviceNames.map((name: ServiceName) => {
     // While it drains, only what is left can be handled.
     const work = account.workload(name);
     const progress = work.progress.filter((at) => at < publishedUntil);
-    return findLongestStall({ work: work.work, progress, brokerDown, end: publishedUntil });
+    return findLongestStall({
+      work: work.work,
+      progress,
+      brokerDown: brokerDown(evidence),
+      end: publishedUntil,
+    });
   });
   const around = stalls.flatMap((stall, index) => {
     if (stall === undefined) return [];
-    const before = happened.filter(({ at }) => at > stall.from - 2_000 && at < stall.to);
-    const faults = before.map(({ at, text }) => `${(at / 1_000).toFixed(1)} ${text}`).join("; ");
+    const before = disturbances.all.filter(({ from, to }) => to > stall.from - 2_000 && from < stall.to);
+    const faults = before
+      .map(({ from, who, text }) => `${(from / 1_000).toFixed(1)} ${who}: ${text}`)
+      .join("; ");
     const when = `${(stall.from / 1_000).toFixed(1)} to ${(stall.to / 1_000).toFixed(1)} s`;
     return [`  ${serviceNames[index]}, ${when}: ${faults || "no fault about it"}`];
   });
@@ -149,8 +204,9 @@ function describeCalls({ account }: Evidence): string[] {
   ];
 }
 
-function describeFaults({ counts, skipped, brokerDown }: Evidence): string[] {
-  const down = brokerDown.reduce((sum, { from, to }) => sum + to - from, 0);
+function describeFaults(evidence: Evidence): string[] {
+  const { counts, skipped } = evidence;
+  const down = brokerDown(evidence).reduce((sum, { from, to }) => sum + to - from, 0);
   return [
     row("faults", [counted(counts)]),
     row("  skipped, another was under way", [figure(skipped)]),

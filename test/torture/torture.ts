@@ -5,32 +5,51 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Broker, silentLogger } from "../../src/index.ts";
 import { Namespace } from "../../src/protocol/topology.ts";
 import { deleteNamespace } from "../support/rabbitmq.ts";
 import { Account } from "./account.ts";
-import { describeFault, planFaults } from "./faults.ts";
-import { type Fleet, openFleet } from "./fleet.ts";
+import { Disturbances } from "./disturbances.ts";
+import { drain } from "./drain.ts";
+import { planFaults } from "./faults.ts";
+import { type BrokerFaults, type Fleet, openFleet } from "./fleet.ts";
 import { LedgerReader } from "./ledger.ts";
-import { readQueue } from "./letters.ts";
+import { atMost } from "./limit.ts";
 import type { MemberSpec } from "./member.ts";
+import { type Mutation, mutantModule } from "./mutant.ts";
 import { describeProgress, makeReport, type Report } from "./report.ts";
 import { publisherName, serviceNames } from "./traffic.ts";
 
 export interface TortureOptions {
   /** Of one broker or one cluster. */
   readonly brokerUrls: readonly string[];
-  /** For a broker that may be restarted. */
-  readonly restartBroker?: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
+  /** What may be done to the broker; default: nothing. */
+  readonly brokerFaults?:
+    | (BrokerFaults & {
+        /** Mean time between two of these faults. */
+        readonly everyMs: number;
+        /** Nodes of the cluster; 0 for a single broker. */
+        readonly nodes: number;
+        /** How long after such a fault calls may still go wrong. */
+        readonly recoveryMs: number;
+      })
+    | undefined;
   /** How long the faults go on. */
   readonly forMs: number;
   readonly seed: number;
   /** Messages a second, in all. */
   readonly rate: number;
-  /** Mean time between two faults. */
+  /** Mean time between two faults of the processes; 0 for none. */
   readonly faultEveryMs: number;
+  /** Mean time between two messages that kill who handles them; 0 for none. */
+  readonly poisonEveryMs: number;
   /** The longest wait for everything to be handled at the end. */
   readonly drainMs: number;
+  /** File of another build of the package, which the instances of the old version run. */
+  readonly beside?: string | undefined;
+  /** A fault of the package itself: the run has to find it. */
+  readonly mutation?: Mutation | undefined;
+  /** One process of each kind instead of two. */
+  readonly small?: boolean;
   /** Where ledgers and logs are kept; otherwise they are removed. */
   readonly keep?: string | undefined;
   readonly log: (line: string) => void;
@@ -38,45 +57,72 @@ export interface TortureOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const brokerEveryMs = 40_000;
 const progressEveryMs = 10_000;
+const recoveryMs = 10_000;
+/** For the last look into the queues, besides the wait for what is left. */
+const drainGraceMs = 60_000;
+const cleanUpMs = 30_000;
 /** Never ended nor paused: its memory is what is watched. */
 const steadyName = "north-0";
+/** Every version of RabbitMQ takes frames as small as that. */
+const frameMax = 8_192;
 
 const specs: readonly MemberSpec[] = [
-  { name: steadyName, program: "consumer", service: "north", steady: true },
-  { name: "north-1", program: "consumer", service: "north", steady: false },
-  { name: "south-0", program: "consumer", service: "south", steady: false },
-  { name: "south-1", program: "consumer", service: "south", steady: false },
-  { name: "press-0", program: "publisher", service: publisherName, steady: false },
-  { name: "press-1", program: "publisher", service: publisherName, steady: false },
+  { name: steadyName, program: "consumer", service: "north", steady: true, deployed: "first" },
+  { name: "south-0", program: "consumer", service: "south", steady: false, deployed: "first" },
+  {
+    name: "press-0",
+    program: "publisher",
+    service: publisherName,
+    steady: false,
+    deployed: "first",
+    frameMax,
+  },
+  { name: "north-1", program: "consumer", service: "north", steady: false, deployed: "late" },
+  { name: "south-1", program: "consumer", service: "south", steady: false, deployed: "late", frameMax },
+  { name: "press-1", program: "publisher", service: publisherName, steady: false, deployed: "late" },
 ];
 
+const ownEntry = join(import.meta.dirname, "..", "..", "src", "index.ts");
+
+/** Logs the report before it cleans up, and returns it. */
 export async function torture(options: TortureOptions): Promise<Report> {
-  const { brokerUrls, restartBroker, seed, rate, forMs, log, keep } = options;
+  const { brokerUrls, brokerFaults, seed, log, keep, mutation } = options;
   const namespace = new Namespace(`torture-${randomBytes(6).toString("hex")}`);
   const scratch = mkdtempSync(join(tmpdir(), "confluo-torture-"));
   const folder = keep ?? join(scratch, "ledgers");
   mkdirSync(folder, { recursive: true });
   const epoch = Date.now();
+  const members = options.small ? specs.filter(({ deployed }) => deployed === "first") : specs;
+  const publishers = members.filter(({ program }) => program === "publisher").length;
   const troubles: string[] = [];
+  const onProblem = (problem: string): void => {
+    troubles.push(problem);
+    log(`Trouble: ${problem}`);
+  };
+  const disturbances = new Disturbances(() => Date.now() - epoch);
   const fleet = await openFleet({
-    specs,
+    specs: members,
     brokerUrls,
-    restartBroker,
+    brokerFaults: brokerFaults ?? {},
+    disturbances,
     surroundings: {
       folder,
       scratch,
-      settings: { namespace: namespace.name, epoch, seed, rate: rate / 2 },
-      onProblem: (problem) => {
-        troubles.push(problem);
-        log(`Trouble: ${problem}`);
+      settings: {
+        namespace: namespace.name,
+        epoch,
+        seed,
+        rate: options.rate / publishers,
+        poisonEveryMs: options.poisonEveryMs * publishers,
       },
+      entries: { old: options.beside ?? ownEntry, new: ownEntry },
+      imports: mutation === undefined ? [] : [mutantModule(mutation)],
+      onProblem,
     },
   });
   const account = new Account();
   const reader = new LedgerReader(folder);
-  const happened: { readonly at: number; readonly text: string }[] = [];
   const read = (): void => reader.readNew((fact) => account.take(fact));
   const progress = setInterval(() => {
     read();
@@ -85,124 +131,74 @@ export async function torture(options: TortureOptions): Promise<Report> {
   try {
     await fleet.start();
     const startedAt = Date.now() - epoch;
-    const plan = planFaults({
-      seed,
-      forMs,
-      members: specs,
-      everyMs: options.faultEveryMs,
-      brokerEveryMs: restartBroker === undefined ? 0 : brokerEveryMs,
-    });
-    for (const { atMs, fault } of plan) {
-      await wait(startedAt + epoch + atMs - Date.now(), options.signal);
-      if (options.signal?.aborted) break;
-      const at = Date.now() - epoch;
-      if (fleet.apply(fault)) happened.push({ at, text: describeFault(fault) });
-    }
-    await wait(startedAt + epoch + forMs - Date.now(), options.signal);
+    await letFaultsHappen(options, { fleet, members, startsAt: startedAt + epoch });
     await fleet.settle();
     const publishedUntil = Date.now() - epoch;
     await fleet.finishPublishers();
     log("The faults and the publishers have ended; waiting for what is left.");
-    const delayed = await drain({ ...options, namespace, account, fleet, read });
+    const { drainMs } = options;
+    const draining = drain({ brokerUrls, drainMs, namespace, account, fleet, epoch, read });
+    const drained = await atMost(drainMs + drainGraceMs, draining).catch((error: unknown) => {
+      onProblem(`what is left could not be read: ${error}`);
+      return { delayed: false, leftAt: Date.now() - epoch, quiet: false };
+    });
     read();
     const finished = Date.now() - epoch;
-    const faults = happened.map(({ at, text }) => `${at} ${text}\n`);
-    writeFileSync(join(folder, "faults.log"), faults.join(""));
-    return makeReport({
+    const lines = disturbances.all.map(({ from, to, who, text }) => `${from} ${to} ${who} ${text}\n`);
+    writeFileSync(join(folder, "faults.log"), lines.join(""));
+    const report = makeReport({
+      ...drained,
       account,
       troubles,
-      happened,
       counts: fleet.counts,
       skipped: fleet.skipped,
-      brokerDown: fleet.brokerDown,
-      delayed,
+      disturbances,
+      members,
+      recoveryMs: brokerFaults?.recoveryMs ?? recoveryMs,
+      epoch,
       seed,
       startedAt,
       publishedUntil,
       finished,
       steadyName,
     });
+    log(report.text);
+    return report;
   } finally {
     clearInterval(progress);
-    await fleet.close();
-    await deleteNamespace(namespace.name, serviceNames);
+    // Never in the way of a report: it is known by now.
+    const cleaning = fleet.close().then(() => deleteNamespace(namespace.name, serviceNames));
+    await atMost(cleanUpMs, cleaning).catch((error: unknown) => {
+      log(`The clean-up failed, and may have left something in ${scratch} or at the broker: ${error}`);
+    });
   }
 }
 
-interface Draining extends TortureOptions {
-  readonly namespace: Namespace;
-  readonly account: Account;
+interface Stage {
   readonly fleet: Fleet;
-  readonly read: () => void;
+  readonly members: readonly MemberSpec[];
+  /** In milliseconds since 1970. */
+  readonly startsAt: number;
 }
 
-/**
- * Waits until all that was confirmed is handled or dead-lettered, lets the consumers leave, and takes what lies in the
- * dead-letter queues and the inboxes.
- *
- * @returns whether something still waits in a delay queue.
- */
-async function drain({ brokerUrls, drainMs, namespace, account, fleet, read }: Draining): Promise<boolean> {
-  const broker = new Broker(brokerUrls, { namespace: namespace.name, logger: silentLogger });
-  const wire = await broker.open();
-  try {
-    const takeLetters = await collect(serviceNames, async (service) => {
-      const reading = await readQueue(wire, namespace.dead(service));
-      return () => {
-        for (const letter of reading.take()) account.takeLetter(service, letter);
-      };
-    });
-    const deadline = Date.now() + drainMs;
-    for (;;) {
-      read();
-      takeLetters();
-      if (serviceNames.every((service) => account.countOpen(service) === 0)) break;
-      if (Date.now() > deadline) break;
-      await sleep(250);
-    }
-    await fleet.leave();
-    const takeLeft = await collect(serviceNames, async (service) => {
-      const reading = await readQueue(wire, namespace.inbox(service));
-      return () => {
-        for (const letter of reading.take()) account.takeLeft(service, letter);
-      };
-    });
-    // Letters of the last handlings, and what the inboxes still hold.
-    const queues = serviceNames.flatMap((service) => [namespace.dead(service), namespace.inbox(service)]);
-    let quiet = 0;
-    while (quiet < 4 && Date.now() < deadline + 30_000) {
-      await sleep(250);
-      takeLetters();
-      takeLeft();
-      quiet = (await count(wire, queues)) === 0 ? quiet + 1 : 0;
-    }
-    takeLetters();
-    takeLeft();
-    return (
-      (await count(
-        wire,
-        namespace.sharedQueues().map(({ name }) => name),
-      )) > 0
-    );
-  } finally {
-    await wire.close();
+async function letFaultsHappen(
+  { seed, forMs, faultEveryMs, brokerFaults, signal }: TortureOptions,
+  { fleet, members, startsAt }: Stage,
+): Promise<void> {
+  const plan = planFaults({
+    seed,
+    forMs,
+    members,
+    everyMs: faultEveryMs,
+    brokerEveryMs: brokerFaults?.everyMs ?? 0,
+    nodes: brokerFaults?.nodes ?? 0,
+  });
+  for (const { atMs, fault } of plan) {
+    await wait(startsAt + atMs - Date.now(), signal);
+    if (signal?.aborted) return;
+    fleet.apply(fault);
   }
-}
-
-async function collect<Name>(
-  names: readonly Name[],
-  open: (name: Name) => Promise<() => void>,
-): Promise<() => void> {
-  const takes = await Promise.all(names.map(open));
-  return () => {
-    for (const take of takes) take();
-  };
-}
-
-async function count(wire: Awaited<ReturnType<Broker["open"]>>, queues: readonly string[]): Promise<number> {
-  let messages = 0;
-  for (const queue of queues) messages += (await wire.inspectQueue(queue))?.messages ?? 0;
-  return messages;
+  await wait(startsAt + forMs - Date.now(), signal);
 }
 
 async function wait(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -1,0 +1,117 @@
+/** The end of a run: waits until all that was confirmed has come to its end, and takes what the queues still hold. */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Broker, silentLogger } from "../../src/index.ts";
+import type { Namespace } from "../../src/protocol/topology.ts";
+import type { Account } from "./account.ts";
+import { quietMs } from "./duty.ts";
+import type { Fleet } from "./fleet.ts";
+import { readQueue } from "./letters.ts";
+import { serviceNames } from "./traffic.ts";
+
+export interface Draining {
+  readonly brokerUrls: readonly string[];
+  /** The longest wait for everything to be handled. */
+  readonly drainMs: number;
+  readonly namespace: Namespace;
+  readonly account: Account;
+  readonly fleet: Fleet;
+  readonly epoch: number;
+  /** Reads what the ledgers say by now. */
+  readonly read: () => void;
+}
+
+/** What is known at the end. */
+export interface Drained {
+  /** Something still waits in a delay queue. */
+  readonly delayed: boolean;
+  /** When the consumers were told to leave, in milliseconds since the run began. */
+  readonly leftAt: number;
+  /** Nothing had been handled for a while by then. */
+  readonly quiet: boolean;
+}
+
+/**
+ * Waits until all that was confirmed is handled or dead-lettered, lets the consumers leave, and takes what lies in the
+ * dead-letter queues and the inboxes.
+ */
+export async function drain({
+  brokerUrls,
+  drainMs,
+  namespace,
+  account,
+  fleet,
+  epoch,
+  read,
+}: Draining): Promise<Drained> {
+  const broker = new Broker(brokerUrls, { namespace: namespace.name, logger: silentLogger });
+  const wire = await broker.open();
+  try {
+    const takeLetters = await collect(serviceNames, async (service) => {
+      const reading = await readQueue(wire, namespace.dead(service));
+      return () => {
+        for (const letter of reading.take()) account.takeLetter(service, letter);
+      };
+    });
+    const deadline = Date.now() + drainMs;
+    let handlings = -1;
+    let quietSince = Date.now();
+    for (;;) {
+      read();
+      takeLetters();
+      if (account.handlings !== handlings) quietSince = Date.now();
+      handlings = account.handlings;
+      const isDone = serviceNames.every((service) => account.countOpen(service) === 0);
+      if (isDone && Date.now() - quietSince > quietMs) break;
+      if (Date.now() > deadline) break;
+      await sleep(250);
+    }
+    const leftAt = Date.now() - epoch;
+    const quiet = Date.now() - quietSince > quietMs;
+    await fleet.leave();
+    const inboxes = serviceNames.flatMap((service) => {
+      const inbox = namespace.inbox(service);
+      return [inbox, namespace.again(inbox)].map((queue) => ({ service, queue }));
+    });
+    const takeLeft = await collect(inboxes, async ({ service, queue }) => {
+      const reading = await readQueue(wire, queue);
+      return () => {
+        for (const letter of reading.take()) account.takeLeft(service, letter);
+      };
+    });
+    // Letters of the last handlings, and what the inboxes still hold.
+    const queues = [
+      ...serviceNames.map((service) => namespace.dead(service)),
+      ...inboxes.map(({ queue }) => queue),
+    ];
+    let empty = 0;
+    while (empty < 4 && Date.now() < deadline + 30_000) {
+      await sleep(250);
+      takeLetters();
+      takeLeft();
+      empty = (await count(wire, queues)) === 0 ? empty + 1 : 0;
+    }
+    takeLetters();
+    takeLeft();
+    const delays = namespace.sharedQueues().map(({ name }) => name);
+    return { delayed: (await count(wire, delays)) > 0, leftAt, quiet };
+  } finally {
+    await wire.close();
+  }
+}
+
+async function collect<Name>(
+  names: readonly Name[],
+  open: (name: Name) => Promise<() => void>,
+): Promise<() => void> {
+  const takes = await Promise.all(names.map(open));
+  return () => {
+    for (const take of takes) take();
+  };
+}
+
+async function count(wire: Awaited<ReturnType<Broker["open"]>>, queues: readonly string[]): Promise<number> {
+  let messages = 0;
+  for (const queue of queues) messages += (await wire.inspectQueue(queue))?.messages ?? 0;
+  return messages;
+}
