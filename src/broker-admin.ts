@@ -72,7 +72,9 @@ export async function removeService(
     const removed: RemovedQueue[] = [];
     for (const { name } of found) {
       signal.throwIfAborted();
-      removed.push({ name, messages: await wire.deleteQueue(name) });
+      // An instance may have come since it was looked at.
+      const messages = await wire.deleteQueue(name, force ? undefined : "unused");
+      removed.push({ name, messages });
     }
     return removed;
   });

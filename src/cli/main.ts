@@ -21,6 +21,9 @@ for (const name of ["SIGINT", "SIGTERM"] as const)
     seen.add(name);
     stop.abort(new Error("interrupted"));
   });
+// What started this process is gone: as a part of that, it has nothing left to run for.
+process.once("disconnect", () => stop.abort(new Error("the process that started this one is gone")));
+process.channel?.unref();
 // A reader such as `head` that has seen enough is no error, and its command ends as it would have.
 let readerLeft = false;
 stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -49,7 +49,7 @@ describe("what is registered after connect()", () => {
     await vi.waitFor(() => expect(failed).toHaveBeenCalledTimes(1));
     own.bind("b", "service");
     await own.settled();
-    expect(asked).toEqual(["bind service refused", "bind service b", "serve"]);
+    expect(asked).toEqual(["bind service refused", "serve", "bind service b", "serve"]);
   });
 
   it("is bound by a later connection when the first one failed", async () => {

@@ -71,8 +71,12 @@ export class Declarations {
     };
     const work = async (link: Link): Promise<void> => {
       close();
-      await bindKeys(link, keys);
-      await link.serve();
+      try {
+        await bindKeys(link, keys);
+      } finally {
+        // Also where an event is refused: commands have nothing to do with it.
+        await link.serve();
+      }
     };
     this.#add(work, close);
   }

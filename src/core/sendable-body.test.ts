@@ -86,6 +86,17 @@ describe("what is sent", () => {
       "four",
     ],
     ["a morph of arktype", type({ n: "string.numeric.parse" }), { n: "5" }],
+    [
+      "what is read before the schema",
+      z.preprocess(
+        (given) => {
+          const { v, n } = given as { readonly v?: number; readonly n: number };
+          return v === 2 ? given : { n: n * 100 };
+        },
+        z.object({ n: z.number() }),
+      ),
+      { v: 2, n: 5 },
+    ],
     ["what is parsed first", z.preprocess((given) => JSON.parse(given as string), z.object({})), '{"a":1}'],
     ["what grows each time", z.object({ n: z.number().overwrite((n) => n + 1) }), { n: 1 }],
     [
@@ -133,6 +144,18 @@ describe("what is sent", () => {
       { n: "5", hash: "h" },
       { n: "5" },
     ],
+    [
+      "an id that is new each time",
+      z.object({ id: z.string().default(() => crypto.randomUUID()), name: z.string() }),
+      { name: "n", hash: "h" },
+      { name: "n" },
+    ],
+    [
+      "an instance that is made of it",
+      z.object({ id: z.string() }).transform((given) => Object.assign(new (class {})(), given)),
+      row,
+      { id: "1" },
+    ],
   ])("is the body as given, without what is not declared: %s", async (_what, schema, body, sent) => {
     expect(await sentOf(schema, body)).toEqual(sent);
   });
@@ -141,13 +164,13 @@ describe("what is sent", () => {
     await expect(async () => sentOf(z.strictObject({ id: z.string() }), row)).rejects.toThrow(/hash/);
   });
 
-  it("takes one run of the schema where its library can tell, two where it cannot", async () => {
+  it("takes one run of the schema, and two where it changed the body", async () => {
     const told = counted(z.object({ id: z.string() }));
     const untold = counted(v.object({ id: v.string() }));
     for (const { schema } of [told, untold]) await sentOf(schema, { id: "1" });
     expect([told.runs(), untold.runs()]).toEqual([1, 1]);
     for (const { schema } of [told, untold]) await sentOf(schema, row);
-    expect([told.runs(), untold.runs()]).toEqual([2, 3]);
+    expect([told.runs(), untold.runs()]).toEqual([3, 3]);
   });
 
   it("is what was given, though the sender changed it while it was checked", async () => {

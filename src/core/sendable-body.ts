@@ -77,11 +77,9 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<En
   const { value } = result;
   const found = given === undefined ? "same" : likeness(value, given);
   if (found === "same") return encoded;
-  const agree = sidesAgree(schema);
-  const returned = agree === false ? undefined : encodedIfPossible(value);
+  const returned = sidesAgree(schema) === false ? undefined : encodedIfPossible(value);
   if (returned === undefined) return declared(schema, sending, value);
-  // Nothing but fields of which the schema knows nothing is gone: it takes the rest as before.
-  if (agree === true && found === "less") return returned;
+  // Also where the sides agree: zod does not tell what runs before a schema, which may read fields that this leaves out.
   const again = validateWith(schema, returned.isSame ? value : read(returned));
   const pick = (later: Validated): Soon<EncodedBody> =>
     isStable(later, value) ? returned : declared(schema, sending, value);
@@ -93,9 +91,30 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<En
 function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown): Soon<EncodedBody> {
   const rest = without(given, value);
   if (rest === given) return encoded;
+  const decide = (again: Validated): Soon<EncodedBody> => {
+    if (again.issues !== undefined) return encoded;
+    const [made, sent] = [again.value, encodeBody(rest)];
+    if (likeness(made, value) === "same") return sent;
+    // What differs each time, such as an id that is made by default, says nothing of the fields that are left out.
+    const pick = (once: Validated): EncodedBody =>
+      once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
+    const once = validateWith(schema, given);
+    return isPending(once) ? once.then(pick) : pick(once);
+  };
   const again = validateWith(schema, rest);
-  const pick = (later: Validated): EncodedBody => (isStable(later, value) ? encodeBody(rest) : encoded);
-  return isPending(again) ? again.then(pick) : pick(again);
+  return isPending(again) ? again.then(decide) : decide(again);
+}
+
+/** Whether one value is as another, but for what a third, made like the other, does not share with it either. */
+function isAlike(value: unknown, other: unknown, third: unknown): boolean {
+  if (likeness(value, other) === "same") return true;
+  if (likeness(third, other) === "same" || typeof value !== typeof other) return false;
+  const [fields, others, thirds] = [fieldsOf(value), fieldsOf(other), fieldsOf(third)];
+  if (fields === undefined || others === undefined || thirds === undefined)
+    return fields === others && Array.isArray(value) === Array.isArray(other);
+  const keys = Object.keys(others);
+  const isComplete = keys.length === Object.keys(fields).length;
+  return isComplete && keys.every((key) => isAlike(fields[key], others[key], thirds[key]));
 }
 
 /** Returns what was given without the fields that are not in what a schema made of it; the very same if there are none. */
@@ -114,8 +133,7 @@ function without(given: unknown, value: unknown): unknown {
 }
 
 function fieldsOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value) || !isPlainObject(value))
-    return undefined;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   return value as Readonly<Record<string, unknown>>;
 }
 

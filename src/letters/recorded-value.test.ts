@@ -16,7 +16,10 @@ it("a value of every type goes through JSON and back", () => {
     { "!": "int64", value: -9_007_199_254_740_993n },
     { "!": "int64", value: 7n },
     { "!": "float", value: 1.5 },
-    { "!": "double", value: 0.1 },
+    ...[0.1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].map((value) => ({
+      "!": "double",
+      value,
+    })),
     { "!": "timestamp", value: 1_700_000_000n },
     { "!": "decimal", value: { places: 2, digits: 314 } },
   ];
@@ -48,7 +51,7 @@ it("what no value of AMQP is, is refused", () => {
     { int32: "x" },
     { int64: "9223372036854775808" },
     { timestamp: -1 },
-    { double: "NaN" },
+    { double: "nan" },
     { decimal: { places: 256, digits: 1 } },
     { base64: "*" },
     { table: [] },

@@ -48,7 +48,7 @@ export function recordedValue(value: unknown): RecordedValue {
   if (value instanceof Uint8Array) return { base64: Buffer.from(value).toString("base64") };
   if (Array.isArray(value)) return value.map(recordedValue);
   if (typeof value !== "object" || value === null) return null;
-  if (Object.hasOwn(value, "!")) {
+  if (isTyped(value)) {
     const { "!": given, value: inner } = value as { readonly "!": string; readonly value: unknown };
     const type = ALIASES[given] ?? (given as TypeName);
     if (type === "decimal") return { decimal: inner as { readonly places: number; readonly digits: number } };
@@ -90,7 +90,7 @@ function typedValue(type: string, inner: unknown, what: string): unknown {
     return typeof inner === "string" && isBase64(inner) ? Buffer.from(inner, "base64") : undefined;
   if (type === "table") return tableOf(inner, what);
   if (type === "float" || type === "double")
-    return typeof inner === "number" && Number.isFinite(inner) ? typed(type, inner) : undefined;
+    return typeof inner === "number" || isNoNumeral(inner) ? typed(type, Number(inner)) : undefined;
   if (type === "decimal") {
     const { places, digits } = (inner ?? {}) as { readonly places?: unknown; readonly digits?: unknown };
     const fits = isWithin(places, 255) && isWithin(digits, 2 ** 32 - 1);
@@ -102,6 +102,17 @@ function typedValue(type: string, inner: unknown, what: string): unknown {
     return undefined;
   // Numbers where they fit: it is what AMQP clients for JavaScript take everywhere.
   return typed(type as TypeName, type === "int64" || type === "timestamp" ? integer : Number(integer));
+}
+
+// What JSON has no numerals for.
+function isNoNumeral(value: unknown): boolean {
+  return value === "NaN" || value === "Infinity" || value === "-Infinity";
+}
+
+function isTyped(value: object): boolean {
+  const { "!": type } = value as { readonly "!"?: unknown };
+  const keys = Object.keys(value);
+  return typeof type === "string" && keys.length === 2 && keys.includes("value");
 }
 
 function typed(type: TypeName, value: unknown): TypedValue {

@@ -102,3 +102,22 @@ describe("many of a kind", () => {
     ]);
   });
 });
+
+it("binds all keys but the refused one, whichever it is, and tells of that", async () => {
+  const keys = Array.from({ length: 250 }, (_, n) => `k${n}`);
+  for (const bad of ["k1", "k5", "k120", "k249"]) {
+    const bound = new Set<string>();
+    const wire = fakeWire({
+      bind: async (_queue, _exchange, key) => {
+        if (key === bad) throw new ConfluoError("ACCESS_REFUSED", `no right on ${key}`);
+      },
+      request: async (requests) => {
+        if (requests.some((each) => each.kind === "binding" && each.key === bad))
+          throw new ConfluoError("ACCESS_REFUSED", "no right");
+      },
+    });
+    const all = bindAll(wire, { queue: "q", exchange: "e", keys, onBound: (key) => bound.add(key) });
+    await expect(all).rejects.toThrow(`no right on ${bad}`);
+    expect(keys.filter((key) => !bound.has(key))).toEqual([bad]);
+  }
+});

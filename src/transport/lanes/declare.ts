@@ -83,15 +83,23 @@ async function inFewTrips<Item>(wire: Wire, items: readonly Item[], trips: Trips
   const [first, ...others] = items;
   if (first === undefined || ask === undefined) return firstAlone(items, one);
   await one(first);
+  const refusals: unknown[] = [];
+  const oneOrRefusal = (item: Item): Promise<unknown> =>
+    one(item).catch((error: unknown) => {
+      if (isConfluoError(error, "CONNECTION_LOST")) throw error;
+      refusals.push(error);
+    });
   await severalAtATime(portionsOf(others, atOnce), async (portion) => {
     try {
       await ask(portion.flatMap(requests));
     } catch (error) {
       if (isConfluoError(error, "CONNECTION_LOST")) throw error;
-      return firstAlone(portion, one);
+      await severalAtATime(portion, oneOrRefusal);
+      return;
     }
     if (onDone !== undefined) portion.forEach(onDone);
   });
+  if (refusals.length > 0) throw refusals[0];
 }
 
 function portionsOf<Item>(items: readonly Item[], size: number): readonly (readonly Item[])[] {
