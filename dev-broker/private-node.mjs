@@ -220,6 +220,7 @@ function prepare({ folder, root, extras }, env, { port, distributionPort, epmdPo
     RABBITMQ_ENABLED_PLUGINS_FILE: join(seen, "enabled_plugins"),
     RABBITMQ_MNESIA_BASE: join(seen, "mnesia"),
     RABBITMQ_LOG_BASE: join(seen, "log"),
+    ERL_CRASH_DUMP: join(seen, "erl_crash.dump"),
     RABBITMQ_DIST_PORT: String(distributionPort),
     RABBITMQ_SCHEDULER_BIND_TYPE: "u",
     // The script then becomes the broker instead of minding it, so that its pid is the broker's.

@@ -81,7 +81,7 @@ describe("a service that is down", { timeout: 180_000 }, () => {
     expect(blind.out).toContain("No service answers");
     expect(blind.out).toContain("CONFLUO_SERVICES");
     const none = await confluo("dead ls");
-    expect(none.out).toBe("No dead letters. Looked at orphans.\n");
+    expect(none.out).toBe("No dead letters of orphans.\n");
     expect(none.err).toContain("CONFLUO_SERVICES");
     expect((await confluo("doctor")).out).toContain("Looked for no service.");
     const env = { CONFLUO_SERVICES: "mail, stock" };

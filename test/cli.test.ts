@@ -114,7 +114,7 @@ describe("a terminal at three in the morning", { timeout: 120_000 }, () => {
       out: "1 replayed.\n",
       err: "",
     });
-    expect((await confluo("dead ls mail")).out).toBe("No dead letters. Looked at mail.\n");
+    expect((await confluo("dead ls mail")).out).toBe("No dead letters of mail.\n");
   });
 
   it("follows events and disturbs no one", async () => {

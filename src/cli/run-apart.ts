@@ -28,7 +28,9 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
     });
     return child;
   });
+  let isStopping = false;
   const stop = (): void => {
+    isStopping = true;
     for (const child of children) askToEnd(child);
   };
   terminal.signal.addEventListener("abort", stop, { once: true });
@@ -38,7 +40,11 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
       const code = await ended(child);
       urls[at] = undefined;
       // The others would hide that one is missing.
-      if (code !== 0) stop();
+      if (!isStopping) {
+        const how = child.signalCode === null ? `ended with ${code}` : `was ended by ${child.signalCode}`;
+        consoleLogger.error({ pid: child.pid, code }, `A process ${how}; the others end, too.`);
+        stop();
+      }
       return code;
     }),
   );

@@ -116,7 +116,7 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
   if (services.length > 0) {
     if (flags.json) writeJson(terminal, groups);
     else if (groups.length > 0) printGroups(terminal, groups);
-    else writeLine(terminal.stdout, `No dead letters. Looked at ${lookedAt(seen)}.`);
+    else writeLine(terminal.stdout, `No dead letters of ${lookedAt(seen)}.`);
     if (named.length === 0 && !flags.json) writeLine(terminal.stderr, paintOf(terminal).faint(NOT_SEEN));
   }
   const [first] = unknown;

@@ -72,7 +72,7 @@ const MOST_KNOWN = 1_000;
 
 const columns: readonly Column[] = [
   { title: "SERVICE" },
-  { title: "INSTANCES", align: "right", spare: 2 },
+  { title: "INSTANCES", align: "right" },
   { title: "HEALTH" },
   { title: "RATE", align: "right" },
   { title: "P50", align: "right", spare: 4 },
