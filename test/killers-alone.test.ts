@@ -138,7 +138,7 @@ describe("a message that kills who handles it, and is first in the hands of the 
       const { client, start, depth, deathsUntil, begun } = await succession();
       const first = await start();
       await anInboxFor(client);
-      await eventually(() => begun().length === 1, "the innocent");
+      await eventually(() => begun().length === 1, "the innocent", { timeoutMs: LIMIT_MS });
       await client.publish("/event", poison("exit", 0));
       if (first.exitCode === null && first.signalCode === null) await once(first, "exit");
       const deaths = await deathsUntil(async () => (await depth("dead")) > 0);
