@@ -72,9 +72,9 @@ export async function removeService(
     const removed: RemovedQueue[] = [];
     for (const { name } of found) {
       signal.throwIfAborted();
-      // An instance may have come since it was looked at.
-      const messages = await wire.deleteQueue(name, force ? undefined : "unused");
-      removed.push({ name, messages });
+      // An instance may have come since. RabbitMQ itself looks for consumers of classic queues only.
+      if (!force) checkUnused(service, await look(wire, [name]));
+      removed.push({ name, messages: await wire.deleteQueue(name) });
     }
     return removed;
   });
