@@ -9,7 +9,7 @@ describe("the causes of an error", () => {
     expect(lineOf(outer)).toBe("Error: outer; caused by Error: inner");
     expect(causesOf(outer)).toEqual(["caused by Error: inner"]);
     expect(causesOf(new Error("alone"))).toEqual([]);
-    expect(lineOf(new Error("outer", { cause: "a text" }))).toBe('Error: outer; caused by Error: "a text"');
+    expect(lineOf(new Error("outer", { cause: "a text" }))).toBe("Error: outer; caused by Error: a text");
   });
 
   it("are told up to a dozen, however many there are", () => {
