@@ -54,8 +54,8 @@ function countIfAsked(): void {
     began(this: Tally): void {
       (counts ? began : nothing).call(this);
     },
-    succeeded(this: Tally, beganAt: number): void {
-      (counts ? succeeded : nothing).call(this, beganAt);
+    succeeded(this: Tally, beganAt: number, from: string): void {
+      (counts ? succeeded : nothing).call(this, beganAt, from);
     },
   });
 }
