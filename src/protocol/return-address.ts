@@ -12,7 +12,7 @@ export function isDirectReplyTo(replyTo: string): boolean {
 }
 
 // An answer that lands in one of these would be handled as a command, dead-lettered or passed on, in any namespace.
-const SERVICE_QUEUE = /^[^.]+\.(?:[^.]+\.(?:calls|inbox|dead)(?:\.again)?|orphans|delay\.\d+)$/;
+const SERVICE_QUEUE = /^[^.]+\.(?:[^.]+\.(?:calls|inbox|dead)(?:\.again|\.batch)?|orphans|delay\.\d+)$/;
 
 /**
  * Why the sender of a message cannot be answered, in words that follow 'it cannot be answered: '; `undefined` if it can be.
