@@ -19,6 +19,7 @@ import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
 import { declareQueues } from "./declare.ts";
 import { type Arrival, type DeliverySurroundings, LaneDelivery, type Source } from "./delivery.ts";
+import { DirectReturns } from "./direct-returns.ts";
 import { GatheredCalls, readableCalls } from "./gathered-calls.ts";
 import { Isolations } from "./isolations.ts";
 import { Portions } from "./portions.ts";
@@ -58,6 +59,7 @@ export class WireLink implements Link {
   readonly #entries: Portions<ReplyEntry>;
   readonly #isolations = new Isolations();
   readonly #crowd = new Crowd();
+  readonly #directReturns = new DirectReturns();
   readonly #putAside: CallsPutAside;
   readonly #clock = new BrokerClock();
   // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
@@ -121,7 +123,9 @@ export class WireLink implements Link {
       gathering,
       appetite: new Appetite(gathering, prefetch.calls),
       census: gathering.isEager ? { allTake: true } : this.#census,
-      post: (to, message, failed) => host.wire?.post(to, message, failed),
+      post: (to, message, failed) => {
+        if (this.#directReturns.mayAnswer(to)) host.wire?.post(to, message, failed);
+      },
     });
   }
 
@@ -231,6 +235,7 @@ export class WireLink implements Link {
 
   /** Does again, on a new wire, all that was asked for. */
   async restore(): Promise<void> {
+    this.#directReturns.began();
     // Nothing waits for it: it never rejects, and all else works without it.
     void this.#questions?.restore();
     await this.#attachments.restore();
@@ -242,6 +247,7 @@ export class WireLink implements Link {
     this.#census.forget();
     this.#isolations.forget();
     this.#putAside.forget();
+    this.#directReturns.lost();
     this.#attachments.forget();
     this.#returns.end();
     this.#questions?.forget();
