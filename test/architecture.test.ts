@@ -137,7 +137,11 @@ const rooms: readonly Room[] = [
   { path: "testing/", mayImport: face },
   { path: "http/", mayImport: face },
   { path: "console/", mayImport: face },
-  { path: "cli/", mayImport: [...face, "http/index.ts"], packages: ["commander", "#dev-broker"] },
+  {
+    path: "cli/",
+    mayImport: [...face, "http/index.ts", "http/listen.ts"],
+    packages: ["commander", "#dev-broker"],
+  },
 ];
 
 const maxLines = 400;

@@ -1,8 +1,7 @@
 /** What several processes say of themselves over HTTP, told as one. */
 
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { ConfluoError } from "../index.ts";
+import type { ServerResponse } from "node:http";
+import { listen, type Observed, writeJson } from "../http/listen.ts";
 
 /** Longer than a process that is well takes, and shorter than a probe waits. */
 const ASK_MS = 900;
@@ -19,31 +18,14 @@ interface Answer {
  * @param urls of the processes; `undefined` for one that is not up.
  * @throws `INVALID_ARGUMENT` for an address that cannot be listened at.
  */
-export async function observeProcesses(
-  { port, host }: { readonly port: number; readonly host?: string },
+export function observeProcesses(
+  address: { readonly port: number; readonly host?: string },
   urls: () => readonly (string | undefined)[],
-): Promise<{ readonly url: string; close(): Promise<void> }> {
-  const server = createServer(({ url = "/" }, response) => {
+): Promise<Observed> {
+  return listen(address, ({ url = "/" }, response) => {
     const [path = "/"] = url.split("?");
     void answer(path, urls(), response);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) => {
-      const message = `Cannot listen at ${host ?? "*"}:${port}: ${cause.message}.`;
-      reject(new ConfluoError("INVALID_ARGUMENT", message, { cause }));
-    });
-    server.listen(port, host, resolve);
-  });
-  const { port: actual, address, family } = server.address() as AddressInfo;
-  const shown = host === undefined ? "127.0.0.1" : family === "IPv6" ? `[${address}]` : address;
-  return {
-    url: `http://${shown}:${actual}`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
 }
 
 async function answer(
@@ -80,10 +62,6 @@ async function asked(url: string | undefined, path: string): Promise<Answer | un
   } catch {
     return undefined;
   }
-}
-
-function writeJson(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
 }
 
 /** Texts in Prometheus' format as one: each metric once, with a label for the process that a sample is of. */

@@ -1,8 +1,7 @@
 /** What a cluster asks of a process over HTTP: whether it lives, whether it is ready, and its numbers for Prometheus. */
 
-import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { ConfluoError, type Service } from "../index.ts";
+import { listen, type Observed, writeJson } from "./listen.ts";
 import { METRICS_TYPE, metricsOf } from "./prometheus.ts";
 
 /** Options of {@link observe}. */
@@ -11,14 +10,6 @@ export interface ObserveOptions {
   readonly port?: number | undefined;
   /** The address to listen at. Default: all of the machine's. */
   readonly host?: string | undefined;
-}
-
-/** An endpoint that is up. */
-export interface Observed {
-  /** Without a path, such as `http://127.0.0.1:9464`. */
-  readonly url: string;
-  /** Stops listening and ends what is open. */
-  close(): Promise<void>;
 }
 
 /**
@@ -49,9 +40,9 @@ export async function observe(
   const { port = 9464, host } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new ConfluoError("INVALID_ARGUMENT", `port must be a whole number from 0 to 65535, got ${port}.`);
-  const server = createServer(({ method, url = "/" }, response) => {
+  return listen({ port, host }, ({ method, url = "/" }, response) => {
     if (method !== "GET" && method !== "HEAD") {
-      write(response, 405, { error: "Only GET and HEAD." });
+      writeJson(response, 405, { error: "Only GET and HEAD." });
       return;
     }
     const [path] = url.split("?");
@@ -60,30 +51,13 @@ export async function observe(
       return;
     }
     if (path !== "/healthz" && path !== "/readyz") {
-      write(response, 404, { error: "There are /healthz, /readyz and /metrics." });
+      writeJson(response, 404, { error: "There are /healthz, /readyz and /metrics." });
       return;
     }
     const health = all.map(healthOf);
     const isReady = health.every(({ status }) => status === "healthy");
-    write(response, path === "/healthz" || isReady ? 200 : 503, { ready: isReady, services: health });
+    writeJson(response, path === "/healthz" || isReady ? 200 : 503, { ready: isReady, services: health });
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) => {
-      const message = `Cannot listen at ${host ?? "*"}:${port}: ${cause.message}.`;
-      reject(new ConfluoError("INVALID_ARGUMENT", message, { cause }));
-    });
-    server.listen(port, host, resolve);
-  });
-  const { port: actual, address, family } = server.address() as AddressInfo;
-  const shown = host === undefined ? "127.0.0.1" : family === "IPv6" ? `[${address}]` : address;
-  return {
-    url: `http://${shown}:${actual}`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
 }
 
 function isService(value: unknown): value is Service {
@@ -94,8 +68,4 @@ function healthOf(service: Service): Readonly<Record<string, unknown>> {
   const { status, state, detached, blocked, stalled, reason } = service.health();
   const why = blocked ?? reason?.message ?? (stalled && `nothing comes back from ${stalled.join(", ")}`);
   return { service: service.name, status, state, detached, ...(why === undefined ? {} : { reason: why }) };
-}
-
-function write(response: ServerResponse, status: number, body: object): void {
-  response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
 }
