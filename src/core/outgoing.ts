@@ -12,11 +12,16 @@ interface Ingredients {
   readonly path: string;
   /** What follows `?` in its target. */
   readonly query: string;
-  /** Its body is checked by this; absent if it is not checked here. */
+  /** The schema of its body, if it has a contract. */
   readonly schema: AnySchema | undefined;
   readonly body: unknown;
   readonly options: MessageOptions;
+}
+
+interface Limits {
   readonly maxBodyBytes: () => number;
+  /** Whether the sending side validates, too. */
+  readonly validates: boolean;
 }
 
 /**
@@ -24,14 +29,8 @@ interface Ingredients {
  *
  * @throws what is wrong with the arguments.
  */
-export function outgoing({
-  path,
-  query: inPath,
-  schema,
-  body,
-  options,
-  maxBodyBytes,
-}: Ingredients): Outgoing {
+export function encodeOutgoing(ingredients: Ingredients, { maxBodyBytes, validates }: Limits): Outgoing {
+  const { path, query: inPath, schema, body, options } = ingredients;
   const query = encodeQuery(inPath, options.query);
   const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
   const headers = query === "" ? own : { ...own, [header.query]: query };
@@ -40,7 +39,8 @@ export function outgoing({
     if (valid.length > most) throw tooLarge(path, valid.length, most);
     return valid;
   };
-  if (schema === undefined) return { path, headers, body: bounded(encodeBody(body)), validate: undefined };
+  if (schema === undefined || !validates)
+    return { path, headers, body: bounded(encodeBody(body)), validate: undefined };
   const given = { body, code: "INVALID_INPUT", what: `The body for ${path}` } as const;
   return { path, headers, ...outgoingBody(schema, given, bounded) };
 }

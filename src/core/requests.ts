@@ -1,7 +1,6 @@
 /** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
 
 import type { AnyEvent } from "../contract/event.ts";
-import type { AnySchema } from "../contract/schema.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
 import {
   checkCommandPath,
@@ -32,7 +31,7 @@ import {
   type MessageOptions,
   type SendOptions,
 } from "./options.ts";
-import { outgoing } from "./outgoing.ts";
+import { encodeOutgoing } from "./outgoing.ts";
 import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
 import { PendingPublish, type PublishParts } from "./pending-publish.ts";
 import { reconnecting } from "./request-errors.ts";
@@ -217,7 +216,7 @@ export class Requests {
     if (given === undefined) this.#misplaced.look("publish", target, body, contract?.body);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
-    const outgoing = this.#outgoing(path, query, contract?.body, body, options);
+    const outgoing = encodeOutgoing({ path, query, schema: contract?.body, body, options }, this.#parts);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
     this.#uses.published(contract);
     return this.#confirmed(options, { outgoing, contract, message, service: "", key, of: this.#publishing });
@@ -285,18 +284,7 @@ export class Requests {
     checkName(command.service, "service");
     const { path, query } = parseTarget(command.target);
     checkCommandPath(path);
-    return this.#outgoing(path, query, command.contract?.input, body, options);
-  }
-
-  #outgoing(
-    path: string,
-    query: string,
-    schema: AnySchema | undefined,
-    body: unknown,
-    options: MessageOptions,
-  ): Outgoing {
-    const { validates, maxBodyBytes } = this.#parts;
-    return outgoing({ path, query, schema: validates ? schema : undefined, body, options, maxBodyBytes });
+    return encodeOutgoing({ path, query, schema: command.contract?.input, body, options }, this.#parts);
   }
 
   #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {

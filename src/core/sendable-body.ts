@@ -75,8 +75,7 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<En
   if (result.issues !== undefined) return refuse(schema, sending, result.issues);
   const { encoded, given } = sending;
   const { value } = result;
-  const found = given === undefined ? "same" : likeness(value, given);
-  if (found === "same") return encoded;
+  if (given === undefined || isSame(value, given)) return encoded;
   const returned = sidesAgree(schema) === false ? undefined : encodedIfPossible(value);
   if (returned === undefined) return declared(schema, sending, value);
   // Also where the sides agree: zod does not tell what runs before a schema, which may read fields that this leaves out.
@@ -94,7 +93,7 @@ function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown
   const decide = (again: Validated): Soon<EncodedBody> => {
     if (again.issues !== undefined) return encoded;
     const [made, sent] = [again.value, encodeBody(rest)];
-    if (likeness(made, value) === "same") return sent;
+    if (isSame(made, value)) return sent;
     // What differs each time, such as an id that is made by default, says nothing of the fields that are left out.
     const pick = (once: Validated): EncodedBody =>
       once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
@@ -107,8 +106,8 @@ function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown
 
 /** Whether one value is as another, but for what a third, made like the other, does not share with it either. */
 function isAlike(value: unknown, other: unknown, third: unknown): boolean {
-  if (likeness(value, other) === "same") return true;
-  if (likeness(third, other) === "same" || typeof value !== typeof other) return false;
+  if (isSame(value, other)) return true;
+  if (isSame(third, other) || typeof value !== typeof other) return false;
   const [fields, others, thirds] = [fieldsOf(value), fieldsOf(other), fieldsOf(third)];
   if (fields === undefined || others === undefined || thirds === undefined)
     return fields === others && Array.isArray(value) === Array.isArray(other);
@@ -138,7 +137,7 @@ function fieldsOf(value: unknown): Readonly<Record<string, unknown>> | undefined
 }
 
 function isStable(again: Validated, value: unknown): boolean {
-  return again.issues === undefined && likeness(again.value, value) === "same";
+  return again.issues === undefined && isSame(again.value, value);
 }
 
 function encodedIfPossible(value: unknown): EncodedBody | undefined {
@@ -155,37 +154,29 @@ function read({ json, bytes }: EncodedBody): unknown {
   return json === "" ? undefined : JSON.parse(json);
 }
 
-/** How one value is to another that it was made of: the `same`, the same with `less` fields, or `changed`. */
-function likeness(value: unknown, of: unknown): "same" | "less" | "changed" {
-  if (value === of) return "same";
-  if (typeof value !== "object" || typeof of !== "object" || value === null || of === null)
-    return Number.isNaN(value) && Number.isNaN(of) ? "same" : "changed";
-  let found: "same" | "less" = "same";
+/** Whether two values are the same to a receiver: a field that is `undefined` does not travel. */
+function isSame(value: unknown, other: unknown): boolean {
+  if (value === other) return true;
+  if (typeof value !== "object" || typeof other !== "object" || value === null || other === null)
+    return Number.isNaN(value) && Number.isNaN(other);
   if (Array.isArray(value)) {
-    if (!Array.isArray(of) || of.length !== value.length) return "changed";
-    for (let index = 0; index < value.length; index += 1) {
-      const each = likeness(value[index], of[index]);
-      if (each === "changed") return each;
-      if (each === "less") found = each;
-    }
-    return found;
+    return (
+      Array.isArray(other) &&
+      other.length === value.length &&
+      other.every((each, index) => isSame(value[index], each))
+    );
   }
-  if (Array.isArray(of) || !isPlainObject(value) || !isPlainObject(of))
-    return isDeepStrictEqual(value, of) ? "same" : "changed";
+  if (Array.isArray(other) || !isPlainObject(value) || !isPlainObject(other))
+    return isDeepStrictEqual(value, other);
   const fields = value as Readonly<Record<string, unknown>>;
-  const others = of as Readonly<Record<string, unknown>>;
-  for (const key of Object.keys(fields)) {
-    if (fields[key] === undefined) continue; // it does not travel
-    if (!Object.hasOwn(others, key)) return "changed";
-    const each = likeness(fields[key], others[key]);
-    if (each === "changed") return each;
-    if (each === "less") found = each;
-  }
-  for (const key of Object.keys(others)) {
-    if (others[key] !== undefined && (!Object.hasOwn(fields, key) || fields[key] === undefined))
-      return "less";
-  }
-  return found;
+  const others = other as Readonly<Record<string, unknown>>;
+  const sent = (of: Readonly<Record<string, unknown>>): readonly string[] =>
+    Object.keys(of).filter((key) => of[key] !== undefined);
+  const names = sent(fields);
+  return (
+    names.length === sent(others).length &&
+    names.every((key) => Object.hasOwn(others, key) && isSame(fields[key], others[key]))
+  );
 }
 
 function refuse(schema: AnySchema, sending: Sending, issues: readonly Problem[]): Promise<never> {
