@@ -2,14 +2,14 @@
 
 import { waitSettings } from "../core/deadline.ts";
 import { type Known, knownOptions, type Waiting } from "../core/options.ts";
-import { invalidArgument, isConfluoError } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
 import type { QueueInfo, Wire } from "../transport/wire.ts";
 import { severalAtATime } from "../waiting/together.ts";
 import { type AskParts, ask } from "./ask.ts";
-import { byService, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
+import { byService, inspectIfAllowed, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
 /** What to look at besides what instances tell. */
 export interface OverviewOptions extends Waiting {
@@ -85,11 +85,7 @@ async function look(
   const isFound = new Set(services.map(({ service }) => service));
   const unknownQueues: string[] = [];
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
-    wire.inspectQueue(name).catch((error: unknown) => {
-      if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
-      unknownQueues.push(name);
-      return undefined;
-    });
+    inspectIfAllowed(wire, name, () => unknownQueues.push(name));
   const delays = await severalAtATime(DELAY_LEVELS_MS, async (ms) => {
     const name = namespace.delay(ms);
     return { name, ms, messages: (await inspect(name))?.messages ?? 0 };

@@ -44,21 +44,29 @@ export function silentService(service: string, seen: SeenQueues): ServiceStats {
   return { service, instances: [], ...nothing, ...seen };
 }
 
+/** Asks the broker for a queue. One that this user may not look at is told as refused, and looks as if it were not there. */
+export async function inspectIfAllowed(
+  wire: Wire,
+  name: string,
+  onRefused: () => void,
+): Promise<QueueInfo | undefined> {
+  try {
+    return await wire.inspectQueue(name);
+  } catch (error) {
+    if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
+    onRefused();
+    return undefined;
+  }
+}
+
 /** The queues of a service, as far as they may be looked at. */
 export type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
 
 /** Asks the broker for the queues of a service. */
 export async function queuesOf(wire: Wire, namespace: Namespace, service: string): Promise<SeenQueues> {
   const unknown: QueueOfService[] = [];
-  const inspect = async (which: QueueOfService, name: string): Promise<QueueInfo | undefined> => {
-    try {
-      return await wire.inspectQueue(name);
-    } catch (error) {
-      if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
-      unknown.push(which);
-      return undefined;
-    }
-  };
+  const inspect = (which: QueueOfService, name: string): Promise<QueueInfo | undefined> =>
+    inspectIfAllowed(wire, name, () => unknown.push(which));
   const [callsName, inboxName] = [namespace.calls(service), namespace.inbox(service)];
   const [inbox, dead] = await Promise.all([
     inspect("inbox", inboxName),
