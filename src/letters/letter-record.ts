@@ -4,7 +4,7 @@ import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "../protocol/address.ts";
-import type { Message } from "../protocol/message.ts";
+import type { Message, Properties } from "../protocol/message.ts";
 import type { WireDelivery } from "../transport/wire.ts";
 import { type AllProperties, durable, exactProperties, keptHeaders, TEXTS } from "./exact-copy.ts";
 import { headerValue, isBase64, type RecordedValue, recordedValue } from "./recorded-value.ts";
@@ -26,16 +26,7 @@ export interface LetterRecord {
 }
 
 /** Properties of a letter, under the names that AMQP clients for JavaScript give them. */
-export interface LetterProperties {
-  readonly contentType?: string;
-  readonly contentEncoding?: string;
-  readonly type?: string;
-  readonly messageId?: string;
-  readonly correlationId?: string;
-  readonly replyTo?: string;
-  readonly appId?: string;
-  /** Milliseconds, as decimal digits. */
-  readonly expiration?: string;
+export interface LetterProperties extends Omit<Properties, "deliveryMode" | "headers" | "mandatory"> {
   /** 0 to 255. */
   readonly priority?: number;
   /** In seconds. */
