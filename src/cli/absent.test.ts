@@ -1,25 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Overview, ServiceStats } from "../index.ts";
 import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "./absent.ts";
+import { idleService } from "./service-stats.test-support.ts";
 
-const nobody: ServiceStats = {
-  service: "mail",
-  instances: [],
-  routes: [],
-  subscriptions: [],
-  calls: [],
-  sends: [],
-  publishes: [],
-  unclaimed: 0,
-  queues: {
-    calls: undefined,
-    "calls.again": undefined,
-    "calls.batch": undefined,
-    inbox: undefined,
-    "inbox.again": undefined,
-    dead: undefined,
-  },
-};
+const nobody = idleService("mail");
 const web: ServiceStats = {
   ...nobody,
   service: "web",

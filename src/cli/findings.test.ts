@@ -12,6 +12,7 @@ import {
   aboutVersions,
   type Finding,
 } from "./findings.ts";
+import { idleInstance, idleService, noQueues } from "./service-stats.test-support.ts";
 
 const capabilities = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
 const levels = (findings: readonly Finding[]) => findings.map(({ level }) => level);
@@ -50,15 +51,6 @@ describe("a broker", () => {
   });
 });
 
-const noQueues: ServiceStats["queues"] = {
-  calls: undefined,
-  "calls.again": undefined,
-  "calls.batch": undefined,
-  inbox: undefined,
-  "inbox.again": undefined,
-  dead: undefined,
-};
-
 describe("a service", () => {
   const queues = (messages: number, consumers: number, dead = 0): ServiceStats["queues"] => ({
     ...noQueues,
@@ -87,35 +79,8 @@ describe("a service", () => {
   });
 
   it("is well, or says what is not", () => {
-    const health = { status: "healthy", state: "running", detached: [] } as const;
-    const instance = {
-      service: "s",
-      instance: "i",
-      uptimeMs: 1,
-      health,
-      routes: [],
-      subscriptions: [],
-      calls: [],
-      sends: [],
-      publishes: [],
-      unmatched: { received: 0, deadLettered: 0 },
-      malformed: { received: 0, deadLettered: 0 },
-      calling: 0,
-      unconfirmed: 0,
-      unclaimed: 0,
-      reconnects: 0,
-    };
-    const well: ServiceStats = {
-      service: "s",
-      instances: [instance],
-      routes: [],
-      subscriptions: [],
-      calls: [],
-      sends: [],
-      publishes: [],
-      unclaimed: 0,
-      queues: queues(0, 1),
-    };
+    const instance = idleInstance("s", "i");
+    const well: ServiceStats = { ...idleService("s"), instances: [instance], queues: queues(0, 1) };
     expect(levels(aboutService(well))).toEqual(["ok"]);
     const detached = {
       status: "degraded",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { HandlerStats, InstanceStats, ServiceStats } from "../index.ts";
+import type { HandlerStats, ServiceStats } from "../index.ts";
 import {
   delayedForHumans,
   delayedIn,
@@ -9,19 +9,11 @@ import {
   linesOf,
   rateForHumans,
 } from "./fleet.ts";
+import { idleInstance, idleService, noQueues } from "./service-stats.test-support.ts";
 
 function recently(own: Partial<HandlerStats["recent"]>): HandlerStats["recent"] {
   return { ms: 10_000, handled: 0, refused: 0, failed: 0, durations: [], ...own };
 }
-
-const noQueues: ServiceStats["queues"] = {
-  calls: undefined,
-  "calls.again": undefined,
-  "calls.batch": undefined,
-  inbox: undefined,
-  "inbox.again": undefined,
-  dead: undefined,
-};
 
 const seen = (...services: ServiceStats[]) => ({ services, missing: [], delays: [] });
 
@@ -42,34 +34,9 @@ function counted(own: Partial<HandlerStats> = {}): HandlerStats {
 }
 
 function service(own: Partial<ServiceStats> = {}, instances: readonly string[] = ["a"]): ServiceStats {
-  const health = { status: "healthy", state: "running", detached: [] } as const;
-  const instance = (name: string): InstanceStats => ({
-    service: "orders",
-    instance: name,
-    uptimeMs: 10_000,
-    health,
-    routes: [],
-    subscriptions: [],
-    calls: [],
-    sends: [],
-    publishes: [],
-    unmatched: { received: 0, deadLettered: 0 },
-    malformed: { received: 0, deadLettered: 0 },
-    calling: 0,
-    unconfirmed: 0,
-    unclaimed: 0,
-    reconnects: 0,
-  });
   return {
-    service: "orders",
-    instances: instances.map(instance),
-    routes: [],
-    subscriptions: [],
-    calls: [],
-    sends: [],
-    publishes: [],
-    unclaimed: 0,
-    queues: noQueues,
+    ...idleService("orders"),
+    instances: instances.map((name) => idleInstance("orders", name)),
     ...own,
   };
 }
