@@ -20,8 +20,10 @@ export const MOST_PER_CONSUMER = 2_000;
 export const MOST_HELD = 20_000;
 
 const IDLE_MS = 500;
+/** How long a walk waits at its end for replies to what it has asked for: its consumers, what leaves, its copies. */
+const SETTLE_MS = 5_000;
 const RETURN_MS = 1_000;
-const END_MS = 4_000;
+const END_MS = 10_000;
 const LONGEST_PAUSE_MS = 50;
 
 /**
@@ -77,7 +79,6 @@ async function inspect(wire: Wire, queue: string): Promise<QueueInfo | "unknown"
 
 /** One consumer's share. */
 interface Share {
-  consumer: Consumer | undefined;
   /** Delivered and not acknowledged. */
   held: number;
   /** Of these, those that stay. */
@@ -89,6 +90,8 @@ class Walk {
   readonly #plan: WalkPlan;
   readonly #bound: number;
   readonly #shares: Share[] = [];
+  /** The consumers of the shares, also those that the walk was broken off waiting for: they may have been given something. */
+  readonly #consuming: Promise<Consumer>[] = [];
   readonly #leaving = new Set<Promise<void>>();
   /** Copies that are not confirmed yet. */
   readonly #copying = new Set<Promise<void>>();
@@ -129,28 +132,25 @@ class Walk {
   async end(): Promise<void> {
     this.#over = true;
     // Confirmed ones are acknowledged while they still can be.
-    await this.#settled(this.#leaving);
+    await settled(this.#leaving);
+    const begun = await settled(this.#consuming);
     // First of all, or the next would be given what the one before gives back.
-    await Promise.all(this.#shares.map(({ consumer }) => consumer?.cancel()));
-    await this.#settled(this.#copying);
+    await Promise.all(begun.map((consumer) => consumer?.cancel()));
+    await settled(this.#copying);
     for (const acknowledge of this.#replaced.splice(0)) acknowledge();
     const deadline = performance.now() + RETURN_MS;
     let back = this.#copies;
-    for (const { consumer, held } of this.#shares) {
-      await consumer?.close();
+    for (const [index, { held }] of this.#shares.entries()) {
+      await begun[index]?.close();
       back += held;
       await this.#returned(back, deadline);
     }
   }
 
-  async #settled(work: ReadonlySet<Promise<void>>): Promise<void> {
-    await withinMs(RETURN_MS, Promise.all(work), () => undefined).catch(() => undefined);
-  }
-
   // One consumer, until it is full of what stays. Resolves with whether there is more to look at.
   async #share(prefetch: number, signal: AbortSignal): Promise<boolean> {
     const { queue } = this.#plan;
-    const share: Share = { consumer: undefined, held: 0, kept: 0 };
+    const share: Share = { held: 0, kept: 0 };
     this.#shares.push(share);
     this.#granted += prefetch;
     const consuming = this.#wire.consume({
@@ -159,8 +159,8 @@ class Walk {
       onDelivery: (delivery) => this.#take(share, delivery),
       onCancelled: (reason) => this.#fail(reason),
     });
-    // One that comes too late goes with its wire.
-    share.consumer = await untilAborted(consuming, signal);
+    this.#consuming.push(consuming);
+    await untilAborted(consuming, signal);
     for (;;) {
       signal.throwIfAborted();
       if (this.#over || this.#seen >= this.#bound) return false;
@@ -288,4 +288,11 @@ class Walk {
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
+}
+
+// What became of each within a time: its value, or `undefined` if it failed or took too long.
+function settled<Value>(work: Iterable<Promise<Value>>): Promise<(Value | undefined)[]> {
+  const each = (one: Promise<Value>): Promise<Value | undefined> =>
+    withinMs(SETTLE_MS, one, () => undefined).catch(() => undefined);
+  return Promise.all(Array.from(work, each));
 }
