@@ -399,7 +399,7 @@ describe("connections", () => {
     proxy.onRequest = (bytes) => {
       if (bytes.includes(`${broker.namespace}.orphans`)) proxy.cut();
     };
-    const connecting = makeService("a", broker).connect(undefined, { timeoutMs: 500 });
+    const connecting = makeService("a", broker).connect(undefined, { timeoutMs: 2_000 });
     await expect(connecting).rejects.toMatchObject({ code: "BROKER_UNREACHABLE" });
   });
 
