@@ -111,10 +111,7 @@ function begin<Argument, Result>(
   task: { work(argument: Argument): Result },
   argument: Argument,
 ): Result {
-  return scopes.run(this, work<Argument, Result>, task, argument);
-}
-
-function work<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
+  scopes.enterWith(this); // the resource is this run's own: there is nothing to go back to
   return task.work(argument);
 }
 
