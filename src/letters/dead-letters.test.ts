@@ -123,7 +123,7 @@ describe("a listing", () => {
     await expect(letters.list({ timeoutMs: 30 })).rejects.toMatchObject({ code: "TIMEOUT" });
     const signal = AbortSignal.timeout(30);
     await expect(letters.list({ signal })).rejects.toMatchObject({ code: "CANCELLED" });
-    await vi.waitFor(() => expect(events).toEqual(["closed", "closed"]));
+    await vi.waitFor(() => expect(events).toEqual(["closed", "closed"]), { timeout: 10_000 });
   });
 });
 

@@ -20,7 +20,7 @@ export const MOST_PER_CONSUMER = 2_000;
 export const MOST_HELD = 20_000;
 
 const IDLE_MS = 500;
-/** How long a walk waits at its end for replies to what it has asked for: its consumers, what leaves, its copies. */
+/** How long a walk waits at its end for the consumers that it asked for, and for its copies. */
 const SETTLE_MS = 5_000;
 const RETURN_MS = 1_000;
 const END_MS = 10_000;
@@ -132,11 +132,11 @@ class Walk {
   async end(): Promise<void> {
     this.#over = true;
     // Confirmed ones are acknowledged while they still can be.
-    await settled(this.#leaving);
-    const begun = await settled(this.#consuming);
+    await settled(this.#leaving, RETURN_MS);
+    const begun = await settled(this.#consuming, SETTLE_MS);
     // First of all, or the next would be given what the one before gives back.
     await Promise.all(begun.map((consumer) => consumer?.cancel()));
-    await settled(this.#copying);
+    await settled(this.#copying, SETTLE_MS);
     for (const acknowledge of this.#replaced.splice(0)) acknowledge();
     const deadline = performance.now() + RETURN_MS;
     let back = this.#copies;
@@ -291,8 +291,8 @@ class Walk {
 }
 
 // What became of each within a time: its value, or `undefined` if it failed or took too long.
-function settled<Value>(work: Iterable<Promise<Value>>): Promise<(Value | undefined)[]> {
+function settled<Value>(work: Iterable<Promise<Value>>, ms: number): Promise<(Value | undefined)[]> {
   const each = (one: Promise<Value>): Promise<Value | undefined> =>
-    withinMs(SETTLE_MS, one, () => undefined).catch(() => undefined);
+    withinMs(ms, one, () => undefined).catch(() => undefined);
   return Promise.all(Array.from(work, each));
 }
