@@ -328,7 +328,7 @@ describe("under torture", () => {
         small: true,
         faultEveryMs: 0,
         poisonEveryMs: 0,
-        drainMs: 3_000,
+        drainMs: 10_000,
       });
       expect(report[found], report.text).toBeGreaterThan(0);
       expect(report.text).toMatch(told);
