@@ -1,6 +1,35 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 export {
+  type Context,
+  type HandlerReply,
+  type Headers,
+  type Kind,
+  type Middleware,
+  type Query,
+  type Reply,
+  type ReplyOptions,
+  type StateKey,
+  stateKey,
+} from "./api/context.ts";
+export type {
+  Answered,
+  Bound,
+  CallArguments,
+  CommandBody,
+  CommandHandler,
+  CommandInput,
+  CommandOutput,
+  EventBody,
+  EventHandler,
+  EventInput,
+  HandlerResult,
+  ParamsOf,
+  PublishArguments,
+  SendArguments,
+  Verbs,
+} from "./api/verbs.ts";
+export {
   Broker,
   type BrokerAddress,
   type BrokerOptions,
@@ -48,52 +77,11 @@ export {
   type WatchedEvent,
   type Wire,
   type WireDelivery,
-} from "./broker.ts";
+} from "./broker/broker.ts";
 export { type AnyCommand, type CommandContract, command } from "./contract/command.ts";
 export { type AnyEvent, type EventContract, event } from "./contract/event.ts";
 export type { Problem } from "./contract/schema.ts";
-export {
-  type Context,
-  type HandlerReply,
-  type Headers,
-  type Kind,
-  type Middleware,
-  type Query,
-  type Reply,
-  type ReplyOptions,
-  type StateKey,
-  stateKey,
-} from "./core/context.ts";
-export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./core/diagnostics.ts";
-export { mergeDurations, quantile } from "./core/histogram.ts";
-export { consoleLogger, type Logger, silentLogger } from "./core/logger.ts";
-export type {
-  CallOptions,
-  MessageOptions,
-  PublishOptions,
-  QueryInput,
-  RouteOptions,
-  SendOptions,
-  SubscribeOptions,
-  Waiting,
-} from "./core/options.ts";
-export type {
-  Answered,
-  Bound,
-  CallArguments,
-  CommandBody,
-  CommandHandler,
-  CommandInput,
-  CommandOutput,
-  EventBody,
-  EventHandler,
-  EventInput,
-  HandlerResult,
-  ParamsOf,
-  PublishArguments,
-  SendArguments,
-  Verbs,
-} from "./core/verbs.ts";
+export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./diagnostics.ts";
 export {
   ConfluoError,
   type ErrorCode,
@@ -103,6 +91,17 @@ export {
   ServiceError,
   type ServiceErrorOptions,
 } from "./errors.ts";
+export { consoleLogger, type Logger, silentLogger } from "./logging/logger.ts";
+export type {
+  CallOptions,
+  MessageOptions,
+  PublishOptions,
+  QueryInput,
+  RouteOptions,
+  SendOptions,
+  SubscribeOptions,
+} from "./options/verb-options.ts";
+export type { Waiting } from "./options/wait-options.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export {
   type GatheringOptions,
@@ -112,4 +111,5 @@ export {
   type ServiceState,
   type ShutdownOptions,
   type StateChange,
-} from "./service.ts";
+} from "./service/service.ts";
+export { mergeDurations, quantile } from "./statistics/histogram.ts";

@@ -2,8 +2,8 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { findNodeStarter } from "../scripts/test-broker.mjs";
-import { consoleLogger } from "../src/core/logger.ts";
 import { Broker, type BrokerAddress, isConfluoError, Service, type TlsOptions } from "../src/index.ts";
+import { consoleLogger } from "../src/logging/logger.ts";
 import { eventually } from "../src/testing/index.ts";
 import { CertificateAuthority } from "./support/certificates.ts";
 import { freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../errors.ts";
-import { encodeAnswer } from "../protocol/discovery.ts";
+import { encodeAnswer } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { breakableWire, fakeWire } from "../transport/lanes/fake-wire.test-support.ts";
+import { breakableWire, fakeWire } from "../transport/session/fake-wire.test-support.ts";
 import type { ConsumeOptions, Wire } from "../transport/wire.ts";
 import { ask } from "./ask.ts";
 

@@ -1,9 +1,9 @@
 /** Asking the instances of a namespace, and hearing who answers. */
 
-import { waitSettings } from "../core/deadline.ts";
-import { type Known, knownOptions, type Waiting } from "../core/options.ts";
+import { afterMs, onAbort } from "../async/abort.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
-import { onOwnWire } from "../own-wire.ts";
+import { type Known, knownOptions } from "../options/checks.ts";
+import { type Waiting, waitSettings } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
 import {
   type Answers,
@@ -13,10 +13,10 @@ import {
   IDENTITY,
   type InstanceName,
   type Question,
-} from "../protocol/discovery.ts";
+} from "../protocol/discovery/instance-answer.ts";
 import { type Namespace, REPLIES_ARGUMENTS } from "../protocol/topology.ts";
+import { onOwnWire } from "../transport/short-session.ts";
 import type { Wire } from "../transport/wire.ts";
-import { afterMs, onAbort } from "../waiting/abort.ts";
 
 /** Whom to ask. */
 export interface DiscoverOptions extends Waiting {

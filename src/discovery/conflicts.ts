@@ -1,12 +1,12 @@
 /** What lies at the broker otherwise than confluo declares it, or cannot be compared for want of a right. */
 
-import { waitSettings } from "../core/deadline.ts";
-import type { Waiting } from "../core/options.ts";
+import { severalAtATime } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
-import { onOwnWire } from "../own-wire.ts";
+import type { Waiting } from "../options/wait-options.ts";
+import { waitSettings } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
+import { onOwnWire } from "../transport/short-session.ts";
 import type { ExchangeSpec, Wire } from "../transport/wire.ts";
-import { severalAtATime } from "../waiting/together.ts";
 import type { AskParts } from "./ask.ts";
 
 const TIMEOUT_MS = 20_000;

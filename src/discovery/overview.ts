@@ -1,13 +1,13 @@
 /** A namespace as a whole: what instances tell, and what the broker knows of services that nobody answers for. */
 
-import { waitSettings } from "../core/deadline.ts";
-import { type Known, knownOptions, type Waiting } from "../core/options.ts";
+import { severalAtATime } from "../async/concurrently.ts";
 import { invalidArgument } from "../errors.ts";
+import { type Known, knownOptions } from "../options/checks.ts";
+import { type Waiting, waitSettings } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
-import type { InstanceStats } from "../protocol/discovery.ts";
+import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
 import type { QueueInfo, Wire } from "../transport/wire.ts";
-import { severalAtATime } from "../waiting/together.ts";
 import { type AskParts, ask } from "./ask.ts";
 import { byService, inspectIfAllowed, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 

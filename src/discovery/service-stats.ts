@@ -1,12 +1,12 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
-import { mergeDurations } from "../core/histogram.ts";
+import { severalAtATime } from "../async/concurrently.ts";
 import { isConfluoError } from "../errors.ts";
-import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery.ts";
+import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery/instance-answer.ts";
+import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/discovery/traffic.ts";
 import type { Namespace } from "../protocol/topology.ts";
-import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/traffic.ts";
+import { mergeDurations } from "../statistics/histogram.ts";
 import type { QueueInfo, Wire } from "../transport/wire.ts";
-import { severalAtATime } from "../waiting/together.ts";
 
 /** A service, of those instances that answered. */
 export interface ServiceStats {

@@ -1,17 +1,18 @@
 /** Events, looked at as they pass: copies of one's own, in which nobody else has a part. */
 
-import { waitFor, waitSettings } from "../core/deadline.ts";
-import type { Waiting } from "../core/options.ts";
-import { apart } from "../core/outside.ts";
+import { onAbort } from "../async/abort.ts";
+import { Lookout } from "../async/lookout.ts";
+import { apart } from "../async/outside-context.ts";
+import { waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
+import type { Waiting } from "../options/wait-options.ts";
+import { waitSettings } from "../options/wait-options.ts";
 import { bindingKey } from "../protocol/address.ts";
 import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
+import { originOf } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
-import { originOf } from "../protocol/origin.ts";
 import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
 import type { Wire } from "../transport/wire.ts";
-import { onAbort } from "../waiting/abort.ts";
-import { Lookout } from "../waiting/lookout.ts";
 import { mayBeThere } from "./ask.ts";
 
 /** An event that passed. */

@@ -2,8 +2,8 @@
 
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
-import { scalarText, textIn, utf8 } from "./header-text.ts";
-import { isPlainObject, toJson } from "./json-data.ts";
+import { scalarText, textIn, utf8 } from "./encoding/header-text.ts";
+import { isPlainObject, toJson } from "./encoding/json-data.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";

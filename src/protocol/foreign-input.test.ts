@@ -15,8 +15,8 @@ import {
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
+import { originOf } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
-import { originOf } from "./origin.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";
 import { republished } from "./republish.ts";
 

@@ -13,7 +13,7 @@ import {
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
-import { utf8 } from "./header-text.ts";
+import { utf8 } from "./encoding/header-text.ts";
 import type { Message, Properties } from "./message.ts";
 
 /** An answer before it is encoded. */

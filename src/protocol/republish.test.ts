@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { header, headerBytes } from "./codec.ts";
+import { originOf } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
-import { originOf } from "./origin.ts";
 import { republished, republishedCall } from "./republish.ts";
 
 function copyOf(headers: WireHeaders, added: Readonly<Record<string, string>>): WireHeaders {

@@ -2,9 +2,9 @@
 
 import { fitsShortString } from "./address.ts";
 import { header, headerBytes, isPlain, userHeaders } from "./codec.ts";
+import { mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
+import type { Origin } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
-import type { Origin } from "./origin.ts";
-import { mostPropertyBytes, propertyBytes } from "./property-size.ts";
 
 /**
 /**

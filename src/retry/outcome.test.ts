@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ServiceError } from "../errors.ts";
-import type { Origin } from "../protocol/origin.ts";
+import type { Origin } from "../protocol/envelope.ts";
 import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
 import { firstHop, hopNear } from "./delay-levels.ts";
 import { decide, decideAfterDeath, type Failure, type Move } from "./outcome.ts";

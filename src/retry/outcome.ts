@@ -2,7 +2,7 @@
 
 import { stacksOf } from "../causes.ts";
 import { ConfluoError, clip, describeThrown, show } from "../errors.ts";
-import type { Origin } from "../protocol/origin.ts";
+import type { Origin } from "../protocol/envelope.ts";
 import { firstHop, type Hop, hopNear } from "./delay-levels.ts";
 import { backoffMs, type RetryPolicy } from "./policy.ts";
 

@@ -3,11 +3,11 @@
  * acknowledgement is named above this line.
  */
 
+import type { Gate } from "../async/gate.ts";
 import type { ConfluoError } from "../errors.ts";
+import type { Origin } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Origin } from "../protocol/origin.ts";
 import type { Failure, Outcome } from "../retry/outcome.ts";
-import type { Gate } from "../waiting/gate.ts";
 
 /** A broker, shared by the services of a process that were given the same one. */
 export interface Transport {

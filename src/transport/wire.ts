@@ -5,9 +5,9 @@
  * Promises reject with a `ConfluoError`: `TOPOLOGY_CONFLICT`, `ACCESS_REFUSED`, `CONNECTION_LOST` and so on.
  */
 
+import type { Gate } from "../async/gate.ts";
 import type { ConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Gate } from "../waiting/gate.ts";
 
 /** Queue and exchange arguments: RabbitMQ's names, such as `x-queue-type`. */
 export type Arguments = Readonly<Record<string, string | number | boolean>>;

@@ -10,8 +10,8 @@ import {
   durationOf,
   limitsOf,
   withBrokerFlags,
-} from "../context.ts";
-import { forHumans, rateForHumans } from "../fleet.ts";
+} from "../broker-flags.ts";
+import { forHumans, rateForHumans } from "../services/service-table.ts";
 import { tableOf } from "../table.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 

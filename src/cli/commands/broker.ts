@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { startDevBroker } from "#dev-broker";
-import type { CommandSetup } from "../context.ts";
+import type { CommandSetup } from "../broker-flags.ts";
 import { Ended, exitCodes } from "../exit-codes.ts";
 import { untilEnded, writeJson, writeLine } from "../terminal.ts";
 

@@ -6,9 +6,8 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Command } from "commander";
 import { ConfluoError, isConfluoError, type LetterRecord } from "../../index.ts";
-import { type BrokerFlags, brokerOf, limitsOf, withBrokerFlags } from "../context.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
-import { checkExists } from "../letter-owners.ts";
+import { type BrokerFlags, brokerOf, limitsOf, withBrokerFlags } from "../broker-flags.ts";
+import { checkExists } from "../dead-letters/letter-owners.ts";
 import {
   chooserOf,
   LISTED,
@@ -16,7 +15,8 @@ import {
   onlyTheFirst,
   type SelectionFlags,
   withSelection,
-} from "../letters.ts";
+} from "../dead-letters/letters.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
 import { jsonOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface ExportFlags extends SelectionFlags {

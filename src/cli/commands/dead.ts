@@ -2,9 +2,7 @@
 
 import type { Command } from "commander";
 import { type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
-import { lookedAt } from "../absent.ts";
 import { bodyAsJson, bytesForHumans } from "../body.ts";
-import { confirm } from "../confirm.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -13,8 +11,8 @@ import {
   limitsOf,
   NOT_SEEN,
   withBrokerFlags,
-} from "../context.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+} from "../broker-flags.ts";
+import { confirm } from "../confirm.ts";
 import {
   checkExists,
   DEAD,
@@ -22,7 +20,7 @@ import {
   noSuchService,
   ORPHANS,
   servicesWithLetters,
-} from "../letter-owners.ts";
+} from "../dead-letters/letter-owners.ts";
 import {
   chooserOf,
   errorOf,
@@ -31,7 +29,9 @@ import {
   onlyTheFirst,
   type SelectionFlags,
   withSelection,
-} from "../letters.ts";
+} from "../dead-letters/letters.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import { lookedAt } from "../services/absent.ts";
 import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { addFileCommands } from "./dead-files.ts";

@@ -10,7 +10,6 @@ import {
   type ServiceStats,
   type Wire,
 } from "../../index.ts";
-import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../absent.ts";
 import {
   addressOf,
   type BrokerFlags,
@@ -19,9 +18,7 @@ import {
   limitsOf,
   servicesToLookFor,
   withBrokerFlags,
-} from "../context.ts";
-import { aboutDelays, isHeldUp, type QueueState, stalledDelays } from "../delays.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+} from "../broker-flags.ts";
 import {
   aboutAddress,
   aboutBindings,
@@ -37,9 +34,12 @@ import {
   problem,
   unknownDepth,
   warning,
-} from "../findings.ts";
-import { Management } from "../management.ts";
-import { aboutPolicies } from "../policies.ts";
+} from "../checks/checks.ts";
+import { aboutDelays, isHeldUp, type QueueState, stalledDelays } from "../checks/delays.ts";
+import { Management } from "../checks/management.ts";
+import { aboutPolicies } from "../checks/policies.ts";
+import { Ended, exitCodes } from "../exit-codes.ts";
+import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../services/absent.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface Flags extends BrokerFlags {

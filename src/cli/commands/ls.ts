@@ -9,8 +9,15 @@ import {
   NOT_SEEN,
   servicesToLookFor,
   withBrokerFlags,
-} from "../context.ts";
-import { delayedForHumans, forHumans, linesOf, OVER, rateForHumans, type ServiceLine } from "../fleet.ts";
+} from "../broker-flags.ts";
+import {
+  delayedForHumans,
+  forHumans,
+  linesOf,
+  OVER,
+  rateForHumans,
+  type ServiceLine,
+} from "../services/service-table.ts";
 import { type Column, fittedTable } from "../table.ts";
 import { jsonOf, type Paint, paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";

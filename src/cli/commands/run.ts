@@ -2,11 +2,11 @@
 
 import { Option } from "commander";
 import { consoleLogger, isConfluoError } from "../../index.ts";
-import { adopt, type CommandSetup, countOf, durationOf, withAddressFlags } from "../context.ts";
+import { adopt, type CommandSetup, countOf, durationOf, withAddressFlags } from "../broker-flags.ts";
 import { Ended, exitCodeOf } from "../exit-codes.ts";
-import { runMany, runWatched } from "../run-apart.ts";
-import { FROM_ENVIRONMENT, type RunFlags } from "../run-flags.ts";
-import { runHere } from "../run-here.ts";
+import { runMany, runWatched } from "../run/run-apart.ts";
+import { FROM_ENVIRONMENT, type RunFlags } from "../run/run-flags.ts";
+import { runHere } from "../run/run-here.ts";
 
 export const runCommand: CommandSetup = (program, terminal) => {
   withAddressFlags(program.command("run <files...>"))

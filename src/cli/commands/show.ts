@@ -8,11 +8,11 @@ import {
   limitsOf,
   servicesToLookFor,
   withBrokerFlags,
-} from "../context.ts";
-import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../fleet.ts";
-import { queueLines, silentLines } from "../silent.ts";
+} from "../broker-flags.ts";
+import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../services/service-table.ts";
+import { queueLines, silentLines } from "../services/silent.ts";
+import { talkLines } from "../services/talkers.ts";
 import { type Column, cut, fittedTable, tableOf } from "../table.ts";
-import { talkLines } from "../talkers.ts";
 import { jsonOf, paintOf, type Terminal, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 import { healthOf } from "./ls.ts";

@@ -9,7 +9,7 @@ import {
   countOf,
   limitsOf,
   withBrokerFlags,
-} from "../context.ts";
+} from "../broker-flags.ts";
 import { cut } from "../table.ts";
 import { harmless, jsonOf, paintOf, type Terminal } from "../terminal.ts";
 

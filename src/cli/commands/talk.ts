@@ -11,7 +11,7 @@ import {
   limitsOf,
   pairOf,
   withBrokerFlags,
-} from "../context.ts";
+} from "../broker-flags.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface Flags extends BrokerFlags {

@@ -1,6 +1,6 @@
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
+import { mostPropertyBytes, propertyBytes } from "../../protocol/encoding/property-size.ts";
 import type { Message } from "../../protocol/message.ts";
-import { mostPropertyBytes, propertyBytes } from "../../protocol/property-size.ts";
 import type {
   ConsumeOptions,
   Consumer,

@@ -1,5 +1,5 @@
 import { invalidArgument, show } from "../../errors.ts";
-import { TopicMatcher } from "../../protocol/topic-matcher.ts";
+import { TopicMatcher } from "../../protocol/topics/topic-matcher.ts";
 import type { Arguments, ExchangeSpec } from "../wire.ts";
 import type { Queue } from "./queue.ts";
 import { assertEquivalent } from "./queue-arguments.ts";

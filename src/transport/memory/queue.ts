@@ -1,5 +1,5 @@
+import { outside } from "../../async/outside-context.ts";
 import type { ConfluoError } from "../../errors.ts";
-import { outside } from "../../outside.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Arguments, QueueSpec } from "../wire.ts";
 import type { Death, DeathReason } from "./dead-letter.ts";

@@ -4,7 +4,7 @@ import { bodyLength } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { ExchangeSpec, PublishFailure, QueueSpec, Route } from "../wire.ts";
 import type { DeathReason } from "./dead-letter.ts";
-import { DeadLetterOffice } from "./dead-letter-office.ts";
+import { DeadLetterOffice } from "./dead-letter-router.ts";
 import { Exchange } from "./exchange.ts";
 import { isExpiration, type Letter, Queue, type QueueHost } from "./queue.ts";
 import { withoutMandatory } from "./received-message.ts";

@@ -1,9 +1,9 @@
 /** {@link Wire} over RabbitMQ: one connection to publish, one to consume and declare. */
 
+import type { Gate } from "../../async/gate.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
+import { mostPropertyBytes } from "../../protocol/encoding/property-size.ts";
 import type { Message } from "../../protocol/message.ts";
-import { mostPropertyBytes } from "../../protocol/property-size.ts";
-import type { Gate } from "../../waiting/gate.ts";
 import type {
   ConsumeOptions,
   Consumer,
@@ -18,15 +18,15 @@ import type {
 } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
-import { startConsumer } from "./consumer.ts";
-import { Controls } from "./controls.ts";
+import { startConsumer } from "./consuming/consumer.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
-import { tooMuchForAFrame } from "./frame-limit.ts";
+import { Controls } from "./management-channels.ts";
 import { requestAll } from "./pipeline.ts";
-import { Pressure } from "./pressure.ts";
-import { Publisher } from "./publisher.ts";
-import { Refusals } from "./refusals.ts";
-import { Replies } from "./replies.ts";
+import { tooMuchForAFrame } from "./publishing/frame-limit.ts";
+import { Pressure } from "./publishing/publish-backpressure.ts";
+import { Publisher } from "./publishing/publisher.ts";
+import { Refusals } from "./publishing/refusals.ts";
+import { Replies } from "./publishing/replies.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
 /** How to reach RabbitMQ. */

@@ -1,6 +1,6 @@
 /** Calls within one process whose handler runs are counted in every other slice of the time. */
 
-import { Tally } from "../../../../dist/core/tally.js";
+import { Tally } from "../../../../dist/statistics/handler-stats.js";
 import { plainCalls } from "../../case.ts";
 import { send } from "../../load.ts";
 import { WARM_UP_SHARE } from "../../measure.ts";

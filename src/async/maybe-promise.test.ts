@@ -1,0 +1,44 @@
+import { runInNewContext } from "node:vm";
+import { describe, expect, it } from "vitest";
+import { isPending, soonOf } from "./maybe-promise.ts";
+
+// A library's own promise, or what looks like one.
+function thenable(method: unknown): object {
+  const name: string = "then";
+  return { [name]: method };
+}
+
+const values = [undefined, null, 0, "", "then", {}, [], thenable(1), () => undefined];
+
+describe("what is here already", () => {
+  it("is not pending, and stays what it is", () => {
+    for (const value of values) {
+      expect(soonOf(value)).toBe(value);
+      expect(isPending(soonOf(value))).toBe(false);
+    }
+  });
+});
+
+describe("what is to come", () => {
+  it("is pending, and stays the same promise", () => {
+    const promise = Promise.resolve(1);
+    expect(soonOf(promise)).toBe(promise);
+    expect(isPending(promise)).toBe(true);
+  });
+
+  it("is pending also if its promise is of another realm or library", async () => {
+    const foreign: unknown = runInNewContext("Promise.resolve(7)");
+    const own = thenable((resolve: (value: number) => void) => resolve(7));
+    for (const promise of [foreign, own]) {
+      const soon = soonOf(promise);
+      expect(isPending(soon)).toBe(true);
+      expect(await soon).toBe(7);
+    }
+  });
+
+  it("rejects with what a promise of another library rejects with", async () => {
+    const reason = new Error("no");
+    const own = thenable((_: unknown, reject: (error: unknown) => void) => reject(reason));
+    await expect(soonOf(own)).rejects.toBe(reason);
+  });
+});

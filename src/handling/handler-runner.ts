@@ -1,0 +1,187 @@
+/** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
+
+import { type RunLimits, Scope } from "../async/deadline-scope.ts";
+import { isPending, type Soon } from "../async/maybe-promise.ts";
+import { apart } from "../async/outside-context.ts";
+import { Bag, type Bagged } from "../async/slot-set.ts";
+import { timedOut } from "../async/timed-promise.ts";
+import { startTimer, stopTimer, Timed } from "../async/timeouts.ts";
+import type { HandlerContext } from "./handler-context.ts";
+
+/** Why a run failed whose limit passed first. */
+export const overdue: unique symbol = Symbol("overdue");
+/** Why a run failed that the shutdown stopped waiting for. */
+export const abandoned: unique symbol = Symbol("abandoned");
+
+/** One run, as the work inside sees it. */
+export interface Run {
+  /** Whether nobody waits for it any more. */
+  readonly stopped: boolean;
+  /** Whether it came as far as the handler. */
+  readonly entered: boolean;
+  /** On the monotonic clock. */
+  readonly began: number;
+  /** Makes the context known, whose signal tells the handler when nobody waits for it any more. */
+  enter(context: HandlerContext): void;
+  /** Calls back with the reason if nobody waits for it any more before it ends. */
+  onStop(callback: (reason: unknown) => void): void;
+}
+
+/** What is run within its limits, and who is told of its end, once. */
+export interface Task<Result> extends RunLimits {
+  /** The `correlation_id` of a call. */
+  readonly correlationId?: string | undefined;
+  /** The work itself, validation and handler alike. */
+  work(run: Run): Soon<Result>;
+  returned(result: Result, run: Run): void;
+  /** It threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
+  failed(reason: unknown, run: Run): void;
+}
+
+class Running<Result> extends Timed implements Run, Bagged {
+  place = -1;
+  readonly #task: Task<Result>;
+  readonly #all: Bag<Running<unknown>>;
+  readonly #scope: Scope;
+  #context: HandlerContext | undefined;
+  #stopped: { readonly reason: unknown } | undefined;
+  #onStop: ((reason: unknown) => void) | undefined;
+
+  constructor(task: Task<Result>, runs: HandlerRuns, all: Bag<Running<unknown>>) {
+    super();
+    this.#task = task;
+    this.#all = all;
+    this.#scope = new Scope(task, runs);
+  }
+
+  get stopped(): boolean {
+    return this.#stopped !== undefined;
+  }
+
+  get began(): number {
+    return this.#scope.began;
+  }
+
+  get entered(): boolean {
+    return this.#context !== undefined;
+  }
+
+  enter(context: HandlerContext): void {
+    this.#context = context;
+    if (this.#stopped !== undefined) context.abort(this.#stopped.reason);
+  }
+
+  get correlationId(): string | undefined {
+    return this.#task.correlationId;
+  }
+
+  /** It counts as waiting until it ends. */
+  letGo(): void {
+    this.#scope.asks();
+  }
+
+  onStop(callback: (reason: unknown) => void): void {
+    this.#onStop = callback;
+  }
+
+  begin(): void {
+    const task = this.#task;
+    let result: Soon<Result>;
+    try {
+      result = this.#scope.run(task, this);
+    } catch (error) {
+      this.#scope.end();
+      task.failed(error, this);
+      return;
+    }
+    if (isPending(result)) {
+      this.#watch(result);
+      return;
+    }
+    this.#scope.end();
+    task.returned(result, this);
+  }
+
+  // Only what is not over at once needs a limit, and can be abandoned.
+  #watch(coming: Promise<Result>): void {
+    startTimer(this, this.#task.ms);
+    this.#all.add(this as Running<unknown>);
+    coming.then(
+      (result) => {
+        this.#scope.end();
+        if (this.#end()) this.#task.returned(result, this);
+      },
+      (error: unknown) => {
+        this.#scope.end();
+        if (this.#end()) this.#task.failed(error, this);
+      },
+    );
+  }
+
+  override pass(): void {
+    this.#stop(overdue, timedOut(this.#task));
+  }
+
+  abandon(reason: unknown): void {
+    this.#stop(abandoned, reason);
+  }
+
+  // What still runs is told by its signal.
+  #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
+    if (!this.#end()) return;
+    this.#stopped = { reason };
+    this.#scope.leave();
+    this.#task.failed(why, this);
+    apart(() => {
+      this.#onStop?.(reason);
+      this.#context?.abort(reason);
+    });
+  }
+
+  /** @returns whether anyone still waited for it. */
+  #end(): boolean {
+    stopTimer(this);
+    return this.#all.delete(this as Running<unknown>);
+  }
+}
+
+/** What one service is running. */
+export class HandlerRuns {
+  readonly #running = new Bag<Running<unknown>>();
+  #closed = false;
+  /** Whether what runs belongs to a service that is being shut down. */
+  isLeaving = false;
+
+  /**
+   * Runs a task within its limit. After {@link overdue} and {@link abandoned} it may go on, told by its signal, and nobody
+   * listens to it any more.
+   *
+   * @throws `abandoned`, if nothing is to be begun any more.
+   */
+  run<Result>(task: Task<Result>): void {
+    if (this.#closed) throw abandoned;
+    new Running<Result>(task, this, this.#running).begin();
+  }
+
+  /** Whether a call runs. */
+  has(correlationId: string): boolean {
+    return this.#running.find((running) => running.correlationId === correlationId) !== undefined;
+  }
+
+  /** Has a call, if it runs, go on without a place. */
+  letGo(correlationId: string): void {
+    this.#running.find((running) => running.correlationId === correlationId)?.letGo();
+  }
+
+  /** Stops waiting for what runs, and fires its signals with the reason. */
+  abandon(reason: unknown): void {
+    this.#closed = true;
+    for (const running of this.#running.list()) running.abandon(reason);
+  }
+
+  /** Takes work again after {@link abandon}. */
+  resume(): void {
+    this.#closed = false;
+    this.isLeaving = false;
+  }
+}

@@ -1,0 +1,206 @@
+/** One-way commands and events: handled, tried again later, or a dead letter. */
+
+import { ConfluoError, isConfluoError, show } from "../errors.ts";
+import type { Logger } from "../logging/logger.ts";
+import { lineAbout } from "../logging/message-fields.ts";
+import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
+import type { Found } from "../registry/router.ts";
+import type { Subscription } from "../registry/subscriptions.ts";
+import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
+import type { Delivery } from "../transport/transport.ts";
+import { Attempt, type AttemptParts } from "./attempt.ts";
+import { abandoned, type HandlerRuns } from "./handler-runner.ts";
+import type { Handlers } from "./invoke-handler.ts";
+
+/** What handling needs of its surroundings. */
+export interface HandlingParts {
+  readonly service: string;
+  readonly registry: Registry;
+  readonly handlers: Handlers;
+  readonly runs: HandlerRuns;
+  readonly logger: Logger;
+  /** How long an event or one-way command without a handler goes round, in milliseconds. */
+  readonly graceMs: number;
+}
+
+/** Runs the handlers of durable messages and says what becomes of them. */
+export class Handling {
+  readonly #parts: HandlingParts;
+
+  constructor(parts: HandlingParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Runs what a delivery is for, and tells what becomes of it, or that the shutdown stopped waiting for it.
+   *
+   * @returns the subscriptions that it runs, of an event.
+   */
+  handle(
+    delivery: Delivery,
+    ended: (outcome: Outcome | typeof abandoned) => void,
+  ): readonly Subscription<EventEntry>[] | undefined {
+    const began = performance.now();
+    const after = (failures: readonly Failure[]): void => ended(this.#after(delivery, failures, began));
+    if (delivery.origin.kind === "event") return this.#event(delivery, after);
+    this.#command(delivery, after);
+    return undefined;
+  }
+
+  #after(delivery: Delivery, failures: readonly Failure[], began: number): Outcome | typeof abandoned {
+    if (failures.length === 0) return done;
+    if (failures.some(({ error }) => error === abandoned)) return abandoned;
+    if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
+    this.#noteStray(delivery, failures);
+    for (const { error, subscription } of failures) {
+      this.#parts.logger.error(
+        { err: error, ...lineAbout(delivery), subscription },
+        `The per-instance subscription to ${subscription} failed.`,
+      );
+    }
+    return done;
+  }
+
+  /** Done if nothing failed; else round a delay queue, or to the dead letters. */
+  outcomeOf(delivery: Delivery, failures: readonly Failure[], heldMs: number): Outcome {
+    const { origin } = delivery;
+    const { graceMs } = this.#parts;
+    this.#noteStray(delivery, failures);
+    const outcome = decide(failures, { origin, heldMs, graceMs, random: Math.random });
+    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    return outcome;
+  }
+
+  /** Tells of a dead letter that was made without asking what becomes of the message: its time was over. */
+  expired(delivery: Delivery, failure: Failure): void {
+    this.#tell({ kind: "dead-letter", failure }, delivery);
+  }
+
+  // Once for a message, though an event that cannot be read fails for each of its subscriptions, and one without any comes
+  // again and again.
+  #noteStray({ origin }: Delivery, failures: readonly Failure[]): void {
+    const stray = failures.find(({ retry }) => retry === "final" || retry === "unclaimed");
+    if (stray !== undefined && (stray.retry === "final" || origin.unclaimedMs === 0))
+      this.#parts.handlers.strayed(stray.error);
+  }
+
+  /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
+  afterLoss(delivery: Delivery): Outcome {
+    const { handlers, logger } = this.#parts;
+    const { origin, record } = delivery;
+    const { path, deaths } = origin;
+    const subscriptions =
+      origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
+    if (record === "suspect") {
+      logger.debug(lineAbout(delivery), `An instance that had ${show(path)} is gone; it is tried once more.`);
+      return { kind: "isolate", subscriptions, deaths };
+    }
+    const outcome = decideAfterDeath(origin, subscriptions);
+    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    else {
+      const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
+      logger.warn(lineAbout(delivery), message);
+    }
+    return outcome;
+  }
+
+  #tell(move: Move, delivery: Delivery): void {
+    const { service, logger, handlers } = this.#parts;
+    const { origin } = delivery;
+    const { path, attempt } = origin;
+    const { error, subscription, retry } = move.failure;
+    const what =
+      subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
+    const details = { err: error, ...lineAbout(delivery), subscription, attempt };
+    if (move.kind === "dead-letter") {
+      handlers.deadLettered(delivery, subscription, error);
+      logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
+      return;
+    }
+    const waitMs = move.hop.levelMs + move.hop.restMs;
+    const seconds = waitMs / 1_000;
+    if (move.kind === "retry") {
+      handlers.tallyOf(delivery, subscription)?.retried(waitMs);
+      const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
+      logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
+      return;
+    }
+    this.#parts.registry.unclaimed.add(waitMs);
+    if (origin.unclaimedMs > 0) return;
+    // What expires earlier goes to the dead letters earlier.
+    const leftMs = (move.expiresMs ?? Number.POSITIVE_INFINITY) + waitMs;
+    const grace = `${Math.min(this.#parts.graceMs, leftMs) / 1_000} s`;
+    logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
+  }
+
+  #command(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {
+    const { handlers } = this.#parts;
+    let found: Found<CommandEntry>;
+    try {
+      found = handlers.route(delivery.origin);
+    } catch (error) {
+      after([{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }]);
+      return;
+    }
+    this.#attempt({
+      delivery,
+      registered: found.route,
+      subscription: undefined,
+      handle: (run) => handlers.command(delivery, found, run),
+      ended: (failure) => after(failure === undefined ? none : [failure]),
+    });
+  }
+
+  // Side by side; what becomes of the event is decided when the last of them has ended.
+  #event(
+    delivery: Delivery,
+    after: (failures: readonly Failure[]) => void,
+  ): readonly Subscription<EventEntry>[] {
+    const { handlers } = this.#parts;
+    const matching = handlers.subscribed(delivery);
+    if (matching.length === 0) {
+      after(this.#unsubscribed(delivery));
+      return matching;
+    }
+    const failures: Failure[] = [];
+    let left = matching.length;
+    const ended = (failure: Failure | undefined): void => {
+      if (failure !== undefined) failures.push(failure);
+      left -= 1;
+      if (left === 0) after(failures);
+    };
+    for (const subscription of matching) {
+      this.#attempt({
+        delivery,
+        registered: subscription.handler,
+        subscription: subscription.pattern,
+        handle: (run) => handlers.event(delivery, subscription, run),
+        ended,
+      });
+    }
+    return matching;
+  }
+
+  #attempt(parts: AttemptParts): void {
+    const attempt = new Attempt(parts);
+    try {
+      this.#parts.runs.run(attempt);
+    } catch (notBegun) {
+      attempt.failed(notBegun);
+    }
+  }
+
+  #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
+    if (lane === "instance") return none;
+    const { service } = this.#parts;
+    const { path, subscription } = origin;
+    if (subscription === undefined) {
+      const error = new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`);
+      return [{ error, retry: "unclaimed" }];
+    }
+    const message = `${service} does not subscribe to ${show(subscription)} any more.`;
+    return [{ error: new ConfluoError("NO_SUBSCRIPTION", message), subscription, retry: "unclaimed" }];
+  }
+}
+
+const none: readonly Failure[] = [];

@@ -1,0 +1,370 @@
+/** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
+
+import type { Reply } from "../api/context.ts";
+import { remainingMs, Scope } from "../async/deadline-scope.ts";
+import type { Gate } from "../async/gate.ts";
+import { Bag } from "../async/slot-set.ts";
+import { passed } from "../async/timed-promise.ts";
+import type { AnyEvent } from "../contract/event.ts";
+import { outgoingMessages } from "../diagnostics.ts";
+import { type ConfluoError, invalidArgument } from "../errors.ts";
+import type { Logger } from "../logging/logger.ts";
+import { checkMs, checkSignal, type Known, knownOptions } from "../options/checks.ts";
+import type { CallOptions, MessageOptions, SendOptions } from "../options/verb-options.ts";
+import {
+  checkCommandPath,
+  checkName,
+  eventKey,
+  fitsShortString,
+  parseTarget,
+  SHORT_STRING_BYTES,
+} from "../protocol/address.ts";
+import { isGatherable } from "../protocol/batch.ts";
+import { type EncodedBody, EncodedMessage } from "../protocol/codec.ts";
+import type { Message, Properties } from "../protocol/message.ts";
+import { decodeReply } from "../protocol/reply.ts";
+import { Uses, type UsesRead } from "../statistics/uses.ts";
+import type { Gathering, Link } from "../transport/transport.ts";
+import { accepted, refused } from "./answers.ts";
+import { Backlog } from "./in-flight-limit.ts";
+import { MisplacedOptions } from "./misplaced-options.ts";
+import { encodeOutgoing } from "./outgoing.ts";
+import { tellCall, tellPublish } from "./outgoing-diagnostics.ts";
+import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
+import { PendingPublish, type PublishParts } from "./pending-confirm.ts";
+import { reconnecting } from "./publish-errors.ts";
+
+/** What requests need of their surroundings. */
+export interface RequestParts {
+  readonly service: string;
+  readonly instance: string;
+  readonly logger: Logger;
+  readonly timeoutMs: number;
+  readonly maxBodyBytes: () => number;
+  /** What may travel together at most: a broker may take less. */
+  readonly gathering: Pick<Gathering, "calls" | "bytes">;
+  /** Whether the sending side validates, too. */
+  readonly validates: boolean;
+  newId(): string;
+  /** Nobody waits any more for a call to this service itself, which may be running here. */
+  unwanted(correlationId: string): void;
+  /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
+  handOver(call: PendingCall, message: Message, link: Link): boolean;
+  /** The link, if there is one to send on at once. */
+  readonly ready: Link | undefined;
+  /** The link, as soon as there is one. Rejects when the service is not connected. */
+  link(): Promise<Link>;
+  /** Opens when the connection that is lost has been made again; `undefined` while there is one. */
+  readonly broken: Gate | undefined;
+}
+
+/** An event to publish. */
+export interface EventTarget {
+  readonly target: string;
+  readonly contract: AnyEvent | undefined;
+}
+
+const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
+const callOptions: Known<CallOptions> = messageOptions;
+const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
+
+/** The requesting side of a service. */
+export class Requests {
+  readonly #parts: RequestParts;
+  readonly #pending: PendingCalls;
+  readonly #misplaced: MisplacedOptions;
+  readonly #unconfirmed = new Bag<PendingPublish>();
+  readonly #calls = new Backlog("their answers");
+  readonly #confirms = new Backlog("the broker to confirm them");
+  readonly #uses = new Uses();
+  /** What is sent and published and waits to go out. */
+  #later = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(parts: RequestParts) {
+    this.#parts = parts;
+    this.#pending = new PendingCalls(parts.instance);
+    this.#misplaced = new MisplacedOptions(parts.logger);
+  }
+
+  /** What was called, sent and published. */
+  get uses(): UsesRead {
+    return this.#uses.read();
+  }
+
+  /** @throws what is wrong with the arguments; the promise rejects with the rest. */
+  call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
+    const options = knownOptions("call", given, callOptions);
+    if (given === undefined) this.#misplaced.look("call", command.target, body, command.contract?.input);
+    const outgoing = this.#command(command, body, options);
+    const { path } = outgoing;
+    this.#uses.called(command.service, command.contract);
+    const scope = Scope.current;
+    const ms = remainingMs(this.#waitMs(options), scope);
+    const signal = checkSignal(options.signal);
+    const call = new PendingCall(ms, { command, outgoing, scope, of: this.#callsInFlight });
+    if (ms < 1) throw call.tooLate();
+    this.#calls.add(path, outgoing.body.length);
+    // Registered before it is published: the reply must not come first.
+    this.#pending.add(call);
+    scope?.asks();
+    if (outgoingMessages.isWatched) tellCall(this.#parts, call, this.#pending.idOf(call));
+    if (call.begin(signal)) this.#ask(call, outgoing.validate);
+    return call.promise;
+  }
+
+  readonly #callsInFlight = {
+    release: (bytes: number): void => this.#calls.release(bytes),
+    remove: (call: PendingCall): void => {
+      this.#pending.delete(call);
+      this.#calls.remove();
+      this.#released();
+    },
+    unanswered: (): void => this.#parts.ready?.lookForQueues(),
+    failing: (call: PendingCall): void => {
+      if (call.service === this.#parts.service) this.#parts.unwanted(this.#pending.idOf(call));
+    },
+  };
+
+  // At once, if nothing is to be waited for.
+  #ask(call: PendingCall, validate: Outgoing["validate"]): void {
+    const { ready } = this.#parts;
+    const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
+    if (isReady && validate === undefined) this.#publishCall(call, ready);
+    else this.#askLater(call, validate).catch((error: unknown) => call.reject(error));
+  }
+
+  async #askLater(call: PendingCall, validate: Outgoing["validate"]): Promise<void> {
+    if (validate !== undefined) call.replaceBody(await validate());
+    const link = await this.#parts.link();
+    if (link.replyTo === "") await link.openReplies();
+    while (link.congestion !== undefined && !call.over) await passed(link.congestion, call);
+    this.#publishCall(call, link);
+  }
+
+  #publishCall(call: PendingCall, link: Link): void {
+    const message = this.#messageOf(call, link);
+    if (message === undefined) return;
+    const { calls, bytes } = this.#parts.gathering;
+    // One that may travel with others may have to go out again.
+    if (calls > 1 && isGatherable(message, bytes)) call.keep();
+    else call.release();
+    if (this.#parts.handOver(call, message, link)) return;
+    link.call(call.service, message, (rejection, why) => call.settle(rejection, why));
+  }
+
+  /** A call that was gathered with others came to an instance that is gone: it goes out again by itself, once. */
+  sendAgain(id: string): void {
+    const call = this.#pending.find(id);
+    const { ready } = this.#parts;
+    // One that nobody waits for any more does not run; one whose connection is gone has been rejected.
+    if (call === undefined || ready === undefined) return;
+    const message = this.#messageOf(call, ready);
+    if (message === undefined) return;
+    call.release();
+    ready.callAlone(call.service, message, (rejection, why) => call.settle(rejection, why));
+  }
+
+  // `undefined` if the wait is over, or will be in this very turn.
+  #messageOf(call: PendingCall, link: Link): EncodedMessage | undefined {
+    const leftMs = call.leftMs();
+    const { body } = call;
+    if (leftMs < 1 || call.over || body === undefined) return undefined;
+    if (!link.connected || link.replyTo === "") {
+      call.reject(reconnecting(this.#parts.service));
+      return undefined;
+    }
+    const { path, headers } = call;
+    const properties: Properties = {
+      contentType: body.contentType,
+      type: path,
+      correlationId: this.#pending.idOf(call),
+      replyTo: link.replyTo,
+      appId: this.#parts.service,
+      expiration: String(leftMs),
+      mandatory: true,
+    };
+    return new EncodedMessage(body, headers === undefined ? properties : { ...properties, headers });
+  }
+
+  /** @throws as {@link call}. */
+  send(command: CommandTarget, body: unknown, given?: SendOptions): Promise<void> {
+    const options = knownOptions("send", given, sendOptions);
+    if (given === undefined) this.#misplaced.look("send", command.target, body, command.contract?.input);
+    const outgoing = this.#command(command, body, options);
+    const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
+    const message: Message = { body: outgoing.body.bytes, properties };
+    const { service, contract } = command;
+    this.#uses.sent(service, contract);
+    return this.#confirmed(options, {
+      outgoing,
+      contract,
+      message,
+      service,
+      key: undefined,
+      of: this.#publishing,
+    });
+  }
+
+  /** @throws as {@link call}. */
+  publish({ target, contract }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
+    const options = knownOptions("publish", given, sendOptions);
+    if (given === undefined) this.#misplaced.look("publish", target, body, contract?.body);
+    const { path, query } = parseTarget(target);
+    const key = eventKey(path);
+    const outgoing = encodeOutgoing({ path, query, schema: contract?.body, body, options }, this.#parts);
+    const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
+    this.#uses.published(contract);
+    return this.#confirmed(options, { outgoing, contract, message, service: "", key, of: this.#publishing });
+  }
+
+  #confirmed(options: SendOptions, parts: PublishParts): Promise<void> {
+    const signal = checkSignal(options.signal);
+    const ms = this.#waitMs(options);
+    const pending = new PendingPublish(ms, parts);
+    this.#confirms.add(pending.path, pending.bytes);
+    this.#unconfirmed.add(pending);
+    if (outgoingMessages.isWatched) tellPublish(this.#parts, pending);
+    if (!pending.begin(signal)) return pending.promise;
+    const { ready, broken } = this.#parts;
+    // Those that wait go first: what is sent keeps its order, and so does what is published.
+    const isFirst = this.#later === 0 && broken === undefined;
+    const isReady = ready !== undefined && isFirst && ready.congestion === undefined;
+    if (isReady && pending.validate === undefined) pending.publish(ready);
+    else this.#publishLater(pending).catch((error: unknown) => pending.reject(error));
+    return pending.promise;
+  }
+
+  readonly #publishing = {
+    again: (pending: PendingPublish): void => {
+      this.#publishLater(pending).catch((error: unknown) => pending.reject(error));
+    },
+    remove: (pending: PendingPublish): void => {
+      this.#unconfirmed.delete(pending);
+      this.#confirms.release(pending.bytes);
+      this.#confirms.remove();
+      this.#released();
+    },
+  };
+
+  async #publishLater(pending: PendingPublish): Promise<void> {
+    this.#later += 1;
+    try {
+      if (pending.validate !== undefined) this.#replaceBody(pending, await pending.validate());
+      await this.#publishInTurn(pending);
+    } finally {
+      this.#later -= 1;
+    }
+  }
+
+  #replaceBody(pending: PendingPublish, body: EncodedBody): void {
+    if (pending.over) return;
+    this.#confirms.release(pending.bytes - body.length);
+    pending.replaceBody(body);
+  }
+
+  async #publishInTurn(pending: PendingPublish): Promise<void> {
+    for (;;) {
+      const link = await this.#parts.link();
+      const closed = this.#parts.broken ?? link.congestion;
+      if (pending.over) return; // what its sender gave up on does not go out
+      if (closed === undefined) {
+        pending.publish(link);
+        return;
+      }
+      await passed(closed, pending);
+    }
+  }
+
+  #command(command: CommandTarget, body: unknown, options: MessageOptions): Outgoing {
+    checkName(command.service, "service");
+    const { path, query } = parseTarget(command.target);
+    checkCommandPath(path);
+    return encodeOutgoing({ path, query, schema: command.contract?.input, body, options }, this.#parts);
+  }
+
+  #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {
+    if (messageId !== undefined) checkMessageId(messageId);
+    const properties: Properties = {
+      contentType: body.contentType,
+      messageId: messageId ?? this.#parts.newId(),
+      appId: this.#parts.service,
+      deliveryMode: 2,
+    };
+    if (expiresMs === undefined && headers === undefined) return properties;
+    return {
+      ...properties,
+      ...(expiresMs === undefined ? {} : { expiration: String(checkMs("expiresMs", expiresMs)) }),
+      ...(headers === undefined ? {} : { headers }),
+    };
+  }
+
+  #waitMs({ timeoutMs }: MessageOptions): number {
+    return timeoutMs === undefined ? this.#parts.timeoutMs : checkMs("timeoutMs", timeoutMs);
+  }
+
+  /** A reply came. One that nobody waits for any more is dropped. */
+  receive(message: Message): void {
+    const { correlationId } = message.properties;
+    const pending = typeof correlationId === "string" ? this.#pending.find(correlationId) : undefined;
+    if (pending === undefined) {
+      this.#parts.logger.debug({ correlationId }, "A reply came that nobody waits for; it is dropped.");
+      return;
+    }
+    try {
+      const reply = decodeReply(message);
+      // A schema may take its time: the call goes on waiting, within its limits.
+      const taken = reply.kind === "answer" ? accepted(reply, pending) : refused(reply, pending);
+      if (!(taken instanceof Promise)) pending.resolve(taken);
+      else taken.then((value) => pending.resolve(value)).catch((error: unknown) => pending.reject(error));
+    } catch (error) {
+      pending.reject(error);
+    }
+  }
+
+  /** Rejects the calls in flight: their replies will not come. */
+  rejectCalls(error: (service: string, path: string) => ConfluoError): void {
+    for (const call of this.#pending.list()) call.reject(error(call.service, call.path));
+  }
+
+  /** Rejects what waits for the broker to confirm it. */
+  rejectUnconfirmed(error: (path: string) => ConfluoError): void {
+    for (const pending of this.#unconfirmed.list()) pending.reject(error(pending.path));
+  }
+
+  /** Calls to a service that are under way by the broker, with their ids: all, or those of handlers that are being drained. */
+  callsTo(service: string, all: boolean): readonly { readonly id: string; readonly call: PendingCall }[] {
+    return this.#pending
+      .list()
+      .filter((call) => call.service === service && !call.isNear && (all || call.scope?.isLeaving === true))
+      .map((call) => ({ id: this.#pending.idOf(call), call }));
+  }
+
+  /** Resolves when no call waits for its reply and no publish for its confirm. */
+  idle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** How many calls wait for their answer, and how many messages for their confirm. */
+  get underWay(): { readonly calling: number; readonly unconfirmed: number } {
+    return { calling: this.#pending.size, unconfirmed: this.#unconfirmed.size };
+  }
+
+  get isIdle(): boolean {
+    return this.#pending.size === 0 && this.#unconfirmed.size === 0;
+  }
+
+  #released(): void {
+    if (this.#whenIdle.length === 0 || !this.isIdle) return;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+function checkMessageId(messageId: string): void {
+  if (typeof messageId !== "string" || messageId === "" || !fitsShortString(messageId)) {
+    throw invalidArgument("messageId", `well-formed Unicode of 1 to ${SHORT_STRING_BYTES} bytes`, messageId);
+  }
+}
