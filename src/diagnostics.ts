@@ -1,8 +1,8 @@
 /** What a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
 
 import { channel } from "node:diagnostics_channel";
-import { type Headers, isHandlerReply, type Kind } from "./api/context.ts";
-import { isPending, type Soon } from "./async/maybe-promise.ts";
+import { isHandlerReply, type MessageHeaders, type MessageKind } from "./api/context.ts";
+import { isPromise, type MaybePromise } from "./async/maybe-promise.ts";
 import { checkHeaders, userHeaders } from "./protocol/codec.ts";
 import type { Message } from "./protocol/message.ts";
 import type { Delivery } from "./transport/transport.ts";
@@ -60,7 +60,7 @@ export interface Whose {
 }
 
 interface OutgoingParts extends Whose {
-  readonly kind: Kind;
+  readonly kind: MessageKind;
   readonly to: string | undefined;
   readonly path: string;
   readonly pattern: string | undefined;
@@ -72,7 +72,7 @@ export class OutgoingMessage implements OutgoingParts {
   /** Name and instance of the sender. */
   readonly service: string;
   readonly instance: string;
-  readonly kind: Kind;
+  readonly kind: MessageKind;
   /** The service that a command is for; `undefined` for an event. */
   readonly to: string | undefined;
   readonly path: string;
@@ -100,7 +100,7 @@ export class OutgoingMessage implements OutgoingParts {
   }
 
   /** The application's headers. */
-  get headers(): Headers {
+  get headers(): MessageHeaders {
     return userHeaders(this.#headers);
   }
 
@@ -157,26 +157,26 @@ export class HandledMessage {
     this.#delivery = delivery;
   }
 
-  get kind(): Kind {
-    return this.#delivery.origin.kind;
+  get kind(): MessageKind {
+    return this.#delivery.envelope.kind;
   }
 
   get path(): string {
-    return this.#delivery.origin.path;
+    return this.#delivery.envelope.path;
   }
 
   get messageId(): string {
-    return this.#delivery.origin.messageId;
+    return this.#delivery.envelope.messageId;
   }
 
   /** Name of the sender; empty if a foreign one did not say. */
   get from(): string {
-    return this.#delivery.origin.from;
+    return this.#delivery.envelope.from;
   }
 
   /** 1 for the first try. */
   get attempt(): number {
-    return this.#delivery.origin.attempt;
+    return this.#delivery.envelope.attempt;
   }
 
   /** Whether the broker delivered it before, perhaps to an instance that died. */
@@ -185,7 +185,7 @@ export class HandledMessage {
   }
 
   /** The application's headers, as received. */
-  get headers(): Headers {
+  get headers(): MessageHeaders {
     return userHeaders(this.#delivery.message.properties.headers);
   }
 
@@ -213,7 +213,10 @@ export class HandledMessage {
   /**
    * @internal Runs it, and tells of its start and its end. `onStop` takes a callback for when nobody waits for it any more.
    */
-  watch(onStop: (callback: (reason: unknown) => void) => void, work: () => Soon<unknown>): Soon<unknown> {
+  watch(
+    onStop: (callback: (reason: unknown) => void) => void,
+    work: () => MaybePromise<unknown>,
+  ): MaybePromise<unknown> {
     let isOver = false;
     const returned = (result: unknown): void => {
       if (isOver) return;
@@ -228,14 +231,14 @@ export class HandledMessage {
       handledMessages.error.publish(this);
       handledMessages.end.publish(this);
     };
-    let result: Soon<unknown>;
+    let result: MaybePromise<unknown>;
     try {
       result = handledMessages.start.runStores(this, () => this.#inside(work));
     } catch (error) {
       failed(error);
       throw error;
     }
-    if (isPending(result)) {
+    if (isPromise(result)) {
       // One that nobody waits for any more may never end.
       onStop(failed);
       result.then(returned, failed);
@@ -243,7 +246,7 @@ export class HandledMessage {
     return result;
   }
 
-  #inside(work: () => Soon<unknown>): Soon<unknown> {
-    return this.#around === undefined ? work() : (this.#around(work) as Soon<unknown>);
+  #inside(work: () => MaybePromise<unknown>): MaybePromise<unknown> {
+    return this.#around === undefined ? work() : (this.#around(work) as MaybePromise<unknown>);
   }
 }

@@ -3,8 +3,8 @@
 export {
   type Context,
   type HandlerReply,
-  type Headers,
-  type Kind,
+  type MessageHeaders,
+  type MessageKind,
   type Middleware,
   type Query,
   type Reply,
@@ -30,6 +30,8 @@ export type {
   Verbs,
 } from "./api/verbs.ts";
 export {
+  type AmqpClient,
+  type AmqpDelivery,
   Broker,
   type BrokerAddress,
   type BrokerOptions,
@@ -37,23 +39,23 @@ export {
   type Counted,
   type DeadLetter,
   type DeadLetterError,
+  type DeadLetterProperties,
+  type DeadLetterRecord,
+  type DeadLetterSelection,
   type DeadLetters,
   type DelayQueue,
   type DiscoverOptions,
   type Durations,
   type EventUse,
   type HandlerStats,
-  type ImportedLetters,
-  type ImportLettersOptions,
+  type ImportDeadLettersOptions,
+  type ImportedDeadLetters,
   type InstanceHealth,
   type InstanceInfo,
   type InstanceStats,
   type JsonSchema,
   type LastError,
-  type LetterProperties,
-  type LetterRecord,
-  type LetterSelection,
-  type ListLettersOptions,
+  type ListDeadLettersOptions,
   type Message,
   type Overview,
   type OverviewOptions,
@@ -75,12 +77,10 @@ export {
   type TlsOptions,
   type Watch,
   type WatchedEvent,
-  type Wire,
-  type WireDelivery,
 } from "./broker/broker.ts";
 export { type AnyCommand, type CommandContract, command } from "./contract/command.ts";
 export { type AnyEvent, type EventContract, event } from "./contract/event.ts";
-export type { Problem } from "./contract/schema.ts";
+export type { ValidationIssue } from "./contract/schema.ts";
 export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./diagnostics.ts";
 export {
   ConfluoError,
@@ -101,10 +101,10 @@ export type {
   SendOptions,
   SubscribeOptions,
 } from "./options/verb-options.ts";
-export type { Waiting } from "./options/wait-options.ts";
+export type { WaitOptions } from "./options/wait-options.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export {
-  type GatheringOptions,
+  type BatchingOptions,
   type Health,
   Service,
   type ServiceOptions,

@@ -44,7 +44,7 @@ beforeAll(async () => {
       if (message.startsWith("The per-instance subscription")) ended.failedCopies += 1;
     },
   };
-  const options = { broker, logger, retry: { attempts: 1 }, graceMs: 0 };
+  const options = { broker, logger, retry: { attempts: 1 }, unhandledRetryMs: 0 };
   victim = new Service("victim", options);
   const count = ({ body, kind }: { readonly body: unknown; readonly kind: string }): unknown => {
     if (kind !== "call") ended.handled += 1;

@@ -104,7 +104,7 @@ describe.each(PASSWORDS)("the password %s is not shown", (password) => {
     expect(await failureOf(connectTo(at(host)), password)).toMatchObject({ code: "ACCESS_REFUSED" });
     const broker = new Broker(at(host), { logger });
     expect(await failureOf(() => broker.queue("some"), password)).toMatchObject({ code: "ACCESS_REFUSED" });
-    expect(await failureOf(() => broker.open(), password)).toMatchObject({ code: "ACCESS_REFUSED" });
+    expect(await failureOf(() => broker.openClient(), password)).toMatchObject({ code: "ACCESS_REFUSED" });
     expect(new Secret(password).findIn(broker)).toEqual([]);
   });
 

@@ -72,7 +72,7 @@ it("ends instances with exit code 0 while calls are answered, and tasks and even
   expect([...confirmed].filter((id) => !handled().has(id))).toEqual([]);
   expect(await terminate(present)).toBe(0);
   expect((await broker.queue(`${broker.namespace}.worker.dead`))?.messages).toBe(0);
-}, 120_000);
+}, 240_000);
 
 it("services of one process answer each other after SIGTERM until all have finished what they had", async () => {
   const broker = freshBroker({ logger: silentLogger });

@@ -3,22 +3,22 @@
 import type { Named } from "../protocol/codec.ts";
 
 /** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
-export type Kind = "call" | "send" | "event";
+export type MessageKind = "call" | "send" | "event";
 
 /** Query parameters as received; a parameter given more than once is a list. */
 export type Query = Readonly<Record<string, string | readonly string[]>>;
 
 /** Application headers as received. */
-export type Headers = Readonly<Record<string, string>>;
+export type MessageHeaders = Readonly<Record<string, string>>;
 
 /** No headers. */
-export const noHeaders: Headers = Object.freeze({});
+export const noHeaders: MessageHeaders = Object.freeze({});
 
 /** An answer, as the caller gets it and as middleware sees it. */
 export interface Reply<Body = unknown> {
   /** HTTP-like; below 400, since anything above rejects the call. */
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: MessageHeaders;
   readonly body: Body;
 }
 
@@ -59,13 +59,13 @@ export function stateKey<Value>(name: string): StateKey<Value> {
 
 /** What a handler gets. `{ ...context }` has all of it, and shares the state. */
 export interface Context<Body = unknown, Params = Readonly<Record<string, string>>, Answer = unknown> {
-  readonly kind: Kind;
+  readonly kind: MessageKind;
   /** The path as sent, with a leading slash. */
   readonly path: string;
   /** Values of the pattern's `:name` segments. */
   readonly params: Params;
   readonly query: Query;
-  readonly headers: Headers;
+  readonly headers: MessageHeaders;
   readonly body: Body;
   /** Stable across retries and redeliveries: deduplicate by it. */
   readonly messageId: string;
@@ -96,7 +96,11 @@ export function isReplyStatus(status: unknown): status is number {
 }
 
 /** Builds what a context's `reply` returns. */
-export function handlerReplyOf<Body>(status: number, headers: Headers, body: Body): HandlerReply<Body> {
+export function handlerReplyOf<Body>(
+  status: number,
+  headers: MessageHeaders,
+  body: Body,
+): HandlerReply<Body> {
   return { status, headers, body, [handlerReply]: true } as Reply<Body> as HandlerReply<Body>;
 }
 

@@ -1,12 +1,12 @@
 /** Waits that a signal ends. */
 
-interface Waiting {
+interface AbortWaiters {
   readonly callbacks: Set<() => void>;
   readonly listener: () => void;
 }
 
 // For each signal that anyone here waits on, one listener. Entries go with their last callback.
-const waitingOn = new WeakMap<AbortSignal, Waiting>();
+const waitingOn = new WeakMap<AbortSignal, AbortWaiters>();
 
 /**
  * Calls back once when the signal fires. However many wait on a signal, it gets one listener: a program may pass one to

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { firstAlone, severalAtATime, together } from "./concurrently.ts";
+import { firstThenRest, mapConcurrently, settleAll } from "./concurrently.ts";
 
 const soon = (): Promise<void> => new Promise(setImmediate);
 
@@ -9,9 +9,9 @@ it("resolves when the last one has", async () => {
     await soon();
     done += 1;
   };
-  await together([one(), one().then(one), one()]);
+  await settleAll([one(), one().then(one), one()]);
   expect(done).toBe(4);
-  await together([]);
+  await settleAll([]);
 });
 
 it("rejects with the first reason, in their order, and not before all have settled", async () => {
@@ -22,7 +22,7 @@ it("rejects with the first reason, in their order, and not before all have settl
     isSettled = true;
     throw new Error("the first");
   };
-  await expect(together([late(), Promise.reject(new Error("the second"))])).rejects.toThrow("the first");
+  await expect(settleAll([late(), Promise.reject(new Error("the second"))])).rejects.toThrow("the first");
   expect(isSettled).toBe(true);
 });
 
@@ -30,7 +30,7 @@ describe("several at a time", () => {
   it("gives the results in the order of the items, with a bound on what is under way", async () => {
     let underWay = 0;
     let most = 0;
-    const doubled = await severalAtATime([1, 2, 3, 4, 5, 6, 7, 8, 9], async (item) => {
+    const doubled = await mapConcurrently([1, 2, 3, 4, 5, 6, 7, 8, 9], async (item) => {
       underWay += 1;
       most = Math.max(most, underWay);
       for (let turns = item % 4; turns >= 0; turns -= 1) await soon();
@@ -39,13 +39,13 @@ describe("several at a time", () => {
     });
     expect(doubled).toEqual([2, 4, 6, 8, 10, 12, 14, 16, 18]);
     expect(most).toBe(4);
-    expect(await severalAtATime([], soon)).toEqual([]);
+    expect(await mapConcurrently([], soon)).toEqual([]);
   });
 
   it("begins nothing after a failure, and waits for what was begun", async () => {
     const begun: number[] = [];
     let ended = 0;
-    const working = severalAtATime([1, 2, 3, 4, 5, 6], async (item) => {
+    const working = mapConcurrently([1, 2, 3, 4, 5, 6], async (item) => {
       begun.push(item);
       if (item === 2) throw new Error("refused");
       await soon();
@@ -62,10 +62,10 @@ describe("several at a time", () => {
       await soon();
       if (item === 1) throw new Error("refused");
     };
-    await expect(firstAlone([1, 2, 3], refuse)).rejects.toThrow("refused");
+    await expect(firstThenRest([1, 2, 3], refuse)).rejects.toThrow("refused");
     expect(begun.splice(0)).toEqual([1]);
-    await firstAlone([4, 5, 6], refuse);
+    await firstThenRest([4, 5, 6], refuse);
     expect(begun).toEqual([4, 5, 6]);
-    await firstAlone([], refuse);
+    await firstThenRest([], refuse);
   });
 });

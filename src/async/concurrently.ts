@@ -8,7 +8,7 @@ const AT_A_TIME = 4;
  *
  * @throws what the first of them rejected with, in their order.
  */
-export async function together(all: Iterable<Promise<unknown>>): Promise<void> {
+export async function settleAll(all: Iterable<Promise<unknown>>): Promise<void> {
   const failed = (await Promise.allSettled(all)).find(({ status }) => status === "rejected");
   if (failed?.status === "rejected") throw failed.reason;
 }
@@ -19,7 +19,7 @@ export async function together(all: Iterable<Promise<unknown>>): Promise<void> {
  * @returns the results, in the order of the items.
  * @throws the first failure, when all that was begun has settled.
  */
-export async function severalAtATime<Item, Result>(
+export async function mapConcurrently<Item, Result>(
   items: readonly Item[],
   work: (item: Item) => Promise<Result>,
 ): Promise<Result[]> {
@@ -42,11 +42,11 @@ export async function severalAtATime<Item, Result>(
 }
 
 /** The same, the first item by itself: where a broker refuses that, it would refuse the others, and write down each. */
-export async function firstAlone<Item>(
+export async function firstThenRest<Item>(
   [first, ...others]: readonly Item[],
   work: (item: Item) => Promise<unknown>,
 ): Promise<void> {
   if (first === undefined) return;
   await work(first);
-  await severalAtATime(others, work);
+  await mapConcurrently(others, work);
 }

@@ -1,10 +1,10 @@
 /** Until when a handler may run, known to everything that it calls. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
-import { emptyResource } from "./outside-context.ts";
+import { newEmptyResource } from "./outside-context.ts";
 
 /** What runs, and how long it may. */
-export interface RunLimits {
+export interface ExecutionLimits {
   readonly ms: number;
   /** In words that follow 'while waiting for'. */
   readonly what: string;
@@ -13,25 +13,25 @@ export interface RunLimits {
 }
 
 /** What everything knows that a handler calls: until when it may run. */
-export class Scope {
+export class DeadlineScope {
   /** On the monotonic clock. */
   readonly began: number = performance.now();
   readonly deadline: number;
-  #waits: RunLimits["waits"];
+  #waits: ExecutionLimits["waits"];
   /** Calls that it has made and that are not answered. */
   #calls = 0;
   #ended = false;
   readonly #of: { readonly isLeaving: boolean };
 
   /** @param of whether the service that it runs in is being shut down. */
-  constructor({ ms, waits }: RunLimits, of: { readonly isLeaving: boolean }) {
+  constructor({ ms, waits }: ExecutionLimits, of: { readonly isLeaving: boolean }) {
     this.#of = of;
     this.deadline = this.began + ms;
     this.#waits = waits;
   }
 
   /** The scope that this is running in, if it is. What a handler left running when it ended is nobody's handler any more. */
-  static get current(): Scope | undefined {
+  static get current(): DeadlineScope | undefined {
     const scope = scopes.getStore();
     return scope === undefined || scope.#ended ? undefined : scope;
   }
@@ -39,7 +39,7 @@ export class Scope {
   run<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
     // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
     // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
-    return emptyResource("confluo.handler").runInAsyncScope(begin<Argument, Result>, this, task, argument);
+    return newEmptyResource("confluo.handler").runInAsyncScope(begin<Argument, Result>, this, task, argument);
   }
 
   get isLeaving(): boolean {
@@ -71,10 +71,10 @@ export class Scope {
   }
 }
 
-const scopes = new AsyncLocalStorage<Scope>();
+const scopes = new AsyncLocalStorage<DeadlineScope>();
 
 function begin<Argument, Result>(
-  this: Scope,
+  this: DeadlineScope,
   task: { work(argument: Argument): Result },
   argument: Argument,
 ): Result {
@@ -83,6 +83,6 @@ function begin<Argument, Result>(
 }
 
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
-export function remainingMs(ownMs: number, scope: Scope | undefined = Scope.current): number {
+export function remainingMs(ownMs: number, scope: DeadlineScope | undefined = DeadlineScope.current): number {
   return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }

@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { isPending, soonOf } from "./maybe-promise.ts";
+import { isPromise, toMaybePromise } from "./maybe-promise.ts";
 
 // A library's own promise, or what looks like one.
 function thenable(method: unknown): object {
@@ -13,8 +13,8 @@ const values = [undefined, null, 0, "", "then", {}, [], thenable(1), () => undef
 describe("what is here already", () => {
   it("is not pending, and stays what it is", () => {
     for (const value of values) {
-      expect(soonOf(value)).toBe(value);
-      expect(isPending(soonOf(value))).toBe(false);
+      expect(toMaybePromise(value)).toBe(value);
+      expect(isPromise(toMaybePromise(value))).toBe(false);
     }
   });
 });
@@ -22,16 +22,16 @@ describe("what is here already", () => {
 describe("what is to come", () => {
   it("is pending, and stays the same promise", () => {
     const promise = Promise.resolve(1);
-    expect(soonOf(promise)).toBe(promise);
-    expect(isPending(promise)).toBe(true);
+    expect(toMaybePromise(promise)).toBe(promise);
+    expect(isPromise(promise)).toBe(true);
   });
 
   it("is pending also if its promise is of another realm or library", async () => {
     const foreign: unknown = runInNewContext("Promise.resolve(7)");
     const own = thenable((resolve: (value: number) => void) => resolve(7));
     for (const promise of [foreign, own]) {
-      const soon = soonOf(promise);
-      expect(isPending(soon)).toBe(true);
+      const soon = toMaybePromise(promise);
+      expect(isPromise(soon)).toBe(true);
       expect(await soon).toBe(7);
     }
   });
@@ -39,6 +39,6 @@ describe("what is to come", () => {
   it("rejects with what a promise of another library rejects with", async () => {
     const reason = new Error("no");
     const own = thenable((_: unknown, reject: (error: unknown) => void) => reject(reason));
-    await expect(soonOf(own)).rejects.toBe(reason);
+    await expect(toMaybePromise(own)).rejects.toBe(reason);
   });
 });

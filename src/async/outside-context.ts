@@ -17,9 +17,9 @@ for (const key of Object.getOwnPropertySymbols(empty)) {
 
 /**
  * Calls a function of this package, such as one that sets a timer, outside of every `AsyncLocalStorage`. What it begins goes on
- * there. The application's functions are called by {@link apart}.
+ * there. The application's functions are called by {@link runInNewContext}.
  */
-export function outside<Arguments extends unknown[], Result>(
+export function runOutsideContext<Arguments extends unknown[], Result>(
   callee: (...args: Arguments) => Result,
   ...args: Arguments
 ): Result {
@@ -30,7 +30,7 @@ export function outside<Arguments extends unknown[], Result>(
  * Makes a resource whose context is empty. `enterWith` changes the context of the resource that it is called in: application code
  * needs one that nothing else runs in.
  */
-export function emptyResource(type: string): AsyncResource {
+export function newEmptyResource(type: string): AsyncResource {
   return empty.runInAsyncScope(newResource, undefined, type);
 }
 
@@ -39,9 +39,9 @@ function newResource(type: string): AsyncResource {
 }
 
 /** Calls a function of the application, such as a listener, outside of every `AsyncLocalStorage`, in a context of its own. */
-export function apart<Arguments extends unknown[], Result>(
+export function runInNewContext<Arguments extends unknown[], Result>(
   callee: (...args: Arguments) => Result,
   ...args: Arguments
 ): Result {
-  return emptyResource("confluo.callback").runInAsyncScope(callee, undefined, ...args);
+  return newEmptyResource("confluo.callback").runInAsyncScope(callee, undefined, ...args);
 }

@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { Bag } from "./slot-set.ts";
+import { SlotSet } from "./slot-set.ts";
 
-const item = (name: string) => ({ name, place: -1 });
+const item = (name: string) => ({ name, slot: -1 });
 
 it("holds what was added, until it is taken out", () => {
-  const bag = new Bag<ReturnType<typeof item>>();
+  const bag = new SlotSet<ReturnType<typeof item>>();
   const [a, b, c] = ["a", "b", "c"].map(item) as [ReturnType<typeof item>, ...ReturnType<typeof item>[]];
   for (const each of [a, b, c]) if (each !== undefined) bag.add(each);
   expect(bag.size).toBe(3);
   expect(bag.delete(a)).toBe(true);
-  expect(a.place).toBeLessThan(0);
+  expect(a.slot).toBeLessThan(0);
   expect(
     bag
       .list()
@@ -22,7 +22,7 @@ it("holds what was added, until it is taken out", () => {
 });
 
 it("takes nothing out that is not in it", () => {
-  const [bag, other] = [new Bag<ReturnType<typeof item>>(), new Bag<ReturnType<typeof item>>()];
+  const [bag, other] = [new SlotSet<ReturnType<typeof item>>(), new SlotSet<ReturnType<typeof item>>()];
   const [here, there, never] = ["here", "there", "never"].map(item) as [
     ReturnType<typeof item>,
     ReturnType<typeof item>,
@@ -38,7 +38,7 @@ it("takes nothing out that is not in it", () => {
 });
 
 it("lists what is in it at the moment, whatever comes and goes after", () => {
-  const bag = new Bag<ReturnType<typeof item>>();
+  const bag = new SlotSet<ReturnType<typeof item>>();
   const all = ["a", "b", "c"].map(item);
   for (const each of all) bag.add(each);
   const list = bag.list();
@@ -50,7 +50,7 @@ it("is a set, whatever is added and taken out", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 100 }), (steps) => {
       const items = Array.from({ length: 10 }, (_, n) => item(`${n}`));
-      const bag = new Bag<ReturnType<typeof item>>();
+      const bag = new SlotSet<ReturnType<typeof item>>();
       const model = new Set<ReturnType<typeof item>>();
       for (const n of steps) {
         const each = items[n] as ReturnType<typeof item>;

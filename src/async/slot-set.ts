@@ -1,9 +1,9 @@
 /** Many things that come and go. */
 
-/** What can be in a {@link Bag}: it keeps its own place there. */
-export interface Bagged {
+/** What can be in a {@link SlotSet}: it keeps its own place there. */
+export interface SlotSetItem {
   /** Only its bag writes it. Below 0 while it is in none. */
-  place: number;
+  slot: number;
 }
 
 /**
@@ -11,7 +11,7 @@ export interface Bagged {
  * holding on to the next and to all that was in it: the young objects of a thousand messages grow old, and collecting them
  * was seen to take a quarter of the processor's time.
  */
-export class Bag<Item extends Bagged> {
+export class SlotSet<Item extends SlotSetItem> {
   readonly #items: Item[] = [];
 
   get size(): number {
@@ -19,20 +19,20 @@ export class Bag<Item extends Bagged> {
   }
 
   add(item: Item): void {
-    item.place = this.#items.length;
+    item.slot = this.#items.length;
     this.#items.push(item);
   }
 
   /** @returns whether it was in here. */
   delete(item: Item): boolean {
-    const { place } = item;
+    const { slot: place } = item;
     if (this.#items[place] !== item) return false;
     const last = this.#items.pop() as Item;
     if (last !== item) {
       this.#items[place] = last;
-      last.place = place;
+      last.slot = place;
     }
-    item.place = -1;
+    item.slot = -1;
     return true;
   }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkMs } from "../options/checks.ts";
-import { remainingMs, Scope } from "./deadline-scope.ts";
-import { type Waiter, waitFor } from "./timed-promise.ts";
+import { DeadlineScope, remainingMs } from "./deadline-scope.ts";
+import { type TimedPromiseControls, waitFor } from "./timed-promise.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -11,8 +11,8 @@ describe("a wait", () => {
 
   it("ends at its deadline, once", async () => {
     const ended = vi.fn();
-    let waiter: Waiter<number> | undefined;
-    const keep = (given: Waiter<number>): void => {
+    let waiter: TimedPromiseControls<number> | undefined;
+    const keep = (given: TimedPromiseControls<number>): void => {
       waiter = given;
     };
     const wait = waitFor<number>(limits, keep, ended);
@@ -54,7 +54,7 @@ describe("a deadline", () => {
   it("is inherited by what runs within it, and by nothing that goes on afterwards", async () => {
     expect(remainingMs(500)).toBe(500);
     let later = 0;
-    const scope = new Scope({ ms: 200, what: "it", waits: undefined }, { isLeaving: false });
+    const scope = new DeadlineScope({ ms: 200, what: "it", waits: undefined }, { isLeaving: false });
     const work = async (): Promise<void> => {
       setTimeout(() => {
         later = remainingMs(500);

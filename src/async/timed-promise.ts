@@ -3,22 +3,22 @@
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import { onAbort } from "./abort.ts";
 import type { Gate } from "./gate.ts";
-import { startTimer, stopTimer, Timed } from "./timeouts.ts";
+import { startTimer, stopTimer, TimeoutEntry } from "./timeouts.ts";
 
 /** Bounds of a wait. */
-export interface Limits {
+export interface WaitLimits {
   readonly ms: number;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Bounds of a wait, and what for. */
-export interface WaitLimits extends Limits {
+export interface NamedWaitLimits extends WaitLimits {
   /** What is waited for, in words that follow 'while waiting for'. */
   readonly what: string;
 }
 
 /** The error of a wait that took too long. */
-export function timedOut({ ms, what }: Pick<WaitLimits, "ms" | "what">): ConfluoError<"TIMEOUT"> {
+export function timedOut({ ms, what }: Pick<NamedWaitLimits, "ms" | "what">): ConfluoError<"TIMEOUT"> {
   return new ConfluoError("TIMEOUT", `The deadline of ${ms} ms passed while waiting for ${what}.`);
 }
 
@@ -28,7 +28,7 @@ export function cancelled(what: string, signal: AbortSignal): ConfluoError<"CANC
 }
 
 /** Resolves when a gate opens or, leaving nothing behind at the gate, when the wait is over. */
-export function passed(gate: Gate, waiter: Pick<Waiter<unknown>, "onEnd">): Promise<void> {
+export function untilOpen(gate: Gate, waiter: Pick<TimedPromiseControls<unknown>, "onEnd">): Promise<void> {
   return new Promise((resolve) => {
     const leave = gate.onOpen(resolve);
     waiter.onEnd(() => {
@@ -39,7 +39,7 @@ export function passed(gate: Gate, waiter: Pick<Waiter<unknown>, "onEnd">): Prom
 }
 
 /** How a wait is ended from within. After its end, by whatever cause, nothing more happens. */
-export interface Waiter<Value> {
+export interface TimedPromiseControls<Value> {
   readonly over: boolean;
   /** Calls back when the wait is over, whatever ended it. */
   onEnd(callback: () => void): void;
@@ -48,7 +48,7 @@ export interface Waiter<Value> {
 }
 
 /** A promise that settles by itself, at its deadline or when its signal fires, whichever is first. */
-export abstract class Wait<Value> extends Timed implements Waiter<Value> {
+export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedPromiseControls<Value> {
   readonly promise: Promise<Value>;
   readonly #ms: number;
   /** `undefined` once it is over. */
@@ -117,16 +117,16 @@ export abstract class Wait<Value> extends Timed implements Waiter<Value> {
  * Gives an error of ours a stack that leads to whoever waits for it: it was made in a timer or a callback of the connection.
  * For `catch` on the promise that is waited for, since V8 follows only that from here to there.
  */
-export function atCaller(error: unknown): never {
-  if (isConfluoError(error) && Object.isExtensible(error)) Error.captureStackTrace?.(error, atCaller);
+export function withCallerStack(error: unknown): never {
+  if (isConfluoError(error) && Object.isExtensible(error)) Error.captureStackTrace?.(error, withCallerStack);
   throw error;
 }
 
-class PlainWait<Value> extends Wait<Value> {
+class StartedTimedPromise<Value> extends TimedPromise<Value> {
   protected readonly what: string;
   readonly #ended: (() => void) | undefined;
 
-  constructor(limits: WaitLimits, ended: (() => void) | undefined) {
+  constructor(limits: NamedWaitLimits, ended: (() => void) | undefined) {
     super(limits.ms);
     this.what = limits.what;
     this.#ended = ended;
@@ -137,7 +137,7 @@ class PlainWait<Value> extends Wait<Value> {
   }
 
   /** The same with functions that can be passed on by themselves. */
-  get waiter(): Waiter<Value> {
+  get waiter(): TimedPromiseControls<Value> {
     const isOver = (): boolean => this.over;
     return {
       get over() {
@@ -150,13 +150,13 @@ class PlainWait<Value> extends Wait<Value> {
   }
 }
 
-/** A {@link Wait} for what `start` begins. `ended` is called once, whatever ended it. */
+/** A {@link TimedPromise} for what `start` begins. `ended` is called once, whatever ended it. */
 export function waitFor<Value>(
-  limits: WaitLimits,
-  start: (waiter: Waiter<Value>) => void,
+  limits: NamedWaitLimits,
+  start: (waiter: TimedPromiseControls<Value>) => void,
   ended?: () => void,
 ): Promise<Value> {
-  const wait = new PlainWait<Value>(limits, ended);
+  const wait = new StartedTimedPromise<Value>(limits, ended);
   if (wait.begin(limits.signal)) {
     try {
       start(wait.waiter);

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { startTimer, stopTimer, Timed } from "./timeouts.ts";
+import { startTimer, stopTimer, TimeoutEntry } from "./timeouts.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** Notes its name when its time has passed. */
-class Noted extends Timed {
+class Noted extends TimeoutEntry {
   readonly #name: string;
   readonly #notes: string[];
   readonly #then: () => void;

@@ -1,17 +1,17 @@
 /** Many waits of few lengths: most calls have the same deadline. */
 
-import { outside } from "./outside-context.ts";
+import { runOutsideContext } from "./outside-context.ts";
 
 /** A timer that is late by more has waited for something that held the event loop. */
 const STALL_MS = 10;
 
 /** What is told when its time has passed. While it waits, it stands in a line, and only that writes these. */
-export abstract class Timed {
+export abstract class TimeoutEntry {
   /** On the monotonic clock, once it waits. */
   dueAt = 0;
-  line: Line | undefined;
-  before: Timed | undefined;
-  behind: Timed | undefined;
+  queue: TimeoutQueue | undefined;
+  before: TimeoutEntry | undefined;
+  behind: TimeoutEntry | undefined;
 
   /** Its time has passed. */
   abstract pass(): void;
@@ -21,24 +21,24 @@ export abstract class Timed {
  * All that wait for as long as each other, in the order in which they came, which is that in which they are due. One timer of
  * Node's serves them all: one for each takes some 230 bytes, a fifth of what a waiting call takes.
  */
-class Line {
+class TimeoutQueue {
   readonly #ms: number;
   /** By which it tells the time: a test may put another in its place. */
   readonly clock: typeof setTimeout = globalThis.setTimeout;
-  readonly #ended: (line: Line) => void;
-  #first: Timed | undefined;
-  #last: Timed | undefined;
+  readonly #ended: (line: TimeoutQueue) => void;
+  #first: TimeoutEntry | undefined;
+  #last: TimeoutEntry | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reading: NodeJS.Immediate | undefined;
   #armedFor = 0;
 
-  constructor(ms: number, ended: (line: Line) => void) {
+  constructor(ms: number, ended: (line: TimeoutQueue) => void) {
     this.#ms = ms;
     this.#ended = ended;
   }
 
-  add(timed: Timed): void {
-    timed.line = this;
+  add(timed: TimeoutEntry): void {
+    timed.queue = this;
     timed.dueAt = performance.now() + this.#ms;
     timed.before = this.#last;
     if (this.#last === undefined) {
@@ -48,13 +48,13 @@ class Line {
     this.#last = timed;
   }
 
-  delete(timed: Timed): void {
+  delete(timed: TimeoutEntry): void {
     const { before, behind } = timed;
     if (before === undefined) this.#first = behind;
     else before.behind = behind;
     if (behind === undefined) this.#last = before;
     else behind.before = before;
-    timed.line = undefined;
+    timed.queue = undefined;
     timed.before = undefined;
     timed.behind = undefined;
     if (this.#first === undefined) this.#end();
@@ -71,7 +71,7 @@ class Line {
   #arm(dueAt: number): void {
     this.#armedFor = dueAt;
     const ms = Math.max(1, Math.ceil(dueAt - performance.now()));
-    this.#timer = outside(startTimeout, this.#fire, ms);
+    this.#timer = runOutsideContext(startTimeout, this.#fire, ms);
   }
 
   readonly #fire = (): void => {
@@ -106,21 +106,21 @@ function startTimeout(callback: () => void, ms: number): NodeJS.Timeout {
   return setTimeout(callback, ms);
 }
 
-const lines = new Map<number, Line>();
+const queues = new Map<number, TimeoutQueue>();
 
-/** Calls {@link Timed.pass} after so many milliseconds, as exactly as `setTimeout` does, unless that is stopped before. */
-export function startTimer(timed: Timed, ms: number): void {
-  let line = lines.get(ms);
+/** Calls {@link TimeoutEntry.pass} after so many milliseconds, as exactly as `setTimeout` does, unless that is stopped before. */
+export function startTimer(timed: TimeoutEntry, ms: number): void {
+  let line = queues.get(ms);
   if (line === undefined || line.clock !== globalThis.setTimeout) {
-    line = new Line(ms, (ended) => {
-      if (lines.get(ms) === ended) lines.delete(ms);
+    line = new TimeoutQueue(ms, (ended) => {
+      if (queues.get(ms) === ended) queues.delete(ms);
     });
-    lines.set(ms, line);
+    queues.set(ms, line);
   }
   line.add(timed);
 }
 
 /** Stops what was started, if it was and has not passed. */
-export function stopTimer(timed: Timed): void {
-  timed.line?.delete(timed);
+export function stopTimer(timed: TimeoutEntry): void {
+  timed.queue?.delete(timed);
 }

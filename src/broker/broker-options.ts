@@ -1,7 +1,7 @@
 /** What can be set when a broker is named. */
 
 import type { Logger } from "../logging/logger.ts";
-import type { Known } from "../options/checks.ts";
+import type { OptionNames } from "../options/checks.ts";
 import type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
 
 /** Options of a `Broker`. */
@@ -20,7 +20,7 @@ export interface BrokerOptions {
 }
 
 /** Their names. */
-export const brokerOptions: Known<BrokerOptions> = {
+export const brokerOptions: OptionNames<BrokerOptions> = {
   namespace: true,
   tls: true,
   maxBodyBytes: true,

@@ -1,7 +1,7 @@
 /** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
 
-import { outside } from "../async/outside-context.ts";
-import { type Waiter, waitFor } from "../async/timed-promise.ts";
+import { runOutsideContext } from "../async/outside-context.ts";
+import { type TimedPromiseControls, waitFor } from "../async/timed-promise.ts";
 import { DeadLetters } from "../dead-letters/dead-letters.ts";
 import { type AskParts, ask, type DiscoverOptions, type Ping } from "../discovery/ask.ts";
 import { conflicts } from "../discovery/conflicts.ts";
@@ -11,16 +11,16 @@ import { type Watch, type WatchedEvent, watch } from "../discovery/watch.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
 import { messageIds, newInstanceId } from "../identity.ts";
 import { guardedLogger } from "../logging/logger.ts";
-import { knownOptions } from "../options/checks.ts";
-import { type Waiting, waitSettings } from "../options/wait-options.ts";
+import { checkOptions } from "../options/checks.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName, fitsShortString, SHORT_STRING_BYTES } from "../protocol/address.ts";
 import type { InstanceInfo } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
 import { EmbeddedBroker } from "../transport/memory/embedded-broker.ts";
 import { type OnBlocked, type OnRefused, openRabbit } from "../transport/rabbitmq/open-rabbit.ts";
-import { Hub } from "../transport/session/shared-connection.ts";
+import { SharedConnection } from "../transport/session/shared-connection.ts";
 import type { Transport } from "../transport/transport.ts";
-import type { QueueInfo, Wire } from "../transport/wire.ts";
+import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 import { readAddress } from "./broker-address.ts";
 import { type RemovedQueue, type RemoveServiceOptions, removeService, unbind } from "./broker-admin.ts";
 import { type BrokerOptions, brokerOptions, MAX_BODY_BYTES } from "./broker-options.ts";
@@ -28,13 +28,13 @@ import { withEnvironment } from "./environment.ts";
 
 export type { DeadLetter, DeadLetterError } from "../dead-letters/dead-letter.ts";
 export type {
+  DeadLetterSelection,
   DeadLetters,
-  ImportLettersOptions,
-  LetterSelection,
-  ListLettersOptions,
+  ImportDeadLettersOptions,
+  ListDeadLettersOptions,
 } from "../dead-letters/dead-letters.ts";
-export type { ImportedLetters } from "../dead-letters/letter-import.ts";
-export type { LetterProperties, LetterRecord } from "../dead-letters/letter-record.ts";
+export type { ImportedDeadLetters } from "../dead-letters/letter-import.ts";
+export type { DeadLetterProperties, DeadLetterRecord } from "../dead-letters/letter-record.ts";
 export type { RecordedValue } from "../dead-letters/recorded-value.ts";
 export type { DiscoverOptions, Ping } from "../discovery/ask.ts";
 export type { DelayQueue, Overview, OverviewOptions } from "../discovery/overview.ts";
@@ -61,7 +61,7 @@ export type {
 } from "../protocol/discovery/traffic.ts";
 export type { Message, Properties } from "../protocol/message.ts";
 export type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
-export type { QueueInfo, ServerInfo, Wire, WireDelivery } from "../transport/wire.ts";
+export type { AmqpClient, AmqpDelivery, QueueInfo, ServerInfo } from "../transport/wire.ts";
 export type { RemovedQueue, RemoveServiceOptions } from "./broker-admin.ts";
 export type { BrokerOptions } from "./broker-options.ts";
 
@@ -89,13 +89,13 @@ export class Broker {
   readonly maxBodyBytes: number;
   readonly #names: Namespace;
   readonly #newId: () => string;
-  readonly #hub: Hub;
-  readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<Wire>;
+  readonly #hub: SharedConnection;
+  readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<AmqpClient>;
   /** The same, with what it takes to write a message again as it was. */
-  readonly #openExact: (signal: AbortSignal) => Promise<Wire>;
+  readonly #openExact: (signal: AbortSignal) => Promise<AmqpClient>;
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
-    const known = knownOptions("Broker", options, brokerOptions);
+    const known = checkOptions("Broker", options, brokerOptions);
     const { maxBodyBytes = MAX_BODY_BYTES } = known;
     const { namespace, tls } = withEnvironment(address, known);
     const { warn, info } = guardedLogger(known.logger);
@@ -126,10 +126,10 @@ export class Broker {
       this.description = nodes.map(({ shown }) => shown).join(", ");
       // A socket calls back in the context in which it was made.
       this.#open = (signal, onBlocked, onRefused) =>
-        outside(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
-      this.#openExact = (signal) => outside(openRabbit, { nodes, tls, keepsHeaders: true }, signal);
+        runOutsideContext(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
+      this.#openExact = (signal) => runOutsideContext(openRabbit, { nodes, tls, keepsHeaders: true }, signal);
     }
-    this.#hub = new Hub({
+    this.#hub = new SharedConnection({
       description: this.description,
       address: place,
       namespace: this.#names,
@@ -154,10 +154,10 @@ export class Broker {
    *
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`, `INVALID_ARGUMENT`.
    */
-  async queue(name: string, options?: Waiting): Promise<QueueInfo | undefined> {
+  async queue(name: string, options?: WaitOptions): Promise<QueueInfo | undefined> {
     if (typeof name !== "string" || name === "" || !fitsShortString(name))
       throw invalidArgument("The name of a queue", `a string of 1 to ${SHORT_STRING_BYTES} bytes`, name);
-    const wire = await this.open(options);
+    const wire = await this.openClient(options);
     try {
       return await wire.inspectQueue(name);
     } finally {
@@ -173,7 +173,7 @@ export class Broker {
    *   this user may not compare.
    * @throws as {@link Broker.discover}.
    */
-  conflicts(of?: string | readonly string[], options?: Waiting): Promise<readonly ConfluoError[]> {
+  conflicts(of?: string | readonly string[], options?: WaitOptions): Promise<readonly ConfluoError[]> {
     return conflicts(this.#asking, of, options);
   }
 
@@ -274,7 +274,7 @@ export class Broker {
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
    *   `INVALID_ARGUMENT`.
    */
-  unbind(service: string, pattern: string, options?: Waiting): Promise<void> {
+  unbind(service: string, pattern: string, options?: WaitOptions): Promise<void> {
     return unbind(this.#asking, { service, pattern }, options);
   }
 
@@ -299,8 +299,8 @@ export class Broker {
    * @example const watch = await broker.watch("/orders/#", ({ path, body }) => console.log(path, body));
    * @throws as {@link Broker.discover}.
    */
-  watch(pattern: string, listener: (event: WatchedEvent) => unknown, options?: Waiting): Promise<Watch> {
-    const parts = { events: this.#names.events, open: (limits: Waiting) => this.open(limits) };
+  watch(pattern: string, listener: (event: WatchedEvent) => unknown, options?: WaitOptions): Promise<Watch> {
+    const parts = { events: this.#names.events, open: (limits: WaitOptions) => this.openClient(limits) };
     return watch(parts, pattern, listener, options);
   }
 
@@ -310,10 +310,10 @@ export class Broker {
    *
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`, `INVALID_ARGUMENT`.
    */
-  async open(options?: Waiting): Promise<Wire> {
-    const limits = waitSettings("open", options, OPEN_MS);
+  async openClient(options?: WaitOptions): Promise<AmqpClient> {
+    const limits = readWaitOptions("open", options, OPEN_MS);
     const stop = new AbortController();
-    const start = (waiter: Waiter<Wire>): void => {
+    const start = (waiter: TimedPromiseControls<AmqpClient>): void => {
       this.#open(stop.signal).then((wire) => {
         // Nobody waits for it any more: then nobody would close it.
         if (waiter.over) void wire.close();

@@ -3,11 +3,11 @@
 import { createHash } from "node:crypto";
 import { fitsShortString, pathOfKey } from "../protocol/address.ts";
 import { decodeBody, header, protocolHeader, userHeaders } from "../protocol/codec.ts";
-import { type Origin, originOf } from "../protocol/envelope.ts";
+import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../protocol/message.ts";
 import { republished } from "../protocol/republish.ts";
 import type { Namespace } from "../protocol/topology.ts";
-import type { WireDelivery } from "../transport/wire.ts";
+import type { AmqpDelivery } from "../transport/wire.ts";
 
 /** Why a service gave a message up. */
 export interface DeadLetterError {
@@ -65,7 +65,7 @@ export interface DeadLetter {
 }
 
 /** A queue of letters. */
-export interface Letterbox {
+export interface DeadLetterQueue {
   readonly queue: string;
   readonly namespace: Namespace;
   /** Where all of its letters are sent back to; `undefined` for each letter's own key. */
@@ -73,7 +73,7 @@ export interface Letterbox {
 }
 
 /** A letter and where it would be sent back to. */
-export interface Found {
+export interface FoundLetter {
   readonly letter: DeadLetter;
   readonly target: string;
   /** Whether somebody has looked at it before. */
@@ -83,15 +83,15 @@ export interface Found {
 }
 
 /** Reads a letter. Never throws, whatever is in it. */
-export function readLetter({ message, key, redelivered }: WireDelivery, box: Letterbox): Found {
+export function readLetter({ message, key, redelivered }: AmqpDelivery, box: DeadLetterQueue): FoundLetter {
   const { headers, contentType, contentEncoding } = message.properties;
   const death = lastDeath(headers);
   // What went through a delay queue expired there on purpose: that is no story.
   const broker = death !== undefined && box.namespace.isDelay(death.queue) ? undefined : death;
   const eventKey = broker?.exchange === box.namespace.events ? broker.key : undefined;
-  const origin = originOf(message, { lane: "inbox", eventKey, newId: () => "" });
+  const envelope = readEnvelope(message, { lane: "inbox", eventKey, newId: () => "" });
   const told = (name: string): string => protocolHeader(headers, name) ?? "";
-  const { subscription, from, query, messageId } = origin;
+  const { subscription, from, query, messageId } = envelope;
   const isCall = eventKey === undefined && told(header.kind) === "call";
   const code = told(header.error);
   const target = box.target ?? key;
@@ -99,12 +99,12 @@ export function readLetter({ message, key, redelivered }: WireDelivery, box: Let
   const letter: DeadLetter = {
     id: `${messageId || digest(message)}${subscription === undefined ? "" : `@${subscription}`}`,
     messageId,
-    kind: isCall ? "call" : origin.kind,
-    path: origin.path,
+    kind: isCall ? "call" : envelope.kind,
+    path: envelope.path,
     query,
     subscription,
     from,
-    attempts: told(header.attempt) === "" ? 0 : origin.attempt,
+    attempts: told(header.attempt) === "" ? 0 : envelope.attempt,
     error:
       code === ""
         ? undefined
@@ -128,15 +128,15 @@ export function readLetter({ message, key, redelivered }: WireDelivery, box: Let
     },
   };
   const copy = (newId: () => string, most: number): Message | undefined => {
-    if (origin.path === "" || target === "") return undefined;
-    const again = { ...origin, messageId: messageId || newId(), replay: newId() };
-    return copyOf(message, again, storyFor(target, broker), most);
+    if (envelope.path === "" || target === "") return undefined;
+    const again = { ...envelope, messageId: messageId || newId(), replay: newId() };
+    return copyOf(message, again, failureDetailsFor(target, broker), most);
   };
   return { letter, target, redelivered, copy };
 }
 
 // An orphan may have been on its way to the dead letters, where it still wants to say when and where it died.
-function storyFor(target: string, death: Death | undefined): Readonly<Record<string, string>> {
+function failureDetailsFor(target: string, death: Death | undefined): Readonly<Record<string, string>> {
   if (death === undefined || !target.endsWith(".dead")) return {};
   const at = death.at === undefined ? {} : { [header.failedAt]: death.at.toISOString() };
   return { [header.queue]: death.queue, ...at };
@@ -145,14 +145,14 @@ function storyFor(target: string, death: Death | undefined): Readonly<Record<str
 // As what it was and for whom it was, and as if it had never failed. A call that nobody waits for is a command.
 function copyOf(
   message: Message,
-  origin: Origin,
+  envelope: Envelope,
   added: Readonly<Record<string, string>>,
   most: number,
 ): Message {
-  const { subscription } = origin;
+  const { subscription } = envelope;
   return republished(
     message,
-    { ...origin, attempt: 1 },
+    { ...envelope, attempt: 1 },
     {
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
       ...added,

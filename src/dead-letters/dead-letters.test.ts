@@ -2,12 +2,12 @@ import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../errors.ts";
 import { Namespace } from "../protocol/topology.ts";
 import { breakableWire } from "../transport/session/fake-wire.test-support.ts";
-import type { PublishFailure, Wire, WireDelivery } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure } from "../transport/wire.ts";
 import { DeadLetters } from "./dead-letters.ts";
-import type { LetterRecord } from "./letter-record.ts";
+import type { DeadLetterRecord } from "./letter-record.ts";
 
 /** Letters of one service over a wire that a test plays the broker of: `n` of them, delivered at once. */
-function lettersOver(n: number, own: Partial<Wire> = {}, returns = 0) {
+function lettersOver(n: number, own: Partial<AmqpClient> = {}, returns = 0) {
   const acked: string[] = [];
   const events: string[] = [];
   let held = 0;
@@ -39,7 +39,7 @@ function lettersOver(n: number, own: Partial<Wire> = {}, returns = 0) {
   return { letters, acked, events, lose };
 }
 
-function delivery(messageId: string, acked: string[], returns = 0): WireDelivery {
+function delivery(messageId: string, acked: string[], returns = 0): AmqpDelivery {
   const headers = returns === 0 ? {} : { headers: { "x-delivery-count": returns } };
   return {
     message: { body: new Uint8Array(0), properties: { messageId, type: "/t", ...headers } },
@@ -55,7 +55,7 @@ function delivery(messageId: string, acked: string[], returns = 0): WireDelivery
 describe("a replay", () => {
   it("acknowledges a letter after its copy was confirmed, and not before", async () => {
     const confirms: (() => void)[] = [];
-    const publish = vi.fn<Wire["publish"]>((_route, _message, settled) => void confirms.push(settled));
+    const publish = vi.fn<AmqpClient["publish"]>((_route, _message, settled) => void confirms.push(settled));
     const { letters, acked, events } = lettersOver(2, { publish });
     const replaying = letters.replay("all");
     await vi.waitFor(() => expect(confirms).toHaveLength(2));
@@ -78,7 +78,7 @@ describe("a replay", () => {
   ] as const satisfies readonly (readonly [PublishFailure, string])[]) {
     it(`keeps a letter whose copy was ${failure}, and says how many went before`, async () => {
       let published = 0;
-      const publish: Wire["publish"] = (_route, _message, settled) => {
+      const publish: AmqpClient["publish"] = (_route, _message, settled) => {
         published += 1;
         setImmediate(settled, published === 3 ? failure : undefined);
       };
@@ -123,14 +123,14 @@ describe("a listing", () => {
     await expect(letters.list({ timeoutMs: 30 })).rejects.toMatchObject({ code: "TIMEOUT" });
     const signal = AbortSignal.timeout(30);
     await expect(letters.list({ signal })).rejects.toMatchObject({ code: "CANCELLED" });
-    await vi.waitFor(() => expect(events).toEqual(["closed", "closed"]));
+    await vi.waitFor(() => expect(events).toEqual(["closed", "closed"]), { timeout: 10_000 });
   });
 });
 
 describe("letters that came back before", () => {
   it("are acknowledged when their copies are confirmed, and not before", async () => {
     const confirms: (() => void)[] = [];
-    const publish = vi.fn<Wire["publish"]>((_route, _message, settled) => void confirms.push(settled));
+    const publish = vi.fn<AmqpClient["publish"]>((_route, _message, settled) => void confirms.push(settled));
     const { letters, acked, events } = lettersOver(2, { publish }, 1);
     const listing = letters.list();
     await vi.waitFor(() => expect(confirms).toHaveLength(2));
@@ -154,7 +154,7 @@ describe("letters that came back before", () => {
       ["refused", 3],
       ["forbidden", 1],
     ] as const) {
-      const publish = vi.fn<Wire["publish"]>((_route, _message, settled) => settled(failure));
+      const publish = vi.fn<AmqpClient["publish"]>((_route, _message, settled) => settled(failure));
       const { letters, acked } = lettersOver(3, { publish }, 1);
       expect(await letters.list()).toHaveLength(3);
       expect(acked).toEqual([]);
@@ -163,7 +163,7 @@ describe("letters that came back before", () => {
   });
 
   it("are put back, too, when the broker does not take their replay", async () => {
-    const publish = vi.fn<Wire["publish"]>(({ key }, _message, settled) =>
+    const publish = vi.fn<AmqpClient["publish"]>(({ key }, _message, settled) =>
       setImmediate(settled, key === "c.s.inbox" ? "returned" : undefined),
     );
     const { letters, acked } = lettersOver(2, { publish }, 3);
@@ -174,7 +174,7 @@ describe("letters that came back before", () => {
 });
 
 it("letters are shown to those who may consume them and may not look how many there are", async () => {
-  const inspectQueue = vi.fn<Wire["inspectQueue"]>(() =>
+  const inspectQueue = vi.fn<AmqpClient["inspectQueue"]>(() =>
     Promise.reject(new ConfluoError("ACCESS_REFUSED", "no right")),
   );
   const { letters } = lettersOver(3, { inspectQueue });
@@ -183,7 +183,7 @@ it("letters are shown to those who may consume them and may not look how many th
 });
 
 describe("an import", () => {
-  const record = (messageId: string): LetterRecord => ({
+  const record = (messageId: string): DeadLetterRecord => ({
     letter: 1,
     id: messageId,
     key: "c.s.dead",
@@ -194,7 +194,7 @@ describe("an import", () => {
 
   it("says how many were confirmed when it ends, and leaves out what lies there when it is repeated", async () => {
     let left = 2;
-    const publish: Wire["publish"] = (_route, _message, settled) => {
+    const publish: AmqpClient["publish"] = (_route, _message, settled) => {
       left -= 1;
       setImmediate(settled, left < 0 ? "lost" : undefined);
     };
@@ -208,9 +208,9 @@ describe("an import", () => {
   });
 
   it("imports nothing if one is no letter", async () => {
-    const publish = vi.fn<Wire["publish"]>();
+    const publish = vi.fn<AmqpClient["publish"]>();
     const { letters } = lettersOver(0, { publish });
-    const bad = { ...record("b"), headers: { n: { int8: 200 } } } as unknown as LetterRecord;
+    const bad = { ...record("b"), headers: { n: { int8: 200 } } } as unknown as DeadLetterRecord;
     await expect(letters.import([record("a"), bad])).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
       message: expect.stringMatching(/^Letter 2: header "n"/),

@@ -1,21 +1,27 @@
 /** The operator's hands at the dead letters of a service, or at the orphans of a namespace. */
 
 import { AsyncResource } from "node:async_hooks";
-import type { Limits } from "../async/timed-promise.ts";
+import type { WaitLimits } from "../async/timed-promise.ts";
 import { invalidArgument, show } from "../errors.ts";
-import { type Known, knownOptions } from "../options/checks.ts";
-import { type Waiting, waitSettings } from "../options/wait-options.ts";
-import { onOwnWire } from "../transport/short-session.ts";
-import type { Wire, WireDelivery } from "../transport/wire.ts";
-import { type DeadLetter, type Found, type Letterbox, readLetter } from "./dead-letter.ts";
+import { checkOptions, type OptionNames } from "../options/checks.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { withClient } from "../transport/short-session.ts";
+import type { AmqpClient, AmqpDelivery } from "../transport/wire.ts";
+import { type DeadLetter, type DeadLetterQueue, type FoundLetter, readLetter } from "./dead-letter.ts";
 import { exactCopy, isCopyOf } from "./exact-copy.ts";
-import { type ImportedLetters, LetterImport } from "./letter-import.ts";
-import { type LetterRecord, recordOf } from "./letter-record.ts";
+import { type ImportedDeadLetters, LetterImport } from "./letter-import.ts";
+import { type DeadLetterRecord, recordOf } from "./letter-record.ts";
 import { publishFailure, withCount } from "./publish-failure.ts";
-import { MOST_HELD, MOST_PER_CONSUMER, type Verdict, type WalkPlan, walk } from "./queue-browser.ts";
+import {
+  type BrowseRequest,
+  browseQueue,
+  type Decision,
+  MOST_HELD,
+  MOST_PER_CONSUMER,
+} from "./queue-browser.ts";
 
 /** Options of {@link DeadLetters.list}. */
-export interface ListLettersOptions extends Waiting {
+export interface ListDeadLettersOptions extends WaitOptions {
   /** How many letters at most, from 1 to 20,000. Default: 100. */
   readonly limit?: number | undefined;
 }
@@ -24,17 +30,17 @@ export interface ListLettersOptions extends Waiting {
  * Which letters: all that are there, those with one of these ids, or those for which a function returns `true`. The
  * function must not be asynchronous.
  */
-export type LetterSelection = "all" | readonly string[] | ((letter: DeadLetter) => boolean);
+export type DeadLetterSelection = "all" | readonly string[] | ((letter: DeadLetter) => boolean);
 
 /** Options of {@link DeadLetters.import}. */
-export interface ImportLettersOptions extends Waiting {
+export interface ImportDeadLettersOptions extends WaitOptions {
   /** Whether to put in again what lies in the queue already. Default: `false`. */
   readonly again?: boolean | undefined;
 }
 
 /** What dead letters need of their broker. */
-export interface LettersParts extends Letterbox {
-  open(signal: AbortSignal): Promise<Wire>;
+export interface DeadLettersDependencies extends DeadLetterQueue {
+  open(signal: AbortSignal): Promise<AmqpClient>;
   newId(): string;
 }
 
@@ -43,8 +49,8 @@ const LIST_LIMIT = 100;
 // How many copies wait for their confirm at a time.
 const UNDER_WAY = 256;
 
-const listOptions: Known<ListLettersOptions> = { timeoutMs: true, signal: true, limit: true };
-const importOptions: Known<ImportLettersOptions> = { timeoutMs: true, signal: true, again: true };
+const listOptions: OptionNames<ListDeadLettersOptions> = { timeoutMs: true, signal: true, limit: true };
+const importOptions: OptionNames<ImportDeadLettersOptions> = { timeoutMs: true, signal: true, again: true };
 
 /**
  * Dead letters: what a service gave up, or what returned to a queue that is gone. Every method opens a connection of its
@@ -65,28 +71,28 @@ const importOptions: Known<ImportLettersOptions> = { timeoutMs: true, signal: tr
  * await letters.replay((letter) => letter.error?.code === "TIMEOUT");
  */
 export class DeadLetters {
-  readonly #parts: LettersParts;
+  readonly #parts: DeadLettersDependencies;
 
   /** @internal Made by `Broker.deadLetters` and `Broker.orphans`. */
-  constructor(parts: LettersParts) {
+  constructor(parts: DeadLettersDependencies) {
     this.#parts = parts;
   }
 
   /** How many letters there are, without those that somebody is looking at. */
-  async count(options?: Waiting): Promise<number> {
-    const limits = waitSettings("count", options, LETTERS_MS);
+  async count(options?: WaitOptions): Promise<number> {
+    const limits = readWaitOptions("count", options, LETTERS_MS);
     return this.#onWire(limits, async (wire) => {
       return (await wire.inspectQueue(this.#parts.queue))?.messages ?? 0;
     });
   }
 
   /** The letters, the oldest first. They stay where they are. */
-  async list(options?: ListLettersOptions): Promise<readonly DeadLetter[]> {
-    const { limit = LIST_LIMIT, ...waiting } = knownOptions("list", options, listOptions);
+  async list(options?: ListDeadLettersOptions): Promise<readonly DeadLetter[]> {
+    const { limit = LIST_LIMIT, ...waiting } = checkOptions("list", options, listOptions);
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > MOST_HELD)
       throw invalidArgument("limit", `a whole number of letters from 1 to ${MOST_HELD}`, limit);
     const letters: DeadLetter[] = [];
-    const limits = waitSettings("list", waiting, LETTERS_MS);
+    const limits = readWaitOptions("list", waiting, LETTERS_MS);
     const prefetch = Math.min(limit, MOST_PER_CONSUMER);
     await this.#walk(limits, prefetch, ({ letter, redelivered }) => {
       if (letters.length < limit) letters.push(letter);
@@ -96,9 +102,9 @@ export class DeadLetters {
   }
 
   /** The oldest letter with an id; `undefined` if there is none. It stays where it is. */
-  async show(id: string, options?: Waiting): Promise<DeadLetter | undefined> {
+  async show(id: string, options?: WaitOptions): Promise<DeadLetter | undefined> {
     checkId(id);
-    const limits = waitSettings("show", options, LETTERS_MS);
+    const limits = readWaitOptions("show", options, LETTERS_MS);
     let found: DeadLetter | undefined;
     await this.#walk(limits, MOST_PER_CONSUMER, ({ letter, redelivered }) => {
       if (letter.id === id) found ??= letter;
@@ -119,7 +125,7 @@ export class DeadLetters {
    *   error's `data.replayed` says how many were sent back by then; after a `TIMEOUT` or `CANCELLED` those that were under
    *   way may follow.
    */
-  async replay(selection: LetterSelection, options?: Waiting): Promise<number> {
+  async replay(selection: DeadLetterSelection, options?: WaitOptions): Promise<number> {
     const { newId } = this.#parts;
     return this.#act("replay", selection, options, ({ letter, target, copy }, wire) => {
       const message = copy(newId, wire.mostPropertyBytes);
@@ -142,7 +148,7 @@ export class DeadLetters {
    * @returns how many were removed.
    * @throws also what a function that selects throws. The error's `data.discarded` says how many were removed by then.
    */
-  async discard(selection: LetterSelection, options?: Waiting): Promise<number> {
+  async discard(selection: DeadLetterSelection, options?: WaitOptions): Promise<number> {
     return this.#act("discard", selection, options, () => Promise.resolve());
   }
 
@@ -153,10 +159,10 @@ export class DeadLetters {
    * @example for (const letter of await letters.export("all")) file.write(`${JSON.stringify(letter)}\n`);
    * @throws also `MALFORMED_MESSAGE` for a letter whose headers cannot be read, and what a function that selects throws.
    */
-  async export(selection: LetterSelection, options?: Waiting): Promise<readonly LetterRecord[]> {
+  async export(selection: DeadLetterSelection, options?: WaitOptions): Promise<readonly DeadLetterRecord[]> {
     const isChosen = chooser(selection);
-    const records: LetterRecord[] = [];
-    const limits = waitSettings("export", options, LETTERS_MS);
+    const records: DeadLetterRecord[] = [];
+    const limits = readWaitOptions("export", options, LETTERS_MS);
     if (Array.isArray(selection) && selection.length === 0) return [];
     await this.#walk(limits, MOST_PER_CONSUMER, ({ letter }, _wire, delivery) => {
       if (isChosen(letter)) records.push(recordOf(delivery, letter.id));
@@ -174,20 +180,23 @@ export class DeadLetters {
    *   `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker does not take one. The error's `data` says how many were `imported` and
    *   `present` by then; a few more may have been.
    */
-  async import(letters: Iterable<LetterRecord>, options?: ImportLettersOptions): Promise<ImportedLetters> {
-    const { again = false, ...waiting } = knownOptions("import", options, importOptions);
+  async import(
+    letters: Iterable<DeadLetterRecord>,
+    options?: ImportDeadLettersOptions,
+  ): Promise<ImportedDeadLetters> {
+    const { again = false, ...waiting } = checkOptions("import", options, importOptions);
     if (typeof again !== "boolean") throw invalidArgument("again", "true or false", again);
-    const limits = waitSettings("import", waiting, LETTERS_MS);
+    const limits = readWaitOptions("import", waiting, LETTERS_MS);
     const { queue, target, namespace } = this.#parts;
     const exchange = target === undefined ? namespace.orphans : undefined;
     const work = new LetterImport(letters, { queue, exchange });
-    const note = (delivery: WireDelivery): Verdict => {
+    const note = (delivery: AmqpDelivery): Decision => {
       work.note(delivery);
       return "stays";
     };
     try {
       await this.#onWire(limits, async (wire, signal) => {
-        if (!again) await walk(wire, this.#plan(MOST_PER_CONSUMER, note), signal);
+        if (!again) await browseQueue(wire, this.#plan(MOST_PER_CONSUMER, note), signal);
         await work.run(wire, signal);
       });
       return work.done;
@@ -198,15 +207,15 @@ export class DeadLetters {
 
   async #act(
     what: "replay" | "discard",
-    selection: LetterSelection,
-    options: Waiting | undefined,
-    act: (found: Found, wire: Wire) => Promise<void> | undefined,
+    selection: DeadLetterSelection,
+    options: WaitOptions | undefined,
+    act: (found: FoundLetter, wire: AmqpClient) => Promise<void> | undefined,
   ): Promise<number> {
     const isChosen = chooser(selection);
-    const limits = waitSettings(what, options, LETTERS_MS);
+    const limits = readWaitOptions(what, options, LETTERS_MS);
     if (Array.isArray(selection) && selection.length === 0) return 0;
     let count = 0;
-    const visit = (found: Found, wire: Wire): Verdict => {
+    const visit = (found: FoundLetter, wire: AmqpClient): Decision => {
       if (!isChosen(found.letter)) return "stays";
       const work = act(found, wire);
       if (work === undefined) return "stays";
@@ -223,18 +232,18 @@ export class DeadLetters {
   }
 
   #walk(
-    limits: Limits,
+    limits: WaitLimits,
     prefetch: number,
-    visit: (found: Found, wire: Wire, delivery: WireDelivery) => Verdict,
+    visit: (found: FoundLetter, wire: AmqpClient, delivery: AmqpDelivery) => Decision,
   ): Promise<void> {
     return this.#onWire(limits, (wire, signal) => {
-      const look = (delivery: WireDelivery): Verdict =>
+      const look = (delivery: AmqpDelivery): Decision =>
         visit(readLetter(delivery, this.#parts), wire, delivery);
-      return walk(wire, this.#plan(prefetch, look), signal);
+      return browseQueue(wire, this.#plan(prefetch, look), signal);
     });
   }
 
-  #plan(prefetch: number, visit: WalkPlan["visit"]): WalkPlan {
+  #plan(prefetch: number, visit: BrowseRequest["visit"]): BrowseRequest {
     const { queue, target, namespace, newId } = this.#parts;
     const look = newId();
     return {
@@ -257,17 +266,17 @@ export class DeadLetters {
   }
 
   #onWire<Result>(
-    limits: Limits,
-    work: (wire: Wire, signal: AbortSignal) => Promise<Result>,
+    limits: WaitLimits,
+    work: (wire: AmqpClient, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     const { queue, open } = this.#parts;
-    return onOwnWire({ ...limits, what: `the letters in ${queue}` }, open, work);
+    return withClient({ ...limits, what: `the letters in ${queue}` }, open, work);
   }
 }
 
 // What somebody looked at before is delivered first and goes back behind its like: were only some of it taken, the oldest
 // would be the last the next time. So it is taken to its end.
-function stopping(redelivered: boolean): Verdict {
+function stopping(redelivered: boolean): Decision {
   return redelivered ? "stays" : "enough";
 }
 
@@ -275,7 +284,7 @@ function checkId(id: unknown): void {
   if (typeof id !== "string" || id === "") throw invalidArgument("A letter's id", "a non-empty string", id);
 }
 
-function chooser(selection: LetterSelection): (letter: DeadLetter) => boolean {
+function chooser(selection: DeadLetterSelection): (letter: DeadLetter) => boolean {
   if (selection === "all") return () => true;
   if (Array.isArray(selection)) {
     for (const id of selection) checkId(id);

@@ -4,7 +4,7 @@ import { fitsShortString } from "../protocol/address.ts";
 import { header, isTable } from "../protocol/codec.ts";
 import { readFieldTable } from "../protocol/encoding/field-table.ts";
 import type { Message, Properties, WireHeaders } from "../protocol/message.ts";
-import type { WireDelivery } from "../transport/wire.ts";
+import type { AmqpDelivery } from "../transport/wire.ts";
 
 /** Properties of AMQP that confluo does not use, and keeps. */
 export interface AllProperties extends Properties {
@@ -42,7 +42,7 @@ const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
  * How often a message came back to its queue unacknowledged, as far as the queue counts. Where an operator has limited that, the
  * broker throws away what comes back once too often.
  */
-export function returnsOf({ message, redelivered }: WireDelivery): number {
+export function returnsOf({ message, redelivered }: AmqpDelivery): number {
   const count = message.properties.headers?.["x-delivery-count"];
   return redelivered && typeof count === "number" ? count : 0;
 }
@@ -52,7 +52,7 @@ export function returnsOf({ message, redelivered }: WireDelivery): number {
  *
  * @returns `undefined` if its headers cannot be read.
  */
-export function exactProperties({ message, headerBytes }: WireDelivery): AllProperties | undefined {
+export function exactProperties({ message, headerBytes }: AmqpDelivery): AllProperties | undefined {
   const given = message.properties as AllProperties;
   const headers = headersOf(given.headers, headerBytes);
   if (headers === undefined) return undefined;
@@ -72,7 +72,7 @@ export function exactProperties({ message, headerBytes }: WireDelivery): AllProp
 }
 
 /** The message that puts a letter back: safe at the broker when it is confirmed. `undefined` if it cannot be written. */
-export function exactCopy(delivery: WireDelivery, look: string): Message | undefined {
+export function exactCopy(delivery: AmqpDelivery, look: string): Message | undefined {
   const properties = exactProperties(delivery);
   if (properties === undefined) return undefined;
   const headers = { ...properties.headers, [header.putBack]: look };
@@ -80,7 +80,7 @@ export function exactCopy(delivery: WireDelivery, look: string): Message | undef
 }
 
 /** Whether a letter was put back by this look. */
-export function isCopyOf({ message }: WireDelivery, look: string): boolean {
+export function isCopyOf({ message }: AmqpDelivery, look: string): boolean {
   return message.properties.headers?.[header.putBack] === look;
 }
 

@@ -2,13 +2,13 @@
 
 import { invalidArgument } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Route, Wire, WireDelivery } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, Route } from "../transport/wire.ts";
 import { exactProperties } from "./exact-copy.ts";
-import { fingerprintOf, type LetterRecord, messageOf } from "./letter-record.ts";
+import { type DeadLetterRecord, fingerprintOf, messageOf } from "./letter-record.ts";
 import { publishFailure } from "./publish-failure.ts";
 
 /** What became of letters that were to be imported. */
-export interface ImportedLetters {
+export interface ImportedDeadLetters {
   /** How many were put into the queue. */
   readonly imported: number;
   /** How many were left out, since the same letter lies in the queue already. */
@@ -42,7 +42,7 @@ export class LetterImport {
   #present = 0;
 
   /** @throws `INVALID_ARGUMENT` for what is no letter. */
-  constructor(letters: Iterable<LetterRecord>, target: ImportTarget) {
+  constructor(letters: Iterable<DeadLetterRecord>, target: ImportTarget) {
     this.#target = target;
     if (typeof letters !== "object" || letters === null || !(Symbol.iterator in letters))
       throw invalidArgument("Letters to import", "a list of letters that were exported", letters);
@@ -53,12 +53,12 @@ export class LetterImport {
     }));
   }
 
-  get done(): ImportedLetters {
+  get done(): ImportedDeadLetters {
     return { imported: this.#imported, present: this.#present };
   }
 
   /** A letter that lies in the queue: the same one is left out. */
-  note(delivery: WireDelivery): void {
+  note(delivery: AmqpDelivery): void {
     const properties = exactProperties(delivery);
     if (properties === undefined) return;
     const print = this.#print({ body: delivery.message.body, properties }, delivery.key);
@@ -66,7 +66,7 @@ export class LetterImport {
   }
 
   /** Publishes those that are missing. */
-  async run(wire: Wire, signal: AbortSignal): Promise<void> {
+  async run(wire: AmqpClient, signal: AbortSignal): Promise<void> {
     for (let at = 0; at < this.#items.length; at += UNDER_WAY) {
       signal.throwIfAborted();
       const missing = this.#items.slice(at, at + UNDER_WAY).filter((item) => !this.#isThere(item));
@@ -88,7 +88,7 @@ export class LetterImport {
     return fingerprintOf(message, this.#target.exchange === undefined ? undefined : key);
   }
 
-  #put(wire: Wire, { message, key, number }: Item): Promise<void> {
+  #put(wire: AmqpClient, { message, key, number }: Item): Promise<void> {
     const { queue, exchange } = this.#target;
     const route: Route = exchange === undefined ? { exchange: "", key: queue } : { exchange, key };
     return new Promise((resolve, reject) => {

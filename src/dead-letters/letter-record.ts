@@ -5,12 +5,12 @@ import { createHash } from "node:crypto";
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "../protocol/address.ts";
 import type { Message, Properties } from "../protocol/message.ts";
-import type { WireDelivery } from "../transport/wire.ts";
+import type { AmqpDelivery } from "../transport/wire.ts";
 import { type AllProperties, durable, exactProperties, keptHeaders, TEXTS } from "./exact-copy.ts";
 import { headerValue, isBase64, type RecordedValue, recordedValue } from "./recorded-value.ts";
 
 /** A dead letter as JSON: a line of a file that `confluo dead export` writes and `confluo dead import` reads. */
-export interface LetterRecord {
+export interface DeadLetterRecord {
   /** Version of this form. */
   readonly letter: 1;
   /** As in `DeadLetter.id`, for people: an import does not read it. */
@@ -18,7 +18,7 @@ export interface LetterRecord {
   /** Its routing key: of an orphan, the queue that it was meant for. */
   readonly key: string;
   /** AMQP's properties but `headers`, `user_id`, `cluster_id` and `delivery_mode`. */
-  readonly properties: LetterProperties;
+  readonly properties: DeadLetterProperties;
   /** Names and values, each of the type that it had. */
   readonly headers: Readonly<Record<string, RecordedValue>>;
   /** As text if it is UTF-8, else in base64. */
@@ -26,7 +26,7 @@ export interface LetterRecord {
 }
 
 /** Properties of a letter, under the names that AMQP clients for JavaScript give them. */
-export interface LetterProperties extends Omit<Properties, "deliveryMode" | "headers" | "mandatory"> {
+export interface DeadLetterProperties extends Omit<Properties, "deliveryMode" | "headers" | "mandatory"> {
   /** 0 to 255. */
   readonly priority?: number;
   /** In seconds. */
@@ -38,7 +38,7 @@ export interface LetterProperties extends Omit<Properties, "deliveryMode" | "hea
  *
  * @throws `MALFORMED_MESSAGE` if its headers cannot be read.
  */
-export function recordOf(delivery: WireDelivery, id: string): LetterRecord {
+export function recordOf(delivery: AmqpDelivery, id: string): DeadLetterRecord {
   const exact = exactProperties(delivery);
   if (exact === undefined)
     throw new ConfluoError("MALFORMED_MESSAGE", `The headers of the letter ${show(id)} cannot be read.`);

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
-import type { ConsumeOptions, PublishSettled, Wire, WireDelivery } from "../transport/wire.ts";
-import { type WalkPlan, walk } from "./queue-browser.ts";
+import type { AmqpClient, AmqpDelivery, ConsumeOptions, PublishSettled } from "../transport/wire.ts";
+import { type BrowseRequest, browseQueue } from "./queue-browser.ts";
 
 const ABORTED = new Error("aborted");
 
@@ -26,13 +26,13 @@ function walkThroughWornLetter() {
       steps.push("copied");
       confirm = settled;
     },
-  } as unknown as Wire;
+  } as unknown as AmqpClient;
   const delivery = {
     message: { body: new Uint8Array(), properties: { headers: { "x-delivery-count": 1 } } },
     redelivered: true,
     ack: () => steps.push("acknowledged"),
-  } as unknown as WireDelivery;
-  const plan: WalkPlan = {
+  } as unknown as AmqpDelivery;
+  const plan: BrowseRequest = {
     queue: "q",
     prefetch: 10,
     visit: () => "stays",
@@ -40,7 +40,7 @@ function walkThroughWornLetter() {
     isCopy: () => false,
   };
   const stop = new AbortController();
-  const walking = walk(wire, plan, stop.signal).catch((error: unknown) => error);
+  const walking = browseQueue(wire, plan, stop.signal).catch((error: unknown) => error);
   return {
     steps,
     walking,

@@ -11,7 +11,7 @@
 import { onAbort, untilAborted, withinMs } from "../async/abort.ts";
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Consumer, QueueInfo, Route, Wire, WireDelivery } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, Consumer, QueueInfo, Route } from "../transport/wire.ts";
 import { returnsOf } from "./exact-copy.ts";
 
 /** RabbitMQ's cap on what one consumer of a quorum queue may hold. */
@@ -20,7 +20,7 @@ export const MOST_PER_CONSUMER = 2_000;
 export const MOST_HELD = 20_000;
 
 const IDLE_MS = 500;
-/** How long a walk waits at its end for replies to what it has asked for: its consumers, what leaves, its copies. */
+/** How long a walk waits at its end for the consumers that it asked for, and for its copies. */
 const SETTLE_MS = 5_000;
 const RETURN_MS = 1_000;
 const END_MS = 10_000;
@@ -33,19 +33,19 @@ const LONGEST_PAUSE_MS = 50;
 const MOST_COPIED = 2_000;
 
 /** `stays`: it goes back in the end. `enough`: so does it, and no other is looked at. A promise: it leaves when that resolves. */
-export type Verdict = "stays" | "enough" | Promise<void>;
+export type Decision = "stays" | "enough" | Promise<void>;
 
 /** What to look at, and what to do. */
-export interface WalkPlan {
+export interface BrowseRequest {
   readonly queue: string;
   /** How many the first consumer may hold: what may be under way at a time. */
   readonly prefetch: number;
   /** Decides on one delivery. What it throws, or its promise rejects with, ends the walk. */
-  visit(delivery: WireDelivery): Verdict;
+  visit(delivery: AmqpDelivery): Decision;
   /** The copy to put back for a message that may not go back by itself; `undefined` if there can be none. */
-  copy(delivery: WireDelivery): { readonly route: Route; readonly message: Message } | undefined;
+  copy(delivery: AmqpDelivery): { readonly route: Route; readonly message: Message } | undefined;
   /** Whether it is a copy that this walk has put back. */
-  isCopy(delivery: WireDelivery): boolean;
+  isCopy(delivery: AmqpDelivery): boolean;
 }
 
 /**
@@ -54,11 +54,11 @@ export interface WalkPlan {
  *
  * @throws what `visit` throws, or the signal's reason; what had not left by then is back in the queue.
  */
-export async function walk(wire: Wire, plan: WalkPlan, signal: AbortSignal): Promise<void> {
+export async function browseQueue(wire: AmqpClient, plan: BrowseRequest, signal: AbortSignal): Promise<void> {
   const info = await untilAborted(inspect(wire, plan.queue), signal);
   const ready = info === "unknown" ? MOST_HELD : (info?.messages ?? 0);
   if (ready === 0) return;
-  const going = new Walk(wire, plan, ready);
+  const going = new QueueBrowser(wire, plan, ready);
   try {
     await going.run(signal);
   } finally {
@@ -68,7 +68,7 @@ export async function walk(wire: Wire, plan: WalkPlan, signal: AbortSignal): Pro
 }
 
 // Who may consume from a queue may not be allowed to look how much is in it.
-async function inspect(wire: Wire, queue: string): Promise<QueueInfo | "unknown" | undefined> {
+async function inspect(wire: AmqpClient, queue: string): Promise<QueueInfo | "unknown" | undefined> {
   try {
     return await wire.inspectQueue(queue);
   } catch (error) {
@@ -78,18 +78,18 @@ async function inspect(wire: Wire, queue: string): Promise<QueueInfo | "unknown"
 }
 
 /** One consumer's share. */
-interface Share {
+interface BrowseConsumer {
   /** Delivered and not acknowledged. */
   held: number;
   /** Of these, those that stay. */
   kept: number;
 }
 
-class Walk {
-  readonly #wire: Wire;
-  readonly #plan: WalkPlan;
+class QueueBrowser {
+  readonly #wire: AmqpClient;
+  readonly #plan: BrowseRequest;
   readonly #bound: number;
-  readonly #shares: Share[] = [];
+  readonly #shares: BrowseConsumer[] = [];
   /** The consumers of the shares, also those that the walk was broken off waiting for: they may have been given something. */
   readonly #consuming: Promise<Consumer>[] = [];
   readonly #leaving = new Set<Promise<void>>();
@@ -109,7 +109,7 @@ class Walk {
   #failure: { readonly error: unknown } | undefined;
   #wake: () => void = () => undefined;
 
-  constructor(wire: Wire, plan: WalkPlan, bound: number) {
+  constructor(wire: AmqpClient, plan: BrowseRequest, bound: number) {
     this.#wire = wire;
     this.#plan = plan;
     this.#bound = bound;
@@ -132,11 +132,11 @@ class Walk {
   async end(): Promise<void> {
     this.#over = true;
     // Confirmed ones are acknowledged while they still can be.
-    await settled(this.#leaving);
-    const begun = await settled(this.#consuming);
+    await settled(this.#leaving, RETURN_MS);
+    const begun = await settled(this.#consuming, SETTLE_MS);
     // First of all, or the next would be given what the one before gives back.
     await Promise.all(begun.map((consumer) => consumer?.cancel()));
-    await settled(this.#copying);
+    await settled(this.#copying, SETTLE_MS);
     for (const acknowledge of this.#replaced.splice(0)) acknowledge();
     const deadline = performance.now() + RETURN_MS;
     let back = this.#copies;
@@ -150,7 +150,7 @@ class Walk {
   // One consumer, until it is full of what stays. Resolves with whether there is more to look at.
   async #share(prefetch: number, signal: AbortSignal): Promise<boolean> {
     const { queue } = this.#plan;
-    const share: Share = { held: 0, kept: 0 };
+    const share: BrowseConsumer = { held: 0, kept: 0 };
     this.#shares.push(share);
     this.#granted += prefetch;
     const consuming = this.#wire.consume({
@@ -176,7 +176,7 @@ class Walk {
     }
   }
 
-  #take(share: Share, delivery: WireDelivery): void {
+  #take(share: BrowseConsumer, delivery: AmqpDelivery): void {
     share.held += 1;
     const isWorn = returnsOf(delivery) > 0;
     // Copies are behind all that there was.
@@ -188,7 +188,7 @@ class Walk {
     // Those that came back are delivered first.
     if (this.#seen === 0) this.#copiesAll = isWorn && this.#bound <= MOST_COPIED;
     this.#seen += 1;
-    let verdict: Verdict;
+    let verdict: Decision;
     try {
       verdict = this.#plan.visit(delivery);
     } catch (error) {
@@ -205,7 +205,7 @@ class Walk {
     this.#wake();
   }
 
-  #leave(share: Share, delivery: WireDelivery, left: Promise<void>): void {
+  #leave(share: BrowseConsumer, delivery: AmqpDelivery, left: Promise<void>): void {
     const leaving = left.then(
       () => this.#acknowledge(share, delivery),
       (error: unknown) => {
@@ -220,14 +220,14 @@ class Walk {
     });
   }
 
-  #acknowledge(share: Share, delivery: WireDelivery): void {
+  #acknowledge(share: BrowseConsumer, delivery: AmqpDelivery): void {
     delivery.ack();
     share.held -= 1;
     this.#granted += 1;
   }
 
   // What cannot be copied goes back by itself, as it would without a limit.
-  #replace(share: Share, delivery: WireDelivery): void {
+  #replace(share: BrowseConsumer, delivery: AmqpDelivery): void {
     const copy = this.#mayCopy ? this.#plan.copy(delivery) : undefined;
     if (copy === undefined) return;
     const copying = new Promise<void>((resolve) => {
@@ -291,8 +291,8 @@ class Walk {
 }
 
 // What became of each within a time: its value, or `undefined` if it failed or took too long.
-function settled<Value>(work: Iterable<Promise<Value>>): Promise<(Value | undefined)[]> {
+function settled<Value>(work: Iterable<Promise<Value>>, ms: number): Promise<(Value | undefined)[]> {
   const each = (one: Promise<Value>): Promise<Value | undefined> =>
-    withinMs(SETTLE_MS, one, () => undefined).catch(() => undefined);
+    withinMs(ms, one, () => undefined).catch(() => undefined);
   return Promise.all(Array.from(work, each));
 }

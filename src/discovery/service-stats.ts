@@ -1,12 +1,12 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
-import { severalAtATime } from "../async/concurrently.ts";
+import { mapConcurrently } from "../async/concurrently.ts";
 import { isConfluoError } from "../errors.ts";
 import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery/instance-answer.ts";
 import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/discovery/traffic.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import { mergeDurations } from "../statistics/histogram.ts";
-import type { QueueInfo, Wire } from "../transport/wire.ts";
+import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 
 /** A service, of those instances that answered. */
 export interface ServiceStats {
@@ -46,7 +46,7 @@ export function silentService(service: string, seen: SeenQueues): ServiceStats {
 
 /** Asks the broker for a queue. One that this user may not look at is told as refused, and looks as if it were not there. */
 export async function inspectIfAllowed(
-  wire: Wire,
+  wire: AmqpClient,
   name: string,
   onRefused: () => void,
 ): Promise<QueueInfo | undefined> {
@@ -63,7 +63,7 @@ export async function inspectIfAllowed(
 export type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
 
 /** Asks the broker for the queues of a service. */
-export async function queuesOf(wire: Wire, namespace: Namespace, service: string): Promise<SeenQueues> {
+export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: string): Promise<SeenQueues> {
   const unknown: QueueOfService[] = [];
   const inspect = (which: QueueOfService, name: string): Promise<QueueInfo | undefined> =>
     inspectIfAllowed(wire, name, () => unknown.push(which));
@@ -98,7 +98,7 @@ export async function queuesOf(wire: Wire, namespace: Namespace, service: string
 
 /** Sums up by service, in order of names, and asks the broker for the queues. */
 export async function byService(
-  wire: Wire,
+  wire: AmqpClient,
   namespace: Namespace,
   answers: readonly InstanceStats[],
 ): Promise<readonly ServiceStats[]> {
@@ -108,7 +108,7 @@ export async function byService(
     if (group === undefined) groups.set(answer.service, [answer]);
     else group.push(answer);
   }
-  return severalAtATime([...groups], async ([service, instances]) => ({
+  return mapConcurrently([...groups], async ([service, instances]) => ({
     service,
     instances,
     routes: together(

@@ -1,11 +1,11 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Delivery } from "../transport/transport.ts";
-import { Places } from "./concurrency-limit.ts";
+import { ConcurrencyLimit } from "./concurrency-limit.ts";
 
 function places(own: { readonly most?: number; readonly mostWaiting?: number } = {}) {
   const begin = vi.fn((delivery: Delivery) => all.enter(delivery));
   const parts = { most: 2, mostWaiting: 100, begin, refuse: vi.fn(), allow: vi.fn(), ...own };
-  const all = new Places(parts);
+  const all = new ConcurrencyLimit(parts);
   const arrive = (delivery: Delivery = call()) => {
     const admission = all.admit(delivery);
     if (admission === "now") all.enter(delivery);

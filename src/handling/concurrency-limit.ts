@@ -1,11 +1,11 @@
 /** Places for the handlers of calls: how many work at a time, how many more wait for answers, and who is turned away. */
 
-import { outside } from "../async/outside-context.ts";
+import { runOutsideContext } from "../async/outside-context.ts";
 import { roughLength } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 
 /** What places need of their surroundings. */
-export interface PlacesParts {
+export interface ConcurrencyLimitDependencies {
   /** Handlers that work at a time. */
   readonly most: number;
   /** Handlers that wait for answers to calls of their own, when there are so many, leave no room for others to begin. */
@@ -21,7 +21,7 @@ export interface PlacesParts {
 /** What becomes of a call that arrives: it begins now, waits here for a place, or is turned away. */
 export type Admission = "now" | "later" | "never";
 
-interface Held {
+interface QueuedCall {
   readonly delivery: Delivery;
   /** On the monotonic clock. */
   readonly since: number;
@@ -40,20 +40,20 @@ const SHRINK_BELOW = 1 / 4;
  * what it was allowed, twice as many each time, and fewer again later: what it hands over without need is work that other
  * instances could do.
  */
-export class Places {
-  readonly #parts: PlacesParts;
+export class ConcurrencyLimit {
+  readonly #parts: ConcurrencyLimitDependencies;
   /** Handlers that have begun and not ended. */
   #running = 0;
   /** Those of them that wait for an answer. */
   #waiting = 0;
   /** Bodies of the calls whose handlers run. */
   #bytes = 0;
-  #held: Held[] = [];
+  #held: QueuedCall[] = [];
   #allowed: number;
   #isBeginning = false;
   #isScheduled = false;
 
-  constructor(parts: PlacesParts) {
+  constructor(parts: ConcurrencyLimitDependencies) {
     this.#parts = parts;
     this.#allowed = parts.most;
   }
@@ -92,7 +92,7 @@ export class Places {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     // Later and outside: nobody's handler begins inside of the call that another one makes.
-    outside(queueMicrotask, () => {
+    runOutsideContext(queueMicrotask, () => {
       this.#isScheduled = false;
       this.#beginHeld();
       this.#adapt();
@@ -133,7 +133,7 @@ export class Places {
     if (this.#isBeginning) return;
     this.#isBeginning = true;
     while (this.#held.length > 0 && this.#hasPlace) {
-      const { delivery, since } = this.#held.shift() as Held;
+      const { delivery, since } = this.#held.shift() as QueuedCall;
       if (this.#hasRoom(delivery)) this.#parts.begin(delivery, performance.now() - since);
       else this.#parts.refuse(delivery);
     }

@@ -1,24 +1,24 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
 import type { Gate } from "../async/gate.ts";
-import { isPending } from "../async/maybe-promise.ts";
+import { isPromise } from "../async/maybe-promise.ts";
 import { ConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
-import { lineAbout } from "../logging/message-fields.ts";
+import { messageFields } from "../logging/message-fields.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Registry } from "../registry/registry.ts";
-import { done, type Failure, giveBack, type Outcome } from "../retry/outcome.ts";
+import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
 import type { Delivery, Settled } from "../transport/transport.ts";
-import { Places } from "./concurrency-limit.ts";
-import { abandoned, HandlerRuns } from "./handler-runner.ts";
-import { Handlers } from "./invoke-handler.ts";
-import { Answering, whyUnanswerable } from "./process-call.ts";
-import { Handling } from "./process-message.ts";
-import { type Ended, Recent, Work } from "./recent-messages.ts";
+import { ConcurrencyLimit } from "./concurrency-limit.ts";
+import { abandoned, HandlerRunner } from "./handler-runner.ts";
+import { HandlerInvoker } from "./invoke-handler.ts";
+import { CallProcessor, whyUnanswerable } from "./process-call.ts";
+import { MessageProcessor } from "./process-message.ts";
+import { type Completion, InFlightMessage, RecentMessages } from "./recent-messages.ts";
 
 /** What dispatch needs of its surroundings. */
-export interface DispatchParts {
+export interface DispatcherDependencies {
   readonly service: string;
   readonly instance: string;
   readonly registry: Registry;
@@ -28,7 +28,7 @@ export interface DispatchParts {
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
-  readonly graceMs: number;
+  readonly unhandledRetryMs: number;
   /** Places for calls, and how many handlers of calls may wait for answers besides. */
   readonly mostCalls: number;
   readonly mostWaiting: number;
@@ -44,26 +44,26 @@ const MOST_RUNS = 2;
 const SAY_AGAIN_MS = 10_000;
 
 /** Runs handlers for deliveries; settles each delivery once. */
-export class Dispatch {
+export class Dispatcher {
   readonly #service: string;
   readonly #logger: Logger;
-  readonly #places: Places;
+  readonly #places: ConcurrencyLimit;
   #saidOverloaded = Number.NEGATIVE_INFINITY;
   #givingBack = 0;
   readonly #toGiveBack: { readonly delivery: Delivery; readonly resolve: () => void }[] = [];
-  readonly #runs = new HandlerRuns();
-  readonly #recent = new Recent();
-  readonly #handlers: Handlers;
-  readonly #answering: Answering;
-  readonly #handling: Handling;
+  readonly #runs = new HandlerRunner();
+  readonly #recent = new RecentMessages();
+  readonly #handlers: HandlerInvoker;
+  readonly #answering: CallProcessor;
+  readonly #handling: MessageProcessor;
   #inHand = 0;
   #whenIdle: (() => void)[] = [];
 
-  constructor(parts: DispatchParts) {
+  constructor(parts: DispatcherDependencies) {
     const { service, registry, logger, mostCalls: most, mostWaiting, allow } = parts;
     this.#service = service;
     this.#logger = logger;
-    const places = new Places({
+    const places = new ConcurrencyLimit({
       most,
       mostWaiting,
       begin: (delivery, heldMs) => this.#begin(delivery, heldMs),
@@ -72,10 +72,10 @@ export class Dispatch {
     });
     this.#places = places;
     const runs = this.#runs;
-    const handlers = new Handlers(parts, registry);
+    const handlers = new HandlerInvoker(parts, registry);
     this.#handlers = handlers;
-    this.#answering = new Answering({ ...parts, handlers, runs, waits: places.waits });
-    this.#handling = new Handling({ ...parts, handlers, runs });
+    this.#answering = new CallProcessor({ ...parts, handlers, runs, waits: places.waits });
+    this.#handling = new MessageProcessor({ ...parts, handlers, runs });
   }
 
   /** Takes a delivery; never throws. */
@@ -83,7 +83,7 @@ export class Dispatch {
     this.#inHand += 1;
     // What came together may be more than there are places.
     const admission =
-      delivery.lane === "calls" && delivery.record === "fresh" ? this.#places.admit(delivery) : "now";
+      delivery.lane === "calls" && delivery.history === "first" ? this.#places.admit(delivery) : "now";
     if (admission === "now") this.#begin(delivery, 0);
     else if (admission === "never") this.#refuse(delivery);
   }
@@ -91,13 +91,13 @@ export class Dispatch {
   #begin(delivery: Delivery, heldMs: number): void {
     if (delivery.lane === "calls") this.#places.enter(delivery);
     const end = (): void => this.#released(delivery);
-    const { record } = delivery;
-    if (record === "fresh" || record === "again") {
-      this.#run(new Work(delivery, heldMs), end);
+    const { history: record } = delivery;
+    if (record === "first" || record === "isolated") {
+      this.#run(new InFlightMessage(delivery, heldMs), end);
       return;
     }
     this.#back(delivery).then(end, (error: unknown) => {
-      this.#logger.error({ err: error, ...lineAbout(delivery) }, "A delivery could not be settled.");
+      this.#logger.error({ err: error, ...messageFields(delivery) }, "A delivery could not be settled.");
       end();
     });
   }
@@ -155,12 +155,12 @@ export class Dispatch {
       this.#begin(delivery, 0);
       return;
     }
-    const message = `${this.#service} did not begin ${show(delivery.origin.path)}: ${this.#places.full}.`;
+    const message = `${this.#service} did not begin ${show(delivery.envelope.path)}: ${this.#places.full}.`;
     const now = performance.now();
     // Repeated only now and then: there may be thousands.
     if (now - this.#saidOverloaded >= SAY_AGAIN_MS) {
       this.#saidOverloaded = now;
-      this.#logger.warn(lineAbout(delivery), message);
+      this.#logger.warn(messageFields(delivery), message);
     }
     this.#answering.turnAway(delivery, new ConfluoError("OVERLOADED", message), () => {
       void delivery.settle(done);
@@ -176,25 +176,25 @@ export class Dispatch {
     for (const resolve of waiting) resolve();
   }
 
-  #run(work: Work, over: () => void): void {
-    if (work.delivery.record === "again") this.#runAgain(work, over);
+  #run(work: InFlightMessage, over: () => void): void {
+    if (work.delivery.history === "isolated") this.#runAgain(work, over);
     else this.#runNow(work, over);
   }
 
   // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
-  #runAgain(work: Work, over: () => void): void {
+  #runAgain(work: InFlightMessage, over: () => void): void {
     const { delivery, heldMs } = work;
     const earlier = this.#recent.claim(delivery);
     if (earlier === undefined) this.#runNow(work, over);
     else if (delivery.lane !== "calls" || !earlier.isOver) this.#follow(delivery, earlier).then(over, over);
-    else if (earlier.runs < MOST_RUNS) this.#runNow(new Work(delivery, heldMs, earlier), over);
+    else if (earlier.runs < MOST_RUNS) this.#runNow(new InFlightMessage(delivery, heldMs, earlier), over);
     else {
       this.#giveUp(delivery);
       over();
     }
   }
 
-  #runNow(work: Work, over: () => void): void {
+  #runNow(work: InFlightMessage, over: () => void): void {
     const { delivery } = work;
     const ended = (outcome: Outcome | typeof abandoned): void => this.#ended(work, outcome, over);
     try {
@@ -207,7 +207,7 @@ export class Dispatch {
     if (!work.isOver && delivery.lane !== "instance") this.#recent.begin(work);
   }
 
-  #outcome(work: Work, ended: (outcome: Outcome | typeof abandoned) => void): void {
+  #outcome(work: InFlightMessage, ended: (outcome: Outcome | typeof abandoned) => void): void {
     const { delivery } = work;
     if (delivery.lane !== "calls") {
       work.subscriptions = this.#handling.handle(delivery, ended);
@@ -221,7 +221,7 @@ export class Dispatch {
     ended(this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0));
   }
 
-  #ended(work: Work, outcome: Outcome | typeof abandoned, over: () => void): void {
+  #ended(work: InFlightMessage, outcome: Outcome | typeof abandoned, over: () => void): void {
     if (work.isOver) return;
     const { delivery } = work;
     if (outcome === abandoned) {
@@ -234,11 +234,11 @@ export class Dispatch {
       over();
     };
     const stands = delivery.settle(outcome);
-    if (isPending(stands)) void stands.then(settled);
+    if (isPromise(stands)) void stands.then(settled);
     else settled(stands);
   }
 
-  #end(work: Work, ended: Ended | undefined): void {
+  #end(work: InFlightMessage, ended: Completion | undefined): void {
     if (work.delivery.lane === "instance") work.end(ended);
     else this.#recent.end(work, ended);
   }
@@ -268,7 +268,7 @@ export class Dispatch {
       const next = this.#toGiveBack.shift();
       if (next === undefined) return;
       this.#givingBack += 1;
-      void Promise.resolve(next.delivery.settle(giveBack)).then(() => {
+      void Promise.resolve(next.delivery.settle(release)).then(() => {
         this.#givingBack -= 1;
         next.resolve();
         this.#giveBackMore();
@@ -287,20 +287,20 @@ export class Dispatch {
   }
 
   // Ends a delivery as the work on its message ends, or has ended.
-  async #follow(delivery: Delivery, work: Work): Promise<void> {
+  async #follow(delivery: Delivery, work: InFlightMessage): Promise<void> {
     const share = await work.share(delivery);
-    const stands = await delivery.settle(share?.outcome ?? giveBack);
+    const stands = await delivery.settle(share?.outcome ?? release);
     if (stands) share?.stood();
   }
 
-  async #backCall(delivery: Delivery, earlier: Work | undefined): Promise<void> {
-    const { origin, record } = delivery;
-    const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(origin);
-    if (isHarmless) return new Promise((resolve) => this.#run(new Work(delivery, 0), resolve));
-    const { path } = origin;
-    if (record === "suspect" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
+  async #backCall(delivery: Delivery, earlier: InFlightMessage | undefined): Promise<void> {
+    const { envelope, history: record } = delivery;
+    const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(envelope);
+    if (isHarmless) return new Promise((resolve) => this.#run(new InFlightMessage(delivery, 0), resolve));
+    const { path } = envelope;
+    if (record === "redelivered" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
       this.#logger.debug(
-        lineAbout(delivery),
+        messageFields(delivery),
         `An instance that had the call ${show(path)} is gone; it runs alone.`,
       );
       const until = earlier === undefined ? {} : { until: earlier.until };
@@ -311,18 +311,18 @@ export class Dispatch {
   }
 
   #giveUp(delivery: Delivery): void {
-    const path = show(delivery.origin.path);
+    const path = show(delivery.envelope.path);
     const message = `${path} was run twice, the second time alone: each time the instance, or its connection, was lost.`;
-    this.#logger.error(lineAbout(delivery), message);
+    this.#logger.error(messageFields(delivery), message);
     this.#answering.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
     void delivery.settle(done);
   }
 }
 
 // How long a call was under way before it begins here, as far as this instance knows.
-function passedMs({ delivery, heldMs, until }: Work): number {
-  const { record, receivedAt, origin } = delivery;
-  if (record === "fresh") return heldMs;
+function passedMs({ delivery, heldMs, until }: InFlightMessage): number {
+  const { history: record, receivedAt, envelope } = delivery;
+  if (record === "first") return heldMs;
   const now = performance.now();
-  return origin.expiresMs === undefined ? now - receivedAt : origin.expiresMs - (until - now);
+  return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);
 }

@@ -3,10 +3,10 @@
 import {
   type Context,
   type HandlerReply,
-  type Headers,
   handlerReplyOf,
   isReplyStatus,
-  type Kind,
+  type MessageHeaders,
+  type MessageKind,
   noHeaders,
   type Query,
   type ReplyOptions,
@@ -21,11 +21,11 @@ import type { Delivery } from "../transport/transport.ts";
  * destructured. The signal alone is made when it is read: it costs more than all the rest.
  */
 export class HandlerContext implements Context {
-  readonly kind: Kind;
+  readonly kind: MessageKind;
   readonly path: string;
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query;
-  readonly headers: Headers;
+  readonly headers: MessageHeaders;
   readonly body: unknown;
   readonly messageId: string;
   readonly from: string;
@@ -44,16 +44,16 @@ export class HandlerContext implements Context {
   #state: Map<StateKey<unknown>, unknown> | undefined;
 
   constructor(delivery: Delivery, params: Readonly<Record<string, string>>, body: unknown) {
-    const { origin, message, redelivered } = delivery;
-    this.kind = origin.kind;
-    this.path = origin.path;
+    const { envelope, message, redelivered } = delivery;
+    this.kind = envelope.kind;
+    this.path = envelope.path;
     this.params = params;
-    this.query = decodeQuery(origin.query);
+    this.query = decodeQuery(envelope.query);
     this.headers = userHeaders(message.properties.headers);
     this.body = body;
-    this.messageId = origin.messageId;
-    this.from = origin.from;
-    this.attempt = origin.attempt;
+    this.messageId = envelope.messageId;
+    this.from = envelope.from;
+    this.attempt = envelope.attempt;
     this.redelivered = redelivered;
     Object.defineProperty(this, "signal", signalProperty);
   }

@@ -1,11 +1,11 @@
 /** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
 
-import { type RunLimits, Scope } from "../async/deadline-scope.ts";
-import { isPending, type Soon } from "../async/maybe-promise.ts";
-import { apart } from "../async/outside-context.ts";
-import { Bag, type Bagged } from "../async/slot-set.ts";
+import { DeadlineScope, type ExecutionLimits } from "../async/deadline-scope.ts";
+import { isPromise, type MaybePromise } from "../async/maybe-promise.ts";
+import { runInNewContext } from "../async/outside-context.ts";
+import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
 import { timedOut } from "../async/timed-promise.ts";
-import { startTimer, stopTimer, Timed } from "../async/timeouts.ts";
+import { startTimer, stopTimer, TimeoutEntry } from "../async/timeouts.ts";
 import type { HandlerContext } from "./handler-context.ts";
 
 /** Why a run failed whose limit passed first. */
@@ -14,7 +14,7 @@ export const overdue: unique symbol = Symbol("overdue");
 export const abandoned: unique symbol = Symbol("abandoned");
 
 /** One run, as the work inside sees it. */
-export interface Run {
+export interface Execution {
   /** Whether nobody waits for it any more. */
   readonly stopped: boolean;
   /** Whether it came as far as the handler. */
@@ -28,30 +28,30 @@ export interface Run {
 }
 
 /** What is run within its limits, and who is told of its end, once. */
-export interface Task<Result> extends RunLimits {
+export interface ExecutionTask<Result> extends ExecutionLimits {
   /** The `correlation_id` of a call. */
   readonly correlationId?: string | undefined;
   /** The work itself, validation and handler alike. */
-  work(run: Run): Soon<Result>;
-  returned(result: Result, run: Run): void;
+  work(run: Execution): MaybePromise<Result>;
+  returned(result: Result, run: Execution): void;
   /** It threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
-  failed(reason: unknown, run: Run): void;
+  failed(reason: unknown, run: Execution): void;
 }
 
-class Running<Result> extends Timed implements Run, Bagged {
-  place = -1;
-  readonly #task: Task<Result>;
-  readonly #all: Bag<Running<unknown>>;
-  readonly #scope: Scope;
+class TimedExecution<Result> extends TimeoutEntry implements Execution, SlotSetItem {
+  slot = -1;
+  readonly #task: ExecutionTask<Result>;
+  readonly #all: SlotSet<TimedExecution<unknown>>;
+  readonly #scope: DeadlineScope;
   #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
   #onStop: ((reason: unknown) => void) | undefined;
 
-  constructor(task: Task<Result>, runs: HandlerRuns, all: Bag<Running<unknown>>) {
+  constructor(task: ExecutionTask<Result>, runs: HandlerRunner, all: SlotSet<TimedExecution<unknown>>) {
     super();
     this.#task = task;
     this.#all = all;
-    this.#scope = new Scope(task, runs);
+    this.#scope = new DeadlineScope(task, runs);
   }
 
   get stopped(): boolean {
@@ -86,7 +86,7 @@ class Running<Result> extends Timed implements Run, Bagged {
 
   begin(): void {
     const task = this.#task;
-    let result: Soon<Result>;
+    let result: MaybePromise<Result>;
     try {
       result = this.#scope.run(task, this);
     } catch (error) {
@@ -94,7 +94,7 @@ class Running<Result> extends Timed implements Run, Bagged {
       task.failed(error, this);
       return;
     }
-    if (isPending(result)) {
+    if (isPromise(result)) {
       this.#watch(result);
       return;
     }
@@ -105,7 +105,7 @@ class Running<Result> extends Timed implements Run, Bagged {
   // Only what is not over at once needs a limit, and can be abandoned.
   #watch(coming: Promise<Result>): void {
     startTimer(this, this.#task.ms);
-    this.#all.add(this as Running<unknown>);
+    this.#all.add(this as TimedExecution<unknown>);
     coming.then(
       (result) => {
         this.#scope.end();
@@ -132,7 +132,7 @@ class Running<Result> extends Timed implements Run, Bagged {
     this.#stopped = { reason };
     this.#scope.leave();
     this.#task.failed(why, this);
-    apart(() => {
+    runInNewContext(() => {
       this.#onStop?.(reason);
       this.#context?.abort(reason);
     });
@@ -141,13 +141,13 @@ class Running<Result> extends Timed implements Run, Bagged {
   /** @returns whether anyone still waited for it. */
   #end(): boolean {
     stopTimer(this);
-    return this.#all.delete(this as Running<unknown>);
+    return this.#all.delete(this as TimedExecution<unknown>);
   }
 }
 
 /** What one service is running. */
-export class HandlerRuns {
-  readonly #running = new Bag<Running<unknown>>();
+export class HandlerRunner {
+  readonly #running = new SlotSet<TimedExecution<unknown>>();
   #closed = false;
   /** Whether what runs belongs to a service that is being shut down. */
   isLeaving = false;
@@ -158,9 +158,9 @@ export class HandlerRuns {
    *
    * @throws `abandoned`, if nothing is to be begun any more.
    */
-  run<Result>(task: Task<Result>): void {
+  run<Result>(task: ExecutionTask<Result>): void {
     if (this.#closed) throw abandoned;
-    new Running<Result>(task, this, this.#running).begin();
+    new TimedExecution<Result>(task, this, this.#running).begin();
   }
 
   /** Whether a call runs. */

@@ -1,26 +1,26 @@
 /** Finding a handler for a message and running it, for calls, one-way commands and events alike. */
 
 import { type HandlerReply, handlerReplyOf, isHandlerReply, noHeaders, type Reply } from "../api/context.ts";
-import { type Soon, soonOf } from "../async/maybe-promise.ts";
+import { type MaybePromise, toMaybePromise } from "../async/maybe-promise.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { HandledMessage, handledMessages, type Whose } from "../diagnostics.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import { bindingKey, eventKey } from "../protocol/address.ts";
 import { decodeBody, malformed } from "../protocol/codec.ts";
-import type { Origin } from "../protocol/envelope.ts";
+import type { Envelope } from "../protocol/envelope.ts";
 import type { CommandEntry, EventEntry, Registered, Registry } from "../registry/registry.ts";
-import type { Found } from "../registry/router.ts";
+import type { FoundRoute } from "../registry/router.ts";
 import { eventParams, type Subscription } from "../registry/subscriptions.ts";
-import type { Tally } from "../statistics/handler-stats.ts";
-import type { StrayTally } from "../statistics/unhandled-stats.ts";
+import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
+import type { UnhandledStatsRecorder } from "../statistics/unhandled-stats.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { validated } from "../validation/validated.ts";
 import { HandlerContext } from "./handler-context.ts";
-import type { Run } from "./handler-runner.ts";
+import type { Execution } from "./handler-runner.ts";
 import { runThrough } from "./middleware.ts";
 
 /** The handlers of one service. */
-export class Handlers {
+export class HandlerInvoker {
   readonly #of: Whose;
   readonly #registry: Registry;
 
@@ -30,7 +30,7 @@ export class Handlers {
   }
 
   /** @throws `NO_SUCH_ROUTE`; `MALFORMED_MESSAGE` for a command without its path. */
-  route({ path }: Origin): Found<CommandEntry> {
+  route({ path }: Envelope): FoundRoute<CommandEntry> {
     if (path === "")
       throw malformed("it is a command without its path, which belongs into the property type");
     const found = this.#registry.routes.find(path);
@@ -52,8 +52,8 @@ export class Handlers {
    */
   deadLettered(delivery: Delivery, subscription: string | undefined, why: unknown): void {
     const { unmatched, malformed } = this.#registry;
-    const stray: StrayTally = isConfluoError(why, "MALFORMED_MESSAGE") ? malformed : unmatched;
-    const isWhole = delivery.origin.kind === "event" && subscription === undefined;
+    const stray: UnhandledStatsRecorder = isConfluoError(why, "MALFORMED_MESSAGE") ? malformed : unmatched;
+    const isWhole = delivery.envelope.kind === "event" && subscription === undefined;
     const tally = isWhole
       ? this.subscribed(delivery)[0]?.handler.tally
       : this.tallyOf(delivery, subscription);
@@ -61,8 +61,8 @@ export class Handlers {
   }
 
   /** The tally of what a message is for; `subscription` names the one of several. */
-  tallyOf({ lane, origin }: Delivery, subscription: string | undefined): Tally | undefined {
-    if (origin.kind !== "event") return this.#registry.routes.find(origin.path)?.route.tally;
+  tallyOf({ lane, envelope }: Delivery, subscription: string | undefined): HandlerStatsRecorder | undefined {
+    if (envelope.kind !== "event") return this.#registry.routes.find(envelope.path)?.route.tally;
     const key = subscription === undefined ? undefined : bindingKeyOf(subscription);
     if (key === undefined) return undefined;
     return this.#registry.subscriptions.find(key, lane === "instance" ? "instance" : "service")?.handler
@@ -70,16 +70,16 @@ export class Handlers {
   }
 
   /** Whether there is a route. */
-  hasRoute({ path }: Origin): boolean {
+  hasRoute({ path }: Envelope): boolean {
     return path !== "" && this.#registry.routes.find(path) !== undefined;
   }
 
   /** The subscriptions that an event is for: all that match or, of one published again, the one that it names. */
-  subscribed({ lane, origin }: Delivery): readonly Subscription<EventEntry>[] {
+  subscribed({ lane, envelope }: Delivery): readonly Subscription<EventEntry>[] {
     const per = lane === "instance" ? "instance" : "service";
-    const matching = this.#registry.subscriptions.match(keyOf(origin.path), per);
-    if (origin.subscription === undefined) return matching;
-    const only = bindingKeyOf(origin.subscription);
+    const matching = this.#registry.subscriptions.match(keyOf(envelope.path), per);
+    if (envelope.subscription === undefined) return matching;
+    const only = bindingKeyOf(envelope.subscription);
     return matching.filter(({ key }) => key === only);
   }
 
@@ -87,7 +87,7 @@ export class Handlers {
    * Runs a route's handler; {@link replyOf} says what its result means. Throws or rejects with `INVALID_INPUT` or
    * `MALFORMED_MESSAGE` before the run is entered, and with what the handler throws after.
    */
-  command(delivery: Delivery, found: Found<CommandEntry>, run: Run): Soon<unknown> {
+  command(delivery: Delivery, found: FoundRoute<CommandEntry>, run: Execution): MaybePromise<unknown> {
     if (!handledMessages.isWatched) return this.#command(delivery, found, run);
     const message = new HandledMessage(this.#of, delivery, found.route.pattern);
     return message.watch(
@@ -96,12 +96,16 @@ export class Handlers {
     );
   }
 
-  #command(delivery: Delivery, { route, params }: Found<CommandEntry>, run: Run): Soon<unknown> {
+  #command(
+    delivery: Delivery,
+    { route, params }: FoundRoute<CommandEntry>,
+    run: Execution,
+  ): MaybePromise<unknown> {
     return this.#run(route, { delivery, params, schema: route.contract?.input, what: "input", run });
   }
 
   /** Runs a subscription's handler, and throws as {@link command} does. */
-  event(delivery: Delivery, subscription: Subscription<EventEntry>, run: Run): Soon<unknown> {
+  event(delivery: Delivery, subscription: Subscription<EventEntry>, run: Execution): MaybePromise<unknown> {
     if (!handledMessages.isWatched) return this.#event(delivery, subscription, run);
     const message = new HandledMessage(this.#of, delivery, subscription.pattern);
     return message.watch(
@@ -110,37 +114,44 @@ export class Handlers {
     );
   }
 
-  #event(delivery: Delivery, { pattern, handler }: Subscription<EventEntry>, run: Run): Soon<unknown> {
-    const params = eventParams(pattern, delivery.origin.path);
+  #event(
+    delivery: Delivery,
+    { pattern, handler }: Subscription<EventEntry>,
+    run: Execution,
+  ): MaybePromise<unknown> {
+    const params = eventParams(pattern, delivery.envelope.path);
     return this.#run(handler, { delivery, params, schema: handler.contract?.body, what: "body", run });
   }
 
   // At once if there is no schema, which may take its time.
-  #run(entry: Registered<unknown>, { delivery, params, schema, what, run }: ToRun): Soon<unknown> {
+  #run(
+    entry: Registered<unknown>,
+    { delivery, params, schema, what, run }: Invocation,
+  ): MaybePromise<unknown> {
     const body = decodeBody(delivery.message);
     if (schema === undefined) return this.#enter(entry, new HandlerContext(delivery, params, body), run);
-    const { path } = delivery.origin;
+    const { path } = delivery.envelope;
     return validated(schema, body, "INVALID_INPUT", `The ${what} of ${path}`).then((valid) =>
       this.#enter(entry, new HandlerContext(delivery, params, valid), run),
     );
   }
 
   // From here on it is the handler's affair, inside the service's middleware if it has any.
-  #enter(entry: Registered<unknown>, context: HandlerContext, run: Run): Soon<unknown> {
+  #enter(entry: Registered<unknown>, context: HandlerContext, run: Execution): MaybePromise<unknown> {
     run.enter(context);
     const { middleware } = this.#registry;
-    if (middleware.length === 0) return soonOf(entry.handler(context));
+    if (middleware.length === 0) return toMaybePromise(entry.handler(context));
     const handler = async (): Promise<Reply> => replyOf(await entry.handler(context));
     return runThrough(middleware, context, handler).then(asHandlerReply);
   }
 }
 
-interface ToRun {
+interface Invocation {
   readonly delivery: Delivery;
   readonly params: Readonly<Record<string, string>>;
   readonly schema: AnySchema | undefined;
   readonly what: "input" | "body";
-  readonly run: Run;
+  readonly run: Execution;
 }
 
 /** The reply that a handler means by what it returned. */

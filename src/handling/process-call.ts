@@ -2,28 +2,28 @@
 
 import type { Reply } from "../api/context.ts";
 import type { Gate } from "../async/gate.ts";
-import { isPending, type Soon } from "../async/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../async/maybe-promise.ts";
 import { timedOut } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import { dataSchemaOf } from "../contract/declared-errors.ts";
 import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireError } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
-import { lineAbout } from "../logging/message-fields.ts";
+import { messageFields } from "../logging/message-fields.ts";
 import { LONGEST_MS } from "../options/checks.ts";
 import { type EncodedBody, type EncodedMessage, encodeBody } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { whyNoReturn } from "../protocol/return-address.ts";
-import type { Tally } from "../statistics/handler-stats.ts";
+import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { Delivery, Rejection, Settled } from "../transport/transport.ts";
 import { sendable, sendableData } from "../validation/sendable-body.ts";
-import { abandoned, type HandlerRuns, type Run, type Task } from "./handler-runner.ts";
-import { type Handlers, repliedWith, replyOf } from "./invoke-handler.ts";
+import { abandoned, type Execution, type ExecutionTask, type HandlerRunner } from "./handler-runner.ts";
+import { type HandlerInvoker, repliedWith, replyOf } from "./invoke-handler.ts";
 
 /** What answering needs of its surroundings. */
-export interface AnsweringParts {
-  readonly handlers: Handlers;
-  readonly runs: HandlerRuns;
+export interface CallProcessorDependencies {
+  readonly handlers: HandlerInvoker;
+  readonly runs: HandlerRunner;
   readonly logger: Logger;
   /** The most that an answer may take, in bytes. */
   readonly maxBodyBytes: () => number;
@@ -36,10 +36,10 @@ export interface AnsweringParts {
 }
 
 /** Answers calls. */
-export class Answering {
-  readonly #parts: AnsweringParts;
+export class CallProcessor {
+  readonly #parts: CallProcessorDependencies;
 
-  constructor(parts: AnsweringParts) {
+  constructor(parts: CallProcessorDependencies) {
     this.#parts = parts;
   }
 
@@ -50,19 +50,19 @@ export class Answering {
   answer(delivery: Delivery, heldMs: number, ended: (end: "done" | typeof abandoned) => void): void {
     const ms = this.#deadlineOf(delivery) - heldMs;
     if (ms < 1) {
-      const { path } = delivery.origin;
+      const { path } = delivery.envelope;
       this.#parts.logger.debug(
-        lineAbout(delivery),
+        messageFields(delivery),
         `The call ${path} waited here for longer than its caller did.`,
       );
       ended("done");
       return;
     }
-    this.#parts.runs.run<Message>(new AnswerTask(this, delivery, { ms, ended }));
+    this.#parts.runs.run<Message>(new CallTask(this, delivery, { ms, ended }));
   }
 
   /** Sends an answer. `ended` is told when there is room for more of them. */
-  post(delivery: Delivery, answer: Message, { ms, ended }: AnswerEnd): void {
+  post(delivery: Delivery, answer: Message, { ms, ended }: CallEnd): void {
     const { replyTo } = delivery.message.properties;
     const congestion = this.#parts.reply(replyTo as string, answer, (rejection, why) =>
       this.#notTaken(delivery, answer, { rejection, why }),
@@ -73,14 +73,14 @@ export class Answering {
   }
 
   /** Nobody waits any more, for one reason or the other. */
-  giveUp(delivery: Delivery, reason: unknown, { ms, ended }: AnswerEnd): void {
+  giveUp(delivery: Delivery, reason: unknown, { ms, ended }: CallEnd): void {
     if (reason === abandoned) {
       ended(abandoned);
       return;
     }
-    const { path } = delivery.origin;
+    const { path } = delivery.envelope;
     const message = `The handler of ${path} took longer than its caller's ${ms} ms.`;
-    this.#parts.logger.warn(lineAbout(delivery), message);
+    this.#parts.logger.warn(messageFields(delivery), message);
     ended("done");
   }
 
@@ -96,7 +96,7 @@ export class Answering {
   }
 
   /** Is told when a handler begins to wait for an answer, and when it goes on. */
-  get waits(): AnsweringParts["waits"] {
+  get waits(): CallProcessorDependencies["waits"] {
     return this.#parts.waits;
   }
 
@@ -106,7 +106,7 @@ export class Answering {
     { body }: Message,
     { rejection, why }: { readonly rejection: Rejection | undefined; readonly why: ConfluoError | undefined },
   ): void {
-    const { path } = delivery.origin;
+    const { path } = delivery.envelope;
     let error: ConfluoError;
     if (rejection === "too-large") {
       const message = `The answer of ${path} takes ${body.length} bytes, and the broker's limit is below that.`;
@@ -115,21 +115,21 @@ export class Answering {
       const message = `The answer of ${path} cannot be sent: ${why?.message}`;
       error = new ConfluoError("INVALID_OUTPUT", message, { cause: why });
     } else return;
-    this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, error.message);
+    this.#parts.logger.error({ err: error, ...messageFields(delivery) }, error.message);
     this.refuse(delivery, error);
   }
 
   /** Runs a call. Whatever happens is an answer. */
-  work(call: CallInHand, run: Run): Soon<Message> {
+  work(call: CallInProgress, run: Execution): MaybePromise<Message> {
     const { handlers } = this.#parts;
     const { delivery } = call;
     let contract: AnyCommand | undefined;
     try {
-      const found = handlers.route(delivery.origin);
+      const found = handlers.route(delivery.envelope);
       contract = found.route.contract;
       call.routed(found.route.tally);
       const result = handlers.command(delivery, found, run);
-      if (!isPending(result) && contract?.output === undefined)
+      if (!isPromise(result) && contract?.output === undefined)
         return this.#encode(replyOf(result), call, run);
       return this.#answerLater(call, run, { coming: result, contract });
     } catch (error) {
@@ -138,9 +138,12 @@ export class Answering {
   }
 
   async #answerLater(
-    call: CallInHand,
-    run: Run,
-    { coming, contract }: { readonly coming: Soon<unknown>; readonly contract: AnyCommand | undefined },
+    call: CallInProgress,
+    run: Execution,
+    {
+      coming,
+      contract,
+    }: { readonly coming: MaybePromise<unknown>; readonly contract: AnyCommand | undefined },
   ): Promise<Message> {
     let reply: Reply;
     try {
@@ -150,7 +153,7 @@ export class Answering {
     }
     const schema = contract?.output;
     if (schema === undefined || reply.status >= 400) return this.#encode(reply, call, run);
-    const { path } = call.delivery.origin;
+    const { path } = call.delivery.envelope;
     const { body } = reply;
     try {
       const unchecked = {
@@ -165,58 +168,58 @@ export class Answering {
     }
   }
 
-  #failed(error: unknown, call: CallInHand, { run, contract }: Ran): Soon<Message> {
+  #failed(error: unknown, call: CallInProgress, { run, contract }: RanCall): MaybePromise<Message> {
     if (run.entered) return this.#thrown(error, call, { run, contract });
     this.#parts.handlers.strayed(error);
     return this.#refusal(error, call.delivery, call);
   }
 
-  #unsendable(error: unknown, call: CallInHand, run: Run): Message {
+  #unsendable(error: unknown, call: CallInProgress, run: Execution): Message {
     const { delivery } = call;
-    const { path } = delivery.origin;
+    const { path } = delivery.envelope;
     if (!run.stopped)
       this.#parts.logger.error(
-        { err: error, ...lineAbout(delivery) },
+        { err: error, ...messageFields(delivery) },
         `The answer of ${path} could not be sent.`,
       );
     return this.#refusal(error, delivery, call);
   }
 
-  #thrown(error: unknown, call: CallInHand, { run, contract }: Ran): Soon<Message> {
+  #thrown(error: unknown, call: CallInProgress, { run, contract }: RanCall): MaybePromise<Message> {
     const { delivery } = call;
     const { status, error: wired } = thrownToWire(error);
     call.wentWrong(error, status);
     if (wired.code === "HANDLER_FAILED" && !run.stopped) {
-      const message = `The handler of ${delivery.origin.path} failed; its caller was told so.`;
-      this.#parts.logger.error({ err: error, ...lineAbout(delivery) }, message);
+      const message = `The handler of ${delivery.envelope.path} failed; its caller was told so.`;
+      this.#parts.logger.error({ err: error, ...messageFields(delivery) }, message);
     } else if (!run.stopped && hasCause(error)) {
       // Its caller is told what the handler says, and not why: that is known here alone.
-      const message = `The handler of ${delivery.origin.path} refused with status ${status}.`;
+      const message = `The handler of ${delivery.envelope.path} refused with status ${status}.`;
       const level = status >= 500 ? "warn" : "debug";
-      this.#parts.logger[level]({ err: error, ...lineAbout(delivery) }, message);
+      this.#parts.logger[level]({ err: error, ...messageFields(delivery) }, message);
     }
     const encode = (sent: WireError): Message =>
       encodeErrorReply(correlationOf(delivery), status, sent, this.#parts.maxBodyBytes());
     const schema = contract === undefined ? undefined : dataSchemaOf(contract, wired.code);
     if (schema === undefined || wired.data === undefined) return encode(wired);
     const data = sendableData(schema, wired.data);
-    return isPending(data)
+    return isPromise(data)
       ? data.then((later) => encode({ ...wired, data: later }))
       : encode({ ...wired, data });
   }
 
   // `call` is the one in hand, if it was begun.
-  #refusal(refused: unknown, delivery: Delivery, call?: CallInHand): Message {
+  #refusal(refused: unknown, delivery: Delivery, call?: CallInProgress): Message {
     const { status, error } = refusalToWire(refused);
     call?.wentWrong(refused, status);
     return encodeErrorReply(correlationOf(delivery), status, error, this.#parts.maxBodyBytes());
   }
 
-  #encode({ encoded, ...reply }: Encoding, call: CallInHand, run: Run): Message {
+  #encode({ encoded, ...reply }: Encoding, call: CallInProgress, run: Execution): Message {
     const { delivery } = call;
     if (reply.status >= 400) call.wentWrong(repliedWith(reply.status), reply.status);
     const maxBodyBytes = this.#parts.maxBodyBytes();
-    const { path } = delivery.origin;
+    const { path } = delivery.envelope;
     let message: EncodedMessage;
     try {
       message = encodeReply(correlationOf(delivery), reply, encoded);
@@ -241,33 +244,33 @@ export class Answering {
 type Encoding = Reply & { readonly encoded?: EncodedBody };
 
 /** What ran, and what it had promised. */
-interface Ran {
-  readonly run: Run;
+interface RanCall {
+  readonly run: Execution;
   readonly contract: AnyCommand | undefined;
 }
 
-interface AnswerEnd {
+interface CallEnd {
   /** What the caller waits. */
   readonly ms: number;
   readonly ended: (end: "done" | typeof abandoned) => void;
 }
 
 /** A call that is being answered, and what is told of it for the statistics. */
-interface CallInHand {
+interface CallInProgress {
   readonly delivery: Delivery;
-  routed(tally: Tally): void;
+  routed(tally: HandlerStatsRecorder): void;
   /** Its answer has a status of 400 or above. */
   wentWrong(error: unknown, status: number): void;
 }
 
-class AnswerTask implements Task<Message>, CallInHand {
-  readonly #answering: Answering;
+class CallTask implements ExecutionTask<Message>, CallInProgress {
+  readonly #answering: CallProcessor;
   readonly delivery: Delivery;
-  readonly #end: AnswerEnd;
-  #tally: Tally | undefined;
+  readonly #end: CallEnd;
+  #tally: HandlerStatsRecorder | undefined;
   #failure: { readonly error: unknown; readonly status: number } | undefined;
 
-  constructor(answering: Answering, delivery: Delivery, end: AnswerEnd) {
+  constructor(answering: CallProcessor, delivery: Delivery, end: CallEnd) {
     this.#answering = answering;
     this.delivery = delivery;
     this.#end = end;
@@ -282,18 +285,18 @@ class AnswerTask implements Task<Message>, CallInHand {
   }
 
   get what(): string {
-    return `the handler of ${this.delivery.origin.path}`;
+    return `the handler of ${this.delivery.envelope.path}`;
   }
 
-  get waits(): AnsweringParts["waits"] {
+  get waits(): CallProcessorDependencies["waits"] {
     return this.#answering.waits;
   }
 
-  work(run: Run): Soon<Message> {
+  work(run: Execution): MaybePromise<Message> {
     return this.#answering.work(this, run);
   }
 
-  routed(tally: Tally): void {
+  routed(tally: HandlerStatsRecorder): void {
     this.#tally = tally;
     tally.began();
   }
@@ -302,18 +305,18 @@ class AnswerTask implements Task<Message>, CallInHand {
     this.#failure ??= { error, status };
   }
 
-  returned(answer: Message, run: Run): void {
+  returned(answer: Message, run: Execution): void {
     const failure = this.#failure;
-    const { from } = this.delivery.origin;
+    const { from } = this.delivery.envelope;
     if (failure === undefined) this.#tally?.succeeded(run.began, from);
     else if (failure.status < 500) this.#tally?.refused(run.began, from, failure.error);
     else this.#tally?.failed(run.began, from, failure.error);
     this.#answering.post(this.delivery, answer, this.#end);
   }
 
-  failed(reason: unknown, run: Run): void {
+  failed(reason: unknown, run: Execution): void {
     if (reason === abandoned) this.#tally?.abandoned();
-    else this.#tally?.failed(run.began, this.delivery.origin.from, timedOut(this));
+    else this.#tally?.failed(run.began, this.delivery.envelope.from, timedOut(this));
     this.#answering.giveUp(this.delivery, reason, this.#end);
   }
 }

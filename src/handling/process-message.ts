@@ -2,32 +2,32 @@
 
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
-import { lineAbout } from "../logging/message-fields.ts";
+import { messageFields } from "../logging/message-fields.ts";
 import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
-import type { Found } from "../registry/router.ts";
+import type { FoundRoute } from "../registry/router.ts";
 import type { Subscription } from "../registry/subscriptions.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { Attempt, type AttemptParts } from "./attempt.ts";
-import { abandoned, type HandlerRuns } from "./handler-runner.ts";
-import type { Handlers } from "./invoke-handler.ts";
+import { type AttemptDetails, SubscriptionAttempt } from "./attempt.ts";
+import { abandoned, type HandlerRunner } from "./handler-runner.ts";
+import type { HandlerInvoker } from "./invoke-handler.ts";
 
 /** What handling needs of its surroundings. */
-export interface HandlingParts {
+export interface MessageProcessorDependencies {
   readonly service: string;
   readonly registry: Registry;
-  readonly handlers: Handlers;
-  readonly runs: HandlerRuns;
+  readonly handlers: HandlerInvoker;
+  readonly runs: HandlerRunner;
   readonly logger: Logger;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
-  readonly graceMs: number;
+  readonly unhandledRetryMs: number;
 }
 
 /** Runs the handlers of durable messages and says what becomes of them. */
-export class Handling {
-  readonly #parts: HandlingParts;
+export class MessageProcessor {
+  readonly #parts: MessageProcessorDependencies;
 
-  constructor(parts: HandlingParts) {
+  constructor(parts: MessageProcessorDependencies) {
     this.#parts = parts;
   }
 
@@ -42,7 +42,7 @@ export class Handling {
   ): readonly Subscription<EventEntry>[] | undefined {
     const began = performance.now();
     const after = (failures: readonly Failure[]): void => ended(this.#after(delivery, failures, began));
-    if (delivery.origin.kind === "event") return this.#event(delivery, after);
+    if (delivery.envelope.kind === "event") return this.#event(delivery, after);
     this.#command(delivery, after);
     return undefined;
   }
@@ -54,7 +54,7 @@ export class Handling {
     this.#noteStray(delivery, failures);
     for (const { error, subscription } of failures) {
       this.#parts.logger.error(
-        { err: error, ...lineAbout(delivery), subscription },
+        { err: error, ...messageFields(delivery), subscription },
         `The per-instance subscription to ${subscription} failed.`,
       );
     }
@@ -63,11 +63,11 @@ export class Handling {
 
   /** Done if nothing failed; else round a delay queue, or to the dead letters. */
   outcomeOf(delivery: Delivery, failures: readonly Failure[], heldMs: number): Outcome {
-    const { origin } = delivery;
-    const { graceMs } = this.#parts;
+    const { envelope } = delivery;
+    const { unhandledRetryMs } = this.#parts;
     this.#noteStray(delivery, failures);
-    const outcome = decide(failures, { origin, heldMs, graceMs, random: Math.random });
-    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    const outcome = decide(failures, { envelope, heldMs, unhandledRetryMs, random: Math.random });
+    if (outcome.kind === "forward") for (const move of outcome.moves) this.#tell(move, delivery);
     return outcome;
   }
 
@@ -78,40 +78,43 @@ export class Handling {
 
   // Once for a message, though an event that cannot be read fails for each of its subscriptions, and one without any comes
   // again and again.
-  #noteStray({ origin }: Delivery, failures: readonly Failure[]): void {
+  #noteStray({ envelope }: Delivery, failures: readonly Failure[]): void {
     const stray = failures.find(({ retry }) => retry === "final" || retry === "unclaimed");
-    if (stray !== undefined && (stray.retry === "final" || origin.unclaimedMs === 0))
+    if (stray !== undefined && (stray.retry === "final" || envelope.unclaimedMs === 0))
       this.#parts.handlers.strayed(stray.error);
   }
 
   /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
   afterLoss(delivery: Delivery): Outcome {
     const { handlers, logger } = this.#parts;
-    const { origin, record } = delivery;
-    const { path, deaths } = origin;
+    const { envelope, history: record } = delivery;
+    const { path, deaths } = envelope;
     const subscriptions =
-      origin.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
-    if (record === "suspect") {
-      logger.debug(lineAbout(delivery), `An instance that had ${show(path)} is gone; it is tried once more.`);
+      envelope.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
+    if (record === "redelivered") {
+      logger.debug(
+        messageFields(delivery),
+        `An instance that had ${show(path)} is gone; it is tried once more.`,
+      );
       return { kind: "isolate", subscriptions, deaths };
     }
-    const outcome = decideAfterDeath(origin, subscriptions);
-    if (outcome.kind === "move") for (const move of outcome.moves) this.#tell(move, delivery);
+    const outcome = decideAfterDeath(envelope, subscriptions);
+    if (outcome.kind === "forward") for (const move of outcome.moves) this.#tell(move, delivery);
     else {
       const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
-      logger.warn(lineAbout(delivery), message);
+      logger.warn(messageFields(delivery), message);
     }
     return outcome;
   }
 
   #tell(move: Move, delivery: Delivery): void {
     const { service, logger, handlers } = this.#parts;
-    const { origin } = delivery;
-    const { path, attempt } = origin;
+    const { envelope } = delivery;
+    const { path, attempt } = envelope;
     const { error, subscription, retry } = move.failure;
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
-    const details = { err: error, ...lineAbout(delivery), subscription, attempt };
+    const details = { err: error, ...messageFields(delivery), subscription, attempt };
     if (move.kind === "dead-letter") {
       handlers.deadLettered(delivery, subscription, error);
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
@@ -126,18 +129,18 @@ export class Handling {
       return;
     }
     this.#parts.registry.unclaimed.add(waitMs);
-    if (origin.unclaimedMs > 0) return;
+    if (envelope.unclaimedMs > 0) return;
     // What expires earlier goes to the dead letters earlier.
     const leftMs = (move.expiresMs ?? Number.POSITIVE_INFINITY) + waitMs;
-    const grace = `${Math.min(this.#parts.graceMs, leftMs) / 1_000} s`;
+    const grace = `${Math.min(this.#parts.unhandledRetryMs, leftMs) / 1_000} s`;
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 
   #command(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {
     const { handlers } = this.#parts;
-    let found: Found<CommandEntry>;
+    let found: FoundRoute<CommandEntry>;
     try {
-      found = handlers.route(delivery.origin);
+      found = handlers.route(delivery.envelope);
     } catch (error) {
       after([{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }]);
       return;
@@ -181,8 +184,8 @@ export class Handling {
     return matching;
   }
 
-  #attempt(parts: AttemptParts): void {
-    const attempt = new Attempt(parts);
+  #attempt(parts: AttemptDetails): void {
+    const attempt = new SubscriptionAttempt(parts);
     try {
       this.#parts.runs.run(attempt);
     } catch (notBegun) {
@@ -190,10 +193,10 @@ export class Handling {
     }
   }
 
-  #unsubscribed({ lane, origin }: Delivery): readonly Failure[] {
+  #unsubscribed({ lane, envelope }: Delivery): readonly Failure[] {
     if (lane === "instance") return none;
     const { service } = this.#parts;
-    const { path, subscription } = origin;
+    const { path, subscription } = envelope;
     if (subscription === undefined) {
       const error = new ConfluoError("NO_SUBSCRIPTION", `${service} does not subscribe to ${show(path)}.`);
       return [{ error, retry: "unclaimed" }];

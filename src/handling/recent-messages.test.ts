@@ -1,13 +1,13 @@
 import { crc32 } from "node:zlib";
 import { describe, expect, it, vi } from "vitest";
 import { silentLogger } from "../logging/logger.ts";
-import { originOf } from "../protocol/envelope.ts";
+import { readEnvelope } from "../protocol/envelope.ts";
 import { Registry } from "../registry/registry.ts";
 import type { Outcome } from "../retry/outcome.ts";
 import { defaultRetry } from "../retry/policy.ts";
-import { Tally } from "../statistics/handler-stats.ts";
-import type { Delivery, DeliveryRecord } from "../transport/transport.ts";
-import { Dispatch } from "./dispatcher.ts";
+import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
+import type { Delivery, DeliveryHistory } from "../transport/transport.ts";
+import { Dispatcher } from "./dispatcher.ts";
 
 /** What deliveries come over: a channel that the test can break, or of which it can say that the broker has all. */
 class FakeChannel {
@@ -18,25 +18,25 @@ class FakeChannel {
 function serviceWith(handler: () => unknown, subscribers: readonly (() => unknown)[] = []) {
   const registry = new Registry();
   const entry = { contract: undefined, timeoutMs: 1_000, retry: defaultRetry };
-  registry.routes.add("/", { pattern: "/", handler, tally: new Tally(), ...entry });
+  registry.routes.add("/", { pattern: "/", handler, tally: new HandlerStatsRecorder(), ...entry });
   for (const [n, subscriber] of subscribers.entries()) {
     const pattern = n === 0 ? "/e" : "/#";
     registry.subscriptions.add(pattern, "service", {
       pattern,
       handler: subscriber,
-      tally: new Tally(),
+      tally: new HandlerStatsRecorder(),
       ...entry,
     });
   }
   const replies: string[] = [];
-  const dispatch = new Dispatch({
+  const dispatch = new Dispatcher({
     service: "s",
     instance: "i",
     registry,
     logger: silentLogger,
     maxBodyBytes: () => 1_000,
     callTimeoutMs: 1_000,
-    graceMs: 600_000,
+    unhandledRetryMs: 600_000,
     mostCalls: 128,
     mostWaiting: 8_192,
     allow: () => undefined,
@@ -45,7 +45,7 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
       return undefined;
     },
   });
-  const deliver = async (record: DeliveryRecord, past: Partial<Past> = {}): Promise<Outcome | undefined> => {
+  const deliver = async (record: DeliveryHistory, past: Partial<Past> = {}): Promise<Outcome | undefined> => {
     const { lane = "inbox", messageId = "m", body = "1", headers, type = "/", on = new FakeChannel() } = past;
     const settle = vi.fn(async (_outcome: Outcome) => past.stands ?? true);
     const properties = {
@@ -56,13 +56,13 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
       ...(past.expiration === undefined ? {} : { expiration: past.expiration }),
     };
     const message = { body: typeof body === "string" ? new TextEncoder().encode(body) : body, properties };
-    const origin = originOf(message, { lane, eventKey: past.eventKey, newId: () => "new" });
+    const envelope = readEnvelope(message, { lane, eventKey: past.eventKey, newId: () => "new" });
     dispatch.handle({
       lane,
       message,
-      origin,
-      record,
-      redelivered: record !== "fresh",
+      envelope,
+      history: record,
+      redelivered: record !== "first",
       receivedAt: performance.now(),
       get hold() {
         return on.hold;
@@ -74,7 +74,7 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
     return settle.mock.calls[0]?.[0];
   };
   /** Delivers over a channel that is gone afterwards. */
-  const deliverAndLose = async (record: DeliveryRecord, past: Partial<Past> = {}) => {
+  const deliverAndLose = async (record: DeliveryHistory, past: Partial<Past> = {}) => {
     const on = new FakeChannel();
     const outcome = await deliver(record, { ...past, on });
     on.hold = "lost";
@@ -109,8 +109,8 @@ describe("what the broker delivers again", () => {
   it("is acknowledged and not run again if it was handled here and the acknowledgement was lost", async () => {
     const handler = vi.fn();
     const { deliverAndLose } = serviceWith(handler);
-    await deliverAndLose("fresh");
-    for (const record of ["suspect", "fatal", "again"] as const)
+    await deliverAndLose("first");
+    for (const record of ["redelivered", "isolated-redelivered", "isolated"] as const)
       expect(await deliverAndLose(record)).toEqual({ kind: "done" });
     expect(handler).toHaveBeenCalledTimes(1);
   });
@@ -118,8 +118,8 @@ describe("what the broker delivers again", () => {
   it("is put aside to run alone if it was not begun here, or is another message", async () => {
     const handler = vi.fn();
     const { deliver, deliverAndLose } = serviceWith(handler);
-    expect(await deliver("suspect")).toMatchObject({ kind: "isolate", deaths: 0 });
-    await deliverAndLose("fresh");
+    expect(await deliver("redelivered")).toMatchObject({ kind: "isolate", deaths: 0 });
+    await deliverAndLose("first");
     const others: Partial<Past>[] = [
       { messageId: "other" },
       { body: "2" },
@@ -127,26 +127,27 @@ describe("what the broker delivers again", () => {
       { headers: { "confluo-query": "a=1" } },
       { headers: { tenant: "other" } },
     ];
-    for (const other of others) expect(await deliver("suspect", other)).toMatchObject({ kind: "isolate" });
+    for (const other of others)
+      expect(await deliver("redelivered", other)).toMatchObject({ kind: "isolate" });
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
   it("is put aside if it only went round here before: another instance may have begun it since", async () => {
     const { deliver, deliverAndLose } = serviceWith(() => undefined);
-    const round = { kind: "move", moves: [{ kind: "go-round" }] };
-    expect(await deliverAndLose("fresh", { type: "/new" })).toMatchObject(round);
-    expect(await deliver("suspect", { type: "/new" })).toEqual({ kind: "done" }); // its copy goes round already
+    const round = { kind: "forward", moves: [{ kind: "retry-unhandled" }] };
+    expect(await deliverAndLose("first", { type: "/new" })).toMatchObject(round);
+    expect(await deliver("redelivered", { type: "/new" })).toEqual({ kind: "done" }); // its copy goes round already
     const headers = { "confluo-unclaimed": "250" };
-    expect(await deliver("suspect", { type: "/new", headers })).toMatchObject({ kind: "isolate" });
+    expect(await deliver("redelivered", { type: "/new", headers })).toMatchObject({ kind: "isolate" });
   });
 
   it("waits for the run that goes on here, and ends as that ends", async () => {
     const { handler, finish } = heldHandler();
     const { deliver } = serviceWith(handler);
     const on = new FakeChannel();
-    const first = deliver("fresh", { on });
+    const first = deliver("first", { on });
     on.hold = "lost";
-    const again = deliver("suspect");
+    const again = deliver("redelivered");
     await new Promise(setImmediate);
     finish();
     expect(await first).toEqual({ kind: "done" });
@@ -163,11 +164,11 @@ describe("what the broker delivers again", () => {
       handler.mockClear();
       const { deliver } = serviceWith(handler);
       const on = new FakeChannel();
-      const first = deliver("fresh", { stands: false, on });
+      const first = deliver("first", { stands: false, on });
       if (before === "its redelivery") await first;
       on.hold = "lost";
-      const again = await deliver("suspect");
-      expect(again).toMatchObject({ kind: "move", moves: [{ kind: "retry" }] });
+      const again = await deliver("redelivered");
+      expect(again).toMatchObject({ kind: "forward", moves: [{ kind: "retry" }] });
       expect(again).toBe(await first);
       expect(handler).toHaveBeenCalledTimes(1);
     }
@@ -178,9 +179,9 @@ describe("what the broker delivers again", () => {
       throw new Error("no");
     });
     const { deliverAndLose } = serviceWith(handler);
-    await deliverAndLose("fresh", { stands: false });
-    expect(await deliverAndLose("suspect")).toMatchObject({ kind: "move" });
-    expect(await deliverAndLose("suspect")).toEqual({ kind: "done" });
+    await deliverAndLose("first", { stands: false });
+    expect(await deliverAndLose("redelivered")).toMatchObject({ kind: "forward" });
+    expect(await deliverAndLose("redelivered")).toEqual({ kind: "done" });
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
@@ -188,9 +189,9 @@ describe("what the broker delivers again", () => {
     const { handler, finish } = heldHandler();
     const { deliver, replies } = serviceWith(handler);
     const on = new FakeChannel();
-    const first = deliver("fresh", { lane: "calls", body: '{"a":1}', on });
+    const first = deliver("first", { lane: "calls", body: '{"a":1}', on });
     on.hold = "lost";
-    const again = deliver("fatal", { lane: "calls", body: '{"a": 1}' });
+    const again = deliver("isolated-redelivered", { lane: "calls", body: '{"a": 1}' });
     await new Promise(setImmediate);
     finish();
     expect(await first).toEqual({ kind: "done" });
@@ -202,21 +203,21 @@ describe("what the broker delivers again", () => {
     const { deliver } = serviceWith(() => undefined);
     const gone = new FakeChannel();
     gone.hold = "lost";
-    for (let n = 0; n < 1_000; n += 1) await deliver("fresh", { messageId: `m-${n}`, on: gone });
+    for (let n = 0; n < 1_000; n += 1) await deliver("first", { messageId: `m-${n}`, on: gone });
     for (const n of [0, 500, 999])
-      expect(await deliver("suspect", { messageId: `m-${n}` })).toEqual({ kind: "done" });
-    expect(await deliver("suspect", { messageId: "m-1000" })).toMatchObject({ kind: "isolate" });
+      expect(await deliver("redelivered", { messageId: `m-${n}` })).toEqual({ kind: "done" });
+    expect(await deliver("redelivered", { messageId: "m-1000" })).toMatchObject({ kind: "isolate" });
   });
 
   it("is forgotten after a while, so that memory stays bounded", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     try {
       const { deliver, deliverAndLose } = serviceWith(() => undefined);
-      await deliverAndLose("fresh");
-      await deliverAndLose("fresh", { messageId: "other" });
-      expect(await deliver("suspect")).toEqual({ kind: "done" });
+      await deliverAndLose("first");
+      await deliverAndLose("first", { messageId: "other" });
+      expect(await deliver("redelivered")).toEqual({ kind: "done" });
       vi.advanceTimersByTime(601_000);
-      expect(await deliver("suspect", { messageId: "other" })).toMatchObject({ kind: "isolate" });
+      expect(await deliver("redelivered", { messageId: "other" })).toMatchObject({ kind: "isolate" });
     } finally {
       vi.useRealTimers();
     }
@@ -228,11 +229,11 @@ describe("what only looks like a message that was handled here", () => {
     const handler = vi.fn();
     const { deliver } = serviceWith(handler);
     const on = new FakeChannel();
-    await deliver("fresh", { on });
-    expect(await deliver("suspect")).toMatchObject({ kind: "isolate" });
+    await deliver("first", { on });
+    expect(await deliver("redelivered")).toMatchObject({ kind: "isolate" });
     on.hold = "released";
-    expect(await deliver("suspect")).toMatchObject({ kind: "isolate" });
-    expect(await deliver("again")).toEqual({ kind: "done" });
+    expect(await deliver("redelivered")).toMatchObject({ kind: "isolate" });
+    expect(await deliver("isolated")).toEqual({ kind: "done" });
     expect(handler).toHaveBeenCalledTimes(2);
   });
 
@@ -240,8 +241,8 @@ describe("what only looks like a message that was handled here", () => {
     const { handler, finish } = heldHandler();
     const { deliver } = serviceWith(handler);
     for (const lane of ["inbox", "calls"] as const) {
-      void deliver("fresh", { lane });
-      expect(await deliver("suspect", { lane })).toMatchObject({ kind: "isolate" });
+      void deliver("first", { lane });
+      expect(await deliver("redelivered", { lane })).toMatchObject({ kind: "isolate" });
     }
     finish();
   });
@@ -249,10 +250,10 @@ describe("what only looks like a message that was handled here", () => {
   it("is taken for it once, when its acknowledgement may be lost", async () => {
     const handler = vi.fn();
     const { deliver, deliverAndLose } = serviceWith(handler);
-    await deliverAndLose("fresh");
-    await deliverAndLose("fresh");
+    await deliverAndLose("first");
+    await deliverAndLose("first");
     const outcomes: unknown[] = [];
-    for (let times = 0; times < 3; times += 1) outcomes.push((await deliver("suspect"))?.kind);
+    for (let times = 0; times < 3; times += 1) outcomes.push((await deliver("redelivered"))?.kind);
     expect(outcomes).toEqual(["done", "done", "isolate"]);
   });
 
@@ -270,9 +271,9 @@ describe("what only looks like a message that was handled here", () => {
       [`"${long}1"`, `"${long}2"`],
     ];
     for (const [first, second] of pairs) {
-      await deliverAndLose("fresh", { body: first });
-      expect(await deliver("suspect", { body: second })).toMatchObject({ kind: "isolate" });
-      expect(await deliver("suspect", { body: first })).toEqual({ kind: "done" });
+      await deliverAndLose("first", { body: first });
+      expect(await deliver("redelivered", { body: second })).toMatchObject({ kind: "isolate" });
+      expect(await deliver("redelivered", { body: first })).toEqual({ kind: "done" });
     }
   });
 });
@@ -289,14 +290,14 @@ describe("an event that another instance put aside, for each of its subscription
       throw new Error("no");
     });
     const { deliver, deliverAndLose } = serviceWith(() => undefined, [subscriber, failing]);
-    await deliverAndLose("fresh", { ...event, stands: false });
-    expect(await deliver("again", copy("/e"))).toEqual({ kind: "done" });
-    const retried = await deliver("again", copy("/#"));
-    expect(retried).toMatchObject({ kind: "move", moves: [{ failure: { subscription: "/#" } }] });
+    await deliverAndLose("first", { ...event, stands: false });
+    expect(await deliver("isolated", copy("/e"))).toEqual({ kind: "done" });
+    const retried = await deliver("isolated", copy("/#"));
+    expect(retried).toMatchObject({ kind: "forward", moves: [{ failure: { subscription: "/#" } }] });
     expect(retried).toHaveProperty("moves.length", 1);
     expect([subscriber.mock.calls.length, failing.mock.calls.length]).toEqual([1, 1]);
     // Another of its like.
-    await deliver("again", copy("/e"));
+    await deliver("isolated", copy("/e"));
     expect(subscriber).toHaveBeenCalledTimes(2);
   });
 
@@ -304,10 +305,10 @@ describe("an event that another instance put aside, for each of its subscription
     const subscriber = vi.fn();
     const late = vi.fn();
     const { deliver, deliverAndLose } = serviceWith(() => undefined, [subscriber]);
-    await deliverAndLose("fresh", event);
-    await deliver("again", copy("/late"));
+    await deliverAndLose("first", event);
+    await deliver("isolated", copy("/late"));
     expect([subscriber.mock.calls.length, late.mock.calls.length]).toEqual([1, 0]);
-    expect(await deliver("again", copy("/e"))).toEqual({ kind: "done" });
+    expect(await deliver("isolated", copy("/e"))).toEqual({ kind: "done" });
     expect(subscriber).toHaveBeenCalledTimes(1);
   });
 });
@@ -318,12 +319,12 @@ describe("a call that comes again", () => {
   it("is run alone once it was answered, since the answer may be lost, too, and then no more", async () => {
     const handler = vi.fn(() => 1);
     const { deliverAndLose, replies } = serviceWith(handler);
-    await deliverAndLose("fresh", call);
+    await deliverAndLose("first", call);
     expect(replies).toEqual(["q"]);
-    expect(await deliverAndLose("suspect", call)).toMatchObject({ kind: "isolate" });
-    await deliverAndLose("again", call);
+    expect(await deliverAndLose("redelivered", call)).toMatchObject({ kind: "isolate" });
+    await deliverAndLose("isolated", call);
     expect(replies).toEqual(["q", "q"]);
-    for (const record of ["fatal", "suspect", "again"] as const)
+    for (const record of ["isolated-redelivered", "redelivered", "isolated"] as const)
       expect(await deliverAndLose(record, call)).toEqual({ kind: "done" });
     expect(replies.slice(2)).toEqual(Array(3).fill("q INSTANCE_LOST"));
     expect(handler).toHaveBeenCalledTimes(2);
@@ -332,8 +333,8 @@ describe("a call that comes again", () => {
   it("carries what is left of its time, as far as this instance knows", async () => {
     const { deliver, deliverAndLose } = serviceWith(() => 1);
     const before = performance.now();
-    await deliverAndLose("fresh", { ...call, expiration: "5000" });
-    const again = await deliver("suspect", { ...call, expiration: "5000" });
+    await deliverAndLose("first", { ...call, expiration: "5000" });
+    const again = await deliver("redelivered", { ...call, expiration: "5000" });
     expect(again).toMatchObject({ kind: "isolate" });
     const until = again?.kind === "isolate" ? (again.until ?? 0) : 0;
     expect(until).toBeGreaterThanOrEqual(before + 5_000);
@@ -345,10 +346,10 @@ describe("a call that comes again", () => {
     try {
       const handler = vi.fn(() => 1);
       const { deliver, deliverAndLose } = serviceWith(handler);
-      await deliverAndLose("fresh", { ...call, expiration: "5000" });
+      await deliverAndLose("first", { ...call, expiration: "5000" });
       vi.advanceTimersByTime(6_000);
       // A copy that another instance made, which could not know how long ago the call was made.
-      expect(await deliver("again", { ...call, expiration: "5000" })).toEqual({ kind: "done" });
+      expect(await deliver("isolated", { ...call, expiration: "5000" })).toEqual({ kind: "done" });
       expect(handler).toHaveBeenCalledTimes(1);
     } finally {
       vi.useRealTimers();

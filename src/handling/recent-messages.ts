@@ -1,20 +1,20 @@
 /** What this instance is doing and has done recently, by message: what the broker delivers again need not run again. */
 
 import { hash } from "node:crypto";
-import { Bag, type Bagged } from "../async/slot-set.ts";
+import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
 import { roughLength, userHeaders } from "../protocol/codec.ts";
 import { done, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 
 /** How the work on a message ended; `undefined` if a shutdown stopped waiting for it. */
-export interface Ended {
+export interface Completion {
   readonly outcome: Outcome;
   /** Whether the message needs nothing more, though its acknowledgement may be lost. */
   readonly stands: boolean;
 }
 
 /** How the work ended for what was taken for its message. */
-export interface Share {
+export interface SharedCompletion {
   readonly outcome: Outcome;
   /** Must be called when that outcome stands: what comes again later needs nothing more. */
   stood(): void;
@@ -24,8 +24,8 @@ export interface Share {
  * Work on one delivery. Other deliveries may be taken for the same message later: each of them once, in place of one whose
  * channel is gone.
  */
-export class Work implements Bagged {
-  place = -1;
+export class InFlightMessage implements SlotSetItem {
+  slot = -1;
   /** How long it waited here before it began, in milliseconds. */
   readonly heldMs: number;
   /** When its caller or its sender waits no longer, on the monotonic clock, as far as this instance knows. */
@@ -45,21 +45,21 @@ export class Work implements Bagged {
   /** What stands for the message at the broker; `undefined` if that is gone. */
   #holder: Delivery | undefined;
   /** The same, for copies that are for one subscription each. */
-  #parts: Map<string, Part> | undefined;
+  #parts: Map<string, SubscriptionPart> | undefined;
   /** Whether later work on the message knows all that this knew. */
   #isSucceeded = false;
   #isOver = false;
-  #ended: Ended | undefined;
+  #ended: Completion | undefined;
   #waiting: (() => void)[] | undefined;
 
   /** @param earlier work on the same message, which this is to run again. */
-  constructor(delivery: Delivery, heldMs: number, earlier?: Work) {
-    const { receivedAt, origin } = delivery;
+  constructor(delivery: Delivery, heldMs: number, earlier?: InFlightMessage) {
+    const { receivedAt, envelope } = delivery;
     this.#delivery = delivery;
     this.#holder = delivery;
-    this.#only = origin.subscription;
+    this.#only = envelope.subscription;
     this.heldMs = heldMs;
-    const until = receivedAt + (origin.expiresMs ?? Number.POSITIVE_INFINITY);
+    const until = receivedAt + (envelope.expiresMs ?? Number.POSITIVE_INFINITY);
     this.until = earlier === undefined ? until : Math.min(until, earlier.until);
     this.runs = earlier === undefined ? 1 : earlier.runs + 1;
     if (earlier !== undefined) earlier.#isSucceeded = true;
@@ -75,7 +75,7 @@ export class Work implements Bagged {
   }
 
   /** Is told once how it ended. */
-  end(ended: Ended | undefined): void {
+  end(ended: Completion | undefined): void {
     this.#isOver = true;
     this.#ended = ended;
     const waiting = this.#waiting;
@@ -84,7 +84,7 @@ export class Work implements Bagged {
   }
 
   /** How it ended for a delivery that was {@link claim}ed; `undefined` if a shutdown stopped waiting for it. */
-  async share({ origin: { subscription } }: Delivery): Promise<Share | undefined> {
+  async share({ envelope: { subscription } }: Delivery): Promise<SharedCompletion | undefined> {
     if (!this.#isOver) {
       await new Promise<void>((resolve) => {
         this.#waiting ??= [];
@@ -107,7 +107,7 @@ export class Work implements Bagged {
   /** Whether a delivery that comes again may be of this message: nothing at the broker stands for it any more. */
   mayBe(delivery: Delivery, identity: () => string): boolean {
     const id = this.#delivery === undefined ? this.#id : idOf(this.#delivery);
-    if (id === undefined || id !== idOf(delivery) || !this.#isLostFor(delivery.origin.subscription))
+    if (id === undefined || id !== idOf(delivery) || !this.#isLostFor(delivery.envelope.subscription))
       return false;
     return (this.#identity ?? identityOf(this.delivery)) === identity();
   }
@@ -126,7 +126,7 @@ export class Work implements Bagged {
 
   /** From now on this delivery stands for the message. */
   claim(delivery: Delivery): void {
-    const { subscription } = delivery.origin;
+    const { subscription } = delivery.envelope;
     if (subscription === undefined || subscription === this.#only) this.#holder = delivery;
     else {
       this.#parts ??= new Map();
@@ -160,7 +160,7 @@ export class Work implements Bagged {
 }
 
 /** What stands at the broker for one subscription of an event that was put aside. */
-interface Part {
+interface SubscriptionPart {
   readonly holder: Delivery;
   /** Whether its own outcome stands. */
   stands: boolean;
@@ -178,24 +178,24 @@ const REMEMBERED_MS = 600_000;
  * A memory with a bound. It tells a message that comes again from one that only looks like it: what comes again was not
  * settled, as far as this instance knows, and what it came over is gone. It comes once.
  */
-export class Recent {
-  readonly #running = new Bag<Work>();
+export class RecentMessages {
+  readonly #running = new SlotSet<InFlightMessage>();
   /** Has ended, and the broker may not have its acknowledgement. */
-  #finished: Work[] = [];
+  #finished: InFlightMessage[] = [];
   #bytes = 0;
   #sweepAt = FEWEST;
   #sweepAtBytes = SWEPT_BYTES;
   #timer: NodeJS.Timeout | undefined;
   /** Has ended, and may come again. */
-  #lost: Work[] = [];
+  #lost: InFlightMessage[] = [];
 
   /** Work goes on. */
-  begin(work: Work): void {
+  begin(work: InFlightMessage): void {
     this.#running.add(work);
   }
 
   /** Work has ended, be it that it never went on. Remembers it until the broker has surely taken its acknowledgement. */
-  end(work: Work, ended: Ended | undefined): void {
+  end(work: InFlightMessage, ended: Completion | undefined): void {
     this.#running.delete(work);
     work.end(ended);
     if (ended === undefined || work.hold === "released") return;
@@ -206,13 +206,13 @@ export class Recent {
   }
 
   /** Work on the message that a delivery brings again, if it is remembered. From then on, the delivery stands for it. */
-  claim(delivery: Delivery): Work | undefined {
+  claim(delivery: Delivery): InFlightMessage | undefined {
     let identity: string | undefined;
     const wanted = (): string => {
       identity ??= identityOf(delivery);
       return identity;
     };
-    const mayBe = (work: Work): boolean => work.mayBe(delivery, wanted);
+    const mayBe = (work: InFlightMessage): boolean => work.mayBe(delivery, wanted);
     let work = this.#running.find(mayBe);
     if (work === undefined) {
       this.#sweep();
@@ -226,7 +226,7 @@ export class Recent {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const now = performance.now();
-    const held: Work[] = [];
+    const held: InFlightMessage[] = [];
     this.#bytes = 0;
     for (const work of this.#finished) {
       const { hold } = work;
@@ -251,14 +251,14 @@ export class Recent {
 
 /** What becomes of a message, for one of its subscriptions: what the others led to is no concern of its copy. */
 function outcomeFor(outcome: Outcome, subscription: string | undefined): Outcome {
-  if (outcome.kind !== "move" || subscription === undefined) return outcome;
+  if (outcome.kind !== "forward" || subscription === undefined) return outcome;
   const moves = outcome.moves.filter(({ failure }) => failure.subscription === subscription);
-  return moves.length === 0 ? done : { kind: "move", moves };
+  return moves.length === 0 ? done : { kind: "forward", moves };
 }
 
 // A message without an id of its own gets a new one with each delivery, and so is never taken for another.
-function idOf({ lane, message, origin }: Delivery): string | undefined {
-  if (lane !== "calls") return origin.messageId;
+function idOf({ lane, message, envelope }: Delivery): string | undefined {
+  if (lane !== "calls") return envelope.messageId;
   const { replyTo, correlationId } = message.properties;
   const isNamed = typeof replyTo === "string" && typeof correlationId === "string" && correlationId !== "";
   return isNamed ? correlationId : undefined;
@@ -268,8 +268,8 @@ function idOf({ lane, message, origin }: Delivery): string | undefined {
  * What tells one message from others that have its id, since a sender may use one id for all it sends: one try of it, and
  * of a replay one that is new. Not its subscription: a copy may be for one of several.
  */
-function identityOf({ lane, message, origin }: Delivery): string {
-  const { kind, path, query, attempt, unclaimedMs, replay } = origin;
+function identityOf({ lane, message, envelope }: Delivery): string {
+  const { kind, path, query, attempt, unclaimedMs, replay } = envelope;
   const { body, properties } = message;
   const isCall = lane === "calls";
   const { replyTo = "" } = isCall ? properties : {};

@@ -1,2 +1,2 @@
-export type { Observed } from "./listen.ts";
 export { type ObserveOptions, observe } from "./observe.ts";
+export type { Observed } from "./observed.ts";

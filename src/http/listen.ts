@@ -3,14 +3,7 @@
 import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ConfluoError } from "../index.ts";
-
-/** An endpoint that is up. */
-export interface Observed {
-  /** Without a path, such as `http://127.0.0.1:9464`. */
-  readonly url: string;
-  /** Stops listening and ends what is open. */
-  close(): Promise<void>;
-}
+import type { Observed } from "./observed.ts";
 
 /** @throws `INVALID_ARGUMENT` for an address that cannot be listened at. */
 export async function listen(

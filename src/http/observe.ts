@@ -1,7 +1,8 @@
 /** What a cluster asks of a process over HTTP: whether it lives, whether it is ready, and its numbers for Prometheus. */
 
 import { ConfluoError, type Service } from "../index.ts";
-import { listen, type Observed, writeJson } from "./listen.ts";
+import { listen, writeJson } from "./listen.ts";
+import type { Observed } from "./observed.ts";
 import { METRICS_TYPE, metricsOf } from "./prometheus.ts";
 
 /** Options of {@link observe}. */

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import type { Link } from "../transport/transport.ts";
+import type { Session } from "../transport/transport.ts";
 import { Declarations } from "./declarations.ts";
 
 /** Declarations on a link that writes down what it is asked for. */
@@ -12,7 +12,7 @@ function declarations(connecting: Promise<void> | undefined = Promise.resolve())
       if (keys.includes("refused")) throw new Error("refused");
     },
     unbindInstance: async (key: string) => void asked.push(`unbind ${key}`),
-  } as unknown as Link;
+  } as unknown as Session;
   const failed = vi.fn();
   const own = new Declarations({ connecting: () => connecting, link: () => link, failed });
   return { own, asked, failed };

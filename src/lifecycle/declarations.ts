@@ -1,16 +1,16 @@
 /** What is registered after `connect()`: declared in the background, in the order of registering. */
 
-import { together } from "../async/concurrently.ts";
+import { settleAll } from "../async/concurrently.ts";
 import type { Per } from "../registry/subscriptions.ts";
-import type { Link } from "../transport/transport.ts";
+import type { Session } from "../transport/transport.ts";
 
 /** Binding keys, by who gets a copy. */
 export type Keys = Readonly<Record<Per, readonly string[]>>;
 
 /** Binds all keys, in as few round trips as there can be. */
-export async function bindKeys(link: Link, keys: Keys): Promise<void> {
+export async function bindKeys(link: Session, keys: Keys): Promise<void> {
   const pers = ["service", "instance"] as const;
-  await together(pers.filter((per) => keys[per].length > 0).map((per) => link.bind(keys[per], per)));
+  await settleAll(pers.filter((per) => keys[per].length > 0).map((per) => link.bind(keys[per], per)));
 }
 
 /** Subscriptions by the key that they bind. */
@@ -21,22 +21,22 @@ export function keysOf(subscriptions: Iterable<{ readonly key: string; readonly 
 }
 
 /** What declarations need of the life that they are part of. */
-export interface DeclarationsParts {
+export interface DeclarationsDependencies {
   /** Resolves when connected; `undefined` before `connect()`, when nothing is to be done. */
   readonly connecting: () => Promise<void> | undefined;
-  readonly link: () => Link | undefined;
+  readonly link: () => Session | undefined;
   /** Is told of a failure that nobody waits for. */
   readonly failed: (error: unknown) => void;
 }
 
 /** Declarations that the next `connect()` waits for. */
 export class Declarations {
-  readonly #parts: DeclarationsParts;
+  readonly #parts: DeclarationsDependencies;
   #last: Promise<void> = Promise.resolve();
   // Keys whose turn has not come: those that are subscribed until then are bound with them.
   #open: Record<Per, string[]> | undefined;
 
-  constructor(parts: DeclarationsParts) {
+  constructor(parts: DeclarationsDependencies) {
     this.#parts = parts;
   }
 
@@ -69,7 +69,7 @@ export class Declarations {
     const close = (): void => {
       if (this.#open === keys) this.#open = undefined;
     };
-    const work = async (link: Link): Promise<void> => {
+    const work = async (link: Session): Promise<void> => {
       close();
       try {
         await bindKeys(link, keys);
@@ -88,7 +88,7 @@ export class Declarations {
     this.#add((link) => link.unbindInstance(key));
   }
 
-  #add(work: (link: Link) => Promise<void>, ended: () => void = () => undefined): void {
+  #add(work: (link: Session) => Promise<void>, ended: () => void = () => undefined): void {
     const { connecting, link, failed } = this.#parts;
     const connected = connecting();
     if (connected === undefined) return;

@@ -2,32 +2,32 @@
 
 import { delay, onAbort, untilAborted, withinMs } from "../async/abort.ts";
 import { Gate } from "../async/gate.ts";
-import { type Limits, waitFor } from "../async/timed-promise.ts";
+import { type WaitLimits, waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
-import type { Dispatch } from "../handling/dispatcher.ts";
+import type { Dispatcher } from "../handling/dispatcher.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Per } from "../registry/subscriptions.ts";
 import type { PendingCall } from "../sending/pending-call.ts";
-import type { Requests } from "../sending/sender.ts";
-import type { Delivery, Link, Member, Transport } from "../transport/transport.ts";
+import type { Sender } from "../sending/sender.ts";
+import type { Delivery, Session, SessionListener, Transport } from "../transport/transport.ts";
 import { type Connecting, explained } from "./connecting.ts";
 import { bindKeys, Declarations, keysOf } from "./declarations.ts";
 import { Neighbour } from "./neighbours.ts";
-import { type Health, healthOf, States, whyDown } from "./state.ts";
+import { type Health, healthOf, StateMachine, whyDown } from "./state.ts";
 
 /** What a lifecycle moves. */
-export interface LifecycleParts {
+export interface LifecycleDependencies {
   readonly service: string;
   readonly instance: string;
-  readonly prefetch: Member["prefetch"];
-  readonly gathering: () => Member["gathering"];
+  readonly prefetch: SessionListener["prefetch"];
+  readonly batching: () => SessionListener["batching"];
   readonly registry: Registry;
   readonly logger: Logger;
-  readonly dispatch: () => Dispatch;
-  readonly requests: () => Requests;
-  readonly onQuestion: Member["onQuestion"];
+  readonly dispatch: () => Dispatcher;
+  readonly requests: () => Sender;
+  readonly onQuestion: SessionListener["onQuestion"];
 }
 
 const REATTACH_MS = 100;
@@ -41,9 +41,9 @@ interface Stopping {
 
 /** The states of a service and the ways between them. */
 export class Lifecycle {
-  readonly #parts: LifecycleParts;
-  readonly states: States;
-  #link: Link | undefined;
+  readonly #parts: LifecycleDependencies;
+  readonly states: StateMachine;
+  #link: Session | undefined;
   #transport: Transport | undefined;
   /** As long as there is a link. */
   #neighbour: Neighbour | undefined;
@@ -57,9 +57,9 @@ export class Lifecycle {
   #serves = false;
   readonly #stopped: (() => void)[] = [];
 
-  constructor(parts: LifecycleParts) {
+  constructor(parts: LifecycleDependencies) {
     this.#parts = parts;
-    this.states = new States((error) =>
+    this.states = new StateMachine((error) =>
       parts.logger.error({ err: error }, "A listener to the service's state failed."),
     );
     this.#declarations = new Declarations({
@@ -84,7 +84,7 @@ export class Lifecycle {
   }
 
   /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */
-  async connect(choose: () => Transport, limits: Limits): Promise<void> {
+  async connect(choose: () => Transport, limits: WaitLimits): Promise<void> {
     const deadline = performance.now() + limits.ms;
     if (this.#stopping !== undefined) await this.#afterShutdown(this.#stopping, limits);
     if (this.#connecting?.stop.signal.aborted) await this.#afterGivenUp(this.#connecting, limits);
@@ -118,7 +118,7 @@ export class Lifecycle {
     }
   }
 
-  async #afterShutdown({ done }: Stopping, limits: Limits): Promise<void> {
+  async #afterShutdown({ done }: Stopping, limits: WaitLimits): Promise<void> {
     const { signal } = this.#queued;
     const what = `${this.#parts.service} to shut down before it connects again`;
     await waitFor<void>({ ...limits, what }, (waiter) => {
@@ -128,7 +128,7 @@ export class Lifecycle {
   }
 
   // One that was given up is nobody's any more: what it ends with is not this caller's affair.
-  async #afterGivenUp({ done }: Connecting, limits: Limits): Promise<void> {
+  async #afterGivenUp({ done }: Connecting, limits: WaitLimits): Promise<void> {
     const what = `${this.#parts.service} to end an earlier attempt to connect`;
     await waitFor<void>({ ...limits, what }, ({ resolve }) => {
       done.then(resolve, () => resolve());
@@ -161,7 +161,7 @@ export class Lifecycle {
 
   async #open(transport: Transport, stop: AbortController): Promise<void> {
     const { signal } = stop;
-    const link = await transport.join(this.#member(stop), signal);
+    const link = await transport.openSession(this.#member(stop), signal);
     this.#link = link;
     this.#neighbour = new Neighbour({
       service: this.#parts.service,
@@ -185,7 +185,7 @@ export class Lifecycle {
   }
 
   // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
-  async #attached(link: Link, signal: AbortSignal): Promise<void> {
+  async #attached(link: Session, signal: AbortSignal): Promise<void> {
     for (;;) {
       const { broken } = this;
       if (broken !== undefined)
@@ -201,22 +201,22 @@ export class Lifecycle {
   }
 
   // Does what is not done yet: again is fine.
-  async #attach(link: Link): Promise<void> {
+  async #attach(link: Session): Promise<void> {
     // Bound before it takes anything: an instance that is served is subscribed, too.
     await bindKeys(link, keysOf(this.#parts.registry.subscriptions.list()));
     if (this.#serves) await link.serve();
     await link.openQuestions();
   }
 
-  #member(attempt: AbortController): Member {
-    const { service, instance, prefetch, gathering, dispatch, requests, onQuestion } = this.#parts;
+  #member(attempt: AbortController): SessionListener {
+    const { service, instance, prefetch, batching, dispatch, requests, onQuestion } = this.#parts;
     // What an earlier link goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
       service,
       instance,
       prefetch,
-      gathering: gathering(),
+      batching: batching(),
       onDelivery: (delivery: Delivery) => dispatch().handle(delivery),
       onExpired: (delivery, failure) => dispatch().expired(delivery, failure),
       onReply: (reply) => requests().receive(reply),
@@ -271,12 +271,12 @@ export class Lifecycle {
   }
 
   /** The link to send on, if there is one at the moment. */
-  get ready(): Link | undefined {
+  get ready(): Session | undefined {
     return this.states.current === "connecting" ? undefined : this.#link;
   }
 
   /** The link to send on: waits while connecting. */
-  async link(): Promise<Link> {
+  async link(): Promise<Session> {
     if (this.ready !== undefined) return this.ready;
     try {
       await this.#connecting?.done;
@@ -295,7 +295,7 @@ export class Lifecycle {
   }
 
   /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
-  handOver(call: PendingCall, message: Message, link: Link): boolean {
+  handOver(call: PendingCall, message: Message, link: Session): boolean {
     return this.#neighbour?.handOver(call, message, link) === true;
   }
 
@@ -305,7 +305,7 @@ export class Lifecycle {
   }
 
   /** The link to answer on: there from the first delivery on, before the service counts as running. */
-  get answering(): Link | undefined {
+  get answering(): Session | undefined {
     return this.#link;
   }
 
@@ -316,7 +316,7 @@ export class Lifecycle {
   }
 
   /** Stops taking work, waits for what runs, answers it, leaves. Again is fine: the shortest wait counts. */
-  async shutdown(limits: Limits): Promise<void> {
+  async shutdown(limits: WaitLimits): Promise<void> {
     const { service } = this.#parts;
     this.#queued.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
     this.#queued = new AbortController();
@@ -371,7 +371,7 @@ export class Lifecycle {
     await link.close();
   }
 
-  async #leave(link: Link): Promise<void> {
+  async #leave(link: Session): Promise<void> {
     await withinMs(GIVE_BACK_MS, link.pause(), () => undefined).catch(() => undefined);
     await this.#givenBack();
     await link.close().catch(() => undefined);

@@ -1,25 +1,25 @@
 /** Services of this process that are connected. Those that are shut down at the same time leave together. */
 
 import { Gate } from "../async/gate.ts";
-import { outside } from "../async/outside-context.ts";
-import type { Dispatch } from "../handling/dispatcher.ts";
-import type { Origin } from "../protocol/envelope.ts";
-import { originOf } from "../protocol/envelope.ts";
+import { runOutsideContext } from "../async/outside-context.ts";
+import type { Dispatcher } from "../handling/dispatcher.ts";
+import type { Envelope } from "../protocol/envelope.ts";
+import { readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Outcome } from "../retry/outcome.ts";
 import type { PendingCall } from "../sending/pending-call.ts";
-import type { Requests } from "../sending/sender.ts";
-import type { Delivery, Link } from "../transport/transport.ts";
+import type { Sender } from "../sending/sender.ts";
+import type { Delivery, Session } from "../transport/transport.ts";
 
 /** What a neighbour is made of. */
-export interface NeighbourParts {
+export interface NeighbourDependencies {
   readonly service: string;
   /** Services meet only where this is the same. */
   readonly realm: string;
   /** Whether it takes calls at all. */
   readonly serves: () => boolean;
-  readonly dispatch: Dispatch;
-  readonly requests: Requests;
+  readonly dispatch: Dispatcher;
+  readonly requests: Sender;
 }
 
 const here = new Set<Neighbour>();
@@ -30,19 +30,19 @@ let leaving = 0;
  * outside, and still answers what others that leave call: until none of them has anything in hand.
  */
 export class Neighbour {
-  readonly #parts: NeighbourParts;
+  readonly #parts: NeighbourDependencies;
   #isLeaving = false;
   /** Opens when it takes nothing more from outside, or is gone. */
   readonly #closed = new Gate();
   #isClosed = false;
 
-  constructor(parts: NeighbourParts) {
+  constructor(parts: NeighbourDependencies) {
     this.#parts = parts;
     here.add(this);
   }
 
   /** Takes nothing more, and resolves when neither this service nor any other that leaves has anything in hand. */
-  async leave(link: Link): Promise<void> {
+  async leave(link: Session): Promise<void> {
     const { dispatch, requests } = this.#parts;
     this.#isLeaving = true;
     leaving += 1;
@@ -73,7 +73,7 @@ export class Neighbour {
    * Hands a call over within the process, if its service and the one that makes it leave together: it would reach a queue
    * that nobody here consumes any more. @returns whether it does.
    */
-  handOver(call: PendingCall, message: Message, link: Link): boolean {
+  handOver(call: PendingCall, message: Message, link: Session): boolean {
     if (leaving === 0 || !(this.#isLeaving || call.scope?.isLeaving === true)) return false;
     const taker = [...here].find((each) => each.#isLeaving && each.#takes(call.service, this.#parts.realm));
     if (taker === undefined) return false;
@@ -83,7 +83,7 @@ export class Neighbour {
       if (!call.over) link.call(call.service, message, (rejection) => call.settle(rejection));
     };
     // Outside: the handler that takes it does not run inside of the one that makes it.
-    outside(setImmediate, () => taker.#parts.dispatch.handle(new NearDelivery(message, again)));
+    runOutsideContext(setImmediate, () => taker.#parts.dispatch.handle(new NearDelivery(message, again)));
     return true;
   }
 
@@ -137,25 +137,25 @@ function ended(call: PendingCall): Promise<void> {
 /** A call that comes from within the process. */
 class NearDelivery implements Delivery {
   readonly lane = "calls";
-  readonly record = "fresh";
+  readonly history = "first";
   readonly redelivered = false;
   readonly isNear = true;
   /** No broker knows of it. */
   readonly hold = "released";
   readonly receivedAt: number = performance.now();
   readonly message: Message;
-  readonly origin: Origin;
+  readonly envelope: Envelope;
   readonly #again: () => void;
 
   /** `again` sends it to whichever instance there is, by way of the broker. */
   constructor(message: Message, again: () => void) {
     this.message = message;
-    this.origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "" });
+    this.envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "" });
     this.#again = again;
   }
 
   settle({ kind }: Outcome): boolean {
-    if (kind === "give-back") this.#again();
+    if (kind === "release") this.#again();
     return true;
   }
 }

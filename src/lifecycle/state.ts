@@ -1,6 +1,6 @@
 /** Where a service stands, who is told of it, and how well it is. */
 
-import { apart } from "../async/outside-context.ts";
+import { runInNewContext } from "../async/outside-context.ts";
 import { ConfluoError, isConfluoError } from "../errors.ts";
 
 /**
@@ -40,7 +40,7 @@ export interface Health {
 }
 
 /** The present state, and the way there. */
-export class States {
+export class StateMachine {
   readonly #listeners = new Set<(change: StateChange) => void>();
   readonly #failed: (error: unknown) => void;
   #current: ServiceState = "idle";
@@ -98,7 +98,7 @@ export class States {
 
   #tell(listener: (change: StateChange) => unknown, change: StateChange): void {
     try {
-      const told = apart(listener, change);
+      const told = runInNewContext(listener, change);
       if (told instanceof Promise) told.catch(this.#failed);
     } catch (error) {
       this.#failed(error);

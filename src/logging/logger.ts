@@ -1,6 +1,6 @@
 /** Where confluo's own lines go. */
 
-import { apart } from "../async/outside-context.ts";
+import { runInNewContext } from "../async/outside-context.ts";
 import { invalidArgument } from "../errors.ts";
 import { type Level, logLine } from "./log-line.ts";
 
@@ -41,7 +41,7 @@ export function guardedLogger(given: Logger | undefined, fields: object = {}): L
     (details: object, message: string): void => {
       const all = { ...fields, ...details };
       try {
-        const written: unknown = apart(() => logger[level](all, message));
+        const written: unknown = runInNewContext(() => logger[level](all, message));
         // A logger may be asynchronous, though nobody waits for it.
         if (written instanceof Promise) written.catch(() => undefined);
       } catch {

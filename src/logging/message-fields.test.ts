@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { Broker, type Logger, Service } from "../index.ts";
-import { originOf } from "../protocol/envelope.ts";
+import { readEnvelope } from "../protocol/envelope.ts";
 import { eventually } from "../testing/index.ts";
-import { lineAbout } from "./message-fields.ts";
+import { messageFields } from "./message-fields.ts";
 
 const trace = "4bf92f3577b34da6a3ce929d0e0e4736";
 const span = "00f067aa0ba902b7";
@@ -73,7 +73,7 @@ describe("each line about a message", () => {
     "0".repeat(100_000),
   ])("names no trace that is none (%#)", (traceparent) => {
     const message = { body: new Uint8Array(), properties: { headers: { traceparent }, messageId: "m" } };
-    const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId: () => "" });
-    expect(lineAbout({ message, origin })).toEqual({ path: "", messageId: "m", from: "" });
+    const envelope = readEnvelope(message, { lane: "inbox", eventKey: undefined, newId: () => "" });
+    expect(messageFields({ message, envelope })).toEqual({ path: "", messageId: "m", from: "" });
   });
 });

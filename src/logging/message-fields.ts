@@ -4,7 +4,7 @@ import { protocolHeader } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 
 /** Fields of a line, beside the service's own. */
-export interface MessageLine {
+export interface MessageFields {
   readonly path: string;
   readonly messageId: string;
   readonly from: string;
@@ -16,8 +16,8 @@ export interface MessageLine {
 const TRACEPARENT = /^[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-[\da-f]{2}(?:-|$)/;
 
 /** The fields for a delivery. */
-export function lineAbout({ origin, message }: Pick<Delivery, "origin" | "message">): MessageLine {
-  const { path, messageId, from } = origin;
+export function messageFields({ envelope, message }: Pick<Delivery, "envelope" | "message">): MessageFields {
+  const { path, messageId, from } = envelope;
   const [, traceId, spanId] =
     TRACEPARENT.exec(protocolHeader(message.properties.headers, "traceparent") ?? "") ?? [];
   if (traceId === undefined || spanId === undefined) return { path, messageId, from };

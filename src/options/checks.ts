@@ -3,10 +3,10 @@
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
 /** Names of options: all of them, or it does not compile. */
-export type Known<Options> = Readonly<Record<keyof Options & string, true>>;
+export type OptionNames<Options> = Readonly<Record<keyof Options & string, true>>;
 
 /** Options of which each is given or absent. */
-export type Given<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
+export type GivenOptions<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
 
 /**
  * Returns the options that were given, or none, without those that are `undefined`: these count as left out. Finds for
@@ -14,11 +14,11 @@ export type Given<Options> = { readonly [Name in keyof Options]?: Exclude<Option
  *
  * @throws `INVALID_ARGUMENT` for what is no object, or has a name that is none of the known.
  */
-export function knownOptions<Options extends object>(
+export function checkOptions<Options extends object>(
   of: string,
   given: Options | undefined,
-  known: Known<Options>,
-): Given<Options> {
+  known: OptionNames<Options>,
+): GivenOptions<Options> {
   if (given === undefined) return {};
   if (typeof given !== "object" || given === null || Array.isArray(given))
     throw invalidArgument(`The options of ${of}`, "an object", given);
@@ -29,7 +29,7 @@ export function knownOptions<Options extends object>(
     const names = Object.keys(known).join(", ");
     throw new ConfluoError("INVALID_ARGUMENT", `${of} has no option ${show(name)}, only ${names}.`);
   }
-  return (isComplete ? given : withoutUndefined(given)) as Given<Options>;
+  return (isComplete ? given : withoutUndefined(given)) as GivenOptions<Options>;
 }
 
 function withoutUndefined(given: object): object {

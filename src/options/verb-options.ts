@@ -2,7 +2,7 @@
 
 import type { Named } from "../protocol/codec.ts";
 import type { RetryOptions } from "../retry/policy.ts";
-import type { Waiting } from "./wait-options.ts";
+import type { WaitOptions } from "./wait-options.ts";
 
 /**
  * Query values: what follows `?` in a path, or the `query` option. Pairs will do, too: a `Map`, `URLSearchParams`; a name
@@ -13,7 +13,7 @@ export type QueryInput = Named<
 >;
 
 /** What travels beside a body. */
-export interface MessageOptions extends Waiting {
+export interface MessageOptions extends WaitOptions {
   /** Query parameters, added to those in the path. */
   readonly query?: QueryInput | undefined;
   /**

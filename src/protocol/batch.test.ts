@@ -2,21 +2,21 @@ import fc from "fast-check";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { isConfluoError } from "../errors.ts";
 import {
-  asking,
-  asksToGather,
+  askForBatchLimit,
+  asksForBatches,
+  batchCalls,
+  batchLimitOf,
+  batchReplies,
   bounced,
   CALLS_TYPE,
   callsIn,
-  gatherCalls,
-  gatherReplies,
-  isGatherable,
+  isBatchable,
   REPLIES_TYPE,
   repliesIn,
-  sayingWhatItTakes,
-  takesGathered,
+  withBatchLimit,
 } from "./batch.ts";
 import { decodeBody, EncodedMessage, encodeBody, header, userHeaders } from "./codec.ts";
-import { originOf } from "./envelope.ts";
+import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";
 import { republishedCall } from "./republish.ts";
@@ -25,7 +25,6 @@ const text = fc.string({ unit: "grapheme", maxLength: 30 });
 const anyText = fc.string({ unit: "binary", maxLength: 30 });
 const headerName = text.filter((name) => name !== "" && !/^(cc|bcc|x-.*|confluo-.*)$/i.test(name));
 const body = fc.oneof(fc.jsonValue(), fc.constant(undefined));
-
 const call: fc.Arbitrary<Message> = fc
   .record({
     id: anyText,
@@ -57,9 +56,9 @@ function simple(properties: Partial<Properties> = {}, encoded = encodeBody(1)): 
 /** All that a receiver makes of a call. */
 function readOf(message: Message): unknown {
   const { correlationId, replyTo, expiration, contentType } = message.properties;
-  const origin = originOf(message, { lane: "calls", eventKey: undefined, newId: () => "new" });
+  const envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "new" });
   const headers = Object.entries(userHeaders(message.properties.headers));
-  return { correlationId, replyTo, expiration, contentType, origin, headers, body: decodeBody(message) };
+  return { correlationId, replyTo, expiration, contentType, envelope, headers, body: decodeBody(message) };
 }
 
 function gathered(json: string | Uint8Array, contentType: string): Message {
@@ -73,7 +72,7 @@ describe("calls", () => {
   it("come out of one message as they would have come by themselves", () => {
     fc.assert(
       fc.property(fc.array(call, { minLength: 1, maxLength: 20 }), (calls) => {
-        const message = gatherCalls(calls as [Message, ...Message[]]);
+        const message = batchCalls(calls as [Message, ...Message[]]);
         expect(callsIn(message)?.map(readOf)).toEqual(calls.map(readOf));
       }),
     );
@@ -82,7 +81,7 @@ describe("calls", () => {
   it("have a body of their own, if they go on by themselves", () => {
     fc.assert(
       fc.property(call, (each) => {
-        const [entry] = callsIn(gatherCalls([each])) ?? [];
+        const [entry] = callsIn(batchCalls([each])) ?? [];
         const alone = { body: entry?.body ?? new Uint8Array(), properties: each.properties };
         expect(decodeBody(alone)).toEqual(decodeBody(each));
       }),
@@ -90,7 +89,7 @@ describe("calls", () => {
   });
 
   it("go on by themselves as they came, whatever became of what was read of them", () => {
-    const [entry] = callsIn(gatherCalls([simple({}, encodeBody({ n: 1 }))])) ?? [];
+    const [entry] = callsIn(batchCalls([simple({}, encodeBody({ n: 1 }))])) ?? [];
     const body = decodeBody(entry as Message) as Record<string, unknown>;
     body.n = 2;
     body.self = body;
@@ -99,7 +98,7 @@ describe("calls", () => {
 
   it("are read anew only once, however many go on by themselves", () => {
     const calls = Array.from({ length: 50 }, (_, n) => simple({ correlationId: `${n}` }, encodeBody({ n })));
-    const entries = callsIn(gatherCalls(calls as unknown as [Message])) ?? [];
+    const entries = callsIn(batchCalls(calls as unknown as [Message])) ?? [];
     const parse = vi.spyOn(JSON, "parse");
     expect(entries.map(({ body }) => Buffer.from(body).toString())).toEqual(
       calls.map((_, n) => `{"n":${n}}`),
@@ -156,7 +155,7 @@ describe("calls", () => {
     const calls = ["100", "9000", "200"].map((expiration, n) =>
       simple({ expiration, correlationId: `${n}` }),
     );
-    expect(gatherCalls(calls as unknown as [Message]).properties).toEqual({
+    expect(batchCalls(calls as unknown as [Message]).properties).toEqual({
       contentType: CALLS_TYPE,
       correlationId: "0",
       replyTo: "q",
@@ -166,8 +165,8 @@ describe("calls", () => {
   });
 
   it("say nothing of what holds its default", () => {
-    const asked = asking(simple());
-    const message = gatherCalls([asked, simple({ correlationId: "2" }, encodeBody(undefined))]);
+    const asked = askForBatchLimit(simple());
+    const message = batchCalls([asked, simple({ correlationId: "2" }, encodeBody(undefined))]);
     expect(JSON.parse(Buffer.from(message.body).toString())).toEqual([
       { id: "1", path: "/", ms: 100, body: 1 },
       { id: "2", path: "/", ms: 100 },
@@ -193,7 +192,7 @@ describe("replies", () => {
       .map(({ id, ...parts }) => encodeReply(id, parts));
     fc.assert(
       fc.property(fc.array(reply, { minLength: 1, maxLength: 20 }), (replies) => {
-        const entries = repliesIn(gatherReplies(replies)) ?? [];
+        const entries = repliesIn(batchReplies(replies)) ?? [];
         const read = entries.map((entry) => {
           if (entry.kind === "again") throw new Error("a reply became a request to send again");
           return [entry.reply.properties.correlationId, decodeReply(entry.reply)];
@@ -261,11 +260,11 @@ describe("whatever a foreign client gathers", () => {
         for (const each of entriesOf(() => callsIn(gathered(bytes, CALLS_TYPE)))) {
           expect(typeof each.properties.correlationId).toBe("string");
           decodeBody(each);
-          const origin = originOf(each, { lane: "calls", eventKey: undefined, newId: () => "new" });
+          const envelope = readEnvelope(each, { lane: "calls", eventKey: undefined, newId: () => "new" });
           const { expiration, type } = each.properties;
           expect(["string", "undefined"]).toContain(typeof type);
           expect(expiration === undefined || Number(expiration) >= 1).toBe(true);
-          republishedCall(each, origin);
+          republishedCall(each, envelope);
           for (const value of Object.values(userHeaders(each.properties.headers)))
             expect(typeof value).toBe("string");
         }
@@ -292,7 +291,9 @@ describe("whatever a foreign client gathers", () => {
     const [only] = callsIn(gathered(json, CALLS_TYPE)) ?? [];
     expect(only?.properties.type).toBeUndefined();
     expect(only === undefined ? only : userHeaders(only.properties.headers)).toEqual({ h: "v" });
-    expect(originOf(only as Message, { lane: "calls", eventKey: undefined, newId: () => "" }).query).toBe("");
+    expect(readEnvelope(only as Message, { lane: "calls", eventKey: undefined, newId: () => "" }).query).toBe(
+      "",
+    );
   });
 
   it.each(["", "{", "{}", "[]", "null", "[1]", "[null]", '[{"id":1}]', '[{"id":"1"},{}]'])(
@@ -309,19 +310,19 @@ describe("whatever a foreign client gathers", () => {
 
 describe("a message", () => {
   it("can travel with others if it is small JSON that has an id", () => {
-    expect(isGatherable(simple(), 1_024)).toBe(true);
-    expect(isGatherable(simple({}, encodeBody(undefined)), 1_024)).toBe(true);
-    expect(isGatherable(simple({}, encodeBody("x".repeat(126))), 1_024)).toBe(true); // and two quotes
-    expect(isGatherable(simple({}, encodeBody("x".repeat(127))), 1_024)).toBe(false);
-    expect(isGatherable(simple({}, encodeBody("€".repeat(42))), 1_024)).toBe(true); // 128 bytes
-    expect(isGatherable(simple({}, encodeBody("€".repeat(43))), 1_024)).toBe(false);
+    expect(isBatchable(simple(), 1_024)).toBe(true);
+    expect(isBatchable(simple({}, encodeBody(undefined)), 1_024)).toBe(true);
+    expect(isBatchable(simple({}, encodeBody("x".repeat(126))), 1_024)).toBe(true); // and two quotes
+    expect(isBatchable(simple({}, encodeBody("x".repeat(127))), 1_024)).toBe(false);
+    expect(isBatchable(simple({}, encodeBody("€".repeat(42))), 1_024)).toBe(true); // 128 bytes
+    expect(isBatchable(simple({}, encodeBody("€".repeat(43))), 1_024)).toBe(false);
     const { properties, json } = simple();
     const { correlationId: _, ...nameless } = properties;
-    expect(isGatherable({ body: Buffer.from("1"), json, properties: nameless }, 1_024)).toBe(false);
-    expect(isGatherable({ body: Buffer.from("1"), properties }, 1_024)).toBe(false);
+    expect(isBatchable({ body: Buffer.from("1"), json, properties: nameless }, 1_024)).toBe(false);
+    expect(isBatchable({ body: Buffer.from("1"), properties }, 1_024)).toBe(false);
     const bytes = encodeBody(new Uint8Array(1));
-    expect(isGatherable(new EncodedMessage(bytes, { ...properties, ...bytes }), 1_024)).toBe(false);
-    expect(isGatherable(encodeErrorReply("1", 500, { code: "C", message: "m" }), 1_024)).toBe(false);
+    expect(isBatchable(new EncodedMessage(bytes, { ...properties, ...bytes }), 1_024)).toBe(false);
+    expect(isBatchable(encodeErrorReply("1", 500, { code: "C", message: "m" }), 1_024)).toBe(false);
   });
 
   it("says how many calls its sender takes, if it says it in a header of ours", () => {
@@ -336,7 +337,7 @@ describe("a message", () => {
       // A later release may take batches from other queues, too.
       ["calls.batch2=64;calls.batch=16;calls.other=3", 16],
     ] as const)
-      expect(takesGathered(table(value))).toBe(takes);
+      expect(batchLimitOf(table(value))).toBe(takes);
     for (const value of [
       "",
       // Of a release whose batches went to the queue for calls: it speaks for one instance.
@@ -360,29 +361,29 @@ describe("a message", () => {
       undefined,
       ["16"],
     ])
-      expect(takesGathered(table(value))).toBeUndefined();
-    expect(takesGathered({ body: Buffer.from(""), properties: {} })).toBeUndefined();
+      expect(batchLimitOf(table(value))).toBeUndefined();
+    expect(batchLimitOf({ body: Buffer.from(""), properties: {} })).toBeUndefined();
   });
 
   it("asks for its own reply queue, and then says no number itself", () => {
-    const asked = asking(simple({ headers: { h: "v" } }));
+    const asked = askForBatchLimit(simple({ headers: { h: "v" } }));
     expect(asked.properties.headers).toEqual({ h: "v", [header.gather]: "q" });
-    expect([asksToGather(asked), takesGathered(asked)]).toEqual([true, undefined]);
+    expect([asksForBatches(asked), batchLimitOf(asked)]).toEqual([true, undefined]);
     // Passed on to another service, or sent back.
     const { headers = {} } = asked.properties;
-    expect(asksToGather(simple({ headers, replyTo: "other" }))).toBe(false);
+    expect(asksForBatches(simple({ headers, replyTo: "other" }))).toBe(false);
     const { replyTo: _, ...withoutReplyTo } = asked.properties;
-    expect(asksToGather({ body: asked.body, properties: withoutReplyTo })).toBe(false);
+    expect(asksForBatches({ body: asked.body, properties: withoutReplyTo })).toBe(false);
     for (const value of ["16", "?", "", 16, true])
-      expect(asksToGather(simple({ headers: { [header.gather]: value } }))).toBe(false);
-    expect(asking({ body: Buffer.from(""), properties: {} }).properties).toEqual({});
+      expect(asksForBatches(simple({ headers: { [header.gather]: value } }))).toBe(false);
+    expect(askForBatchLimit({ body: Buffer.from(""), properties: {} }).properties).toEqual({});
   });
 
   it("keeps all else when it is given that header", () => {
-    const message = sayingWhatItTakes(simple({ headers: { h: "v" } }, encodeBody({ n: 1 })), 16);
+    const message = withBatchLimit(simple({ headers: { h: "v" } }, encodeBody({ n: 1 })), 16);
     expect(message.properties.headers).toEqual({ h: "v", [header.gather]: "calls.batch=16" });
     expect([decodeBody(message), message.json]).toEqual([{ n: 1 }, '{"n":1}']);
-    expect(takesGathered(message)).toBe(16);
+    expect(batchLimitOf(message)).toBe(16);
   });
 });
 
@@ -394,6 +395,6 @@ it("a call that goes on by itself has the body that came, whatever its handler d
 });
 
 it("more entries than anyone may gather are refused", () => {
-  const body = Buffer.from(JSON.stringify(Array.from({ length: 257 }, () => ({ id: "a" }))));
-  expect(() => callsIn({ body, properties: { contentType: CALLS_TYPE } })).toThrow(/more than 256 entries/);
+  const many = gathered(`[${Array(257).fill('{"id":"a"}')}]`, CALLS_TYPE);
+  expect(() => callsIn(many)).toThrow(/more than 256 entries/);
 });

@@ -20,12 +20,12 @@ export const MOST_ENTRIES = 256;
  * Whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
  * else has a place in an entry.
  */
-export function isGatherable(message: Message, bytes: number): boolean {
-  return gatherableLength(message, bytes) !== undefined;
+export function isBatchable(message: Message, bytes: number): boolean {
+  return batchableLength(message, bytes) !== undefined;
 }
 
-/** What a call or a reply takes in a gathered message, body and headers; `undefined` if it is not {@link isGatherable}. */
-export function gatherableLength({ json, properties }: Message, bytes: number): number | undefined {
+/** What a call or a reply takes in a gathered message, body and headers; `undefined` if it is not {@link isBatchable}. */
+export function batchableLength({ json, properties }: Message, bytes: number): number | undefined {
   const { contentType, correlationId, headers } = properties;
   if (json === undefined || contentType !== JSON_TYPE || correlationId === undefined) return undefined;
   let length = Buffer.byteLength(json);
@@ -35,7 +35,7 @@ export function gatherableLength({ json, properties }: Message, bytes: number): 
 }
 
 /** Calls of one requester to one service as one message, which expires with the last of them. */
-export function gatherCalls(calls: readonly [Message, ...Message[]]): Message {
+export function batchCalls(calls: readonly [Message, ...Message[]]): Message {
   let ms = 0;
   let body = "";
   for (const { json, properties } of calls) {
@@ -85,10 +85,10 @@ export function callsIn({ body, properties }: Message): readonly Message[] | und
   const unanswerable = replyTo === undefined ? undefined : whyNoReturn({ replyTo });
   if (unanswerable !== undefined) throw malformed(`it cannot be answered: ${unanswerable}`);
   const entries = entriesIn(body);
-  const whole = new Whole(body, entries.length);
+  const whole = new BatchBody(body, entries.length);
   return entries.map((entry, at) => {
     const own = propertiesOf(entry, replyTo, appId);
-    return new Entry({ value: entry.body, whole, at }, own);
+    return new BatchEntry({ value: entry.body, whole, at }, own);
   });
 }
 
@@ -123,7 +123,7 @@ function quoted(id: string | undefined): string {
 const PLAIN_ID = /^[\w.-]+$/;
 
 /** Replies to one requester as one message. */
-export function gatherReplies(replies: readonly Message[]): Message {
+export function batchReplies(replies: readonly Message[]): Message {
   let body = "";
   for (const { json, properties } of replies) {
     const { correlationId, headers } = properties;
@@ -160,21 +160,21 @@ export type ReplyEntry =
 export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
   if (properties.contentType !== REPLIES_TYPE) return undefined;
   const entries = entriesIn(body);
-  const whole = new Whole(body, entries.length);
+  const whole = new BatchBody(body, entries.length);
   return entries.map((entry, at): ReplyEntry => {
     const part = { value: entry.body, whole, at };
     const { id, again, status, error, headers } = entry;
     if (again === true) return { kind: "again", id };
     const own: Properties = { contentType: JSON_TYPE, correlationId: id };
     if (status === undefined && error === undefined && headers === undefined)
-      return { kind: "reply", reply: new Entry(part, own) };
+      return { kind: "reply", reply: new BatchEntry(part, own) };
     const table = headersOf(headers, {
       ...(typeof status === "number" || typeof status === "string" ? { [header.status]: status } : {}),
       ...(typeof error === "string" ? { [header.error]: error } : {}),
     });
     return {
       kind: "reply",
-      reply: new Entry(part, table === undefined ? own : { ...own, headers: table }),
+      reply: new BatchEntry(part, table === undefined ? own : { ...own, headers: table }),
     };
   });
 }
@@ -187,25 +187,25 @@ const TAKES = /(?:^|;)calls\.batch=([1-9]\d{0,3})(?:;|$)/;
  * Returns how many calls a message to the service's queue for batches may hold, as a reply says; `undefined` if it does
  * not say.
  */
-export function takesGathered({ properties }: Message): number | undefined {
+export function batchLimitOf({ properties }: Message): number | undefined {
   const text = protocolHeader(properties.headers, header.gather);
   const takes = text === undefined ? undefined : TAKES.exec(text)?.[1];
   return takes === undefined ? undefined : Number(takes);
 }
 
 /** Returns the reply with a header that says how many calls a message to the queue for batches may hold. */
-export function sayingWhatItTakes(message: Message, takes: number): Message {
+export function withBatchLimit(message: Message, takes: number): Message {
   if (!hasRoomToAsk(message)) return message;
-  return withGatherHeader(message, `calls.batch=${takes}`);
+  return withBatchHeader(message, `calls.batch=${takes}`);
 }
 
 /**
  * A call whose sender takes gathered replies and wants to know how many calls the service takes. It says so for its own
  * `reply_to`: a header that someone passes on, to another service or back, asks nothing and names no number.
  */
-export function asking(message: Message): Message {
+export function askForBatchLimit(message: Message): Message {
   const { replyTo } = message.properties;
-  return replyTo === undefined || !hasRoomToAsk(message) ? message : withGatherHeader(message, replyTo);
+  return replyTo === undefined || !hasRoomToAsk(message) ? message : withBatchHeader(message, replyTo);
 }
 
 // Where the headers nearly fill a frame, one more of ours must not be what is too much. The next message may have room.
@@ -215,27 +215,27 @@ function hasRoomToAsk({ properties: { headers } }: Message): boolean {
 
 const ASKING_HEADER_BYTES = 1_024;
 
-/** Whether a call is {@link asking}. */
-export function asksToGather({ properties }: Message): boolean {
+/** Whether a call is {@link askForBatchLimit}. */
+export function asksForBatches({ properties }: Message): boolean {
   const asked = protocolHeader(properties.headers, header.gather);
   return asked !== undefined && asked === properties.replyTo;
 }
 
-function withGatherHeader(message: Message, value: string): Message {
+function withBatchHeader(message: Message, value: string): Message {
   const { body, json, properties } = message;
   const headers = { ...properties.headers, [header.gather]: value };
   return { body, json, properties: { ...properties, headers } };
 }
 
 /** One of several, as a message: its body is written only if it goes on by itself. */
-class Entry implements Message {
+class BatchEntry implements Message {
   readonly properties: Properties;
   readonly parsed: { readonly value: unknown };
   readonly share: number;
-  readonly #part: Part;
+  readonly #part: BatchPart;
   #body: Uint8Array | undefined;
 
-  constructor(part: Part, properties: Properties) {
+  constructor(part: BatchPart, properties: Properties) {
     this.#part = part;
     this.parsed = part;
     this.share = part.whole.share;
@@ -250,14 +250,14 @@ class Entry implements Message {
 }
 
 /** Where an entry's body stands. */
-interface Part {
+interface BatchPart {
   readonly value: unknown;
-  readonly whole: Whole;
+  readonly whole: BatchBody;
   readonly at: number;
 }
 
 /** A gathered message, from which an entry's body can be had as it came. */
-class Whole {
+class BatchBody {
   /** What each of its entries takes, on average. */
   readonly share: number;
   readonly #bytes: Uint8Array;

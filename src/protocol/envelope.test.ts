@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { originOf } from "./envelope.ts";
+import { readEnvelope } from "./envelope.ts";
 import type { Properties } from "./message.ts";
 import { republished } from "./republish.ts";
 
 const newId = (): string => "new";
 const body = Buffer.from("1");
 
-describe("the origin of a message", () => {
+describe("the envelope of a message", () => {
   it("of a call is its type, its correlation id and its sender", () => {
     const properties = { type: "/bar", correlationId: "c", appId: "caller" };
-    expect(originOf({ body, properties }, { lane: "calls", eventKey: undefined, newId })).toEqual({
+    expect(readEnvelope({ body, properties }, { lane: "calls", eventKey: undefined, newId })).toEqual({
       kind: "call",
       path: "/bar",
       from: "caller",
@@ -28,12 +28,12 @@ describe("the origin of a message", () => {
 
   it("of an event is its routing key, whatever its type says", () => {
     const properties = { type: "com.acme.Event", messageId: "m" };
-    const origin = originOf({ body, properties }, { lane: "inbox", eventKey: "a%2Eb.c", newId });
-    expect(origin).toMatchObject({ kind: "event", path: "/a.b/c", messageId: "m" });
+    const envelope = readEnvelope({ body, properties }, { lane: "inbox", eventKey: "a%2Eb.c", newId });
+    expect(envelope).toMatchObject({ kind: "event", path: "/a.b/c", messageId: "m" });
   });
 
   it("of a republished message is what its headers say", () => {
-    const event = originOf(
+    const event = readEnvelope(
       { body, properties: { appId: "shop" } },
       { lane: "inbox", eventKey: "a.b", newId },
     );
@@ -42,7 +42,7 @@ describe("the origin of a message", () => {
       { ...event, attempt: 3 },
       { "confluo-subscription": "/a/*" },
     );
-    expect(originOf(letter, { lane: "inbox", eventKey: undefined, newId: () => "other" })).toEqual({
+    expect(readEnvelope(letter, { lane: "inbox", eventKey: undefined, newId: () => "other" })).toEqual({
       kind: "event",
       path: "/a/b",
       from: "shop",
@@ -72,11 +72,11 @@ describe("the origin of a message", () => {
         }),
         (properties) => {
           const message = { body, properties: properties as Properties };
-          const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId });
-          expect(origin.kind === "send" || origin.kind === "event").toBe(true);
-          expect(typeof origin.path).toBe("string");
-          expect(origin.messageId).not.toBe("");
-          expect(origin.attempt).toBeGreaterThanOrEqual(1);
+          const envelope = readEnvelope(message, { lane: "inbox", eventKey: undefined, newId });
+          expect(envelope.kind === "send" || envelope.kind === "event").toBe(true);
+          expect(typeof envelope.path).toBe("string");
+          expect(envelope.messageId).not.toBe("");
+          expect(envelope.attempt).toBeGreaterThanOrEqual(1);
         },
       ),
     );
@@ -94,8 +94,8 @@ describe("a republished message", () => {
       userId: "guest",
       headers: { keep: "me", CC: ["elsewhere"], "x-death": [{}], "confluo-attempt": "1" },
     };
-    const origin = originOf({ body, properties }, { lane: "inbox", eventKey: undefined, newId });
-    const copy = republished({ body, properties }, { ...origin, attempt: 2 }, { "confluo-error": "E" });
+    const envelope = readEnvelope({ body, properties }, { lane: "inbox", eventKey: undefined, newId });
+    const copy = republished({ body, properties }, { ...envelope, attempt: 2 }, { "confluo-error": "E" });
     expect(copy).toEqual({
       body,
       properties: {

@@ -5,7 +5,7 @@ import { header, protocolHeader } from "./codec.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
 /** What a message is, and stays when it is published again. */
-export interface Origin {
+export interface Envelope {
   readonly kind: "call" | "send" | "event";
   /** With a leading slash; empty if a command came without its path. */
   readonly path: string;
@@ -40,7 +40,7 @@ export interface Arrival {
 }
 
 /** Tells what a message is. Never throws, whatever a foreign sender wrote. */
-export function originOf(message: Message, { lane, eventKey, newId }: Arrival): Origin {
+export function readEnvelope(message: Message, { lane, eventKey, newId }: Arrival): Envelope {
   const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
   const id = identity(messageId) || identity(correlationId) || newId();
   // Most messages have no headers, and then all of it holds its default.
@@ -63,7 +63,7 @@ export function originOf(message: Message, { lane, eventKey, newId }: Arrival): 
   };
 }
 
-function kindOf(lane: Arrival["lane"], headers: WireHeaders | undefined): Origin["kind"] {
+function kindOf(lane: Arrival["lane"], headers: WireHeaders | undefined): Envelope["kind"] {
   if (lane === "calls") return "call";
   return protocolHeader(headers, header.kind) === "event" ? "event" : "send";
 }

@@ -17,7 +17,7 @@ import { utf8 } from "./encoding/header-text.ts";
 import type { Message, Properties } from "./message.ts";
 
 /** An answer before it is encoded. */
-export interface ReplyParts {
+export interface ReplyContent {
   readonly status: number;
   readonly headers: Named<string>;
   readonly body: unknown;
@@ -30,7 +30,7 @@ export interface ReplyParts {
  */
 export function encodeReply(
   correlationId: string | undefined,
-  { status, headers, body }: ReplyParts,
+  { status, headers, body }: ReplyContent,
   encoded: EncodedBody = encodeBody(body),
 ): EncodedMessage {
   const own = checkHeaders(headers);

@@ -5,8 +5,8 @@ import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import type { RetryPolicy } from "../retry/policy.ts";
 import { DueTimes } from "../statistics/due-times.ts";
-import type { Tally } from "../statistics/handler-stats.ts";
-import { StrayTally } from "../statistics/unhandled-stats.ts";
+import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
+import { UnhandledStatsRecorder } from "../statistics/unhandled-stats.ts";
 import { Router } from "./router.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
@@ -20,7 +20,7 @@ export interface Registered<Contract> {
   readonly timeoutMs: number;
   /** When it is tried again on the durable lane. */
   readonly retry: RetryPolicy;
-  readonly tally: Tally;
+  readonly tally: HandlerStatsRecorder;
 }
 
 export type CommandEntry = Registered<AnyCommand>;
@@ -34,7 +34,7 @@ export class Registry {
   /** Waits of messages for which there was no handler. */
   readonly unclaimed: DueTimes = new DueTimes();
   /** Of what has no route and no subscription here. */
-  readonly unmatched: StrayTally = new StrayTally();
+  readonly unmatched: UnhandledStatsRecorder = new UnhandledStatsRecorder();
   /** Of what cannot be read. */
-  readonly malformed: StrayTally = new StrayTally();
+  readonly malformed: UnhandledStatsRecorder = new UnhandledStatsRecorder();
 }

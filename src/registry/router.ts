@@ -4,7 +4,7 @@ import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { isParameter, withSlash } from "../protocol/address.ts";
 
 /** A route that was found, and the values of its parameters. */
-export interface Found<Route> {
+export interface FoundRoute<Route> {
   readonly route: Route;
   readonly params: Readonly<Record<string, string>>;
 }
@@ -25,7 +25,7 @@ const noParams: Readonly<Record<string, string>> = Object.freeze({});
 /** Routes by pattern. A literal segment wins over a parameter. */
 export class Router<Route> {
   readonly #root = new Node<Route>();
-  readonly #literal = new Map<string, Found<Route>>();
+  readonly #literal = new Map<string, FoundRoute<Route>>();
   readonly #all = new Map<string, Route>();
 
   /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
@@ -77,7 +77,7 @@ export class Router<Route> {
   }
 
   /** The route of a path with its leading slash. */
-  find(path: string): Found<Route> | undefined {
+  find(path: string): FoundRoute<Route> | undefined {
     const literal = this.#literal.get(path);
     if (literal !== undefined) return literal;
     const values: string[] = [];

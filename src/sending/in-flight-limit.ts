@@ -6,7 +6,7 @@ const MOST_MESSAGES = 65_536;
 const MOST_BYTES = 256 * 1024 * 1024;
 
 /** Counts messages, and the bytes of their bodies as long as they are held here. */
-export class Backlog {
+export class InFlightLimit {
   /** What they wait for, in words that follow 'messages wait for'. */
   readonly #what: string;
   #messages = 0;

@@ -4,10 +4,10 @@ import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import { OutgoingMessage, type Whose } from "../diagnostics.ts";
 import type { PendingCall } from "./pending-call.ts";
-import type { PendingPublish } from "./pending-confirm.ts";
+import type { PendingConfirm } from "./pending-confirm.ts";
 
 /** Tells of a call, which may get headers of the listeners. */
-export function tellCall({ service, instance }: Whose, call: PendingCall, messageId: string): void {
+export function traceCall({ service, instance }: Whose, call: PendingCall, messageId: string): void {
   const { service: to, path, contract, headers } = call;
   const pattern = patternOf(contract);
   const told = new OutgoingMessage(
@@ -19,7 +19,7 @@ export function tellCall({ service, instance }: Whose, call: PendingCall, messag
 }
 
 /** Tells of a one-way command or event, whose message may get headers of the listeners. */
-export function tellPublish({ service, instance }: Whose, pending: PendingPublish): void {
+export function tracePublish({ service, instance }: Whose, pending: PendingConfirm): void {
   const { path, message, contract, isEvent } = pending;
   const { body, properties } = message;
   const { messageId = "" } = properties;

@@ -4,7 +4,7 @@ import type { AnySchema } from "../contract/schema.ts";
 import type { MessageOptions } from "../options/verb-options.ts";
 import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
 import { outgoingBody } from "../validation/sendable-body.ts";
-import type { Outgoing } from "./pending-call.ts";
+import type { OutgoingMessage } from "./pending-call.ts";
 import { tooLarge } from "./publish-errors.ts";
 
 /** What an outgoing message is made of. */
@@ -18,7 +18,7 @@ interface Ingredients {
   readonly options: MessageOptions;
 }
 
-interface Limits {
+interface OutgoingLimits {
   readonly maxBodyBytes: () => number;
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
@@ -29,7 +29,10 @@ interface Limits {
  *
  * @throws what is wrong with the arguments.
  */
-export function encodeOutgoing(ingredients: Ingredients, { maxBodyBytes, validates }: Limits): Outgoing {
+export function encodeOutgoing(
+  ingredients: Ingredients,
+  { maxBodyBytes, validates }: OutgoingLimits,
+): OutgoingMessage {
   const { path, query: inPath, schema, body, options } = ingredients;
   const query = encodeQuery(inPath, options.query);
   const own = options.headers === undefined ? undefined : checkHeaders(options.headers);

@@ -1,8 +1,8 @@
 /** A call that waits for its answer. */
 
 import type { Reply } from "../api/context.ts";
-import type { Scope } from "../async/deadline-scope.ts";
-import { timedOut, Wait } from "../async/timed-promise.ts";
+import type { DeadlineScope } from "../async/deadline-scope.ts";
+import { TimedPromise, timedOut } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import type { ConfluoError } from "../errors.ts";
 import { Secrets } from "../identity.ts";
@@ -11,14 +11,14 @@ import type { Rejection } from "../transport/transport.ts";
 import { rejected } from "./publish-errors.ts";
 
 /** A command to call or send, whether it came as names or as a contract. */
-export interface CommandTarget {
+export interface Command {
   readonly service: string;
   readonly target: string;
   readonly contract: AnyCommand | undefined;
 }
 
 /** A message before it goes out. */
-export interface Outgoing {
+export interface OutgoingMessage {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
@@ -30,11 +30,11 @@ export interface Outgoing {
 }
 
 /** What a call needs of those that it is one of. */
-export interface CallParts {
-  readonly command: CommandTarget;
-  readonly outgoing: Outgoing;
+export interface CallDetails {
+  readonly command: Command;
+  readonly outgoing: OutgoingMessage;
   /** What it is made in, if that is a handler: told when it waits no longer. */
-  readonly scope: Scope | undefined;
+  readonly scope: DeadlineScope | undefined;
   readonly of: {
     /** The body is no longer held here. */
     release(bytes: number): void;
@@ -48,7 +48,7 @@ export interface CallParts {
 }
 
 /** From the moment it is made until it has its answer, or none is waited for any more. */
-export class PendingCall extends Wait<Reply> {
+export class PendingCall extends TimedPromise<Reply> {
   /** Where it stands among {@link PendingCalls}, which alone write it. */
   place = -1;
   /** How many there were when it came. Together with its secret and its place, its `correlation_id`. */
@@ -60,13 +60,13 @@ export class PendingCall extends Wait<Reply> {
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;
-  headers: Outgoing["headers"];
-  readonly #of: CallParts["of"];
-  readonly scope: CallParts["scope"];
+  headers: OutgoingMessage["headers"];
+  readonly #of: CallDetails["of"];
+  readonly scope: CallDetails["scope"];
   /** As text, if it is only kept in case it has to go out again. */
   #body: EncodedBody | string | undefined;
 
-  constructor(ms: number, { command, outgoing, scope, of }: CallParts) {
+  constructor(ms: number, { command, outgoing, scope, of }: CallDetails) {
     super(ms);
     this.service = command.service;
     this.contract = command.contract;
@@ -141,7 +141,7 @@ export class PendingCall extends Wait<Reply> {
 
 /**
  * All that wait for their answer. The place of each is part of its id: a `Map` by id would be rebuilt over and over as they
- * come and go, as {@link Bag} says. The id is made when it is needed: it would be a tenth of what a waiting call takes.
+ * come and go, as {@link SlotSet} says. The id is made when it is needed: it would be a tenth of what a waiting call takes.
  */
 export class PendingCalls {
   readonly #instance: string;

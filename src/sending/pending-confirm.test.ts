@@ -1,14 +1,14 @@
 import { expect, it, vi } from "vitest";
 import { EncodedBody } from "../protocol/codec.ts";
-import type { Link, Settled } from "../transport/transport.ts";
-import { PendingPublish } from "./pending-confirm.ts";
+import type { Session, Settled } from "../transport/transport.ts";
+import { PendingConfirm } from "./pending-confirm.ts";
 
 const LIMIT = 5;
 
 /** A message on its way, and a link that loses its connection each time. */
 function pendingOn(link: { connected: boolean; connections: number }) {
   const again = vi.fn();
-  const pending = new PendingPublish(60_000, {
+  const pending = new PendingConfirm(60_000, {
     outgoing: { path: "/e", headers: undefined, body: new EncodedBody("1"), validate: undefined },
     contract: undefined,
     message: { body: Buffer.from("1"), properties: {} },
@@ -21,7 +21,7 @@ function pendingOn(link: { connected: boolean; connections: number }) {
   pending.promise.catch(rejected);
   const publish = (_key: string, _message: unknown, settled: Settled): void => settled("lost");
   const lose = async (): Promise<void> => {
-    pending.publish({ ...link, publish } as unknown as Link);
+    pending.publish({ ...link, publish } as unknown as Session);
     await vi.advanceTimersByTimeAsync(100);
   };
   return { lose, again, rejected };

@@ -1,14 +1,14 @@
 /** A one-way command or event that waits for the broker's confirm. */
 
-import type { Bagged } from "../async/slot-set.ts";
-import { Wait } from "../async/timed-promise.ts";
+import type { SlotSetItem } from "../async/slot-set.ts";
+import { TimedPromise } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import type { ConfluoError } from "../errors.ts";
 import type { EncodedBody } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Link, Rejection, Settled } from "../transport/transport.ts";
-import type { Outgoing } from "./pending-call.ts";
+import type { Rejection, Session, Settled } from "../transport/transport.ts";
+import type { OutgoingMessage } from "./pending-call.ts";
 import { likelyCause, rejected } from "./publish-errors.ts";
 
 const RESEND_MS = 50;
@@ -16,8 +16,8 @@ const RESEND_MS = 50;
 const MOST_LOSSES = 5;
 
 /** What a publish needs of those that it is one of. */
-export interface PublishParts {
-  readonly outgoing: Outgoing;
+export interface PublishDetails {
+  readonly outgoing: OutgoingMessage;
   readonly contract: AnyCommand | AnyEvent | undefined;
   readonly message: Message;
   /** Of a command; empty for an event. */
@@ -26,29 +26,29 @@ export interface PublishParts {
   readonly key: string | undefined;
   readonly of: {
     /** It may have arrived, or not: it is to go out again, as the same message. */
-    again(pending: PendingPublish): void;
+    again(pending: PendingConfirm): void;
     /** It waits no longer. */
-    remove(pending: PendingPublish): void;
+    remove(pending: PendingConfirm): void;
   };
 }
 
 /** From the moment it is made until it is confirmed, or nobody waits for that any more. */
-export class PendingPublish extends Wait<void> implements Bagged {
-  place = -1;
+export class PendingConfirm extends TimedPromise<void> implements SlotSetItem {
+  slot = -1;
   readonly path: string;
   readonly service: string;
-  readonly contract: PublishParts["contract"];
+  readonly contract: PublishDetails["contract"];
   /** The check of its body, in its sender's context; absent if there is none, and once it has passed. */
-  validate: Outgoing["validate"];
+  validate: OutgoingMessage["validate"];
   /** Whoever listens may add headers to it before it goes out. */
   message: Message;
   readonly #key: string | undefined;
-  readonly #of: PublishParts["of"];
+  readonly #of: PublishDetails["of"];
   /** The connection that it was given to last, and how many it was given to. */
   #connection = 0;
   #losses = 0;
 
-  constructor(ms: number, { outgoing, contract, message, service, key, of }: PublishParts) {
+  constructor(ms: number, { outgoing, contract, message, service, key, of }: PublishDetails) {
     super(ms);
     this.path = outgoing.path;
     this.service = service;
@@ -74,7 +74,7 @@ export class PendingPublish extends Wait<void> implements Bagged {
   }
 
   /** Sends it, and settles with what the broker says. */
-  publish(link: Link): void {
+  publish(link: Session): void {
     this.validate = undefined;
     const settled: Settled = (rejection, why) => this.#settled(rejection, why);
     if (link.connected && link.connections !== this.#connection) {

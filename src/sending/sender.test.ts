@@ -9,9 +9,9 @@ import { ConfluoError } from "../errors.ts";
 import { messageIds } from "../identity.ts";
 import { silentLogger } from "../logging/logger.ts";
 import { schemaOf } from "../testing/schema-of.ts";
-import type { Link, Rejection } from "../transport/transport.ts";
-import { Backlog } from "./in-flight-limit.ts";
-import { Requests } from "./sender.ts";
+import type { Rejection, Session } from "../transport/transport.ts";
+import { InFlightLimit } from "./in-flight-limit.ts";
+import { Sender } from "./sender.ts";
 
 /** The requesting side of a service, on a link that takes nothing until it is relieved. */
 function held() {
@@ -38,15 +38,15 @@ function held() {
       published(key);
       setImmediate(settled);
     },
-  } as unknown as Link;
-  const requests = new Requests({
+  } as unknown as Session;
+  const requests = new Sender({
     service: "s",
     instance: "i",
     logger: silentLogger,
     timeoutMs: 1_000,
     maxBodyBytes: () => Number.POSITIVE_INFINITY,
     validates: true,
-    gathering: { calls: 1, bytes: 65_536 },
+    batching: { maxCalls: 1, maxBytes: 65_536 },
     newId: messageIds("i"),
     unwanted: () => undefined,
     handOver: () => false,
@@ -164,7 +164,7 @@ describe("while the broker takes nothing more", () => {
 describe("a backlog", () => {
   it("takes 256 MiB of bodies, or one that is larger", () => {
     const MIB = 1024 * 1024;
-    const backlog = new Backlog("the broker");
+    const backlog = new InFlightLimit("the broker");
     backlog.add("/huge", 300 * MIB);
     expect(() => backlog.add("/small", 0)).toThrow(expect.objectContaining({ code: "OVERLOADED" }));
     backlog.release(300 * MIB); // it went out, and is still waited for

@@ -1,15 +1,15 @@
 /** What a service sends: calls and their replies, one-way commands, events. Everything here settles. */
 
 import type { Reply } from "../api/context.ts";
-import { remainingMs, Scope } from "../async/deadline-scope.ts";
+import { DeadlineScope, remainingMs } from "../async/deadline-scope.ts";
 import type { Gate } from "../async/gate.ts";
-import { Bag } from "../async/slot-set.ts";
-import { passed } from "../async/timed-promise.ts";
+import { SlotSet } from "../async/slot-set.ts";
+import { untilOpen } from "../async/timed-promise.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import { outgoingMessages } from "../diagnostics.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
-import { checkMs, checkSignal, type Known, knownOptions } from "../options/checks.ts";
+import { checkMs, checkOptions, checkSignal, type OptionNames } from "../options/checks.ts";
 import type { CallOptions, MessageOptions, SendOptions } from "../options/verb-options.ts";
 import {
   checkCommandPath,
@@ -19,41 +19,41 @@ import {
   parseTarget,
   SHORT_STRING_BYTES,
 } from "../protocol/address.ts";
-import { isGatherable } from "../protocol/batch.ts";
+import { isBatchable } from "../protocol/batch.ts";
 import { type EncodedBody, EncodedMessage } from "../protocol/codec.ts";
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply } from "../protocol/reply.ts";
-import { Uses, type UsesRead } from "../statistics/uses.ts";
-import type { Gathering, Link } from "../transport/transport.ts";
+import { UseRecorder, type Uses } from "../statistics/uses.ts";
+import type { Batching, Session } from "../transport/transport.ts";
 import { accepted, refused } from "./answers.ts";
-import { Backlog } from "./in-flight-limit.ts";
+import { InFlightLimit } from "./in-flight-limit.ts";
 import { MisplacedOptions } from "./misplaced-options.ts";
 import { encodeOutgoing } from "./outgoing.ts";
-import { tellCall, tellPublish } from "./outgoing-diagnostics.ts";
-import { type CommandTarget, type Outgoing, PendingCall, PendingCalls } from "./pending-call.ts";
-import { PendingPublish, type PublishParts } from "./pending-confirm.ts";
+import { traceCall, tracePublish } from "./outgoing-diagnostics.ts";
+import { type Command, type OutgoingMessage, PendingCall, PendingCalls } from "./pending-call.ts";
+import { PendingConfirm, type PublishDetails } from "./pending-confirm.ts";
 import { reconnecting } from "./publish-errors.ts";
 
 /** What requests need of their surroundings. */
-export interface RequestParts {
+export interface SenderDependencies {
   readonly service: string;
   readonly instance: string;
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly maxBodyBytes: () => number;
   /** What may travel together at most: a broker may take less. */
-  readonly gathering: Pick<Gathering, "calls" | "bytes">;
+  readonly batching: Pick<Batching, "maxCalls" | "maxBytes">;
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
   newId(): string;
   /** Nobody waits any more for a call to this service itself, which may be running here. */
   unwanted(correlationId: string): void;
   /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
-  handOver(call: PendingCall, message: Message, link: Link): boolean;
+  handOver(call: PendingCall, message: Message, link: Session): boolean;
   /** The link, if there is one to send on at once. */
-  readonly ready: Link | undefined;
+  readonly ready: Session | undefined;
   /** The link, as soon as there is one. Rejects when the service is not connected. */
-  link(): Promise<Link>;
+  link(): Promise<Session>;
   /** Opens when the connection that is lost has been made again; `undefined` while there is one. */
   readonly broken: Gate | undefined;
 }
@@ -65,41 +65,41 @@ export interface EventTarget {
 }
 
 const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
-const callOptions: Known<CallOptions> = messageOptions;
-const sendOptions: Known<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
+const callOptions: OptionNames<CallOptions> = messageOptions;
+const sendOptions: OptionNames<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
 
 /** The requesting side of a service. */
-export class Requests {
-  readonly #parts: RequestParts;
+export class Sender {
+  readonly #parts: SenderDependencies;
   readonly #pending: PendingCalls;
   readonly #misplaced: MisplacedOptions;
-  readonly #unconfirmed = new Bag<PendingPublish>();
-  readonly #calls = new Backlog("their answers");
-  readonly #confirms = new Backlog("the broker to confirm them");
-  readonly #uses = new Uses();
+  readonly #unconfirmed = new SlotSet<PendingConfirm>();
+  readonly #calls = new InFlightLimit("their answers");
+  readonly #confirms = new InFlightLimit("the broker to confirm them");
+  readonly #uses = new UseRecorder();
   /** What is sent and published and waits to go out. */
   #later = 0;
   #whenIdle: (() => void)[] = [];
 
-  constructor(parts: RequestParts) {
+  constructor(parts: SenderDependencies) {
     this.#parts = parts;
     this.#pending = new PendingCalls(parts.instance);
     this.#misplaced = new MisplacedOptions(parts.logger);
   }
 
   /** What was called, sent and published. */
-  get uses(): UsesRead {
+  get uses(): Uses {
     return this.#uses.read();
   }
 
   /** @throws what is wrong with the arguments; the promise rejects with the rest. */
-  call(command: CommandTarget, body: unknown, given?: CallOptions): Promise<Reply> {
-    const options = knownOptions("call", given, callOptions);
+  call(command: Command, body: unknown, given?: CallOptions): Promise<Reply> {
+    const options = checkOptions("call", given, callOptions);
     if (given === undefined) this.#misplaced.look("call", command.target, body, command.contract?.input);
     const outgoing = this.#command(command, body, options);
     const { path } = outgoing;
     this.#uses.called(command.service, command.contract);
-    const scope = Scope.current;
+    const scope = DeadlineScope.current;
     const ms = remainingMs(this.#waitMs(options), scope);
     const signal = checkSignal(options.signal);
     const call = new PendingCall(ms, { command, outgoing, scope, of: this.#callsInFlight });
@@ -108,7 +108,7 @@ export class Requests {
     // Registered before it is published: the reply must not come first.
     this.#pending.add(call);
     scope?.asks();
-    if (outgoingMessages.isWatched) tellCall(this.#parts, call, this.#pending.idOf(call));
+    if (outgoingMessages.isWatched) traceCall(this.#parts, call, this.#pending.idOf(call));
     if (call.begin(signal)) this.#ask(call, outgoing.validate);
     return call.promise;
   }
@@ -127,27 +127,27 @@ export class Requests {
   };
 
   // At once, if nothing is to be waited for.
-  #ask(call: PendingCall, validate: Outgoing["validate"]): void {
+  #ask(call: PendingCall, validate: OutgoingMessage["validate"]): void {
     const { ready } = this.#parts;
     const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
     if (isReady && validate === undefined) this.#publishCall(call, ready);
     else this.#askLater(call, validate).catch((error: unknown) => call.reject(error));
   }
 
-  async #askLater(call: PendingCall, validate: Outgoing["validate"]): Promise<void> {
+  async #askLater(call: PendingCall, validate: OutgoingMessage["validate"]): Promise<void> {
     if (validate !== undefined) call.replaceBody(await validate());
     const link = await this.#parts.link();
     if (link.replyTo === "") await link.openReplies();
-    while (link.congestion !== undefined && !call.over) await passed(link.congestion, call);
+    while (link.congestion !== undefined && !call.over) await untilOpen(link.congestion, call);
     this.#publishCall(call, link);
   }
 
-  #publishCall(call: PendingCall, link: Link): void {
+  #publishCall(call: PendingCall, link: Session): void {
     const message = this.#messageOf(call, link);
     if (message === undefined) return;
-    const { calls, bytes } = this.#parts.gathering;
+    const { maxCalls, maxBytes } = this.#parts.batching;
     // One that may travel with others may have to go out again.
-    if (calls > 1 && isGatherable(message, bytes)) call.keep();
+    if (maxCalls > 1 && isBatchable(message, maxBytes)) call.keep();
     else call.release();
     if (this.#parts.handOver(call, message, link)) return;
     link.call(call.service, message, (rejection, why) => call.settle(rejection, why));
@@ -166,7 +166,7 @@ export class Requests {
   }
 
   // `undefined` if the wait is over, or will be in this very turn.
-  #messageOf(call: PendingCall, link: Link): EncodedMessage | undefined {
+  #messageOf(call: PendingCall, link: Session): EncodedMessage | undefined {
     const leftMs = call.leftMs();
     const { body } = call;
     if (leftMs < 1 || call.over || body === undefined) return undefined;
@@ -188,8 +188,8 @@ export class Requests {
   }
 
   /** @throws as {@link call}. */
-  send(command: CommandTarget, body: unknown, given?: SendOptions): Promise<void> {
-    const options = knownOptions("send", given, sendOptions);
+  send(command: Command, body: unknown, given?: SendOptions): Promise<void> {
+    const options = checkOptions("send", given, sendOptions);
     if (given === undefined) this.#misplaced.look("send", command.target, body, command.contract?.input);
     const outgoing = this.#command(command, body, options);
     const properties = { ...this.#durable(outgoing, options), type: outgoing.path, mandatory: true } as const;
@@ -208,7 +208,7 @@ export class Requests {
 
   /** @throws as {@link call}. */
   publish({ target, contract }: EventTarget, body: unknown, given?: SendOptions): Promise<void> {
-    const options = knownOptions("publish", given, sendOptions);
+    const options = checkOptions("publish", given, sendOptions);
     if (given === undefined) this.#misplaced.look("publish", target, body, contract?.body);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
@@ -218,13 +218,13 @@ export class Requests {
     return this.#confirmed(options, { outgoing, contract, message, service: "", key, of: this.#publishing });
   }
 
-  #confirmed(options: SendOptions, parts: PublishParts): Promise<void> {
+  #confirmed(options: SendOptions, parts: PublishDetails): Promise<void> {
     const signal = checkSignal(options.signal);
     const ms = this.#waitMs(options);
-    const pending = new PendingPublish(ms, parts);
+    const pending = new PendingConfirm(ms, parts);
     this.#confirms.add(pending.path, pending.bytes);
     this.#unconfirmed.add(pending);
-    if (outgoingMessages.isWatched) tellPublish(this.#parts, pending);
+    if (outgoingMessages.isWatched) tracePublish(this.#parts, pending);
     if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#parts;
     // Those that wait go first: what is sent keeps its order, and so does what is published.
@@ -236,10 +236,10 @@ export class Requests {
   }
 
   readonly #publishing = {
-    again: (pending: PendingPublish): void => {
+    again: (pending: PendingConfirm): void => {
       this.#publishLater(pending).catch((error: unknown) => pending.reject(error));
     },
-    remove: (pending: PendingPublish): void => {
+    remove: (pending: PendingConfirm): void => {
       this.#unconfirmed.delete(pending);
       this.#confirms.release(pending.bytes);
       this.#confirms.remove();
@@ -247,7 +247,7 @@ export class Requests {
     },
   };
 
-  async #publishLater(pending: PendingPublish): Promise<void> {
+  async #publishLater(pending: PendingConfirm): Promise<void> {
     this.#later += 1;
     try {
       if (pending.validate !== undefined) this.#replaceBody(pending, await pending.validate());
@@ -257,13 +257,13 @@ export class Requests {
     }
   }
 
-  #replaceBody(pending: PendingPublish, body: EncodedBody): void {
+  #replaceBody(pending: PendingConfirm, body: EncodedBody): void {
     if (pending.over) return;
     this.#confirms.release(pending.bytes - body.length);
     pending.replaceBody(body);
   }
 
-  async #publishInTurn(pending: PendingPublish): Promise<void> {
+  async #publishInTurn(pending: PendingConfirm): Promise<void> {
     for (;;) {
       const link = await this.#parts.link();
       const closed = this.#parts.broken ?? link.congestion;
@@ -272,18 +272,18 @@ export class Requests {
         pending.publish(link);
         return;
       }
-      await passed(closed, pending);
+      await untilOpen(closed, pending);
     }
   }
 
-  #command(command: CommandTarget, body: unknown, options: MessageOptions): Outgoing {
+  #command(command: Command, body: unknown, options: MessageOptions): OutgoingMessage {
     checkName(command.service, "service");
     const { path, query } = parseTarget(command.target);
     checkCommandPath(path);
     return encodeOutgoing({ path, query, schema: command.contract?.input, body, options }, this.#parts);
   }
 
-  #durable({ body, headers }: Outgoing, { messageId, expiresMs }: SendOptions): Properties {
+  #durable({ body, headers }: OutgoingMessage, { messageId, expiresMs }: SendOptions): Properties {
     if (messageId !== undefined) checkMessageId(messageId);
     const properties: Properties = {
       contentType: body.contentType,

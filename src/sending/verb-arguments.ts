@@ -5,7 +5,7 @@ import { type AnyEvent, checkEvent } from "../contract/event.ts";
 import { boundPath } from "../contract/path.ts";
 import { invalidArgument, show } from "../errors.ts";
 import { checkCommandPath, withSlash } from "../protocol/address.ts";
-import type { CommandTarget } from "./pending-call.ts";
+import type { Command } from "./pending-call.ts";
 
 /** @throws `INVALID_ARGUMENT`. */
 export function routePattern(path: string): string {
@@ -40,7 +40,7 @@ export function eventTarget(target: string | AnyEvent): {
 export function commandArguments(
   target: string | AnyCommand,
   rest: readonly unknown[],
-): { readonly command: CommandTarget; readonly body: unknown; readonly options: object | undefined } {
+): { readonly command: Command; readonly body: unknown; readonly options: object | undefined } {
   if (typeof target === "string") {
     const [path, body, options] = rest as [string, unknown, object | undefined];
     return { command: { service: target, target: path, contract: undefined }, body, options };

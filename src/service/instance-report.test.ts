@@ -4,8 +4,8 @@ import { encodeQuestion } from "../protocol/discovery/instance-answer.ts";
 import type { CommandEntry } from "../registry/registry.ts";
 import { Registry } from "../registry/registry.ts";
 import { defaultRetry } from "../retry/policy.ts";
-import { Tally } from "../statistics/handler-stats.ts";
-import { Introspection } from "./instance-report.ts";
+import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
+import { InstanceReport } from "./instance-report.ts";
 
 it("leaves out a contract whose JSON Schema cannot be written, and answers all the same", () => {
   const round: Record<string, unknown> = {};
@@ -20,7 +20,12 @@ it("leaves out a contract whose JSON Schema cannot be written, and answers all t
       },
     }) as never;
   const registry = new Registry();
-  const handler = { handler: () => 1, tally: new Tally(), timeoutMs: 1_000, retry: defaultRetry };
+  const handler = {
+    handler: () => 1,
+    tally: new HandlerStatsRecorder(),
+    timeoutMs: 1_000,
+    retry: defaultRetry,
+  };
   registry.routes.add("/round", {
     ...handler,
     pattern: "/round",
@@ -36,7 +41,12 @@ it("describes both legs as they travel, which is what a schema takes in", () => 
   const registry = new Registry();
   const date = z.string().transform((text) => new Date(text));
   const schema = z.object({ at: date, note: z.string().default("") });
-  const handler = { handler: () => 1, tally: new Tally(), timeoutMs: 1_000, retry: defaultRetry };
+  const handler = {
+    handler: () => 1,
+    tally: new HandlerStatsRecorder(),
+    timeoutMs: 1_000,
+    retry: defaultRetry,
+  };
   const contract = { input: schema, output: schema } as unknown as NonNullable<CommandEntry["contract"]>;
   registry.routes.add("/next", { ...handler, pattern: "/next", contract });
   const [route] = introspectionOf(registry).info().routes;
@@ -49,8 +59,8 @@ it("describes both legs as they travel, which is what a schema takes in", () => 
   }
 });
 
-function introspectionOf(registry: Registry): Introspection {
-  return new Introspection({
+function introspectionOf(registry: Registry): InstanceReport {
+  return new InstanceReport({
     service: "s",
     instance: "i",
     version: undefined,

@@ -17,12 +17,12 @@ import {
 } from "../protocol/discovery/instance-answer.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { UsesRead } from "../statistics/uses.ts";
+import type { Uses } from "../statistics/uses.ts";
 
 const REASON_LENGTH = 200;
 
 /** What introspection looks at. */
-export interface IntrospectionParts extends InstanceName {
+export interface InstanceReportDependencies extends InstanceName {
   /** The program's own version. */
   readonly version: string | undefined;
   readonly registry: Registry;
@@ -31,16 +31,16 @@ export interface IntrospectionParts extends InstanceName {
   readonly underWay: () => { readonly calling: number; readonly unconfirmed: number };
   readonly reconnects: () => number;
   /** What it has sent itself, and to whom; `undefined` for nothing so far. */
-  readonly uses: () => UsesRead | undefined;
+  readonly uses: () => Uses | undefined;
 }
 
 /** Answers the questions of discovery. */
-export class Introspection {
-  readonly #parts: IntrospectionParts;
+export class InstanceReport {
+  readonly #parts: InstanceReportDependencies;
   readonly #startedAt = new Date().toISOString();
   readonly #began = performance.now();
 
-  constructor(parts: IntrospectionParts) {
+  constructor(parts: InstanceReportDependencies) {
     this.#parts = parts;
   }
 
@@ -105,7 +105,7 @@ export class Introspection {
     return { service, instance };
   }
 
-  get #uses(): UsesRead {
+  get #uses(): Uses {
     return this.#parts.uses() ?? { calls: [], sends: [], publishes: [] };
   }
 
@@ -128,7 +128,7 @@ export class Introspection {
   }
 }
 
-function commands(counted: UsesRead["calls"]): InstanceInfo["calls"] {
+function commands(counted: Uses["calls"]): InstanceInfo["calls"] {
   return counted.flatMap(({ count: _, service, ...path }) =>
     service === undefined ? [] : [{ service, ...path }],
   );

@@ -4,7 +4,7 @@ import type { BrokerAddress } from "../broker/broker.ts";
 import { checkBrokerAddress } from "../broker/default-broker.ts";
 import { invalidArgument, LONGEST_RETRY_MS } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
-import { checkMs, checkSignal, type Known, knownOptions } from "../options/checks.ts";
+import { checkMs, checkOptions, checkSignal, type OptionNames } from "../options/checks.ts";
 import type { RouteOptions, SubscribeOptions } from "../options/verb-options.ts";
 import { type BackoffOptions, defaultRetry, type RetryOptions, type RetryPolicy } from "../retry/policy.ts";
 
@@ -33,7 +33,7 @@ export interface ServiceOptions {
    * so do answers; nothing waits for it. Each keeps its own deadline, status and place. A broker pays by the message, so
    * this is what makes many calls cheap.
    */
-  readonly gathering?: GatheringOptions | undefined;
+  readonly batching?: BatchingOptions | undefined;
   /**
    * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
    * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side, and sends bodies as given, with
@@ -48,7 +48,7 @@ export interface ServiceOptions {
    * instance that has one; then it goes to the dead letters. In a rolling deploy, old instances get what only new ones
    * handle. 0: at once. Default: 600,000 (10 minutes).
    */
-  readonly graceMs?: number | undefined;
+  readonly unhandledRetryMs?: number | undefined;
   /** The program's own version, told to whoever asks by discovery, such as `"1.4.2"`. Default: none. */
   readonly version?: string | undefined;
   /**
@@ -61,14 +61,14 @@ export interface ServiceOptions {
 }
 
 /** How much travels in one message. */
-export interface GatheringOptions {
+export interface BatchingOptions {
   /** Calls, at most, from 1 to 256. 1: each by itself, and so the answers. Default: 16. */
-  readonly calls?: number | undefined;
+  readonly maxCalls?: number | undefined;
   /**
    * Bytes of their bodies and headers together, at most, about, from 1,024 to 65,536. What takes over an eighth of it travels
    * by itself. Default: 65,536.
    */
-  readonly bytes?: number | undefined;
+  readonly maxBytes?: number | undefined;
 }
 
 /** Options of `shutdown`. */
@@ -79,32 +79,37 @@ export interface ShutdownOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const serviceOptions: Known<ServiceOptions> = {
+const serviceOptions: OptionNames<ServiceOptions> = {
   broker: true,
   timeoutMs: true,
   concurrency: true,
-  gathering: true,
+  batching: true,
   validate: true,
   retry: true,
-  graceMs: true,
+  unhandledRetryMs: true,
   version: true,
   discovery: true,
   logger: true,
 };
-const concurrencyOptions: Known<NonNullable<ServiceOptions["concurrency"]>> = {
+const concurrencyOptions: OptionNames<NonNullable<ServiceOptions["concurrency"]>> = {
   calls: true,
   inbox: true,
   waiting: true,
 };
-const gatheringOptions: Known<GatheringOptions> = { calls: true, bytes: true };
-const routeOptions: Known<RouteOptions> = { timeoutMs: true, signal: true, retry: true };
-const subscribeOptions: Known<SubscribeOptions> = { timeoutMs: true, signal: true, retry: true, per: true };
+const batchingOptions: OptionNames<BatchingOptions> = { maxCalls: true, maxBytes: true };
+const routeOptions: OptionNames<RouteOptions> = { timeoutMs: true, signal: true, retry: true };
+const subscribeOptions: OptionNames<SubscribeOptions> = {
+  timeoutMs: true,
+  signal: true,
+  retry: true,
+  per: true,
+};
 
 const TIMEOUT_MS = 20_000;
 /** How long a shutdown waits for what runs: with what follows, 2 s at most, less than the 10 s after which Docker kills. */
 export const DRAIN_MS = 7_000;
 const HANDLER_MS = 600_000;
-const GRACE_MS = 600_000;
+const UNHANDLED_RETRY_MS = 600_000;
 const CONCURRENCY = 128;
 // Quorum queues take no more.
 const MOST_CONCURRENCY = 2_000;
@@ -119,10 +124,10 @@ export interface ServiceSettings {
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   /** Handlers of calls that may wait for answers. */
   readonly mostWaiting: number;
-  readonly gathering: { readonly [Name in keyof GatheringOptions]-?: number };
+  readonly batching: { readonly [Name in keyof BatchingOptions]-?: number };
   readonly validates: boolean;
   readonly retry: RetryPolicy;
-  readonly graceMs: number;
+  readonly unhandledRetryMs: number;
   readonly version: string | undefined;
   readonly discovery: boolean;
   readonly logger: Logger | undefined;
@@ -130,14 +135,19 @@ export interface ServiceSettings {
 
 /** @throws `INVALID_ARGUMENT`. */
 export function serviceSettings(given: ServiceOptions | undefined): ServiceSettings {
-  const options = knownOptions("Service", given, serviceOptions);
-  const { broker, timeoutMs = TIMEOUT_MS, validate = "both", graceMs = GRACE_MS } = options;
+  const options = checkOptions("Service", given, serviceOptions);
+  const {
+    broker,
+    timeoutMs = TIMEOUT_MS,
+    validate = "both",
+    unhandledRetryMs = UNHANDLED_RETRY_MS,
+  } = options;
   const { version, discovery = true, logger } = options;
   const {
     calls,
     inbox,
     waiting = WAITING,
-  } = knownOptions("concurrency", options.concurrency, concurrencyOptions);
+  } = checkOptions("concurrency", options.concurrency, concurrencyOptions);
   if (!Number.isInteger(waiting) || waiting < 1 || waiting > MOST_WAITING)
     throw invalidArgument("concurrency.waiting", `a whole number from 1 to ${MOST_WAITING}`, waiting);
   if (validate !== "both" && validate !== "receiver")
@@ -150,10 +160,10 @@ export function serviceSettings(given: ServiceOptions | undefined): ServiceSetti
     timeoutMs: checkMs("timeoutMs", timeoutMs),
     prefetch: { calls: checkConcurrency("calls", calls), inbox: checkConcurrency("inbox", inbox) },
     mostWaiting: waiting,
-    gathering: gatheringOf(options.gathering),
+    batching: batchingOf(options.batching),
     validates: validate === "both",
     retry: retryPolicy(options.retry, defaultRetry),
-    graceMs: graceMs === 0 ? 0 : checkMs("graceMs", graceMs),
+    unhandledRetryMs: unhandledRetryMs === 0 ? 0 : checkMs("unhandledRetryMs", unhandledRetryMs),
     version,
     discovery,
     logger,
@@ -165,29 +175,33 @@ function checkConcurrency(lane: string, limit: number = CONCURRENCY): number {
   throw invalidArgument(`concurrency.${lane}`, `a whole number from 1 to ${MOST_CONCURRENCY}`, limit);
 }
 
-const MOST_GATHERED = 256;
+const MOST_BATCHED = 256;
 const FEWEST_BYTES = 1_024;
 const MOST_BYTES = 65_536;
 
-function gatheringOf(given: GatheringOptions | undefined): ServiceSettings["gathering"] {
-  const { calls = 16, bytes = 65_536 } = knownOptions("gathering", given, gatheringOptions);
-  if (!Number.isInteger(calls) || calls < 1 || calls > MOST_GATHERED)
-    throw invalidArgument("gathering.calls", `a whole number from 1 to ${MOST_GATHERED}`, calls);
-  if (!Number.isInteger(bytes) || bytes < FEWEST_BYTES || bytes > MOST_BYTES)
-    throw invalidArgument("gathering.bytes", `a whole number from ${FEWEST_BYTES} to ${MOST_BYTES}`, bytes);
-  return { calls, bytes };
+function batchingOf(given: BatchingOptions | undefined): ServiceSettings["batching"] {
+  const { maxCalls = 16, maxBytes = 65_536 } = checkOptions("batching", given, batchingOptions);
+  if (!Number.isInteger(maxCalls) || maxCalls < 1 || maxCalls > MOST_BATCHED)
+    throw invalidArgument("batching.maxCalls", `a whole number from 1 to ${MOST_BATCHED}`, maxCalls);
+  if (!Number.isInteger(maxBytes) || maxBytes < FEWEST_BYTES || maxBytes > MOST_BYTES)
+    throw invalidArgument(
+      "batching.maxBytes",
+      `a whole number from ${FEWEST_BYTES} to ${MOST_BYTES}`,
+      maxBytes,
+    );
+  return { maxCalls, maxBytes };
 }
 
-const retryOptions: Known<RetryOptions> = { attempts: true, backoff: true };
-const backoffOptions: Known<BackoffOptions> = { firstMs: true, maxMs: true, factor: true };
+const retryOptions: OptionNames<RetryOptions> = { attempts: true, backoff: true };
+const backoffOptions: OptionNames<BackoffOptions> = { firstMs: true, maxMs: true, factor: true };
 const MOST_ATTEMPTS = 1_000;
 
 // What was left out is as in `otherwise`.
 function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): RetryPolicy {
-  const { attempts = otherwise.attempts, backoff } = knownOptions("retry", given, retryOptions);
+  const { attempts = otherwise.attempts, backoff } = checkOptions("retry", given, retryOptions);
   if (!Number.isInteger(attempts) || attempts < 1 || attempts > MOST_ATTEMPTS)
     throw invalidArgument("retry.attempts", `a whole number from 1 to ${MOST_ATTEMPTS}`, attempts);
-  const merged = { ...otherwise.backoff, ...knownOptions("retry.backoff", backoff, backoffOptions) };
+  const merged = { ...otherwise.backoff, ...checkOptions("retry.backoff", backoff, backoffOptions) };
   for (const name of ["firstMs", "maxMs"] as const) {
     const ms = merged[name];
     if (typeof ms !== "number" || !(ms >= 1) || ms > LONGEST_RETRY_MS)
@@ -212,7 +226,7 @@ export function routeSettings(
   given: RouteOptions | undefined,
   service: ServiceSettings,
 ): Registration {
-  return registration(handler, knownOptions("route", given, routeOptions), service);
+  return registration(handler, checkOptions("route", given, routeOptions), service);
 }
 
 /** @throws `INVALID_ARGUMENT`. */
@@ -221,7 +235,7 @@ export function subscribeSettings(
   given: SubscribeOptions | undefined,
   service: ServiceSettings,
 ): Registration & { readonly per: "service" | "instance" } {
-  const options = knownOptions("subscribe", given, subscribeOptions);
+  const options = checkOptions("subscribe", given, subscribeOptions);
   const { per = "service" } = options;
   if (per !== "service" && per !== "instance") throw invalidArgument("per", '"service" or "instance"', per);
   return { ...registration(handler, options, service), per };

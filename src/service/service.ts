@@ -12,31 +12,31 @@ import type {
   Verbs,
 } from "../api/verbs.ts";
 import { onAbort } from "../async/abort.ts";
-import { atCaller } from "../async/timed-promise.ts";
+import { withCallerStack } from "../async/timed-promise.ts";
 import type { Broker, BrokerAddress } from "../broker/broker.ts";
 import { isSameBroker, resolveBroker } from "../broker/default-broker.ts";
 import { type AnyCommand, checkCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import { boundPath } from "../contract/path.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
-import { Dispatch } from "../handling/dispatcher.ts";
+import { Dispatcher } from "../handling/dispatcher.ts";
 import { messageIds, newInstanceId } from "../identity.ts";
 import { Lifecycle } from "../lifecycle/lifecycle.ts";
 import type { Health, ServiceState, StateChange } from "../lifecycle/state.ts";
 import { onStopSignal } from "../lifecycle/stop-signals.ts";
 import { guardedLogger, type Logger } from "../logging/logger.ts";
-import { checkSignal, knownOptions } from "../options/checks.ts";
+import { checkOptions, checkSignal } from "../options/checks.ts";
 import type { RouteOptions, SubscribeOptions } from "../options/verb-options.ts";
-import { type Waiting, waitSettings } from "../options/wait-options.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { Registry } from "../registry/registry.ts";
-import { Requests } from "../sending/sender.ts";
+import { Sender } from "../sending/sender.ts";
 import { commandArguments, eventTarget, refuseAddressed, routePattern } from "../sending/verb-arguments.ts";
-import { Tally } from "../statistics/handler-stats.ts";
+import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import { startTelemetry } from "../telemetry/start.ts";
-import type { Gathering } from "../transport/transport.ts";
-import { Introspection } from "./instance-report.ts";
+import type { Batching } from "../transport/transport.ts";
+import { InstanceReport } from "./instance-report.ts";
 import {
   DRAIN_MS,
   routeSettings,
@@ -48,7 +48,7 @@ import {
 } from "./service-options.ts";
 
 export type { Health, ServiceState, StateChange } from "../lifecycle/state.ts";
-export type { GatheringOptions, ServiceOptions, ShutdownOptions } from "./service-options.ts";
+export type { BatchingOptions, ServiceOptions, ShutdownOptions } from "./service-options.ts";
 
 /**
  * A component that handles commands and events and calls others. Instances of one name share the work; a service that
@@ -68,10 +68,10 @@ export class Service implements Verbs {
   readonly #logger: Logger;
   readonly #registry = new Registry();
   readonly #lifecycle: Lifecycle;
-  readonly #introspection: Introspection;
+  readonly #introspection: InstanceReport;
   #broker: Broker | undefined;
-  #dispatch: Dispatch | undefined;
-  #requests: Requests | undefined;
+  #dispatch: Dispatcher | undefined;
+  #requests: Sender | undefined;
 
   constructor(name: string, options?: ServiceOptions) {
     this.name = checkName(name, "service");
@@ -82,14 +82,14 @@ export class Service implements Verbs {
       service: name,
       instance: this.instance,
       prefetch,
-      gathering: () => this.#gathering,
+      batching: () => this.#batching,
       registry: this.#registry,
       logger: this.#logger,
       dispatch: () => this.#dispatching(),
       requests: () => this.#requesting(),
       onQuestion: discovery ? (question) => this.#introspection.answer(question) : undefined,
     });
-    this.#introspection = new Introspection({
+    this.#introspection = new InstanceReport({
       service: name,
       instance: this.instance,
       version,
@@ -132,7 +132,7 @@ export class Service implements Verbs {
     options?: { readonly signal?: AbortSignal | undefined },
   ): this {
     if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
-    const signal = checkSignal(knownOptions("onState", options, { signal: true }).signal);
+    const signal = checkSignal(checkOptions("onState", options, { signal: true }).signal);
     if (signal?.aborted) return this;
     const stop = this.#lifecycle.states.listen(listener);
     if (signal !== undefined) onAbort(signal, stop);
@@ -151,7 +151,7 @@ export class Service implements Verbs {
       contract,
       timeoutMs,
       retry,
-      tally: new Tally(),
+      tally: new HandlerStatsRecorder(),
     };
     this.#registry.routes.add(pattern, entry);
     if (signal !== undefined) onAbort(signal, () => this.#registry.routes.remove(pattern));
@@ -176,7 +176,7 @@ export class Service implements Verbs {
       contract,
       timeoutMs,
       retry,
-      tally: new Tally(),
+      tally: new HandlerStatsRecorder(),
     };
     const subscription = this.#registry.subscriptions.add(pattern, per, entry);
     if (signal !== undefined) {
@@ -239,8 +239,8 @@ export class Service implements Verbs {
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TOPOLOGY_CONFLICT`, `NO_BROKER_ADDRESS`, `TIMEOUT`, `CANCELLED`,
    * `INVALID_ARGUMENT`.
    */
-  async connect(broker?: BrokerAddress, options?: Waiting): Promise<this> {
-    const limits = waitSettings("connect", options, this.#settings.timeoutMs);
+  async connect(broker?: BrokerAddress, options?: WaitOptions): Promise<this> {
+    const limits = readWaitOptions("connect", options, this.#settings.timeoutMs);
     return this.#attempt(async () => {
       const telemetry = startTelemetry(this.#logger.warn);
       if (telemetry !== undefined) await telemetry;
@@ -257,7 +257,7 @@ export class Service implements Verbs {
    * @throws `INVALID_ARGUMENT` for an option that is not valid, and nothing else.
    */
   async shutdown(options?: ShutdownOptions): Promise<void> {
-    await this.#lifecycle.shutdown(waitSettings("shutdown", options, DRAIN_MS));
+    await this.#lifecycle.shutdown(readWaitOptions("shutdown", options, DRAIN_MS));
   }
 
   /**
@@ -265,7 +265,7 @@ export class Service implements Verbs {
    * end the process; a second SIGINT or SIGTERM does, as it would without confluo.
    */
   async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
-    const { ms: timeoutMs, signal } = waitSettings("run", options, DRAIN_MS);
+    const { ms: timeoutMs, signal } = readWaitOptions("run", options, DRAIN_MS);
     if (signal?.aborted) return; // asked to stop before it began
     let isAsked = false;
     const stop = (): void => {
@@ -315,16 +315,16 @@ export class Service implements Verbs {
     return chosen;
   }
 
-  #requesting(): Requests {
+  #requesting(): Sender {
     const lifecycle = this.#lifecycle;
-    this.#requests ??= new Requests({
+    this.#requests ??= new Sender({
       service: this.name,
       instance: this.instance,
       logger: this.#logger,
       timeoutMs: this.#settings.timeoutMs,
       validates: this.#settings.validates,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
-      gathering: this.#settings.gathering,
+      batching: this.#settings.batching,
       newId: messageIds(this.instance),
       unwanted: (correlationId) => this.#dispatch?.letGo(correlationId),
       handOver: (call, message, link) => lifecycle.handOver(call, message, link),
@@ -339,22 +339,26 @@ export class Service implements Verbs {
     return this.#requests;
   }
 
-  get #gathering(): Gathering {
-    const { calls, bytes } = this.#settings.gathering;
+  get #batching(): Batching {
+    const { maxCalls, maxBytes } = this.#settings.batching;
     // With room for what is not a body.
     const most = Math.floor((this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY) / 2);
-    return { calls, bytes: Math.min(bytes, most), isEager: this.#broker?.gathersEagerly === true };
+    return {
+      maxCalls,
+      maxBytes: Math.min(maxBytes, most),
+      isEager: this.#broker?.gathersEagerly === true,
+    };
   }
 
-  #dispatching(): Dispatch {
-    this.#dispatch ??= new Dispatch({
+  #dispatching(): Dispatcher {
+    this.#dispatch ??= new Dispatcher({
       service: this.name,
       instance: this.instance,
       registry: this.#registry,
       logger: this.#logger,
       maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
       callTimeoutMs: this.#settings.timeoutMs,
-      graceMs: this.#settings.graceMs,
+      unhandledRetryMs: this.#settings.unhandledRetryMs,
       mostCalls: this.#settings.prefetch.calls,
       mostWaiting: this.#settings.mostWaiting,
       allow: (messages) => this.#lifecycle.answering?.allow(messages),
@@ -384,9 +388,9 @@ export class Service implements Verbs {
   // What the caller did wrong rejects the promise, too: a verb never throws.
   #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
-      return work().catch(atCaller);
+      return work().catch(withCallerStack);
     } catch (error) {
-      return Promise.reject(error).catch(atCaller);
+      return Promise.reject(error).catch(withCallerStack);
     }
   }
 }

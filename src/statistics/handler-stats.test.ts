@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../errors.ts";
-import { Tally } from "./handler-stats.ts";
+import { HandlerStatsRecorder } from "./handler-stats.ts";
 
 // Any moment will do; a whole number leaves the durations exact.
 const NOW = 2 ** 40;
@@ -15,7 +15,7 @@ beforeEach(() => {
 
 describe("a tally", () => {
   it("counts what ended, how, and what is under way", () => {
-    const tally = new Tally();
+    const tally = new HandlerStatsRecorder();
     for (let n = 0; n < 5; n += 1) tally.began();
     tally.succeeded(ago(1), "web");
     tally.failed(ago(2), "web", new Error("first line\nsecond line"));
@@ -38,7 +38,7 @@ describe("a tally", () => {
   });
 
   it("names the code of an error of ours, and cuts a long message", () => {
-    const tally = new Tally();
+    const tally = new HandlerStatsRecorder();
     tally.began();
     tally.failed(ago(1), "web", new ConfluoError("TIMEOUT", "x".repeat(1_000)));
     const { lastError } = tally.read();
@@ -47,7 +47,7 @@ describe("a tally", () => {
   });
 
   it("says nothing of what has not happened", () => {
-    expect(new Tally().read()).toEqual({
+    expect(new HandlerStatsRecorder().read()).toEqual({
       handled: 0,
       refused: 0,
       failed: 0,
@@ -62,7 +62,7 @@ describe("a tally", () => {
   });
 
   it("tells senders apart as far as there is room, and those with a name that could be one", () => {
-    const tally = new Tally();
+    const tally = new HandlerStatsRecorder();
     const senders = Array.from({ length: 40 }, (_, n) => `s${n}`);
     for (const from of ["web", "", "no name", ...senders, "web"]) {
       tally.began();
@@ -81,7 +81,7 @@ describe("a tally", () => {
   it.each([0, 0.001, 0.0149, 0.016, 0.5, 1, 7.3, 999, 60_000, 3_600_000, 2_000_000_000, -5])(
     "knows a duration of %s ms to an eighth",
     (ms) => {
-      const tally = new Tally();
+      const tally = new HandlerStatsRecorder();
       tally.began();
       tally.succeeded(ago(ms), "web");
       const [[upTo, count] = [0, 0]] = tally.read().durations;
@@ -93,7 +93,7 @@ describe("a tally", () => {
   );
 
   it("keeps the order of durations", () => {
-    const tally = new Tally();
+    const tally = new HandlerStatsRecorder();
     let last = 0;
     for (let us = 1; us < 2 ** 30; us = Math.ceil(us * 1.05)) {
       tally.began();

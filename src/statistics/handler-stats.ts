@@ -11,7 +11,7 @@ import { type End, LastSeconds } from "./last-seconds.ts";
 const MESSAGE_LENGTH = 200;
 
 /** Counts the runs of one handler. */
-export class Tally {
+export class HandlerStatsRecorder {
   readonly #ends: Record<End, number> = noEnds();
   #retried = 0;
   #deadLettered = 0;

@@ -3,7 +3,7 @@
 import type { StrayStats } from "../protocol/discovery/instance-answer.ts";
 
 /** Counts messages of one kind. */
-export class StrayTally {
+export class UnhandledStatsRecorder {
   #received = 0;
   #deadLettered = 0;
 

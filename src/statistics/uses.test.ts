@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import { Uses } from "./uses.ts";
+import { UseRecorder } from "./uses.ts";
 
 it("counts what is used by its contract, and together what has none", () => {
-  const uses = new Uses();
+  const uses = new UseRecorder();
   uses.called("stock", { path: "/orders/7/reserve", pattern: "/orders/:id/reserve" });
   uses.called("stock", { path: "/orders/8/reserve", pattern: "/orders/:id/reserve" });
   uses.called("stock", undefined);
@@ -21,7 +21,7 @@ it("counts what is used by its contract, and together what has none", () => {
 });
 
 it("keeps no more than there is room for, and counts the rest", () => {
-  const uses = new Uses();
+  const uses = new UseRecorder();
   for (let n = 0; n < 600; n += 1) uses.called(`s${n}`, undefined);
   for (let n = 0; n < 600; n += 1) uses.published({ path: `/e${n}` });
   const { calls, publishes } = uses.read();

@@ -6,7 +6,7 @@ import { type CommandUse, type Counted, type EventUse, MOST_USES } from "../prot
 type Contract = { readonly path: string; readonly pattern?: string | undefined } | undefined;
 
 /** Counts by service and path. What has no room is counted together. */
-class Counts {
+class UseCounts {
   readonly #byService = new Map<string, Map<string | undefined, { count: number }>>();
   #size = 0;
   #others = 0;
@@ -40,17 +40,17 @@ class Counts {
 }
 
 /** What an instance tells of what it sends. */
-export interface UsesRead {
+export interface Uses {
   readonly calls: readonly Counted<CommandUse>[];
   readonly sends: readonly Counted<CommandUse>[];
   readonly publishes: readonly Counted<EventUse>[];
 }
 
 /** What an instance calls, sends and publishes. */
-export class Uses {
-  readonly #calls = new Counts();
-  readonly #sends = new Counts();
-  readonly #publishes = new Counts();
+export class UseRecorder {
+  readonly #calls = new UseCounts();
+  readonly #sends = new UseCounts();
+  readonly #publishes = new UseCounts();
 
   called(service: string, contract: Contract): void {
     this.#calls.add(service, pathOf(contract));
@@ -64,7 +64,7 @@ export class Uses {
     this.#publishes.add("", pathOf(contract));
   }
 
-  read(): UsesRead {
+  read(): Uses {
     return { calls: commands(this.#calls), sends: commands(this.#sends), publishes: events(this.#publishes) };
   }
 }
@@ -73,7 +73,7 @@ function pathOf(contract: Contract): string | undefined {
   return contract === undefined ? undefined : (contract.pattern ?? contract.path);
 }
 
-function commands(counts: Counts): readonly Counted<CommandUse>[] {
+function commands(counts: UseCounts): readonly Counted<CommandUse>[] {
   const told = counts
     .read()
     .map(({ service, path, count }) => ({ service, ...(path === undefined ? {} : { path }), count }));
@@ -81,7 +81,7 @@ function commands(counts: Counts): readonly Counted<CommandUse>[] {
 }
 
 // One that was published by its path alone is not told apart from what has no room.
-function events(counts: Counts): readonly Counted<EventUse>[] {
+function events(counts: UseCounts): readonly Counted<EventUse>[] {
   const all = counts.read();
   const told = all.flatMap(({ path, count }) => (path === undefined ? [] : [{ path, count }]));
   const unnamed = all.find(({ path }) => path === undefined)?.count ?? 0;

@@ -1,16 +1,16 @@
 /** Work at the broker that takes a connection of its own, within limits. */
 
-import { type WaitLimits, waitFor } from "../async/timed-promise.ts";
-import type { Wire } from "./wire.ts";
+import { type NamedWaitLimits, waitFor } from "../async/timed-promise.ts";
+import type { AmqpClient } from "./wire.ts";
 
 /**
  * Opens a wire, works on it and closes it. The signal that the work is given fires when the limits have passed or the wire
  * is lost, with the reason; nobody waits for its end then.
  */
-export function onOwnWire<Result>(
-  limits: WaitLimits,
-  open: (signal: AbortSignal) => Promise<Wire>,
-  work: (wire: Wire, signal: AbortSignal) => Promise<Result>,
+export function withClient<Result>(
+  limits: NamedWaitLimits,
+  open: (signal: AbortSignal) => Promise<AmqpClient>,
+  work: (wire: AmqpClient, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   const stop = new AbortController();
   const run = async (): Promise<Result> => {

@@ -1,9 +1,9 @@
 /** Bodies on their way out: checked as their receivers will read them, without what their schemas do not declare. */
 
 import { isDeepStrictEqual } from "node:util";
-import { isPending, type Soon } from "../async/maybe-promise.ts";
+import { isPromise, type MaybePromise } from "../async/maybe-promise.ts";
 import { sidesAgree } from "../contract/json-schema.ts";
-import { type AnySchema, type Problem, type Validated, validateWith } from "../contract/schema.ts";
+import { type AnySchema, type Validated, type ValidationIssue, validateWith } from "../contract/schema.ts";
 import { type EncodedBody, encodeBody } from "../protocol/codec.ts";
 import { isPlainObject } from "../protocol/encoding/json-data.ts";
 import { type Checked, invalid } from "./validated.ts";
@@ -21,11 +21,11 @@ export interface Unchecked extends Checked {
  *
  * @throws the code, with the problems in its data.
  */
-export function sendable(schema: AnySchema, unchecked: Unchecked): Soon<EncodedBody> {
+export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<EncodedBody> {
   const { body, encoded } = unchecked;
   const given = encoded.isSame ? body : read(encoded);
   const result = validateWith(schema, given);
-  if (!isPending(result)) return chosen(schema, { ...unchecked, given }, result);
+  if (!isPromise(result)) return chosen(schema, { ...unchecked, given }, result);
   // Read again: the sender may have changed its own meanwhile.
   return result.then((later) => chosen(schema, { ...unchecked, given: read(encoded) }, later));
 }
@@ -40,13 +40,13 @@ export function outgoingBody(
   bounded: (body: EncodedBody) => EncodedBody,
 ): { readonly body: EncodedBody; readonly validate: (() => Promise<EncodedBody>) | undefined } {
   const encoded = encodeBody(given.body);
-  let valid: Soon<EncodedBody>;
+  let valid: MaybePromise<EncodedBody>;
   try {
     valid = sendable(schema, { ...given, encoded });
   } catch (error) {
     return { body: bounded(encoded), validate: () => Promise.reject(error) };
   }
-  if (!isPending(valid)) return { body: bounded(valid), validate: undefined };
+  if (!isPromise(valid)) return { body: bounded(valid), validate: undefined };
   const later = valid.then(bounded);
   later.catch(() => undefined); // whoever waits for it is told
   return { body: bounded(encoded), validate: () => later };
@@ -55,12 +55,12 @@ export function outgoingBody(
 /**
  * The data of a declared error as it travels: as {@link sendable} says, and as it is where the schema does not take it.
  */
-export function sendableData(schema: AnySchema, data: unknown): Soon<unknown> {
+export function sendableData(schema: AnySchema, data: unknown): MaybePromise<unknown> {
   try {
     const encoded = encodeBody(data);
     const asRead = (valid: EncodedBody): unknown => (valid === encoded ? data : read(valid));
     const valid = sendable(schema, { body: data, encoded, code: "INVALID_OUTPUT", what: "The data" });
-    return isPending(valid) ? valid.then(asRead, () => data) : asRead(valid);
+    return isPromise(valid) ? valid.then(asRead, () => data) : asRead(valid);
   } catch {
     return data;
   }
@@ -71,7 +71,7 @@ interface Sending extends Unchecked {
   readonly given: unknown;
 }
 
-function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<EncodedBody> {
+function chosen(schema: AnySchema, sending: Sending, result: Validated): MaybePromise<EncodedBody> {
   if (result.issues !== undefined) return refuse(schema, sending, result.issues);
   const { encoded, given } = sending;
   const { value } = result;
@@ -80,17 +80,17 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): Soon<En
   if (returned === undefined) return declared(schema, sending, value);
   // Also where the sides agree: zod does not tell what runs before a schema, which may read fields that this leaves out.
   const again = validateWith(schema, returned.isSame ? value : read(returned));
-  const pick = (later: Validated): Soon<EncodedBody> =>
+  const pick = (later: Validated): MaybePromise<EncodedBody> =>
     isStable(later, value) ? returned : declared(schema, sending, value);
-  return isPending(again) ? again.then(pick) : pick(again);
+  return isPromise(again) ? again.then(pick) : pick(again);
 }
 
 // A default or a transformation is the receiver's: the body as given, without what the schema left out, if that makes no
 // difference to it. A schema that reads one field and returns another would miss the one.
-function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown): Soon<EncodedBody> {
+function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown): MaybePromise<EncodedBody> {
   const rest = without(given, value);
   if (rest === given) return encoded;
-  const decide = (again: Validated): Soon<EncodedBody> => {
+  const decide = (again: Validated): MaybePromise<EncodedBody> => {
     if (again.issues !== undefined) return encoded;
     const [made, sent] = [again.value, encodeBody(rest)];
     if (isSame(made, value)) return sent;
@@ -98,10 +98,10 @@ function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown
     const pick = (once: Validated): EncodedBody =>
       once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
     const once = validateWith(schema, given);
-    return isPending(once) ? once.then(pick) : pick(once);
+    return isPromise(once) ? once.then(pick) : pick(once);
   };
   const again = validateWith(schema, rest);
-  return isPending(again) ? again.then(decide) : decide(again);
+  return isPromise(again) ? again.then(decide) : decide(again);
 }
 
 /** Whether one value is as another, but for what a third, made like the other, does not share with it either. */
@@ -179,14 +179,14 @@ function isSame(value: unknown, other: unknown): boolean {
   );
 }
 
-function refuse(schema: AnySchema, sending: Sending, issues: readonly Problem[]): Promise<never> {
+function refuse(schema: AnySchema, sending: Sending, issues: readonly ValidationIssue[]): Promise<never> {
   const { body, encoded } = sending;
   if (encoded.isSame) throw invalid(sending, issues);
   const refused = (asGiven: Validated): never => {
     throw invalid(sending, issues, asGiven.issues === undefined ? asJson : "");
   };
   const asGiven = validateWith(schema, body);
-  return isPending(asGiven) ? asGiven.then(refused) : refused(asGiven);
+  return isPromise(asGiven) ? asGiven.then(refused) : refused(asGiven);
 }
 
 const asJson =

@@ -1,6 +1,6 @@
 /** Values against schemas, with errors of ours. */
 
-import { type AnySchema, describeProblems, type Problem, validateWith } from "../contract/schema.ts";
+import { type AnySchema, describeProblems, type ValidationIssue, validateWith } from "../contract/schema.ts";
 import { ConfluoError } from "../errors.ts";
 
 /** The code of the error if a value is not valid, and what the value is. */
@@ -26,7 +26,11 @@ export async function validated(
 }
 
 /** The error of a value that is not valid; `more` follows the problems. */
-export function invalid({ code, what }: Checked, issues: readonly Problem[], more = ""): ConfluoError {
+export function invalid(
+  { code, what }: Checked,
+  issues: readonly ValidationIssue[],
+  more = "",
+): ConfluoError {
   return new ConfluoError(code, `${what} is not valid: ${describeProblems(issues)}.${more}`, {
     data: { problems: issues },
   });

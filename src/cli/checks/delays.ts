@@ -1,7 +1,7 @@
 /** Whether what waits in the delay queues of a namespace comes back, and which queues take nothing. */
 
 import { randomBytes } from "node:crypto";
-import type { Message, Wire } from "../../index.ts";
+import type { AmqpClient, Message } from "../../index.ts";
 import { counted, type Finding, ok, problem } from "./checks.ts";
 
 /** Levels that are tried: those that a command line can wait for. */
@@ -15,7 +15,7 @@ const KEPT_MS = 24 * 3_600_000;
  *
  * @returns the names of those that it did not come back from, or that did not take it.
  */
-export async function stalledDelays(wire: Wire, namespace: string): Promise<readonly string[]> {
+export async function stalledDelays(wire: AmqpClient, namespace: string): Promise<readonly string[]> {
   const queue = `${namespace}.doctor.${randomBytes(6).toString("hex")}`;
   await wire.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": KEPT_MS } });
   await wire.bind(queue, `${namespace}.back`, queue);

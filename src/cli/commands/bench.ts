@@ -110,7 +110,7 @@ async function load(
 
 async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): Promise<void> {
   // Also after Ctrl-C, and not for long.
-  const wire = await broker.open({ timeoutMs: 5_000 });
+  const wire = await broker.openClient({ timeoutMs: 5_000 });
   try {
     for (const queue of ["calls", "calls.again", "calls.batch", "inbox", "inbox.again", "dead"])
       await wire.deleteQueue(`${broker.namespace}.${name}.${queue}`);

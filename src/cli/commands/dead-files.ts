@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Command } from "commander";
-import { ConfluoError, isConfluoError, type LetterRecord } from "../../index.ts";
+import { ConfluoError, type DeadLetterRecord, isConfluoError } from "../../index.ts";
 import { type BrokerFlags, brokerOf, limitsOf, withBrokerFlags } from "../broker-flags.ts";
 import { checkExists } from "../dead-letters/letter-owners.ts";
 import {
@@ -83,7 +83,7 @@ function written(stream: Terminal["stdout"], text: string, signal: AbortSignal):
 }
 
 // Safe on the disk before it is said to be: what is exported is often dropped next.
-async function writeFile(path: string, records: readonly LetterRecord[]): Promise<void> {
+async function writeFile(path: string, records: readonly DeadLetterRecord[]): Promise<void> {
   const file = await open(path, "wx").catch((cause: NodeJS.ErrnoException) => {
     const reason = cause.code === "EEXIST" ? "it exists already" : cause.message;
     throw new ConfluoError("INVALID_ARGUMENT", `The file ${path} cannot be written: ${reason}.`, { cause });
@@ -123,18 +123,21 @@ async function importFrom(
   }
 }
 
-async function readRecords(path: string | undefined, { stdin, signal }: Terminal): Promise<LetterRecord[]> {
+async function readRecords(
+  path: string | undefined,
+  { stdin, signal }: Terminal,
+): Promise<DeadLetterRecord[]> {
   const input: Readable = path === undefined || path === "-" ? stdin : createReadStream(path);
   const stop = (): void => void input.destroy(new Error("interrupted"));
   signal.addEventListener("abort", stop, { once: true });
-  const records: LetterRecord[] = [];
+  const records: DeadLetterRecord[] = [];
   let number = 0;
   try {
     // A letter's own line breaks are escaped.
     for await (const line of linesIn(input)) {
       number += 1;
       if (line.trim() === "") continue;
-      records.push(JSON.parse(line) as LetterRecord);
+      records.push(JSON.parse(line) as DeadLetterRecord);
     }
     return records;
   } catch (cause) {

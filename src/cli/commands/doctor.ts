@@ -3,12 +3,12 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import {
+  type AmqpClient,
   type Broker,
   type InstanceInfo,
   isConfluoError,
   type QueueInfo,
   type ServiceStats,
-  type Wire,
 } from "../../index.ts";
 import {
   addressOf,
@@ -119,7 +119,7 @@ class Examination {
   async findings(): Promise<readonly Finding[]> {
     const address = addressOf(this.#flags, this.#terminal);
     const management = this.#management;
-    const wire = await this.#broker.open(this.#limits);
+    const wire = await this.#broker.openClient(this.#limits);
     let about: readonly Finding[];
     try {
       about = [
@@ -146,7 +146,7 @@ class Examination {
 
   // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
   // one in the namespace.
-  async #permissions(wire: Wire): Promise<Finding> {
+  async #permissions(wire: AmqpClient): Promise<Finding> {
     try {
       const own = { exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
       await wire.declareQueue({ name: "", ...own });
@@ -266,7 +266,7 @@ class Examination {
 
   // By AMQP what stands still, by management what for, if it may be asked.
   async #delays(management: Management | undefined): Promise<readonly Finding[]> {
-    const wire = await this.#broker.open(this.#limits);
+    const wire = await this.#broker.openClient(this.#limits);
     try {
       const { namespace } = this.#broker;
       const queues = management && this.#queues(management).catch(() => undefined);

@@ -1,7 +1,8 @@
 /** What several processes say of themselves over HTTP, told as one. */
 
 import type { ServerResponse } from "node:http";
-import { listen, type Observed, writeJson } from "../../http/listen.ts";
+import type { Observed } from "../../http/index.ts";
+import { listen, writeJson } from "../../http/listen.ts";
 
 /** Longer than a process that is well takes, and shorter than a probe waits. */
 const ASK_MS = 900;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { header, protocolHeader, userHeaders } from "../codec.ts";
-import { originOf } from "../envelope.ts";
+import { readEnvelope } from "../envelope.ts";
 import { decodeReply } from "../reply.ts";
 
 const decimal = (digits: number, places: number) => ({ "!": "decimal", value: { digits, places } });
@@ -56,7 +56,7 @@ describe("a value of a header table", () => {
         ]),
       );
     const read = (headers: Record<string, unknown>) =>
-      originOf(
+      readEnvelope(
         { body: Buffer.from("1"), properties: { type: "/x", messageId: "m", headers } },
         { lane: "inbox", eventKey: undefined, newId: () => "" },
       );

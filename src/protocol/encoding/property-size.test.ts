@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { header } from "../codec.ts";
-import { originOf } from "../envelope.ts";
+import { readEnvelope } from "../envelope.ts";
 import type { Message, Properties } from "../message.ts";
 import { republished, republishedCall } from "../republish.ts";
 import { mostPropertyBytes, propertyBytes } from "./property-size.ts";
@@ -42,7 +42,7 @@ const message: Message = {
     headers: headersOf(20, 400),
   },
 };
-const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
+const envelope = readEnvelope(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
 const story = {
   [header.error]: "E",
   [header.errorMessage]: "m".repeat(2_000),
@@ -50,23 +50,23 @@ const story = {
 };
 
 it.each([4_088, 8_184, 65_536])("copies fit into %i bytes, whatever they are copies of", (most) => {
-  const copy = republished(message, origin, story, most);
+  const copy = republished(message, envelope, story, most);
   expect(propertyBytes(copy.properties)).toBeLessThanOrEqual(most);
-  expect(propertyBytes(republishedCall(message, origin, most).properties)).toBeLessThanOrEqual(most);
+  expect(propertyBytes(republishedCall(message, envelope, most).properties)).toBeLessThanOrEqual(most);
   expect(copy.properties.headers).toMatchObject({
-    [header.path]: origin.path,
+    [header.path]: envelope.path,
     [header.error]: "E",
-    [header.from]: origin.from,
+    [header.from]: envelope.from,
     h0: "ü".repeat(200),
   });
 });
 
 it("a copy gives up its story before the sender's headers, and those from the last on", () => {
   const small = { ...message, properties: { ...message.properties, headers: headersOf(4, 400) } };
-  const whole = republished(small, origin, story, 4_088).properties.headers ?? {};
+  const whole = republished(small, envelope, story, 4_088).properties.headers ?? {};
   expect(Object.keys(whole).filter((name) => name.startsWith("h"))).toEqual(["h0", "h1", "h2", "h3"]);
   expect(String(whole[header.errorMessage]).length).toBeLessThan(2_000);
-  const many = republished(message, origin, story, 4_088).properties.headers ?? {};
+  const many = republished(message, envelope, story, 4_088).properties.headers ?? {};
   const kept = Object.keys(many).filter((name) => /^h\d/.test(name));
   expect(kept).toEqual(Array.from(kept, (_, n) => `h${n}`));
 });

@@ -308,8 +308,8 @@ export const lifecycle: Define = (it) => {
     const addresses = ["amqp://127.0.0.1:1", "amqp://127.0.0.1:2"];
     const service = bench.create("listed");
     const both = [
-      service.connect(addresses, { timeoutMs: 1_000 }),
-      service.connect([...addresses].reverse(), { timeoutMs: 1_100 }),
+      service.connect(addresses, { timeoutMs: 3_000 }),
+      service.connect([...addresses].reverse(), { timeoutMs: 3_100 }),
     ];
     const [first, second] = await Promise.all(both.map((attempt) => rejection(attempt)));
     for (const error of [first, second])
@@ -324,7 +324,7 @@ export const lifecycle: Define = (it) => {
 
   it("says why no broker by its deadline, and is idle again", async (bench) => {
     const service = bench.create("patient", { broker: "amqp://127.0.0.1:1" });
-    const error = await rejection(service.connect(undefined, { timeoutMs: 1_000 }));
+    const error = await rejection(service.connect(undefined, { timeoutMs: 3_000 }));
     assert.ok(
       isConfluoError(error, "BROKER_UNREACHABLE") && error.message.includes("ECONNREFUSED"),
       String(error),

@@ -1,7 +1,7 @@
 import { expect, it, vi } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
 import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 import { BatchCensus } from "./batch-census.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -9,11 +9,11 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 /** A broker whose queues for calls and for batches have so many consumers. */
 function counted(calls: number | undefined, batches: number | undefined) {
   const counts = { calls, batches };
-  const inspectQueue = vi.fn<Wire["inspectQueue"]>(async (name) => {
+  const inspectQueue = vi.fn<AmqpClient["inspectQueue"]>(async (name) => {
     const consumers = name.endsWith(".batch") ? counts.batches : counts.calls;
     return consumers === undefined ? undefined : { messages: 0, consumers };
   });
-  let wire: Wire | undefined = fakeWire({ inspectQueue });
+  let wire: AmqpClient | undefined = fakeWire({ inspectQueue });
   const census = new BatchCensus("s", new Namespace("confluo"), () => wire);
   const asked = async (): Promise<boolean> => {
     void census.allTake;

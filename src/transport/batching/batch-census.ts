@@ -1,7 +1,7 @@
 /** Whether all instances of a service take batches: what one instance says of itself does not hold for its neighbours. */
 
 import type { Namespace } from "../../protocol/topology.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 
 /** For how long an answer of the broker holds, in milliseconds: while all instances take batches, and while some do not. */
 const ALL_MS = 5_000;
@@ -15,12 +15,12 @@ const SOME_MS = 1_000;
 export class BatchCensus {
   readonly #service: string;
   readonly #namespace: Namespace;
-  readonly #wire: () => Wire | undefined;
+  readonly #wire: () => AmqpClient | undefined;
   #allTake = false;
   #countedAt = Number.NEGATIVE_INFINITY;
   #isCounting = false;
 
-  constructor(service: string, namespace: Namespace, wire: () => Wire | undefined) {
+  constructor(service: string, namespace: Namespace, wire: () => AmqpClient | undefined) {
     this.#service = service;
     this.#namespace = namespace;
     this.#wire = wire;

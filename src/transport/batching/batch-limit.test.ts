@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from "vitest";
-import { Appetite } from "./batch-limit.ts";
+import { AdaptiveBatchLimit } from "./batch-limit.ts";
 
 afterEach(() => void vi.restoreAllMocks());
 
@@ -19,21 +19,21 @@ function clocked() {
   };
 }
 
-function appetite({ calls = 16, isEager = false, places = 128 } = {}): Appetite {
-  return new Appetite({ calls, bytes: 65_536, isEager }, places);
+function appetite({ calls = 16, isEager = false, places = 128 } = {}): AdaptiveBatchLimit {
+  return new AdaptiveBatchLimit({ maxCalls: calls, maxBytes: 65_536, isEager }, places);
 }
 
-function answer(hungry: Appetite, calls: number): void {
+function answer(hungry: AdaptiveBatchLimit, calls: number): void {
   for (let n = 0; n < calls; n += 1) hungry.answered();
 }
 
 it("takes one call at a time until it knows what calls cost", () => {
   const pass = clocked();
   const hungry = appetite();
-  expect(hungry.takes).toBe(1);
+  expect(hungry.current).toBe(1);
   answer(hungry, 1_000);
   pass(49, 1);
-  expect(hungry.takes).toBe(1);
+  expect(hungry.current).toBe(1);
 });
 
 it("takes the whole time for busy where the runtime does not tell", () => {
@@ -44,10 +44,10 @@ it("takes the whole time for busy where the runtime does not tell", () => {
     const hungry = appetite();
     answer(hungry, 1_000);
     pass(50, 1); // 0.05 ms each
-    expect(hungry.takes).toBe(16);
+    expect(hungry.current).toBe(16);
     answer(hungry, 10);
     pass(50, 1); // 5 ms each
-    expect(hungry.takes).toBe(1);
+    expect(hungry.current).toBe(1);
   } finally {
     Object.defineProperty(performance, "eventLoopUtilization", {
       value: eventLoopUtilization,
@@ -69,7 +69,7 @@ it.each([
   const hungry = appetite();
   answer(hungry, calls);
   pass(50, busyMs);
-  expect(hungry.takes).toBe(takes);
+  expect(hungry.current).toBe(takes);
 });
 
 it("follows what calls cost, one sample after the other", () => {
@@ -84,7 +84,7 @@ it("follows what calls cost, one sample after the other", () => {
   ] as const) {
     answer(hungry, calls);
     pass(50, busyMs);
-    seen.push(hungry.takes);
+    seen.push(hungry.current);
   }
   expect(seen).toEqual([16, 1, 4, 16]);
 });
@@ -94,14 +94,14 @@ it("looks no more often than every 50 ms, and stands by what it saw while nothin
   const hungry = appetite();
   answer(hungry, 100);
   pass(50, 5);
-  expect(hungry.takes).toBe(16);
+  expect(hungry.current).toBe(16);
   answer(hungry, 1);
   pass(49, 40);
-  expect(hungry.takes).toBe(16);
+  expect(hungry.current).toBe(16);
   pass(1, 0);
-  expect(hungry.takes).toBe(1);
+  expect(hungry.current).toBe(1);
   pass(60_000, 60_000);
-  expect(hungry.takes).toBe(1);
+  expect(hungry.current).toBe(1);
 });
 
 it("takes no more than it is told, nor than an eighth of its places, and always one", () => {
@@ -118,11 +118,11 @@ it("takes no more than it is told, nor than an eighth of its places, and always 
     const hungry = appetite(options);
     answer(hungry, 100_000);
     pass(50, 1);
-    expect(hungry.takes).toBe(takes);
+    expect(hungry.current).toBe(takes);
   }
 });
 
 it("takes all that it may at once if it is eager", () => {
-  expect(appetite({ isEager: true }).takes).toBe(16);
-  expect(appetite({ isEager: true, places: 16 }).takes).toBe(2);
+  expect(appetite({ isEager: true }).current).toBe(16);
+  expect(appetite({ isEager: true, places: 16 }).current).toBe(2);
 });

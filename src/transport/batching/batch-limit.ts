@@ -1,6 +1,6 @@
 /** How many calls at a time an instance wants. */
 
-import type { Gathering } from "../transport.ts";
+import type { Batching } from "../transport.ts";
 
 const SAMPLE_MS = 50;
 /** How long the calls of one message may keep the event loop busy: what stands behind them waits, though others are idle. */
@@ -13,7 +13,7 @@ const SHARE_OF_PLACES = 1 / 8;
  * time may do so only where they cost next to nothing. What they cost is seen by the event loop: the time in which it is busy,
  * divided by the calls answered meanwhile. Waiting for something else does not count.
  */
-export class Appetite {
+export class AdaptiveBatchLimit {
   readonly #most: number;
   readonly #isEager: boolean;
   #takes = 1;
@@ -21,7 +21,7 @@ export class Appetite {
   #sampledAt = performance.now();
   #activeBefore = activeMs();
 
-  constructor({ calls, isEager }: Gathering, places: number) {
+  constructor({ maxCalls: calls, isEager }: Batching, places: number) {
     this.#most = Math.max(1, Math.min(calls, Math.floor(places * SHARE_OF_PLACES)));
     this.#isEager = isEager;
   }
@@ -32,7 +32,7 @@ export class Appetite {
   }
 
   /** How many calls in one message are welcome. */
-  get takes(): number {
+  get current(): number {
     if (this.#isEager || this.#most === 1) return this.#most;
     const now = performance.now();
     if (this.#answered > 0 && now - this.#sampledAt >= SAMPLE_MS) {

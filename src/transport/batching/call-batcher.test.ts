@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { asksToGather, callsIn } from "../../protocol/batch.ts";
+import { asksForBatches, callsIn } from "../../protocol/batch.ts";
 import { EncodedMessage, encodeBody, header } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Gathering, Rejection, Settled } from "../transport.ts";
-import { CallGatherer } from "./call-batcher.ts";
+import type { Batching, Rejection, Settled } from "../transport.ts";
+import { CallBatcher } from "./call-batcher.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -16,10 +16,10 @@ interface Sent {
   readonly to: "calls" | "batches";
 }
 
-function gatherer(gathering: Partial<Gathering> = {}) {
+function gatherer(batching: Partial<Batching> = {}) {
   const sent: Sent[] = [];
-  const calls = new CallGatherer(
-    { calls: 16, bytes: 65_536, isEager: false, ...gathering },
+  const calls = new CallBatcher(
+    { maxCalls: 16, maxBytes: 65_536, isEager: false, ...batching },
     {
       single: (service, message, settled) => void sent.push({ service, message, settled, to: "calls" }),
       batch: (service, message, settled) => void sent.push({ service, message, settled, to: "batches" }),
@@ -52,8 +52,8 @@ function idOf({ properties }: Message): string {
 }
 
 /** One whose service has said that it takes so many, in a turn that had more than one call for it. */
-async function informed(takes: number, gathering: Partial<Gathering> = {}) {
-  const made = gatherer(gathering);
+async function informed(takes: number, batching: Partial<Batching> = {}) {
+  const made = gatherer(batching);
   made.call();
   made.calls.learn("s", takes);
   for (let n = 0; n < 2; n += 1) made.call();
@@ -73,18 +73,25 @@ describe("calls to a service that has said nothing", () => {
 
   it("ask it how many it takes, not more often than every 50 ms", () => {
     const now = vi.spyOn(performance, "now").mockReturnValue(1_000);
-    const { call, sent } = gatherer({ calls: 8 });
+    const { call, sent } = gatherer({ maxCalls: 8 });
     for (const at of [1_000, 1_001, 1_049, 1_050, 1_051, 9_000]) {
       now.mockReturnValue(at);
       call();
     }
-    expect(sent.map(({ message }) => asksToGather(message))).toEqual([true, false, false, true, false, true]);
+    expect(sent.map(({ message }) => asksForBatches(message))).toEqual([
+      true,
+      false,
+      false,
+      true,
+      false,
+      true,
+    ]);
   });
 
   it("ask each service for itself", () => {
     const { call, sent } = gatherer();
     for (const service of ["a", "b", "a"]) call(1, { service });
-    expect(sent.map(({ service, message }) => [service, asksToGather(message)])).toEqual([
+    expect(sent.map(({ service, message }) => [service, asksForBatches(message)])).toEqual([
       ["a", true],
       ["b", true],
       ["a", false],
@@ -106,7 +113,7 @@ describe("calls to a service that takes several", () => {
       [16, 5, 5],
       [4, 9, 4],
     ] as const) {
-      const { call, sent, ids } = await informed(takes, { calls });
+      const { call, sent, ids } = await informed(takes, { maxCalls: calls });
       const made = Array.from({ length: 12 }, () => call());
       await turn();
       expect(ids().flat()).toEqual(made);
@@ -123,7 +130,7 @@ describe("calls to a service that takes several", () => {
   });
 
   it("do not wait for others when they cannot travel with them", async () => {
-    const { call, sent, ids } = await informed(16, { bytes: 1_024 });
+    const { call, sent, ids } = await informed(16, { maxBytes: 1_024 });
     const [small, bytes, large, last] = [call(), call(new Uint8Array(1)), call("x".repeat(200)), call()];
     expect(ids()).toEqual([[bytes], [large]]);
     await turn();
@@ -132,7 +139,7 @@ describe("calls to a service that takes several", () => {
   });
 
   it("hold no more bytes together than they may", async () => {
-    const { call, sent } = await informed(16, { bytes: 1_024 });
+    const { call, sent } = await informed(16, { maxBytes: 1_024 });
     for (let n = 0; n < 30; n += 1) call("x".repeat(98));
     await turn();
     expect(sent.map(({ message }) => callsIn(message)?.length)).toEqual([10, 10, 10]);
@@ -182,7 +189,7 @@ describe("calls to a service that takes several", () => {
   });
 
   it("travel only with those that expire with them also after a message that was full", async () => {
-    const { call, ids } = await informed(16, { bytes: 1_024 });
+    const { call, ids } = await informed(16, { maxBytes: 1_024 });
     const body = "x".repeat(126);
     const full = Array.from({ length: 8 }, () => call(body, { ms: 100 }));
     const [short, long] = [call(body, { ms: 100 }), call(body, { ms: 5_000 })];
@@ -191,7 +198,7 @@ describe("calls to a service that takes several", () => {
   });
 
   it("hold no more bytes together than they may, whatever characters they have", async () => {
-    const { call, sent } = await informed(16, { bytes: 1_024 });
+    const { call, sent } = await informed(16, { maxBytes: 1_024 });
     for (let n = 0; n < 30; n += 1) call("€".repeat(40));
     await turn();
     expect(sent.map(({ message }) => callsIn(message)?.length)).toEqual([8, 8, 8, 6]);
@@ -218,7 +225,7 @@ it("goes alone and at once, as a single call, while there is one a turn", async 
 
 it("passes calls on as they are if they are to go one by one", () => {
   for (const isEager of [true, false]) {
-    const { calls, call, sent } = gatherer({ calls: 1, isEager });
+    const { calls, call, sent } = gatherer({ maxCalls: 1, isEager });
     call();
     calls.learn("s", 16);
     call();
@@ -240,7 +247,7 @@ it("gathers what comes alone, too, and asks nobody, if it is eager", async () =>
 });
 
 it("keeps the deadline of a call that found no room beside those before it", () => {
-  const { calls, call, ids } = gatherer({ isEager: true, bytes: 1_024 });
+  const { calls, call, ids } = gatherer({ isEager: true, maxBytes: 1_024 });
   for (let i = 0; i < 9; i += 1) call("x".repeat(118), { ms: 20_000 });
   call(1, { ms: 50 });
   calls.flush();

@@ -1,9 +1,9 @@
 /** Calls on their way out: those of one turn to one service travel together, once the service has said that they may. */
 
-import { asking, gatherableLength, gatherCalls } from "../../protocol/batch.ts";
+import { askForBatchLimit, batchableLength, batchCalls } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Gathering, Rejection, Settled } from "../transport.ts";
-import { TurnCollector } from "./turn-buffer.ts";
+import type { Batching, Rejection, Settled } from "../transport.ts";
+import { TurnBuffer } from "./turn-buffer.ts";
 
 /** Where calls go out: each by itself, or several as one message to the service's queue for batches. */
 export interface CallRoutes {
@@ -11,14 +11,14 @@ export interface CallRoutes {
   batch(service: string, message: Message, settled: Settled): void;
 }
 
-interface Outgoing {
+interface BatchedCall {
   readonly message: Message;
   readonly settled: Settled;
 }
 
 /** What is known of a service, and what is on its way there. */
-interface Target {
-  readonly collector: TurnCollector<Outgoing>;
+interface CallTarget {
+  readonly collector: TurnBuffer<BatchedCall>;
   /** How many calls in one message it takes, as far as is known. */
   takes: number;
   /** When it said so last. */
@@ -48,18 +48,18 @@ const ASK_MS = 50;
 const SAME_DEADLINE = 1.1;
 
 /** Sends calls, each by itself or several together. */
-export class CallGatherer {
-  readonly #gathering: Gathering;
+export class CallBatcher {
+  readonly #batching: Batching;
   readonly #routes: CallRoutes;
-  readonly #targets = new Map<string, Target>();
+  readonly #targets = new Map<string, CallTarget>();
 
-  constructor(gathering: Gathering, routes: CallRoutes) {
-    this.#gathering = gathering;
+  constructor(batching: Batching, routes: CallRoutes) {
+    this.#batching = batching;
     this.#routes = routes;
   }
 
   call(service: string, message: Message, settled: Settled): void {
-    const { calls, bytes, isEager } = this.#gathering;
+    const { maxCalls: calls, maxBytes: bytes, isEager } = this.#batching;
     if (calls === 1) {
       this.#routes.single(service, message, settled);
       return;
@@ -67,7 +67,7 @@ export class CallGatherer {
     const target = this.#targets.get(service) ?? this.#targetOf(service);
     const isKnown = performance.now() - target.learnedAt < KNOWN_MS;
     const most = isEager ? calls : isKnown ? Math.min(calls, target.takes) : 1;
-    const length = most === 1 ? undefined : gatherableLength(message, bytes);
+    const length = most === 1 ? undefined : batchableLength(message, bytes);
     if (length === undefined) {
       this.#single(service, target, { message, settled });
       return;
@@ -94,9 +94,9 @@ export class CallGatherer {
     for (const { collector } of this.#targets.values()) collector.flush();
   }
 
-  #targetOf(service: string): Target {
-    const { bytes, isEager } = this.#gathering;
-    const collector = new TurnCollector<Outgoing>({
+  #targetOf(service: string): CallTarget {
+    const { maxBytes: bytes, isEager } = this.#batching;
+    const collector = new TurnBuffer<BatchedCall>({
       bytes,
       isEager,
       send: (items) => this.#send(service, target, items),
@@ -106,7 +106,7 @@ export class CallGatherer {
       this.flush();
       this.#targets.clear();
     }
-    const target: Target = {
+    const target: CallTarget = {
       collector,
       takes: 1,
       learnedAt: NEVER,
@@ -118,22 +118,22 @@ export class CallGatherer {
     return target;
   }
 
-  #checkDeadline(target: Target, ms: number): void {
+  #checkDeadline(target: CallTarget, ms: number): void {
     const { longestMs, shortestMs } = target;
     if (Math.max(longestMs, ms) <= Math.min(shortestMs, ms) * SAME_DEADLINE) return;
     target.collector.flush();
     Object.assign(target, noDeadline);
   }
 
-  #send(service: string, target: Target, items: readonly [Outgoing, ...Outgoing[]]): void {
+  #send(service: string, target: CallTarget, items: readonly [BatchedCall, ...BatchedCall[]]): void {
     Object.assign(target, noDeadline);
     const [first] = items;
-    if (items.length === 1 && !this.#gathering.isEager) {
+    if (items.length === 1 && !this.#batching.isEager) {
       this.#single(service, target, first);
       return;
     }
     const messages = items.map(({ message }) => message) as [Message, ...Message[]];
-    this.#routes.batch(service, gatherCalls(messages), (rejection, why) => {
+    this.#routes.batch(service, batchCalls(messages), (rejection, why) => {
       if (rejection === "returned") this.#doubt(target);
       if (rejection !== undefined && NOT_FOR_EACH.has(rejection))
         for (const { message, settled } of items) this.#routes.single(service, message, settled);
@@ -141,16 +141,16 @@ export class CallGatherer {
     });
   }
 
-  #doubt(target: Target): void {
+  #doubt(target: CallTarget): void {
     target.learnedAt = NEVER;
     target.doubtedUntil = performance.now() + DOUBT_MS;
   }
 
-  #single(service: string, target: Target, { message, settled }: Outgoing): void {
+  #single(service: string, target: CallTarget, { message, settled }: BatchedCall): void {
     const now = performance.now();
     const asks = now - target.askedAt >= ASK_MS;
     if (asks) target.askedAt = now;
-    this.#routes.single(service, asks ? asking(message) : message, settled);
+    this.#routes.single(service, asks ? askForBatchLimit(message) : message, settled);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "vitest";
-import { Portions } from "./chunked-delivery.ts";
+import { ChunkedDelivery } from "./chunked-delivery.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
@@ -11,7 +11,7 @@ function numbers(from: number, to: number): number[] {
 describe("what came together", () => {
   it("is taken at once, if it is not much", () => {
     const taken: number[] = [];
-    const portions = new Portions<number>((item) => taken.push(item));
+    const portions = new ChunkedDelivery<number>((item) => taken.push(item));
     portions.add(numbers(0, 32));
     portions.add([32]);
     assert.deepEqual(taken, numbers(0, 33));
@@ -19,7 +19,7 @@ describe("what came together", () => {
 
   it("waits with the rest until what the first portion led to has been written", async () => {
     const happened: string[] = [];
-    const portions = new Portions<number>((item) => {
+    const portions = new ChunkedDelivery<number>((item) => {
       if (item % 32 !== 0) return;
       happened.push(`took ${item}`);
       // As a call does that an answer leads to: collected in a microtask, written at the end of the turn.
@@ -35,7 +35,7 @@ describe("what came together", () => {
 
   it("keeps the order within the rest of several, each item once", async () => {
     const taken: number[] = [];
-    const portions = new Portions<number>((item) => taken.push(item));
+    const portions = new ChunkedDelivery<number>((item) => taken.push(item));
     portions.add(numbers(0, 40));
     portions.add(numbers(100, 140));
     assert.deepEqual(taken, [...numbers(0, 32), ...numbers(100, 132)]);
@@ -46,7 +46,7 @@ describe("what came together", () => {
 
   it("can be asked for now, and is not taken again", async () => {
     const taken: number[] = [];
-    const portions = new Portions<number>((item) => taken.push(item));
+    const portions = new ChunkedDelivery<number>((item) => taken.push(item));
     portions.add(numbers(0, 40));
     portions.flush();
     assert.deepEqual(taken, numbers(0, 40));

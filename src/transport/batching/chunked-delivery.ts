@@ -8,7 +8,7 @@ const PORTION = 32;
  * meanwhile, and is idle itself afterwards: the two take turns. So the rest of a message has to wait until what its first
  * portion led to has been written.
  */
-export class Portions<Item> {
+export class ChunkedDelivery<Item> {
   readonly #take: (item: Item) => void;
   #rest: Item[] = [];
 

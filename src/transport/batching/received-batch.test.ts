@@ -2,12 +2,12 @@ import { expect, it, vi } from "vitest";
 import { bounced } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
 import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { PublishFailure, Route, Wire, WireDelivery } from "../wire.ts";
-import { GatheredCalls } from "./received-batch.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure, Route } from "../wire.ts";
+import { ReceivedBatch } from "./received-batch.ts";
 
-function gathered(count: number, wire: Wire | undefined = fakeWire()) {
+function gathered(count: number, wire: AmqpClient | undefined = fakeWire()) {
   const ack = vi.fn();
-  const wired: WireDelivery = {
+  const wired: AmqpDelivery = {
     message: { body: new Uint8Array(), properties: { replyTo: "q" } },
     exchange: "",
     key: "confluo.s.calls",
@@ -16,7 +16,7 @@ function gathered(count: number, wire: Wire | undefined = fakeWire()) {
     ack,
     requeue: vi.fn(),
   };
-  const calls = new GatheredCalls(wired, count, wire);
+  const calls = new ReceivedBatch(wired, count, wire);
   const deliveries = Array.from({ length: count }, (_, n) =>
     calls.delivery({ body: new Uint8Array(), properties: { correlationId: `c${n}` } }),
   );

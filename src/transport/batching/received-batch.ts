@@ -2,7 +2,7 @@
 
 import { bounced, callsIn } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Hold, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
 
 /** Returns the calls of a gathered message; `undefined` if it is none, or cannot be read: then it is dealt with as a whole. */
 export function readableCalls(message: Message): readonly Message[] | undefined {
@@ -14,21 +14,21 @@ export function readableCalls(message: Message): readonly Message[] | undefined 
 }
 
 /** A gathered message that is in hand. */
-export class GatheredCalls {
-  readonly #wired: WireDelivery;
-  readonly #wire: Wire | undefined;
+export class ReceivedBatch {
+  readonly #wired: AmqpDelivery;
+  readonly #wire: AmqpClient | undefined;
   #left: number;
   #bouncing: Bouncing[] = [];
 
-  constructor(wired: WireDelivery, count: number, wire: Wire | undefined) {
+  constructor(wired: AmqpDelivery, count: number, wire: AmqpClient | undefined) {
     this.#wired = wired;
     this.#left = count;
     this.#wire = wire;
   }
 
   /** One of its calls, as if it had come by itself. */
-  delivery(message: Message): WireDelivery {
-    return new GatheredCall(message, this.#wired, this);
+  delivery(message: Message): AmqpDelivery {
+    return new ReceivedCall(message, this.#wired, this);
   }
 
   /** One of its calls has ended. */
@@ -66,15 +66,15 @@ interface Bouncing {
   resolve(isBack: boolean): void;
 }
 
-class GatheredCall implements WireDelivery {
+class ReceivedCall implements AmqpDelivery {
   readonly message: Message;
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
-  readonly #wired: WireDelivery;
-  #of: GatheredCalls | undefined;
+  readonly #wired: AmqpDelivery;
+  #of: ReceivedBatch | undefined;
 
-  constructor(message: Message, wired: WireDelivery, of: GatheredCalls) {
+  constructor(message: Message, wired: AmqpDelivery, of: ReceivedBatch) {
     this.message = message;
     this.exchange = wired.exchange;
     this.key = wired.key;

@@ -1,21 +1,21 @@
 import { describe, expect, it, vi } from "vitest";
-import { REPLIES_TYPE, repliesIn, takesGathered } from "../../protocol/batch.ts";
+import { batchLimitOf, REPLIES_TYPE, repliesIn } from "../../protocol/batch.ts";
 import { header } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../../protocol/reply.ts";
-import type { Gathering } from "../transport.ts";
-import type { Appetite } from "./batch-limit.ts";
-import { ReplyGatherer } from "./reply-batcher.ts";
+import type { Batching } from "../transport.ts";
+import type { AdaptiveBatchLimit } from "./batch-limit.ts";
+import { ReplyBatcher } from "./reply-batcher.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-function gatherer(gathering: Partial<Gathering> = {}, census = { allTake: true }) {
+function gatherer(batching: Partial<Batching> = {}, census = { allTake: true }) {
   const posted: { readonly to: string; readonly message: Message; readonly tooLarge: unknown }[] = [];
   const answered = vi.fn();
-  const replies = new ReplyGatherer({
+  const replies = new ReplyBatcher({
     service: "s",
-    gathering: { calls: 16, bytes: 65_536, isEager: false, ...gathering },
-    appetite: { takes: 7, answered } as unknown as Appetite,
+    batching: { maxCalls: 16, maxBytes: 65_536, isEager: false, ...batching },
+    appetite: { current: 7, answered } as unknown as AdaptiveBatchLimit,
     census,
     post: (to, message, tooLarge) => void posted.push({ to, message, tooLarge }),
   });
@@ -74,7 +74,7 @@ it("says once for each question how many calls are welcome, and whose reply it i
   reply("a");
   reply("a");
   await turn();
-  const told = posted.map(({ message }) => [takesGathered(message), message.properties.appId]);
+  const told = posted.map(({ message }) => [batchLimitOf(message), message.properties.appId]);
   expect(told).toEqual([
     [7, "s"],
     [undefined, undefined],
@@ -102,13 +102,13 @@ it("says it on a reply that cannot travel with others, too, and then no more", (
   const tooLarge = (): void => undefined;
   for (const id of ["1", "2"])
     replies.reply("a", encodeErrorReply(id, 500, { code: "C", message: "m" }), tooLarge);
-  expect(posted.map(({ message }) => takesGathered(message))).toEqual([7, undefined]);
+  expect(posted.map(({ message }) => batchLimitOf(message))).toEqual([7, undefined]);
   expect(posted.map(({ message }) => message.properties.headers?.[header.error])).toEqual(["C", "C"]);
   expect(posted.map((each) => each.tooLarge)).toEqual([tooLarge, tooLarge]);
 });
 
 it("posts by itself what cannot travel with others", async () => {
-  const { replies, reply, ids } = gatherer({ bytes: 1_024 });
+  const { replies, reply, ids } = gatherer({ maxBytes: 1_024 });
   replies.heard("a");
   const first = reply("a");
   const [small, bytes, large] = [reply("a"), reply("a", new Uint8Array(1)), reply("a", "x".repeat(200))];
@@ -120,7 +120,7 @@ it("posts by itself what cannot travel with others", async () => {
 });
 
 it("puts at most 64 replies, and no more bytes than it is told, into a message", async () => {
-  const { replies, reply, ids } = gatherer({ isEager: true, bytes: 1_024 });
+  const { replies, reply, ids } = gatherer({ isEager: true, maxBytes: 1_024 });
   for (const to of ["many", "much"]) replies.heard(to);
   for (let n = 0; n < 130; n += 1) reply("many");
   for (let n = 0; n < 25; n += 1) reply("much", "x".repeat(98));
@@ -146,7 +146,7 @@ it("says that calls are to come one by one while an instance of the service take
   replies.heard("a");
   reply("a");
   await turn();
-  expect(posted.map(({ message }) => takesGathered(message))).toEqual([1, 7]);
+  expect(posted.map(({ message }) => batchLimitOf(message))).toEqual([1, 7]);
 });
 
 describe("an instance that leaves", () => {
@@ -165,7 +165,7 @@ describe("an instance that leaves", () => {
       reply("a");
       await vi.advanceTimersByTimeAsync(699);
       expect(hasLeft).toBe(false);
-      expect(posted.map(({ message }) => takesGathered(message))).toEqual([7, 1]);
+      expect(posted.map(({ message }) => batchLimitOf(message))).toEqual([7, 1]);
       await vi.advanceTimersByTimeAsync(1);
       expect(hasLeft).toBe(true);
     } finally {
@@ -185,7 +185,7 @@ describe("an instance that leaves", () => {
 });
 
 it("hears nobody if it is to post one by one", async () => {
-  const { replies, reply, posted } = gatherer({ calls: 1, isEager: true });
+  const { replies, reply, posted } = gatherer({ maxCalls: 1, isEager: true });
   replies.heard("a");
   reply("a");
   reply("a");

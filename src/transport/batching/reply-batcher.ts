@@ -1,29 +1,29 @@
 /** Replies on their way back: those of one turn to one requester travel together, if it takes that. */
 
-import { gatherableLength, gatherReplies, sayingWhatItTakes } from "../../protocol/batch.ts";
+import { batchableLength, batchReplies, withBatchLimit } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Gathering, Settled } from "../transport.ts";
+import type { Batching, Settled } from "../transport.ts";
 import type { BatchCensus } from "./batch-census.ts";
-import type { Appetite } from "./batch-limit.ts";
-import { TurnCollector } from "./turn-buffer.ts";
+import type { AdaptiveBatchLimit } from "./batch-limit.ts";
+import { TurnBuffer } from "./turn-buffer.ts";
 
 /** What a reply gatherer works with. */
-export interface ReplyGathererParts {
+export interface ReplyBatcherDependencies {
   readonly service: string;
-  readonly gathering: Gathering;
-  readonly appetite: Appetite;
+  readonly batching: Batching;
+  readonly appetite: AdaptiveBatchLimit;
   readonly census: Pick<BatchCensus, "allTake">;
   post(to: string, message: Message, failed?: Settled): void;
 }
 
-interface Outgoing {
+interface BatchedReply {
   readonly message: Message;
   readonly failed: Settled | undefined;
 }
 
 /** One who takes gathered replies. */
 interface Requester {
-  readonly collector: TurnCollector<Outgoing>;
+  readonly collector: TurnBuffer<BatchedReply>;
   /** It has asked how many calls it may send in one message. */
   asks: boolean;
 }
@@ -37,33 +37,33 @@ const MOST_REPLIES = 64;
 const MOST_REQUESTERS = 4_096;
 
 /** Sends replies, each by itself or several together. */
-export class ReplyGatherer {
-  readonly #parts: ReplyGathererParts;
+export class ReplyBatcher {
+  readonly #parts: ReplyBatcherDependencies;
   readonly #requesters = new Map<string, Requester>();
   /** When it was last said that batches are welcome. */
   #welcomedAt = Number.NEGATIVE_INFINITY;
   #leaving: { readonly done: Promise<void>; end(): void } | undefined;
 
-  constructor(parts: ReplyGathererParts) {
+  constructor(parts: ReplyBatcherDependencies) {
     this.#parts = parts;
   }
 
   /** A call said that its sender takes gathered replies, and wants to know how many calls it may send in one message. */
   heard(replyTo: string): void {
-    if (this.#parts.gathering.calls === 1) return;
+    if (this.#parts.batching.maxCalls === 1) return;
     const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
     requester.asks = true;
   }
 
   reply(to: string, message: Message, failed?: Settled): void {
-    const { gathering, appetite, post } = this.#parts;
+    const { batching, appetite, post } = this.#parts;
     appetite.answered();
     const requester = this.#requesters.get(to);
     if (requester === undefined) {
       post(to, message, failed);
       return;
     }
-    const length = gatherableLength(message, gathering.bytes);
+    const length = batchableLength(message, batching.maxBytes);
     if (length === undefined) post(to, this.#withAnswer(requester, message), failed);
     else requester.collector.add({ message, failed }, length, MOST_REPLIES);
   }
@@ -88,8 +88,8 @@ export class ReplyGatherer {
       this.#requesters.get(known)?.collector.flush();
       this.#requesters.delete(known);
     }
-    const { bytes, isEager } = this.#parts.gathering;
-    const collector = new TurnCollector<Outgoing>({
+    const { maxBytes: bytes, isEager } = this.#parts.batching;
+    const collector = new TurnBuffer<BatchedReply>({
       bytes,
       isEager,
       send: (replies) => this.#send(replyTo, requester, replies),
@@ -99,14 +99,14 @@ export class ReplyGatherer {
     return requester;
   }
 
-  #send(to: string, requester: Requester, replies: readonly [Outgoing, ...Outgoing[]]): void {
-    const { gathering, post } = this.#parts;
+  #send(to: string, requester: Requester, replies: readonly [BatchedReply, ...BatchedReply[]]): void {
+    const { batching, post } = this.#parts;
     const [{ message, failed }] = replies;
-    if (replies.length === 1 && !gathering.isEager) {
+    if (replies.length === 1 && !batching.isEager) {
       post(to, this.#withAnswer(requester, message), failed);
       return;
     }
-    const together = gatherReplies(replies.map((reply) => reply.message));
+    const together = batchReplies(replies.map((reply) => reply.message));
     post(to, this.#withAnswer(requester, together), () => {
       // Together they were too large for the broker, which need not be so for each.
       for (const each of replies) post(to, each.message, each.failed);
@@ -118,9 +118,9 @@ export class ReplyGatherer {
     if (!requester.asks) return message;
     requester.asks = false;
     const { service, appetite, census } = this.#parts;
-    const takes = this.#leaving === undefined && census.allTake ? appetite.takes : 1;
+    const takes = this.#leaving === undefined && census.allTake ? appetite.current : 1;
     if (takes > 1) this.#welcomedAt = performance.now();
-    const { properties, ...rest } = sayingWhatItTakes(message, takes);
+    const { properties, ...rest } = withBatchLimit(message, takes);
     return { ...rest, properties: { ...properties, appId: service } };
   }
 }

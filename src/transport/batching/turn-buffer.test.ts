@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { TurnCollector } from "./turn-buffer.ts";
+import { TurnBuffer } from "./turn-buffer.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function collecting({ bytes = 100, isEager = false, most = 16 } = {}) {
   const sent: (readonly string[])[] = [];
-  const collector = new TurnCollector<string>({ bytes, isEager, send: (items) => void sent.push(items) });
+  const collector = new TurnBuffer<string>({ bytes, isEager, send: (items) => void sent.push(items) });
   const add = (...items: readonly string[]): void => {
     for (const item of items) collector.add(item, item.length, most);
   };
@@ -93,7 +93,7 @@ describe("what comes with others in its turn", () => {
 
   it("may come while others go", async () => {
     const sent: (readonly number[])[] = [];
-    const collector: TurnCollector<number> = new TurnCollector<number>({
+    const collector: TurnBuffer<number> = new TurnBuffer<number>({
       bytes: 100,
       isEager: true,
       send: (items) => {
@@ -122,7 +122,7 @@ it("sends everything once, in order, and no more together than may go", async ()
         readonly most: number;
       }
       const sent: (readonly Item[])[] = [];
-      const collector = new TurnCollector<Item>({
+      const collector = new TurnBuffer<Item>({
         bytes: 20,
         isEager,
         send: (items) => void sent.push(items),

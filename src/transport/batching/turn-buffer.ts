@@ -1,7 +1,7 @@
 /** What one turn of the event loop has for one receiver. */
 
 /** How a collector sends, and how much at a time. */
-export interface CollectorParts<Item> {
+export interface TurnBufferDependencies<Item> {
   /** At least one. */
   send(items: readonly [Item, ...Item[]]): void;
   /** Bytes of all bodies together, at most. */
@@ -15,14 +15,14 @@ export interface CollectorParts<Item> {
  * before: nothing waits for what is not there. The first of a turn is sent at once while there is one a turn, so that what
  * comes alone is as fast as ever.
  */
-export class TurnCollector<Item> {
-  readonly #parts: CollectorParts<Item>;
+export class TurnBuffer<Item> {
+  readonly #parts: TurnBufferDependencies<Item>;
   #items: Item[] = [];
   #bytes = 0;
   #lastTurn = 0;
   #thisTurn = 0;
 
-  constructor(parts: CollectorParts<Item>) {
+  constructor(parts: TurnBufferDependencies<Item>) {
     this.#parts = parts;
   }
 

@@ -1,10 +1,10 @@
 import { expect, it, vi } from "vitest";
 import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { ConsumeOptions, Wire } from "../wire.ts";
+import type { AmqpClient, ConsumeOptions } from "../wire.ts";
 import { BrokerClock } from "./broker-clock.ts";
 
 /** A wire whose broker's clock says a number of seconds to whoever has a message die. */
-function wireAt(seconds: unknown, own: Partial<Wire> = {}) {
+function wireAt(seconds: unknown, own: Partial<AmqpClient> = {}) {
   let consumer: ConsumeOptions | undefined;
   const asked: object[] = [];
   const closed = vi.fn(async () => undefined);

@@ -5,7 +5,7 @@
 
 import { withinMs } from "../../async/abort.ts";
 import { leftAt } from "../../protocol/left-at.ts";
-import type { Arguments, Consumer, Wire } from "../wire.ts";
+import type { AmqpClient, Consumer, QueueArguments } from "../wire.ts";
 
 const ASK_MS = 2_000;
 /** For how long an answer counts: clocks are set now and then. */
@@ -14,7 +14,7 @@ const KNOWN_MS = 600_000;
 const AGAIN_MS = 60_000;
 
 interface Reading {
-  readonly wire: Wire;
+  readonly wire: AmqpClient;
   /** On the broker's clock. */
   readonly seconds: number;
   /** On the monotonic clock here. */
@@ -25,13 +25,13 @@ interface Reading {
 export class BrokerClock {
   #reading: Reading | undefined;
   #asking: Promise<Reading | undefined> | undefined;
-  #failed: { readonly wire: Wire; readonly at: number } | undefined;
+  #failed: { readonly wire: AmqpClient; readonly at: number } | undefined;
 
   /**
    * How long ago a second of the broker's clock was, in milliseconds, and not more: its clock is read in whole seconds.
    * 0 if it cannot be read. Never rejects.
    */
-  async since(seconds: number, wire: Wire): Promise<number> {
+  async since(seconds: number, wire: AmqpClient): Promise<number> {
     if (this.#failed?.wire === wire && performance.now() - this.#failed.at < AGAIN_MS) return 0;
     const reading = this.#current(wire) ?? (await this.#ask(wire));
     if (reading === undefined) return 0;
@@ -39,13 +39,13 @@ export class BrokerClock {
     return Math.max(0, (reading.seconds - seconds - 1) * 1_000 + elapsedMs);
   }
 
-  #current(wire: Wire): Reading | undefined {
+  #current(wire: AmqpClient): Reading | undefined {
     const reading = this.#reading;
     return reading?.wire === wire && performance.now() - reading.at < KNOWN_MS ? reading : undefined;
   }
 
   // Once for all that come meanwhile.
-  #ask(wire: Wire): Promise<Reading | undefined> {
+  #ask(wire: AmqpClient): Promise<Reading | undefined> {
     this.#asking ??= withinMs(ASK_MS, read(wire), () => new Error("no answer"))
       .then((reading) => {
         this.#reading = reading;
@@ -63,10 +63,10 @@ export class BrokerClock {
 }
 
 // Two queues of this connection alone: a message dies in the one at once, and comes out of the other.
-async function read(wire: Wire): Promise<Reading> {
+async function read(wire: AmqpClient): Promise<Reading> {
   const type = { "x-queue-type": "classic" } as const;
   const queues: string[] = [];
-  const declare = async (args: Arguments): Promise<string> => {
+  const declare = async (args: QueueArguments): Promise<string> => {
     const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: { ...type, ...args } });
     queues.push(queue);
     return queue;

@@ -16,14 +16,14 @@ export const storyHeaders: readonly string[] = [
 ];
 
 /** What a copy that waits has to say. */
-interface Wait {
+interface DelayedRetry {
   readonly hop: Hop;
   readonly unclaimedMs: number;
   readonly expiresMs: number | undefined;
 }
 
 /** Returns the headers of a copy that waits, each left out when it holds its default. */
-export function waitHeaders({ hop, unclaimedMs, expiresMs }: Wait): Readonly<Record<string, string>> {
+export function waitHeaders({ hop, unclaimedMs, expiresMs }: DelayedRetry): Readonly<Record<string, string>> {
   return {
     ...(hop.restMs === 0 ? {} : { [header.wait]: String(hop.restMs) }),
     ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),

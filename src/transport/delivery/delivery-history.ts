@@ -1,7 +1,7 @@
 /** What is known of a message's past, from how it came. */
 
 import type { WireHeaders } from "../../protocol/message.ts";
-import type { DeliveryRecord, Lane } from "../transport.ts";
+import type { DeliveryHistory, Lane } from "../transport.ts";
 
 // From RabbitMQ 4.3 on, a quorum queue counts apart how often a message was given to somebody, and how often that one was lost
 // with it. Older brokers count both as one: there a look passes for a death.
@@ -14,9 +14,9 @@ export function recordOf(
   { lane, alone }: { readonly lane: Lane; readonly alone: boolean },
   isMarked: boolean,
   deaths: number,
-): DeliveryRecord {
-  if (lane === "instance") return "fresh";
-  if (alone) return isMarked ? "fatal" : "again";
-  if (isMarked) return "suspect";
-  return lane === "inbox" && deaths > 0 ? "again" : "fresh";
+): DeliveryHistory {
+  if (lane === "instance") return "first";
+  if (alone) return isMarked ? "isolated-redelivered" : "isolated";
+  if (isMarked) return "redelivered";
+  return lane === "inbox" && deaths > 0 ? "isolated" : "first";
 }

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
-import type { DeliveryRecord } from "../transport.ts";
+import type { DeliveryHistory } from "../transport.ts";
 import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
 import { Isolations } from "./isolations.ts";
-import { type DeliverySurroundings, LaneDelivery, type Source } from "./session-delivery.ts";
-import { UnderWay } from "./under-way.ts";
+import { type DeliveryDependencies, SessionDelivery, type Source } from "./session-delivery.ts";
+import { CopiesUnderWay } from "./under-way.ts";
 
-function delivered(source: Source, headers: Readonly<Record<string, number>>): LaneDelivery {
+function delivered(source: Source, headers: Readonly<Record<string, number>>): SessionDelivery {
   const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
   const wired = {
     message,
@@ -18,7 +18,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     requeue: () => undefined,
     hold: "held" as const,
   };
-  const surroundings: DeliverySurroundings = {
+  const surroundings: DeliveryDependencies = {
     instance: "i",
     namespace: new Namespace("confluo"),
     dead: "confluo.s.dead",
@@ -27,19 +27,19 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): L
     declareMoves: async () => undefined,
     newId: () => "id",
     warn: () => undefined,
-    copies: new UnderWay(),
+    copies: new CopiesUnderWay(),
     isolations: new Isolations(),
     crowd: new Crowd(),
     putAside: new CallsPutAside(async () => 1),
     waits: () => undefined,
     expired: () => undefined,
   };
-  return new LaneDelivery(source, wired, { link: surroundings, receivedAt: 0 });
+  return new SessionDelivery(source, wired, { link: surroundings, receivedAt: 0 });
 }
 
-const records: readonly (readonly [alone: boolean, looked: DeliveryRecord, lost: DeliveryRecord])[] = [
-  [false, "fresh", "suspect"],
-  [true, "again", "fatal"],
+const records: readonly (readonly [alone: boolean, looked: DeliveryHistory, lost: DeliveryHistory])[] = [
+  [false, "first", "redelivered"],
+  [true, "isolated", "isolated-redelivered"],
 ];
 
 describe("a message that was delivered before", () => {
@@ -47,13 +47,13 @@ describe("a message that was delivered before", () => {
     for (const [alone, looked, lost] of records) {
       const source: Source = { lane: "inbox", alone };
       expect(delivered(source, { "x-acquired-count": 3 })).toMatchObject({
-        record: looked,
+        history: looked,
         redelivered: alone,
       });
-      expect(delivered(source, { "x-acquired-count": 2, "x-delivery-count": 1 }).record).toBe(lost);
+      expect(delivered(source, { "x-acquired-count": 2, "x-delivery-count": 1 }).history).toBe(lost);
       // Older brokers have one count for both, and classic queues none.
-      expect(delivered(source, { "x-delivery-count": 1 }).record).toBe(lost);
-      expect(delivered({ lane: "calls", alone }, {}).record).toBe(lost);
+      expect(delivered(source, { "x-delivery-count": 1 }).history).toBe(lost);
+      expect(delivered({ lane: "calls", alone }, {}).history).toBe(lost);
     }
   });
 });

@@ -2,20 +2,20 @@
 
 import { ConfluoError, show } from "../../errors.ts";
 import { header, headerBytes, protocolHeader } from "../../protocol/codec.ts";
-import { type Origin, originOf } from "../../protocol/envelope.ts";
+import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { republished, republishedCall } from "../../protocol/republish.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import { type Failure, type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
-import type { Delivery, DeliveryRecord, Lane } from "../transport.ts";
-import type { Hold, Wire, WireDelivery } from "../wire.ts";
+import type { Delivery, DeliveryHistory, Lane } from "../transport.ts";
+import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import { storyHeaders, waitHeaders } from "./copy-headers.ts";
 import type { Crowd } from "./crowd.ts";
 import { recordOf, wasOnlyLookedAt } from "./delivery-history.ts";
 import type { Isolations } from "./isolations.ts";
-import type { UnderWay } from "./under-way.ts";
+import type { CopiesUnderWay } from "./under-way.ts";
 
 const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
@@ -24,12 +24,12 @@ const LONGEST_MS = 2 ** 31 - 1;
 const EXPIRATION_BYTES = 1 + String(LONGEST_MS).length;
 
 /** What a delivery needs of the link that it came over. */
-export interface DeliverySurroundings {
+export interface DeliveryDependencies {
   readonly instance: string;
   readonly namespace: Namespace;
   readonly dead: string;
   /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
-  readonly wire: Wire | undefined;
+  readonly wire: AmqpClient | undefined;
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
@@ -39,7 +39,7 @@ export interface DeliverySurroundings {
   /** Notes that a copy goes to a delay level. */
   waits(levelMs: number): void;
   /** Copies that the broker has not confirmed: the originals must not go back before it has. */
-  readonly copies: UnderWay;
+  readonly copies: CopiesUnderWay;
   newId(): string;
   /** Hears of a dead letter that is made here, since the message's time is over. */
   expired(delivery: Delivery, failure: Failure): void;
@@ -53,8 +53,8 @@ export interface Source {
 }
 
 /** How a delivery came. */
-export interface Arrival {
-  readonly link: DeliverySurroundings;
+export interface DeliveryArrival {
+  readonly link: DeliveryDependencies;
   /** On the monotonic clock. */
   readonly receivedAt: number;
   /** Whether it is marked as redelivered for no more than a look at its queue. */
@@ -62,23 +62,27 @@ export interface Arrival {
 }
 
 /** {@link Delivery} over a wire's delivery. */
-export class LaneDelivery implements Delivery {
+export class SessionDelivery implements Delivery {
   readonly lane: Lane;
   readonly message: Message;
-  origin: Origin;
-  readonly record: DeliveryRecord;
+  envelope: Envelope;
+  readonly history: DeliveryHistory;
   readonly redelivered: boolean;
   readonly receivedAt: number;
   readonly #source: Source;
-  readonly #wired: WireDelivery;
-  readonly #link: DeliverySurroundings;
+  readonly #wired: AmqpDelivery;
+  readonly #link: DeliveryDependencies;
   /** That it came over. */
-  readonly #wire: Wire | undefined;
+  readonly #wire: AmqpClient | undefined;
   #settled = false;
   /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
   #letters: Map<string | undefined, Moved> | undefined;
 
-  constructor(source: Source, wired: WireDelivery, { link, receivedAt, isOnlyLookedAt = false }: Arrival) {
+  constructor(
+    source: Source,
+    wired: AmqpDelivery,
+    { link, receivedAt, isOnlyLookedAt = false }: DeliveryArrival,
+  ) {
     const { lane } = source;
     this.receivedAt = receivedAt;
     this.lane = lane;
@@ -90,11 +94,11 @@ export class LaneDelivery implements Delivery {
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
     const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
-    this.origin = originOf(wired.message, { lane, eventKey, newId: link.newId });
+    this.envelope = readEnvelope(wired.message, { lane, eventKey, newId: link.newId });
     const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.#headers);
-    this.record = recordOf(source, isMarked, this.origin.deaths);
+    this.history = recordOf(source, isMarked, this.envelope.deaths);
     const wasGivenBack = protocolHeader(this.#headers, header.givenBack) !== undefined;
-    this.redelivered = this.record !== "fresh" || wasGivenBack;
+    this.redelivered = this.history !== "first" || wasGivenBack;
   }
 
   get hold(): Hold {
@@ -109,7 +113,7 @@ export class LaneDelivery implements Delivery {
       case "done":
         this.#wired.ack();
         return true;
-      case "give-back":
+      case "release":
         // Its queue is gone with its consumer, and nobody else has one.
         if (this.lane === "instance") return true;
         // As a copy: what the broker itself delivers again looks like what a death left behind.
@@ -117,7 +121,7 @@ export class LaneDelivery implements Delivery {
       case "isolate":
         if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), outcome);
         return this.#isolate(outcome);
-      case "move": {
+      case "forward": {
         // The queue's name is taken now: a later connection may have another.
         const queue = this.#link.queueOf(this.#source);
         const moved = outcome.moves.map((move) => this.#moved(move, queue));
@@ -161,7 +165,7 @@ export class LaneDelivery implements Delivery {
 
   // When its sender or its caller waits no longer, on the monotonic clock.
   get #until(): number {
-    return this.receivedAt + (this.origin.expiresMs ?? Number.POSITIVE_INFINITY);
+    return this.receivedAt + (this.envelope.expiresMs ?? Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -169,11 +173,11 @@ export class LaneDelivery implements Delivery {
    * settled, and its handler must not run.
    */
   async aged(ms: number): Promise<boolean> {
-    const { expiresMs, subscription } = this.origin;
+    const { expiresMs, subscription } = this.envelope;
     if (this.#settled || expiresMs === undefined) return this.#settled;
     const leftMs = Math.floor(expiresMs - ms);
     if (this.receivedAt + leftMs - performance.now() >= 1) {
-      this.origin = { ...this.origin, expiresMs: leftMs };
+      this.envelope = { ...this.envelope, expiresMs: leftMs };
       return false;
     }
     this.#settled = true;
@@ -186,8 +190,8 @@ export class LaneDelivery implements Delivery {
   async waitOn(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    const hop = firstHop(this.origin.waitMs);
-    const { unclaimedMs, expiresMs } = this.origin;
+    const hop = firstHop(this.envelope.waitMs);
+    const { unclaimedMs, expiresMs } = this.envelope;
     const headers = { ...waitHeaders({ hop, unclaimedMs, expiresMs }), ...this.#deaths };
     const delayed = this.#delayed(hop, this.#unchanged(headers));
     await this.#move([() => delayed]);
@@ -195,18 +199,18 @@ export class LaneDelivery implements Delivery {
 
   // The message as it is, with the story so far.
   #unchanged(added: Readonly<Record<string, string>>): Message {
-    const { subscription } = this.origin;
+    const { subscription } = this.envelope;
     const story = storyHeaders.map((name) => [name, protocolHeader(this.#headers, name)] as const);
     const all = {
       ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
       ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
       ...added,
     };
-    return republished(this.message, this.origin, all, this.#most);
+    return republished(this.message, this.envelope, all, this.#most);
   }
 
   #givenBack(): Moved | undefined {
-    const { deaths, subscription } = this.origin;
+    const { deaths, subscription } = this.envelope;
     return this.#copied(this.#source, { deaths, subscription, until: this.#until, isGivenBack: true });
   }
 
@@ -217,10 +221,10 @@ export class LaneDelivery implements Delivery {
     // What is left, as far as this instance knows: not how long it was under way before.
     const leftMs = Math.floor(until - performance.now());
     if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
-    const { unclaimedMs } = this.origin;
+    const { unclaimedMs } = this.envelope;
     const message =
       this.lane === "calls"
-        ? republishedCall(this.message, this.origin, this.#most)
+        ? republishedCall(this.message, this.envelope, this.#most)
         : this.#unchanged({
             ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
             ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
@@ -237,7 +241,7 @@ export class LaneDelivery implements Delivery {
     this.#letters ??= new Map();
     const made = this.#letters.get(subscription);
     if (made !== undefined) return made;
-    const { path, expiresMs } = this.origin;
+    const { path, expiresMs } = this.envelope;
     const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed before it was handled.`;
     const error = new ConfluoError("TIMEOUT", message);
     const failure: Failure = {
@@ -315,7 +319,7 @@ export class LaneDelivery implements Delivery {
   }
 
   #moved(move: Move, queue: string): Moved {
-    const { attempt } = this.origin;
+    const { attempt } = this.envelope;
     switch (move.kind) {
       case "dead-letter":
         return { exchange: "", key: this.#link.dead, message: this.#copy(move, queue, attempt, {}) };
@@ -324,7 +328,7 @@ export class LaneDelivery implements Delivery {
           move.hop,
           this.#copy(move, queue, attempt + 1, waitHeaders({ ...move, unclaimedMs: 0 })),
         );
-      case "go-round":
+      case "retry-unhandled":
         return this.#delayed(
           move.hop,
           this.#copy(move, queue, attempt, { ...waitHeaders(move), ...this.#deaths }),
@@ -335,7 +339,7 @@ export class LaneDelivery implements Delivery {
   }
 
   get #deaths(): Readonly<Record<string, string>> {
-    const { deaths } = this.origin;
+    const { deaths } = this.envelope;
     return deaths === 0 ? {} : { [header.deaths]: String(deaths) };
   }
 
@@ -351,7 +355,7 @@ export class LaneDelivery implements Delivery {
     const now = new Date().toISOString();
     return republished(
       this.message,
-      { ...this.origin, attempt },
+      { ...this.envelope, attempt },
       {
         ...added,
         ...(failure.subscription === undefined ? {} : { [header.subscription]: failure.subscription }),

@@ -1,7 +1,7 @@
 /** Work that has begun and not ended. */
 
 /** Counts what is under way, so that its end can be waited for. */
-export class UnderWay {
+export class CopiesUnderWay {
   #count = 0;
   #waiting: (() => void)[] = [];
 

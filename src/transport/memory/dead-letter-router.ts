@@ -1,18 +1,18 @@
 import { type DeathReason, recordDeath } from "./dead-letter.ts";
 import { Deque } from "./deque.ts";
-import type { Letter, Queue } from "./queue.ts";
+import type { Queue, QueuedMessage } from "./queue.ts";
 
 /** @returns the queues for a key, or `undefined` if there is no such exchange. */
 export type Route = (exchange: string, key: string) => readonly Queue[] | undefined;
 
 /** A dead letter of an at-least-once queue, until every target has it. */
 interface WaitingLetter {
-  readonly letter: Letter;
+  readonly letter: QueuedMessage;
   readonly delivered: Set<Queue>;
 }
 
 /** Sends dead letters on their way, and keeps those that must not be lost and have nowhere to go. */
-export class DeadLetterOffice {
+export class DeadLetterRouter {
   readonly #route: Route;
   readonly #waiting = new Map<Queue, Deque<WaitingLetter>>();
 
@@ -20,7 +20,7 @@ export class DeadLetterOffice {
     this.#route = route;
   }
 
-  send(queue: Queue, letter: Letter, reason: DeathReason): void {
+  send(queue: Queue, letter: QueuedMessage, reason: DeathReason): void {
     const { deadLetterExchange: exchange, deadLetterKey, keepsDeadLetters } = queue.settings;
     if (exchange === undefined) return;
     const cause = {
@@ -84,6 +84,6 @@ export class DeadLetterOffice {
 }
 
 /** Without a reject in between, RabbitMQ drops what would enter a queue that it has died in. */
-function isCycle(letter: Letter, target: Queue): boolean {
+function isCycle(letter: QueuedMessage, target: Queue): boolean {
   return letter.deaths.some((death) => death.queue === target.name);
 }

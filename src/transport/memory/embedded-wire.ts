@@ -2,6 +2,7 @@ import { ConfluoError, invalidArgument, show } from "../../errors.ts";
 import { mostPropertyBytes, propertyBytes } from "../../protocol/encoding/property-size.ts";
 import type { Message } from "../../protocol/message.ts";
 import type {
+  AmqpClient,
   ConsumeOptions,
   Consumer,
   ExchangeSpec,
@@ -11,7 +12,6 @@ import type {
   QueueSpec,
   Route,
   ServerInfo,
-  Wire,
 } from "../wire.ts";
 import { Deque } from "./deque.ts";
 import { EmbeddedConsumer } from "./embedded-consumer.ts";
@@ -30,7 +30,7 @@ interface FailedPublish {
 }
 
 /** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
-export class EmbeddedWire implements Wire, TurnTask {
+export class EmbeddedWire implements AmqpClient, TurnTask {
   readonly server: ServerInfo = { product: "confluo, embedded", version: "", capabilities: [] };
   /** As of a broker with RabbitMQ's usual limit on frames. */
   readonly mostPropertyBytes: number = mostPropertyBytes();

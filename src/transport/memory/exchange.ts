@@ -1,6 +1,6 @@
 import { invalidArgument, show } from "../../errors.ts";
 import { TopicMatcher } from "../../protocol/topics/topic-matcher.ts";
-import type { Arguments, ExchangeSpec } from "../wire.ts";
+import type { ExchangeSpec, QueueArguments } from "../wire.ts";
 import type { Queue } from "./queue.ts";
 import { assertEquivalent } from "./queue-arguments.ts";
 
@@ -21,7 +21,7 @@ interface Router {
 export class Exchange {
   readonly name: string;
   readonly alternate: string | undefined;
-  readonly #properties: Arguments;
+  readonly #properties: QueueArguments;
   readonly #keysByQueue = new Map<Queue, Set<string>>();
   readonly #router: Router;
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { fakeWire } from "../session/fake-wire.test-support.ts";
-import { type MakingPlan, madeOnce } from "./being-made.ts";
+import { madeOnce, type QueueCreation } from "./being-made.ts";
 
 /** A broker that makes quorum queues in steps, and the instances that connect to it. */
 function broker(makeMs: number) {
@@ -30,7 +30,7 @@ function broker(makeMs: number) {
   };
   const connect = async (): Promise<number> => {
     let isGiven = false;
-    const plan: MakingPlan = {
+    const plan: QueueCreation = {
       queues: ["inbox", "again"],
       sign: "sign",
       declareSign: async () => undefined,

@@ -6,10 +6,10 @@
  */
 
 import { withinMs } from "../../async/abort.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 
 /** The queues that are made, and the one that tells of whoever makes them. */
-export interface MakingPlan {
+export interface QueueCreation {
   /** Quorum queues to consume, in the order in which they are declared. */
   readonly queues: readonly string[];
   /** A classic queue, which is there as soon as it is declared. */
@@ -30,7 +30,11 @@ const SPREAD_MS = 300;
 const PAUSE_MS = 40;
 
 /** Declares by `declare` what may have to be made, and resolves when it can be consumed. */
-export async function madeOnce(wire: Wire, plan: MakingPlan, declare: () => Promise<void>): Promise<void> {
+export async function madeOnce(
+  wire: AmqpClient,
+  plan: QueueCreation,
+  declare: () => Promise<void>,
+): Promise<void> {
   // Elsewhere a queue is there at once, or not at all.
   if (wire.server.product !== "RabbitMQ") return declare();
   const last = plan.queues.at(-1) ?? "";
@@ -47,7 +51,7 @@ export async function madeOnce(wire: Wire, plan: MakingPlan, declare: () => Prom
   await untilReady(wire, plan.queues, leastMs + SPREAD_MS * Math.random());
 }
 
-async function untilReady(wire: Wire, queues: readonly string[], ms: number): Promise<void> {
+async function untilReady(wire: AmqpClient, queues: readonly string[], ms: number): Promise<void> {
   const isReady = async (queue: string): Promise<boolean> => {
     const found = await wire.inspectQueue(queue);
     return found !== undefined && found.consumers > 0;

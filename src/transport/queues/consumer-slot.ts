@@ -1,16 +1,16 @@
 /** A place for one consumer. */
 
 import type { ConfluoError } from "../../errors.ts";
-import type { ConsumeOptions, Consumer, Wire } from "../wire.ts";
+import type { AmqpClient, ConsumeOptions, Consumer } from "../wire.ts";
 
 /** One consumer at a time: granted, ended by the broker, or taken away. */
 export class ConsumerSlot {
-  readonly #isStanding: (wire: Wire) => boolean;
+  readonly #isStanding: (wire: AmqpClient) => boolean;
   #consumer: Consumer | undefined;
-  #taking: { readonly wire: Wire; readonly done: Promise<boolean> } | undefined;
+  #taking: { readonly wire: AmqpClient; readonly done: Promise<boolean> } | undefined;
 
   /** @param isStanding returns whether what is granted on a wire is still wanted. */
-  constructor(isStanding: (wire: Wire) => boolean) {
+  constructor(isStanding: (wire: AmqpClient) => boolean) {
     this.#isStanding = isStanding;
   }
 
@@ -23,7 +23,7 @@ export class ConsumerSlot {
    *
    * @returns whether the consumer has the place: one that is granted too late is closed.
    */
-  take(wire: Wire, options: ConsumeOptions): Promise<boolean> {
+  take(wire: AmqpClient, options: ConsumeOptions): Promise<boolean> {
     // Two that ask at the same time get one consumer: a second one would be nobody's, and never end.
     if (this.#taking?.wire === wire) return this.#taking.done;
     const taking = { wire, done: this.#take(wire, options) };
@@ -35,7 +35,7 @@ export class ConsumerSlot {
     return taking.done;
   }
 
-  async #take(wire: Wire, options: ConsumeOptions): Promise<boolean> {
+  async #take(wire: AmqpClient, options: ConsumeOptions): Promise<boolean> {
     const own: { consumer?: Consumer; endedBy?: ConfluoError } = {};
     const consumer = await wire.consume({
       ...options,

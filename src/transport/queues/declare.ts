@@ -1,10 +1,10 @@
 /** Putting exchanges, queues and bindings at the broker. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { firstAlone, severalAtATime } from "../../async/concurrently.ts";
+import { firstThenRest, mapConcurrently } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
-import type { QueuePlan } from "../../protocol/topology.ts";
-import type { ExchangeSpec, QueueSpec, TopologyRequest, Wire } from "../wire.ts";
+import type { DeclaredQueue } from "../../protocol/topology.ts";
+import type { AmqpClient, ExchangeSpec, QueueSpec, TopologyRequest } from "../wire.ts";
 
 const AGAIN_MS = [50, 150, 450];
 /** A broker that takes longer to refuse has tried: then it is not for a moment. */
@@ -16,15 +16,15 @@ const BINDINGS_AT_ONCE = 100;
 
 /** Declares a queue and binds it. */
 export async function declare(
-  wire: Wire,
-  { name, arguments: args, bindings = [] }: QueuePlan,
+  wire: AmqpClient,
+  { name, arguments: args, bindings = [] }: DeclaredQueue,
 ): Promise<void> {
   await declareQueue(wire, { name, arguments: args });
   for (const { exchange, key } of bindings) await wire.bind(name, exchange, key);
 }
 
 /** Declares exchanges, in a few round trips. */
-export function declareExchanges(wire: Wire, exchanges: readonly ExchangeSpec[]): Promise<void> {
+export function declareExchanges(wire: AmqpClient, exchanges: readonly ExchangeSpec[]): Promise<void> {
   return inFewTrips(wire, exchanges, {
     atOnce: EXCHANGES_AT_ONCE,
     requests: (exchange) => [{ kind: "exchange", ...exchange }],
@@ -33,7 +33,7 @@ export function declareExchanges(wire: Wire, exchanges: readonly ExchangeSpec[])
 }
 
 /** Declares queues and binds them, in a few round trips. */
-export function declareQueues(wire: Wire, queues: readonly QueuePlan[]): Promise<void> {
+export function declareQueues(wire: AmqpClient, queues: readonly DeclaredQueue[]): Promise<void> {
   return inFewTrips(wire, queues, {
     atOnce: QUEUES_AT_ONCE,
     requests: ({ name, arguments: args, bindings = [] }) => [
@@ -54,7 +54,7 @@ export interface Bindings {
 }
 
 /** Binds a queue by any number of keys, in a few round trips. */
-export function bindAll(wire: Wire, { queue, exchange, keys, onBound }: Bindings): Promise<void> {
+export function bindAll(wire: AmqpClient, { queue, exchange, keys, onBound }: Bindings): Promise<void> {
   return inFewTrips(wire, keys, {
     atOnce: BINDINGS_AT_ONCE,
     requests: (key) => [{ kind: "binding", queue, exchange, key }],
@@ -73,7 +73,7 @@ interface Trips<Item> {
 
 // The first item by itself: where a broker refuses that, it would refuse the others. What is refused together is asked for
 // again one by one: so the refusal is that of one item, and the others are done.
-async function inFewTrips<Item>(wire: Wire, items: readonly Item[], trips: Trips<Item>): Promise<void> {
+async function inFewTrips<Item>(wire: AmqpClient, items: readonly Item[], trips: Trips<Item>): Promise<void> {
   const { atOnce, requests, alone, onDone } = trips;
   const one = async (item: Item): Promise<void> => {
     await alone(item);
@@ -81,7 +81,7 @@ async function inFewTrips<Item>(wire: Wire, items: readonly Item[], trips: Trips
   };
   const ask = wire.request?.bind(wire);
   const [first, ...others] = items;
-  if (first === undefined || ask === undefined) return firstAlone(items, one);
+  if (first === undefined || ask === undefined) return firstThenRest(items, one);
   await one(first);
   const refusals: unknown[] = [];
   const oneOrRefusal = (item: Item): Promise<unknown> =>
@@ -89,12 +89,12 @@ async function inFewTrips<Item>(wire: Wire, items: readonly Item[], trips: Trips
       if (isConfluoError(error, "CONNECTION_LOST")) throw error;
       refusals.push(error);
     });
-  await severalAtATime(portionsOf(others, atOnce), async (portion) => {
+  await mapConcurrently(portionsOf(others, atOnce), async (portion) => {
     try {
       await ask(portion.flatMap(requests));
     } catch (error) {
       if (isConfluoError(error, "CONNECTION_LOST")) throw error;
-      await severalAtATime(portion, oneOrRefusal);
+      await mapConcurrently(portion, oneOrRefusal);
       return;
     }
     if (onDone !== undefined) portion.forEach(onDone);
@@ -109,7 +109,7 @@ function portionsOf<Item>(items: readonly Item[], size: number): readonly (reado
 
 // A quorum queue that is just being made, such as by an attempt to connect that was given up meanwhile, is refused as if its
 // node were down. Seen on RabbitMQ 4.0.
-async function declareQueue(wire: Wire, spec: QueueSpec): Promise<void> {
+async function declareQueue(wire: AmqpClient, spec: QueueSpec): Promise<void> {
   const isQuorum = spec.arguments?.["x-queue-type"] === "quorum";
   for (const waitMs of isQuorum ? AGAIN_MS : []) {
     const askedAt = performance.now();

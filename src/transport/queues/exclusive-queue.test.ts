@@ -1,15 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import { type LinkHost, WireLink } from "../session/amqp-session.ts";
+import { AmqpSession, type SessionHost } from "../session/amqp-session.ts";
 import { fakeMember, fakeWire } from "../session/fake-wire.test-support.ts";
-import type { ConsumeOptions, Wire } from "../wire.ts";
+import type { AmqpClient, ConsumeOptions } from "../wire.ts";
 
 const unavailable = (): ConfluoError => new ConfluoError("UNAVAILABLE", "no answer");
 const granted = { cancel: async () => undefined, close: async () => undefined };
 
 /** A broker that names queues, keeps them, and can lose them. */
-function brokerOfQueues(own: Partial<Wire> = {}) {
+function brokerOfQueues(own: Partial<AmqpClient> = {}) {
   const queues = new Set<string>();
   const bindings: string[] = [];
   const consumers = new Map<string, ConsumeOptions>();
@@ -32,7 +32,7 @@ function brokerOfQueues(own: Partial<Wire> = {}) {
     ...own,
   });
   const warn = vi.fn();
-  const host: { wire: Wire | undefined } & Omit<LinkHost, "wire"> = {
+  const host: { wire: AmqpClient | undefined } & Omit<SessionHost, "wire"> = {
     namespace: new Namespace("confluo"),
     wire,
     connections: 1,
@@ -55,7 +55,7 @@ afterEach(() => void vi.useRealTimers());
 describe("the queues of an instance alone", () => {
   it("are made again when the broker has lost them without a word, and that is said", async () => {
     const { host, bindings, warn, lose, consumed } = brokerOfQueues();
-    const link = new WireLink(host, fakeMember({ onQuestion: () => undefined }));
+    const link = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
     await link.openReplies();
     await link.bind(["a.b"], "instance");
     await link.openQuestions();
@@ -83,7 +83,7 @@ describe("the queues of an instance alone", () => {
         return name;
       },
     });
-    const link = new WireLink(host, fakeMember());
+    const link = new AmqpSession(host, fakeMember());
     await link.openReplies();
     expect(link.replyTo).toBe("q1");
     queues.clear();
@@ -104,7 +104,7 @@ describe("the queues of an instance alone", () => {
     for (const code of ["ACCESS_REFUSED", "UNAVAILABLE"] as const) {
       const inspectQueue = vi.fn(async () => Promise.reject(new ConfluoError(code, "no")));
       const { host, consumed } = brokerOfQueues({ inspectQueue });
-      const link = new WireLink(host, fakeMember());
+      const link = new AmqpSession(host, fakeMember());
       await link.openReplies();
       const before = consumed();
       await vi.advanceTimersByTimeAsync(200_000);
@@ -120,7 +120,7 @@ describe("the queues of an instance alone", () => {
   it("are not looked for when there are none, nor when the link is closed or the wire is gone", async () => {
     const inspectQueue = vi.fn(async () => undefined);
     const { host } = brokerOfQueues({ inspectQueue });
-    const link = new WireLink(host, fakeMember());
+    const link = new AmqpSession(host, fakeMember());
     await link.serve();
     link.lookForQueues();
     await vi.advanceTimersByTimeAsync(100_000);
@@ -146,7 +146,7 @@ describe("the queues of an instance alone", () => {
         return granted;
       },
     });
-    const link = new WireLink(host, fakeMember({ onQuestion: () => undefined }));
+    const link = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
     await expect(link.openReplies()).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await expect(link.bind(["a"], "instance")).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await link.openQuestions();
@@ -169,14 +169,14 @@ describe("a consumer", () => {
     host.wire = fakeWire({
       ...wire,
       consume: async (options) => {
-        const consumer = await (wire as Wire).consume(options);
+        const consumer = await (wire as AmqpClient).consume(options);
         const place = options.queue.startsWith("amq.gen-") ? "own" : options.queue;
         if (!ended.has(place)) options.onCancelled(unavailable());
         ended.add(place);
         return consumer;
       },
     });
-    const link = new WireLink(host, fakeMember());
+    const link = new AmqpSession(host, fakeMember());
     await link.openReplies().catch(() => undefined);
     await link.serve().catch(() => undefined);
     await link.serve();
@@ -191,7 +191,7 @@ describe("what comes back on a new wire", () => {
   it("does not wait for what does not answer", async () => {
     const never = new Promise<never>(() => undefined);
     const { host } = brokerOfQueues();
-    const link = new WireLink(host, fakeMember({ onQuestion: () => undefined }));
+    const link = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
     await link.openReplies();
     await link.bind(["a"], "instance");
     await link.serve();
@@ -202,7 +202,7 @@ describe("what comes back on a new wire", () => {
     host.wire = fakeWire({
       ...shared.host.wire,
       declareQueue: async (spec) =>
-        spec.name === "" ? never : (shared.host.wire as Wire).declareQueue(spec),
+        spec.name === "" ? never : (shared.host.wire as AmqpClient).declareQueue(spec),
     });
     void link.restore();
     await vi.advanceTimersByTimeAsync(100);
@@ -211,7 +211,8 @@ describe("what comes back on a new wire", () => {
     const own = brokerOfQueues();
     host.wire = fakeWire({
       ...own.host.wire,
-      declareQueue: async (spec) => (spec.name === "" ? (own.host.wire as Wire).declareQueue(spec) : never),
+      declareQueue: async (spec) =>
+        spec.name === "" ? (own.host.wire as AmqpClient).declareQueue(spec) : never,
     });
     void link.restore();
     await vi.advanceTimersByTimeAsync(100);
@@ -230,10 +231,10 @@ describe("what comes back on a new wire", () => {
       ...wire,
       declareQueue: async (spec) => {
         if (down && spec.name === "") throw unavailable();
-        return (wire as Wire).declareQueue(spec);
+        return (wire as AmqpClient).declareQueue(spec);
       },
     });
-    const link = new WireLink(host, fakeMember());
+    const link = new AmqpSession(host, fakeMember());
     await link.openReplies();
     await link.serve();
     link.forget();

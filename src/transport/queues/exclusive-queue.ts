@@ -2,28 +2,28 @@
 
 import { Lookout } from "../../async/lookout.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
-import type { Arguments, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, QueueArguments } from "../wire.ts";
 import { ConsumerSlot } from "./consumer-slot.ts";
 import { bindAll } from "./declare.ts";
 
 /** What an exclusive queue needs of those that use it. */
-export interface ExclusiveQueueParts {
+export interface ExclusiveQueueDependencies {
   /** In words that follow 'The queue of'. */
   readonly purpose: string;
-  readonly arguments: Arguments;
+  readonly arguments: QueueArguments;
   readonly prefetch: number | "no-ack";
   /** Where it is bound. */
   readonly exchange: string;
   /** Returns whether what is granted on a wire is still wanted. */
-  isStanding(wire: Wire): boolean;
-  onDelivery(delivery: WireDelivery): void;
+  isStanding(wire: AmqpClient): boolean;
+  onDelivery(delivery: AmqpDelivery): void;
   /** The queue is gone, with its consumer: it is to be attached again. */
   onGone(): void;
   warn(details: object, message: string): void;
 }
 
-interface Held {
-  readonly wire: Wire;
+interface HeldQueue {
+  readonly wire: AmqpClient;
   readonly name: string;
   readonly bound: Set<string>;
 }
@@ -33,12 +33,12 @@ interface Held {
  * word to its consumer, so that it is looked for now and then.
  */
 export class ExclusiveQueue {
-  readonly #parts: ExclusiveQueueParts;
+  readonly #parts: ExclusiveQueueDependencies;
   readonly #slot: ConsumerSlot;
   readonly #lookout = new Lookout(() => this.#look());
-  #held: Held | undefined;
+  #held: HeldQueue | undefined;
 
-  constructor(parts: ExclusiveQueueParts) {
+  constructor(parts: ExclusiveQueueDependencies) {
     this.#parts = parts;
     this.#slot = new ConsumerSlot((wire) => parts.isStanding(wire));
   }
@@ -57,7 +57,7 @@ export class ExclusiveQueue {
   }
 
   /** Does what is not done yet. After a failure nothing is left of a queue that is not consumed. */
-  async attach(wire: Wire, keys: Iterable<string>): Promise<void> {
+  async attach(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
     const held = await this.#declared(wire);
     if (held === undefined) return;
     try {
@@ -99,7 +99,7 @@ export class ExclusiveQueue {
     this.#slot.forget();
   }
 
-  async #declared(wire: Wire): Promise<Held | undefined> {
+  async #declared(wire: AmqpClient): Promise<HeldQueue | undefined> {
     if (this.#held?.wire === wire) return this.#held;
     const name = await wire.declareQueue({ name: "", exclusive: true, arguments: this.#parts.arguments });
     // It ends with the wire that it was declared on.
@@ -108,7 +108,7 @@ export class ExclusiveQueue {
     return this.#held;
   }
 
-  async #bindAll({ wire, name, bound }: Held, keys: Iterable<string>): Promise<void> {
+  async #bindAll({ wire, name, bound }: HeldQueue, keys: Iterable<string>): Promise<void> {
     await bindAll(wire, {
       queue: name,
       exchange: this.#parts.exchange,
@@ -117,7 +117,7 @@ export class ExclusiveQueue {
     });
   }
 
-  async #consume({ wire, name }: Held): Promise<void> {
+  async #consume({ wire, name }: HeldQueue): Promise<void> {
     const { prefetch, onDelivery } = this.#parts;
     const isTaken = await this.#slot.take(wire, {
       queue: name,
@@ -129,7 +129,7 @@ export class ExclusiveQueue {
   }
 
   // Only the end of its consumer would delete it before the connection ends.
-  #drop(held: Held): void {
+  #drop(held: HeldQueue): void {
     if (this.#held === held) this.#held = undefined;
     held.wire.deleteQueue(held.name).catch(() => undefined);
   }

@@ -2,14 +2,14 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 import { ReturnWatch } from "./return-watch.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** A watch over a wire whose levels bring nothing back unless they are told to. */
-function watching(own: Partial<Wire> = {}) {
+function watching(own: Partial<AmqpClient> = {}) {
   const sent: string[] = [];
   const lines: string[] = [];
   const state = { returns: false };

@@ -7,7 +7,7 @@
 import { idleDelay } from "../../async/abort.ts";
 import { isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 
 /** How often a level that is used is looked at, with one small message each time. */
 const EVERY_MS = 15_000;
@@ -19,10 +19,10 @@ const USED_MS = 300_000;
 const LONGEST_LEVEL_MS = 64_000;
 
 /** What a watch works with. */
-export interface ReturnWatchParts {
+export interface ReturnWatchDependencies {
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => Wire | undefined;
+  readonly wire: () => AmqpClient | undefined;
   warn(details: object, message: string): void;
 }
 
@@ -33,12 +33,12 @@ interface Level {
 
 /** Watches the levels that an instance makes messages wait in. */
 export class ReturnWatch {
-  readonly #parts: ReturnWatchParts;
+  readonly #parts: ReturnWatchDependencies;
   readonly #levels = new Map<number, Level>();
   #stop = new AbortController();
   #isClosed = false;
 
-  constructor(parts: ReturnWatchParts) {
+  constructor(parts: ReturnWatchDependencies) {
     this.#parts = parts;
   }
 

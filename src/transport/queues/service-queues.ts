@@ -1,11 +1,11 @@
 /** What a service has at the broker: its queues, bindings and consumers, on whatever wire there is at the moment. */
 
 import { withinMs } from "../../async/abort.ts";
-import { together } from "../../async/concurrently.ts";
+import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
 import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
 import type { Source } from "../delivery/session-delivery.ts";
-import type { Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery } from "../wire.ts";
 import { ExclusiveQueue } from "./exclusive-queue.ts";
 import { type Attempt, type Part, type Place, partOf, SHARED_PLACES, sources } from "./places.ts";
 import { SharedQueues } from "./shared-queues.ts";
@@ -15,16 +15,16 @@ const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
 /** What attachments need of the link that they belong to. */
-export interface AttachmentParts {
+export interface ServiceQueuesDependencies {
   readonly service: string;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   /** Whether messages that hold several calls are welcome. */
   readonly takesBatches: boolean;
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => Wire | undefined;
-  onDelivery(source: Source, delivery: WireDelivery): void;
-  onReply(delivery: WireDelivery): void;
+  readonly wire: () => AmqpClient | undefined;
+  onDelivery(source: Source, delivery: AmqpDelivery): void;
+  onReply(delivery: AmqpDelivery): void;
   /** The broker ended the consumer of a queue. */
   onEnded(place: Place): void;
   /** Reports a failure that nobody waits for. */
@@ -32,8 +32,8 @@ export interface AttachmentParts {
 }
 
 /** What was asked for is remembered and done again on a new wire. */
-export class Attachments {
-  readonly #parts: AttachmentParts;
+export class ServiceQueues {
+  readonly #parts: ServiceQueuesDependencies;
 
   // What was asked for: declared again on every new wire.
   #serving = false;
@@ -53,10 +53,10 @@ export class Attachments {
   #openingReplies: Promise<void> | undefined;
   #state: "taking" | "calls only" | "paused" | "closed" = "taking";
 
-  constructor(parts: AttachmentParts) {
+  constructor(parts: ServiceQueuesDependencies) {
     this.#parts = parts;
     const { namespace, service, prefetch, takesBatches, warn } = parts;
-    const isStanding = (wire: Wire): boolean => this.#state !== "closed" && parts.wire() === wire;
+    const isStanding = (wire: AmqpClient): boolean => this.#state !== "closed" && parts.wire() === wire;
     this.#shared = new SharedQueues({
       service,
       prefetch,
@@ -219,7 +219,7 @@ export class Attachments {
       else if (this.#serving) parts.push(this.serve());
       if (this.#instanceKeys.size > 0) parts.push(this.#comeBack("instance"));
     }
-    await together(parts);
+    await settleAll(parts);
   }
 
   /** The wire is gone, and all that was attached to it. */
@@ -233,7 +233,7 @@ export class Attachments {
   }
 
   // One thing at a time in each part, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
-  #enqueue(part: Part, work: (wire: Wire) => Promise<void>): Promise<void> {
+  #enqueue(part: Part, work: (wire: AmqpClient) => Promise<void>): Promise<void> {
     const next = (this.#work.get(part) ?? Promise.resolve()).then(async () => {
       const wire = this.#parts.wire();
       if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
@@ -245,17 +245,17 @@ export class Attachments {
   }
 
   // Who connects for the first time shall hear of what cannot be had, and is bound before it takes anything.
-  async #attachService(wire: Wire): Promise<void> {
+  async #attachService(wire: AmqpClient): Promise<void> {
     if (this.#hasServed) return this.#shared.resumeInbox(wire, this.#serviceKeys);
     await this.#shared.bind(wire, this.#serviceKeys);
-    await together([
+    await settleAll([
       this.#shared.consumeInbox(wire),
       this.#enqueue("calls", (present) => this.#shared.consumeCalls(present)),
     ]);
     this.#hasServed = true;
   }
 
-  async #attachInstance(wire: Wire): Promise<void> {
+  async #attachInstance(wire: AmqpClient): Promise<void> {
     if (this.#state === "taking") await this.#instance.attach(wire, this.#instanceKeys);
   }
 
@@ -273,7 +273,7 @@ export class Attachments {
     });
   }
 
-  #attachPart(wire: Wire, part: Part): Promise<void> {
+  #attachPart(wire: AmqpClient, part: Part): Promise<void> {
     switch (part) {
       case "replies":
         return this.#replies.attach(wire, []);
@@ -311,7 +311,7 @@ export class Attachments {
     if (this.#state !== "taking") return;
     const attempt = (): void => {
       this.#reattaching.delete("bindings");
-      together([
+      settleAll([
         this.#enqueue("inbox", async (wire) => {
           if (this.#serving) await this.#attachService(wire);
         }),
@@ -324,7 +324,7 @@ export class Attachments {
     this.#reattaching.set("bindings", setTimeout(attempt, LAST_REATTACH_MS));
   }
 
-  #attach(wire: Wire, place: Place): Promise<void> {
+  #attach(wire: AmqpClient, place: Place): Promise<void> {
     if (place === "calls" || place === "calls alone" || place === "calls batch")
       return this.#shared.consumeCallsAt(wire, place);
     if (partOf[place] === "inbox") this.#shared.forgetInbox();

@@ -1,27 +1,27 @@
 /** The queues that the instances of a service share: declared, bound and consumed on one wire after the other. */
 
-import { together } from "../../async/concurrently.ts";
+import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
-import type { Namespace, QueuePlan } from "../../protocol/topology.ts";
+import type { DeclaredQueue, Namespace } from "../../protocol/topology.ts";
 import type { Source } from "../delivery/session-delivery.ts";
-import type { Wire, WireDelivery } from "../wire.ts";
-import { type MakingPlan, madeOnce } from "./being-made.ts";
+import type { AmqpClient, AmqpDelivery } from "../wire.ts";
+import { madeOnce, type QueueCreation } from "./being-made.ts";
 import { ConsumerSlot } from "./consumer-slot.ts";
 import { bindAll, declare, declareQueues } from "./declare.ts";
 import { type CallPlace, type SharedPlace, sources } from "./places.ts";
 
 /** What shared queues need of the attachments that they are part of. */
-export interface SharedQueuesParts {
+export interface SharedQueuesDependencies {
   readonly service: string;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   /** Whether messages that hold several calls are welcome. */
   readonly takesBatches: boolean;
   readonly namespace: Namespace;
   /** Returns whether a wire is the present one, and anything granted on it is wanted. */
-  isStanding(wire: Wire): boolean;
+  isStanding(wire: AmqpClient): boolean;
   /** Returns whether a place may be consumed at the moment. */
   mayTake(place: SharedPlace): boolean;
-  onDelivery(source: Source, delivery: WireDelivery): void;
+  onDelivery(source: Source, delivery: AmqpDelivery): void;
   /** The broker ended a consumer: it is to be attached again soon. */
   onCancelled(place: SharedPlace): void;
   /** The consumer of a queue ended, with all that it had been given. */
@@ -35,17 +35,17 @@ const CALL_PLACES = ["calls", "calls batch"] as const;
 
 /** A service's queues and their consumers, all but those of an instance alone. */
 export class SharedQueues {
-  readonly #parts: SharedQueuesParts;
+  readonly #parts: SharedQueuesDependencies;
   readonly #names: Readonly<Record<SharedPlace, string>>;
   readonly #slots: Readonly<Record<SharedPlace, ConsumerSlot>>;
   // Keys of bindings that stand.
   readonly #bound = new Set<string>();
-  #declaredOn: Wire | undefined;
+  #declaredOn: AmqpClient | undefined;
   #callsAllowed: number;
   // All instances lose it in the same moment, and make it again together.
   #isInboxLost = false;
 
-  constructor(parts: SharedQueuesParts) {
+  constructor(parts: SharedQueuesDependencies) {
     this.#parts = parts;
     this.#callsAllowed = parts.prefetch.calls;
     const { namespace, service } = parts;
@@ -89,23 +89,23 @@ export class SharedQueues {
   /**
    * Declares the durable lane and binds it. Each once on a wire: what failed before is done when it is asked for again.
    */
-  async bind(wire: Wire, keys: Iterable<string>): Promise<void> {
+  async bind(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
     await this.#declare(wire, true);
     await this.#bindAll(wire, keys);
   }
 
   /** Consumes the durable lane, once it is bound. */
-  async consumeInbox(wire: Wire): Promise<void> {
-    await together([
+  async consumeInbox(wire: AmqpClient): Promise<void> {
+    await settleAll([
       this.#consume(wire, "inbox"),
       this.#orLater("inbox alone", () => this.#consume(wire, "inbox alone")),
     ]);
   }
 
   /** The same on a wire that takes another's place: it goes on with what there is. */
-  async resumeInbox(wire: Wire, keys: Iterable<string>): Promise<void> {
+  async resumeInbox(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
     await this.#declare(wire, this.#isInboxLost);
-    await together([
+    await settleAll([
       this.#orLater("inbox", () => this.#consume(wire, "inbox")),
       this.#orLater("inbox alone", () => this.#consume(wire, "inbox alone")),
       this.#bindAll(wire, keys),
@@ -113,7 +113,7 @@ export class SharedQueues {
   }
 
   /** Declares and consumes the fast lane. */
-  async consumeCalls(wire: Wire): Promise<void> {
+  async consumeCalls(wire: AmqpClient): Promise<void> {
     // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
     await this.consumeCallsAt(wire, "calls");
     if (this.#parts.takesBatches) await this.consumeCallsAt(wire, "calls batch");
@@ -121,7 +121,7 @@ export class SharedQueues {
   }
 
   /** The same for one queue of it. */
-  async consumeCallsAt(wire: Wire, place: CallPlace): Promise<void> {
+  async consumeCallsAt(wire: AmqpClient, place: CallPlace): Promise<void> {
     const [calls, again, batches] = this.#parts.namespace.callQueues(this.#parts.service);
     const plan = { calls, "calls alone": again, "calls batch": batches }[place];
     const attach = async (): Promise<void> => {
@@ -161,7 +161,7 @@ export class SharedQueues {
     for (const slot of Object.values(this.#slots)) slot.forget();
   }
 
-  async #declare(wire: Wire, isDoubtful: boolean): Promise<void> {
+  async #declare(wire: AmqpClient, isDoubtful: boolean): Promise<void> {
     if (this.#declaredOn === wire) return;
     const { namespace, service } = this.#parts;
     const queues = namespace.durableQueues(service);
@@ -170,7 +170,7 @@ export class SharedQueues {
     this.#isInboxLost = false;
   }
 
-  #making(wire: Wire, isDoubtful: boolean): MakingPlan {
+  #making(wire: AmqpClient, isDoubtful: boolean): QueueCreation {
     const { inbox, "inbox alone": again, "calls alone": sign } = this.#names;
     const [, plan] = this.#parts.namespace.callQueues(this.#parts.service);
     return {
@@ -183,7 +183,7 @@ export class SharedQueues {
     };
   }
 
-  async #bindAll(wire: Wire, keys: Iterable<string>): Promise<void> {
+  async #bindAll(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
     await bindAll(wire, {
       queue: this.#names.inbox,
       exchange: this.#parts.namespace.events,
@@ -194,7 +194,7 @@ export class SharedQueues {
     });
   }
 
-  async #consume(wire: Wire, place: SharedPlace): Promise<void> {
+  async #consume(wire: AmqpClient, place: SharedPlace): Promise<void> {
     const { prefetch, mayTake, onDelivery, onCancelled, onEnded, warn } = this.#parts;
     if (this.#slots[place].isTaken || !mayTake(place)) return;
     const queue = this.#names[place];
@@ -225,8 +225,8 @@ export class SharedQueues {
   // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
   // held is worth nothing: another takes its place. RabbitMQ 3.10 does not allow that.
   async #attachAnew(
-    wire: Wire,
-    { name: queue }: QueuePlan,
+    wire: AmqpClient,
+    { name: queue }: DeclaredQueue,
     { error, attach }: { readonly error: unknown; readonly attach: () => Promise<void> },
   ): Promise<void> {
     if (!isConfluoError(error, "UNAVAILABLE")) throw error;
@@ -239,7 +239,7 @@ export class SharedQueues {
   }
 }
 
-function prefetchOf(place: SharedPlace, { calls, inbox }: SharedQueuesParts["prefetch"]): number {
+function prefetchOf(place: SharedPlace, { calls, inbox }: SharedQueuesDependencies["prefetch"]): number {
   switch (place) {
     case "calls":
     case "calls batch":

@@ -2,11 +2,11 @@ import { expect, it, type Mock, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import type { ConsumeOptions, Consumer, PublishFailure, Wire, WireDelivery } from "../wire.ts";
-import { type LinkHost, WireLink } from "./amqp-session.ts";
+import type { AmqpClient, AmqpDelivery, ConsumeOptions, Consumer, PublishFailure } from "../wire.ts";
+import { AmqpSession, type SessionHost } from "./amqp-session.ts";
 import { fakeMember, fakeWire } from "./fake-wire.test-support.ts";
 
-function hostOf(wire: Wire): { wire: Wire | undefined } & Omit<LinkHost, "wire"> {
+function hostOf(wire: AmqpClient): { wire: AmqpClient | undefined } & Omit<SessionHost, "wire"> {
   return {
     connections: 1,
     namespace: new Namespace("confluo"),
@@ -21,7 +21,7 @@ function hostOf(wire: Wire): { wire: Wire | undefined } & Omit<LinkHost, "wire">
 it("ends consumers that the broker granted only after the link was closed", async () => {
   const grants: ((consumer: Consumer) => void)[] = [];
   const wire = fakeWire({ consume: () => new Promise((resolve) => void grants.push(resolve)) });
-  const link = new WireLink(hostOf(wire), fakeMember());
+  const link = new AmqpSession(hostOf(wire), fakeMember());
   const serving = link.serve();
   await vi.waitFor(() => expect(grants).toHaveLength(3));
   const closing = link.close();
@@ -41,7 +41,7 @@ it("takes the other consumers along when one cannot be had, and asks only for wh
       return { cancel: async () => undefined, close: async () => undefined };
     },
   });
-  const link = new WireLink(hostOf(wire), fakeMember());
+  const link = new AmqpSession(hostOf(wire), fakeMember());
   await expect(link.serve()).rejects.toThrow("refused");
   expect(asked).toHaveLength(3);
   refuse = false;
@@ -73,13 +73,13 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
     },
   });
   const host = hostOf(wire);
-  const link = new WireLink(host, fakeMember());
+  const link = new AmqpSession(host, fakeMember());
   await link.serve();
   expect(steps).toContain("delete confluo.s.calls");
   expect(steps).toContain("consume confluo.s.calls");
   expect(steps.filter((step) => step.startsWith("delete"))).toHaveLength(1);
   // It is gone between the declare and the consume.
-  const late = new WireLink(
+  const late = new AmqpSession(
     hostOf(fakeWire({ ...wire, declareQueue: async ({ name }) => name })),
     fakeMember(),
   );
@@ -88,7 +88,7 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
   expect(steps).toContain("delete confluo.s.calls.again");
   // What lies on several nodes is never deleted.
   down = new Set(["confluo.s.inbox"]);
-  await expect(new WireLink(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  await expect(new AmqpSession(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
   expect(steps).not.toContain("delete confluo.s.inbox");
 });
 
@@ -105,7 +105,7 @@ it("consumes the durable lane though no calls queue can be had, and goes on to t
         throw new ConfluoError("UNAVAILABLE", "its node is down");
       },
     });
-    const link = new WireLink(hostOf(wire), fakeMember());
+    const link = new AmqpSession(hostOf(wire), fakeMember());
     await link.serve();
     expect(link.detached).toEqual(["confluo.s.calls", "confluo.s.calls.again"]);
     await vi.advanceTimersByTimeAsync(10_000);
@@ -128,7 +128,7 @@ it("comes back with what there is when a queue does not answer on the next wire"
       return { cancel: async () => undefined, close: async () => undefined };
     };
     const host = hostOf(fakeWire({ consume: consumes }));
-    const link = new WireLink(host, fakeMember());
+    const link = new AmqpSession(host, fakeMember());
     await link.serve();
     expect(link.detached).toEqual(["confluo.s.inbox.again"]);
     link.forget();
@@ -140,7 +140,7 @@ it("comes back with what there is when a queue does not answer on the next wire"
     await vi.advanceTimersByTimeAsync(10_000);
     expect(link.detached).toEqual([]);
     silent.add("confluo.s.inbox");
-    await expect(new WireLink(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(new AmqpSession(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
     await link.close();
   } finally {
     vi.useRealTimers();
@@ -150,9 +150,9 @@ it("comes back with what there is when a queue does not answer on the next wire"
 /** A link that serves, with the means to deliver to it and to confirm what it publishes. */
 async function serving(): Promise<{
   readonly host: ReturnType<typeof hostOf>;
-  readonly link: WireLink;
+  readonly link: AmqpSession;
   readonly confirms: ((failure?: PublishFailure) => void)[];
-  deliver(headers: Readonly<Record<string, string>>): WireDelivery;
+  deliver(headers: Readonly<Record<string, string>>): AmqpDelivery;
   /** Called for each consumer that is closed. */
   readonly closed: Mock<() => Promise<void>>;
 }> {
@@ -167,18 +167,18 @@ async function serving(): Promise<{
     },
   });
   const host = hostOf(wire);
-  const link = new WireLink(
+  const link = new AmqpSession(
     host,
     fakeMember({
       onDelivery: (delivery) =>
         void delivery.settle({
-          kind: "move",
+          kind: "forward",
           moves: [{ kind: "dead-letter", failure: { error: new Error("x"), retry: "final" } }],
         }),
     }),
   );
   await link.serve();
-  const deliver = (headers: Readonly<Record<string, string>>): WireDelivery => {
+  const deliver = (headers: Readonly<Record<string, string>>): AmqpDelivery => {
     const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
     const arrival = { message, exchange: "", key: "", redelivered: false, hold: "held" } as const;
     const delivery = { ...arrival, ack: vi.fn(), requeue: vi.fn() };
@@ -231,7 +231,7 @@ it("makes a binding later that was refused, and says so until then", async () =>
         bound.push(key);
       },
     });
-    const link = new WireLink(hostOf(wire), fakeMember());
+    const link = new AmqpSession(hostOf(wire), fakeMember());
     await expect(link.bind(["a.b"], "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
     expect(link.detached).toContain("binding of a.b");
     refuse = false;

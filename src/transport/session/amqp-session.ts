@@ -2,66 +2,66 @@
 
 import { withinMs } from "../../async/abort.ts";
 import type { Gate } from "../../async/gate.ts";
-import { outside } from "../../async/outside-context.ts";
+import { runOutsideContext } from "../../async/outside-context.ts";
 import type { ConfluoError } from "../../errors.ts";
-import { asksToGather, type ReplyEntry, repliesIn, takesGathered } from "../../protocol/batch.ts";
+import { asksForBatches, batchLimitOf, type ReplyEntry, repliesIn } from "../../protocol/batch.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { BatchCensus } from "../batching/batch-census.ts";
-import { Appetite } from "../batching/batch-limit.ts";
-import { CallGatherer } from "../batching/call-batcher.ts";
-import { Portions } from "../batching/chunked-delivery.ts";
-import { GatheredCalls, readableCalls } from "../batching/received-batch.ts";
-import { ReplyGatherer } from "../batching/reply-batcher.ts";
+import { AdaptiveBatchLimit } from "../batching/batch-limit.ts";
+import { CallBatcher } from "../batching/call-batcher.ts";
+import { ChunkedDelivery } from "../batching/chunked-delivery.ts";
+import { ReceivedBatch, readableCalls } from "../batching/received-batch.ts";
+import { ReplyBatcher } from "../batching/reply-batcher.ts";
 import { BrokerClock } from "../delivery/broker-clock.ts";
 import { CallsPutAside } from "../delivery/calls-put-aside.ts";
 import { Crowd } from "../delivery/crowd.ts";
 import { Isolations } from "../delivery/isolations.ts";
 import {
-  type Arrival,
-  type DeliverySurroundings,
-  LaneDelivery,
+  type DeliveryArrival,
+  type DeliveryDependencies,
+  SessionDelivery,
   type Source,
 } from "../delivery/session-delivery.ts";
-import { UnderWay } from "../delivery/under-way.ts";
+import { CopiesUnderWay } from "../delivery/under-way.ts";
 import { declareQueues } from "../queues/declare.ts";
 import { ReturnWatch } from "../queues/return-watch.ts";
-import { Attachments } from "../queues/service-queues.ts";
-import type { Link, Member, Settled } from "../transport.ts";
-import type { Wire, WireDelivery } from "../wire.ts";
+import { ServiceQueues } from "../queues/service-queues.ts";
+import type { Session, SessionListener, Settled } from "../transport.ts";
+import type { AmqpClient, AmqpDelivery } from "../wire.ts";
 import { DirectReturns } from "./direct-returns.ts";
-import { Questions } from "./discovery-responder.ts";
+import { DiscoveryResponder } from "./discovery-responder.ts";
 
 /** How long the end of a link waits for the broker to confirm copies: with what comes before, a container has 10 s. */
 const CONFIRM_MS = 1_000;
 
 /** What a link needs of the hub that it hangs on. */
-export interface LinkHost {
+export interface SessionHost {
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: Wire | undefined;
+  readonly wire: AmqpClient | undefined;
   /** How many there have been. */
   readonly connections: number;
   /** Declares what all services of the namespace share. */
-  declareShared(wire: Wire): Promise<void>;
+  declareShared(wire: AmqpClient): Promise<void>;
   newId(): string;
   /** Reports a failure that nobody waits for. */
   warn(details: object, message: string): void;
-  leave(link: WireLink): Promise<void>;
+  leave(link: AmqpSession): Promise<void>;
 }
 
-/** {@link Link} over a {@link Wire}. */
-export class WireLink implements Link {
-  readonly member: Member;
-  readonly #host: LinkHost;
-  readonly #attachments: Attachments;
-  readonly #questions: Questions | undefined;
-  readonly #surroundings: DeliverySurroundings;
-  readonly #calls: CallGatherer;
-  readonly #replies: ReplyGatherer;
+/** {@link Session} over a {@link AmqpClient}. */
+export class AmqpSession implements Session {
+  readonly member: SessionListener;
+  readonly #host: SessionHost;
+  readonly #attachments: ServiceQueues;
+  readonly #questions: DiscoveryResponder | undefined;
+  readonly #surroundings: DeliveryDependencies;
+  readonly #calls: CallBatcher;
+  readonly #replies: ReplyBatcher;
   readonly #census: BatchCensus;
-  readonly #entries: Portions<ReplyEntry>;
+  readonly #entries: ChunkedDelivery<ReplyEntry>;
   readonly #isolations = new Isolations();
   readonly #crowd = new Crowd();
   readonly #directReturns = new DirectReturns();
@@ -70,17 +70,17 @@ export class WireLink implements Link {
   // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
   // delivered once more.
   readonly #waitingOn = new Set<Promise<void>>();
-  readonly #copies = new UnderWay();
+  readonly #copies = new CopiesUnderWay();
   readonly #returns: ReturnWatch;
   #isClosing = false;
 
-  constructor(host: LinkHost, member: Member) {
+  constructor(host: SessionHost, member: SessionListener) {
     this.#host = host;
     this.member = member;
-    this.#attachments = new Attachments({
+    this.#attachments = new ServiceQueues({
       service: member.service,
       prefetch: member.prefetch,
-      takesBatches: member.gathering.calls > 1,
+      takesBatches: member.batching.maxCalls > 1,
       namespace: host.namespace,
       wire: () => host.wire,
       onDelivery: (source, delivery) => this.#deliver(source, delivery),
@@ -94,7 +94,7 @@ export class WireLink implements Link {
     const { onQuestion } = member;
     this.#questions =
       onQuestion &&
-      new Questions({
+      new DiscoveryResponder({
         service: member.service,
         instance: member.instance,
         namespace: host.namespace,
@@ -111,23 +111,23 @@ export class WireLink implements Link {
     const { namespace, warn } = host;
     this.#returns = new ReturnWatch({ namespace, warn, wire: () => host.wire });
     this.#surroundings = this.#surroundingsOf(host);
-    this.#entries = new Portions((entry) => {
+    this.#entries = new ChunkedDelivery((entry) => {
       if (entry.kind === "reply") member.onReply(entry.reply);
       else member.onBounced(entry.id);
     });
-    const { service, gathering, prefetch } = member;
-    this.#calls = new CallGatherer(gathering, {
+    const { service, batching, prefetch } = member;
+    this.#calls = new CallBatcher(batching, {
       single: (to, message, settled) =>
         this.#publish({ exchange: "", key: namespace.calls(to) }, message, settled),
       batch: (to, message, settled) =>
         this.#publish({ exchange: "", key: namespace.batches(to) }, message, settled),
     });
     this.#census = new BatchCensus(service, namespace, () => host.wire);
-    this.#replies = new ReplyGatherer({
+    this.#replies = new ReplyBatcher({
       service,
-      gathering,
-      appetite: new Appetite(gathering, prefetch.calls),
-      census: gathering.isEager ? { allTake: true } : this.#census,
+      batching,
+      appetite: new AdaptiveBatchLimit(batching, prefetch.calls),
+      census: batching.isEager ? { allTake: true } : this.#census,
       post: (to, message, failed) => {
         if (this.#directReturns.mayAnswer(to)) host.wire?.post(to, message, failed);
       },
@@ -225,7 +225,7 @@ export class WireLink implements Link {
 
   async close(): Promise<void> {
     // These replies are for other callers than the one who shuts the service down.
-    outside(this.#entries.flush);
+    runOutsideContext(this.#entries.flush);
     this.#calls.flush();
     this.#replies.close();
     // No copy begins from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
@@ -259,7 +259,7 @@ export class WireLink implements Link {
   }
 
   #onReply(message: Message): void {
-    const takes = takesGathered(message);
+    const takes = batchLimitOf(message);
     if (takes !== undefined) this.#calls.learn(String(message.properties.appId), takes);
     let entries: readonly ReplyEntry[] | undefined;
     try {
@@ -275,40 +275,40 @@ export class WireLink implements Link {
     this.#entries.add(entries);
   }
 
-  #deliver(source: Source, wired: WireDelivery): void {
+  #deliver(source: Source, wired: AmqpDelivery): void {
     const receivedAt = performance.now();
     if (this.#isolations.isUnderWay && !wired.redelivered)
       this.#isolations.hold(() => this.#take(source, wired, receivedAt));
     else this.#take(source, wired, receivedAt);
   }
 
-  #take(source: Source, wired: WireDelivery, receivedAt: number): void {
+  #take(source: Source, wired: AmqpDelivery, receivedAt: number): void {
     if (source.lane !== "calls" || source.alone) {
       this.#takeOne(source, wired, receivedAt);
       return;
     }
     const { replyTo } = wired.message.properties;
     const calls = readableCalls(wired.message);
-    const asks = calls !== undefined || asksToGather(wired.message);
+    const asks = calls !== undefined || asksForBatches(wired.message);
     if (asks && typeof replyTo === "string") this.#replies.heard(replyTo);
     if (calls === undefined) {
       this.#takeOne(source, wired, receivedAt);
       return;
     }
-    const gathered = new GatheredCalls(wired, calls.length, this.#host.wire);
+    const gathered = new ReceivedBatch(wired, calls.length, this.#host.wire);
     for (const call of calls) this.#takeOne(source, gathered.delivery(call), receivedAt);
   }
 
-  #takeOne(source: Source, wired: WireDelivery, receivedAt: number): void {
+  #takeOne(source: Source, wired: AmqpDelivery, receivedAt: number): void {
     const arrival = { link: this.#surroundings, receivedAt };
     if (source.alone && source.lane === "calls") this.#takeCallAlone(source, wired, arrival);
-    else this.#handOver(new LaneDelivery(source, wired, arrival), wired);
+    else this.#handOver(new SessionDelivery(source, wired, arrival), wired);
   }
 
-  #takeCallAlone(source: Source, wired: WireDelivery, arrival: Arrival): void {
+  #takeCallAlone(source: Source, wired: AmqpDelivery, arrival: DeliveryArrival): void {
     const looked = wired.redelivered ? this.#putAside.wasLookedAt(wired.message) : undefined;
     const take = (isOnlyLookedAt: boolean): void =>
-      this.#handOver(new LaneDelivery(source, wired, { ...arrival, isOnlyLookedAt }), wired);
+      this.#handOver(new SessionDelivery(source, wired, { ...arrival, isOnlyLookedAt }), wired);
     if (looked === undefined) take(false);
     // Where the link is closed meanwhile, the broker delivers it again.
     else void looked.then((isLook) => wired.hold === "held" && !this.#isClosing && take(isLook));
@@ -321,8 +321,8 @@ export class WireLink implements Link {
     return (await this.#host.wire?.inspectQueue(queue))?.consumers ?? 0;
   }
 
-  #handOver(delivery: LaneDelivery, wired: WireDelivery): void {
-    const { expiresMs, waitMs } = delivery.origin;
+  #handOver(delivery: SessionDelivery, wired: AmqpDelivery): void {
+    const { expiresMs, waitMs } = delivery.envelope;
     // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
     const hasWaited = expiresMs !== undefined && wired.exchange === this.#host.namespace.back;
     if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
@@ -334,19 +334,19 @@ export class WireLink implements Link {
     this.#waitingOn.add(waiting);
   }
 
-  async #deliverAged(delivery: LaneDelivery): Promise<void> {
+  async #deliverAged(delivery: SessionDelivery): Promise<void> {
     const { wire } = this.#host;
     const seconds = leftAt(delivery.message);
     const ageMs = seconds === undefined || wire === undefined ? 0 : await this.#clock.since(seconds, wire);
     // The broker delivers it again.
     if (this.#isClosing || this.#host.wire !== wire) return;
     if (await delivery.aged(ageMs)) return;
-    if (delivery.origin.waitMs === 0) this.member.onDelivery(delivery);
+    if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
     else await delivery.waitOn();
   }
 
   // Getters, since wire and queue change with the connection.
-  #surroundingsOf(host: LinkHost): DeliverySurroundings {
+  #surroundingsOf(host: SessionHost): DeliveryDependencies {
     const attachments = this.#attachments;
     const { namespace, newId, warn } = host;
     const { service, instance, onExpired } = this.member;

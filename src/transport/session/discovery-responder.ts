@@ -5,15 +5,15 @@ import { addressee, EVERYONE } from "../../protocol/discovery/instance-answer.ts
 import type { Message } from "../../protocol/message.ts";
 import { type Namespace, QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
 import { ExclusiveQueue } from "../queues/exclusive-queue.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 
 /** What questions need of the link that they belong to. */
-export interface QuestionsParts {
+export interface DiscoveryResponderDependencies {
   readonly service: string;
   readonly instance: string;
   readonly namespace: Namespace;
   /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => Wire | undefined;
+  readonly wire: () => AmqpClient | undefined;
   onQuestion(question: Message): void;
   warn(details: object, message: string): void;
 }
@@ -23,8 +23,8 @@ const SOON_MS = 250;
 const AGAIN_MS = 8_000;
 
 /** A queue of the instance's own, and its consumer. */
-export class Questions {
-  readonly #parts: QuestionsParts;
+export class DiscoveryResponder {
+  readonly #parts: DiscoveryResponderDependencies;
   readonly #queue: ExclusiveQueue;
   #wanted = false;
   #closed = false;
@@ -32,7 +32,7 @@ export class Questions {
   #opening: Promise<void> | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(parts: QuestionsParts) {
+  constructor(parts: DiscoveryResponderDependencies) {
     this.#parts = parts;
     const { service, namespace, warn } = parts;
     this.#queue = new ExclusiveQueue({
@@ -88,12 +88,12 @@ export class Questions {
     await withinMs(CLOSE_MS, this.#queue.close(), () => undefined).catch(() => undefined);
   }
 
-  async #attach(wire: Wire): Promise<void> {
+  async #attach(wire: AmqpClient): Promise<void> {
     const { service, instance } = this.#parts;
     await this.#queue.attach(wire, [EVERYONE, addressee(service), addressee(service, instance)]);
   }
 
-  #failed(wire: Wire, error: unknown): void {
+  #failed(wire: AmqpClient, error: unknown): void {
     if (this.#closed || this.#parts.wire() !== wire) return; // the next wire is another try
     const { service, warn } = this.#parts;
     if (!this.#warned) warn({ err: error }, `${service} cannot be asked what it does; all else works.`);

@@ -2,11 +2,11 @@
 
 import type { ConfluoError } from "../../errors.ts";
 import { mostPropertyBytes } from "../../protocol/encoding/property-size.ts";
-import type { Member } from "../transport.ts";
-import type { Wire } from "../wire.ts";
+import type { SessionListener } from "../transport.ts";
+import type { AmqpClient } from "../wire.ts";
 
 /** A wire that takes everything, delivers nothing and is never lost. */
-export function fakeWire(own: Partial<Wire> = {}): Wire {
+export function fakeWire(own: Partial<AmqpClient> = {}): AmqpClient {
   return {
     server: { product: "fake", version: "", capabilities: [] },
     mostPropertyBytes: mostPropertyBytes(),
@@ -30,8 +30,8 @@ export function fakeWire(own: Partial<Wire> = {}): Wire {
 }
 
 /** A wire that a test can break. */
-export function breakableWire(own: Partial<Wire> = {}): {
-  readonly wire: Wire;
+export function breakableWire(own: Partial<AmqpClient> = {}): {
+  readonly wire: AmqpClient;
   lose(reason: ConfluoError): void;
 } {
   let lose: (reason: ConfluoError) => void = () => undefined;
@@ -42,14 +42,14 @@ export function breakableWire(own: Partial<Wire> = {}): {
 }
 
 /** A service that takes what it is given and says nothing. */
-export function fakeMember(own: Partial<Member> = {}): Member {
+export function fakeMember(own: Partial<SessionListener> = {}): SessionListener {
   return {
     service: "s",
     instance: "i",
     prefetch: { calls: 1, inbox: 1 },
     onDelivery: () => undefined,
     onExpired: () => undefined,
-    gathering: { calls: 1, bytes: 65_536, isEager: false },
+    batching: { maxCalls: 1, maxBytes: 65_536, isEager: false },
     onBounced: () => undefined,
     onReply: () => undefined,
     onLost: () => undefined,

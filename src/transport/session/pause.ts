@@ -8,7 +8,7 @@ const AFTER_LIMIT_MS = 1_000;
 export const STEADY_MS = 5_000;
 
 /** Pauses that double, up to a bound, and begin again only when told to. */
-export class Pause {
+export class ReconnectPause {
   #ms = FIRST_MS;
 
   /** The next one, in milliseconds; a random part of it, so that a fleet does not come all at once. */

@@ -2,15 +2,15 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 import { breakableWire, fakeMember, fakeWire } from "./fake-wire.test-support.ts";
-import { Hub } from "./shared-connection.ts";
+import { SharedConnection } from "./shared-connection.ts";
 
 const lost = (): ConfluoError => new ConfluoError("CONNECTION_LOST", "cut");
 const never = new AbortController().signal;
 
-function hubOver(open: () => Promise<Wire>): Hub {
-  return new Hub({
+function hubOver(open: () => Promise<AmqpClient>): SharedConnection {
+  return new SharedConnection({
     address: "fake",
     description: "fake:",
     namespace: new Namespace("confluo"),
@@ -25,7 +25,7 @@ describe("a hub", () => {
   it("gives a link on the next wire when one is lost in the turn it was opened in", async () => {
     const next = fakeWire();
     const wires = [fakeWire({ lost: Promise.resolve(lost()) }), next];
-    const link = await hubOver(async () => wires.shift() ?? next).join(fakeMember(), never);
+    const link = await hubOver(async () => wires.shift() ?? next).openSession(fakeMember(), never);
     expect(link.connected).toBe(true);
   });
 
@@ -37,11 +37,11 @@ describe("a hub", () => {
     const close = vi.fn(() => closing);
     const open = vi.fn(async () => fakeWire({ close }));
     const hub = hubOver(open);
-    const link = await hub.join(fakeMember(), never);
+    const link = await hub.openSession(fakeMember(), never);
     const leaving = link.close();
     await vi.waitFor(() => expect(close).toHaveBeenCalled());
     const stop = new AbortController();
-    const joining = hub.join(fakeMember(), stop.signal).catch((error: unknown) => error);
+    const joining = hub.openSession(fakeMember(), stop.signal).catch((error: unknown) => error);
     await new Promise(setImmediate);
     stop.abort(lost());
     closed();
@@ -60,8 +60,8 @@ describe("a hub", () => {
     const wires = [wire, fakeWire({ declareQueue: refuseBroken })];
     const hub = hubOver(async () => wires.shift() ?? fakeWire({ declareQueue: refuseBroken }));
     const [good, broken] = [vi.fn(), vi.fn()];
-    const first = await hub.join(fakeMember({ service: "broken", onRestored: broken }), never);
-    const second = await hub.join(fakeMember({ service: "good", onRestored: good }), never);
+    const first = await hub.openSession(fakeMember({ service: "broken", onRestored: broken }), never);
+    const second = await hub.openSession(fakeMember({ service: "good", onRestored: good }), never);
     await Promise.all([first.serve(), second.serve()]);
     lose(lost());
     await vi.waitFor(() => expect(good).toHaveBeenCalled());
@@ -84,7 +84,7 @@ describe("a hub", () => {
     });
     const onRestored = vi.fn(note("restored"));
     const member = fakeMember({ onLost: note("lost"), onRestored });
-    const link = await tenants.run("connector", () => hub.join(member, never));
+    const link = await tenants.run("connector", () => hub.openSession(member, never));
     tenants.run("breaker", () => lose(lost()));
     await vi.waitFor(() => expect(onRestored).toHaveBeenCalled());
     expect(seen).toEqual(["open", "lost", "open", "restored"].map((what) => [what, undefined]));
@@ -101,7 +101,7 @@ describe("a hub", () => {
         return wire;
       });
       const hub = hubOver(open);
-      const link = await hub.join(fakeMember(), never);
+      const link = await hub.openSession(fakeMember(), never);
       const loseNext = async (afterMs: number): Promise<void> => {
         await vi.advanceTimersByTimeAsync(afterMs);
         losing.splice(0).at(-1)?.();
@@ -138,7 +138,7 @@ describe("a hub", () => {
         });
         return wire;
       });
-      const link = await hubOver(open).join(fakeMember(), never);
+      const link = await hubOver(open).openSession(fakeMember(), never);
       link.serve().catch(() => undefined);
       await vi.advanceTimersByTimeAsync(20_000);
       // 1, 2 and 4 s, then 5 s, or half of each.
@@ -152,14 +152,14 @@ describe("a hub", () => {
   it("says what the broker said last for as long as it is not connected again", async () => {
     const { wire, lose } = breakableWire();
     const refused = new ConfluoError("ACCESS_REFUSED", "the token has expired");
-    const next: (Wire | ConfluoError)[] = [wire, refused, refused, fakeWire()];
+    const next: (AmqpClient | ConfluoError)[] = [wire, refused, refused, fakeWire()];
     const hub = hubOver(async () => {
       const one = next.shift() ?? fakeWire();
       if (one instanceof Error) throw one;
       return one;
     });
     const restored = vi.fn();
-    const link = await hub.join(fakeMember({ onRestored: restored }), never);
+    const link = await hub.openSession(fakeMember({ onRestored: restored }), never);
     expect(hub.lastFailure).toBeUndefined();
     lose(lost());
     await vi.waitFor(() => expect(hub.lastFailure).toBe(refused));
@@ -172,13 +172,13 @@ describe("a hub", () => {
     const limit = new ConfluoError("UNAVAILABLE", "for a limit on connections", {
       data: { limit: "connections" },
     });
-    const next: (Wire | ConfluoError)[] = [limit, fakeWire()];
+    const next: (AmqpClient | ConfluoError)[] = [limit, fakeWire()];
     const open = vi.fn(async () => {
       const one = next.shift() ?? fakeWire();
       if (one instanceof Error) throw one;
       return one;
     });
-    const link = await hubOver(open).join(fakeMember(), never);
+    const link = await hubOver(open).openSession(fakeMember(), never);
     expect(open).toHaveBeenCalledTimes(2);
     await link.close();
   });

@@ -1,17 +1,17 @@
 /** Services of a process at one broker: shares the wire among them, and opens a new one when it breaks. */
 
 import { delay, untilAborted } from "../../async/abort.ts";
-import { outside } from "../../async/outside-context.ts";
+import { runOutsideContext } from "../../async/outside-context.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { declareExchanges, declareQueues } from "../queues/declare.ts";
-import type { Link, Member, Transport } from "../transport.ts";
-import type { Wire } from "../wire.ts";
-import { type LinkHost, WireLink } from "./amqp-session.ts";
-import { Pause, STEADY_MS } from "./pause.ts";
+import type { Session, SessionListener, Transport } from "../transport.ts";
+import type { AmqpClient } from "../wire.ts";
+import { AmqpSession, type SessionHost } from "./amqp-session.ts";
+import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
 /** What a hub is made of. */
-export interface HubParts {
+export interface SharedConnectionOptions {
   readonly description: string;
   /** The same for whatever means the same broker. */
   readonly address: string;
@@ -21,28 +21,28 @@ export interface HubParts {
     signal: AbortSignal,
     onBlocked: (reason: string | undefined) => void,
     onRefused: (error: ConfluoError) => void,
-  ): Promise<Wire>;
+  ): Promise<AmqpClient>;
   newId(): string;
   warn(details: object, message: string): void;
   info(details: object, message: string): void;
 }
 
 /** {@link Transport} over wires. */
-export class Hub implements Transport {
-  readonly #parts: HubParts;
-  readonly #links = new Set<WireLink>();
-  #wire: Wire | undefined;
-  #opening: Promise<Wire> | undefined;
+export class SharedConnection implements Transport {
+  readonly #parts: SharedConnectionOptions;
+  readonly #links = new Set<AmqpSession>();
+  #wire: AmqpClient | undefined;
+  #opening: Promise<AmqpClient> | undefined;
   #closing: Promise<void> | undefined;
   #stop = new AbortController();
   #members = 0;
-  readonly #pause = new Pause();
+  readonly #pause = new ReconnectPause();
   #recovery = 0;
   #openedAt = 0;
   #connections = 0;
   #lastFailure: ConfluoError | undefined;
 
-  constructor(parts: HubParts) {
+  constructor(parts: SharedConnectionOptions) {
     this.#parts = parts;
   }
 
@@ -58,7 +58,7 @@ export class Hub implements Transport {
     return this.#lastFailure;
   }
 
-  async join(member: Member, signal: AbortSignal): Promise<Link> {
+  async openSession(member: SessionListener, signal: AbortSignal): Promise<Session> {
     this.#members += 1;
     try {
       // It may break in the very turn in which it was told of.
@@ -67,13 +67,13 @@ export class Hub implements Transport {
       await this.#leave();
       throw error;
     }
-    const link = new WireLink(this.#hostOf(), member);
+    const link = new AmqpSession(this.#hostOf(), member);
     this.#links.add(link);
     return link;
   }
 
-  #hostOf(): LinkHost {
-    const wire = (): Wire | undefined => this.#wire;
+  #hostOf(): SessionHost {
+    const wire = (): AmqpClient | undefined => this.#wire;
     const connections = (): number => this.#connections;
     return {
       namespace: this.#parts.namespace,
@@ -107,18 +107,18 @@ export class Hub implements Transport {
     await this.#closing;
   }
 
-  async #connected(): Promise<Wire> {
+  async #connected(): Promise<AmqpClient> {
     await this.#closing;
     // Whoever asked may have left meanwhile: then nobody would ever close what is opened now.
     if (this.#members === 0)
       throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
     if (this.#wire !== undefined) return this.#wire;
     // The connection serves all services, and outlives the connect() that opens it.
-    this.#opening ??= outside(() => this.#open(this.#stop.signal));
+    this.#opening ??= runOutsideContext(() => this.#open(this.#stop.signal));
     return this.#opening;
   }
 
-  async #open(stop: AbortSignal): Promise<Wire> {
+  async #open(stop: AbortSignal): Promise<AmqpClient> {
     for (;;) {
       try {
         const wire = await this.#attempt(stop);
@@ -151,7 +151,7 @@ export class Hub implements Transport {
     }
   }
 
-  async #attempt(stop: AbortSignal): Promise<Wire> {
+  async #attempt(stop: AbortSignal): Promise<AmqpClient> {
     const wire = await this.#parts.open(
       stop,
       (reason) => this.#onBlocked(reason),
@@ -168,7 +168,7 @@ export class Hub implements Transport {
     }
   }
 
-  async #declareShared(wire: Wire): Promise<void> {
+  async #declareShared(wire: AmqpClient): Promise<void> {
     const { namespace } = this.#parts;
     await declareExchanges(wire, namespace.exchanges());
     await declareQueues(wire, namespace.sharedQueues());
@@ -197,7 +197,7 @@ export class Hub implements Transport {
     else warn({ reason }, `${description} takes no messages at the moment: ${reason}. What is sent waits.`);
   }
 
-  #onLost(wire: Wire, reason: ConfluoError | undefined): void {
+  #onLost(wire: AmqpClient, reason: ConfluoError | undefined): void {
     if (this.#wire !== wire) return;
     this.#wire = undefined;
     const error =

@@ -3,7 +3,7 @@
 import type { Channel, ConsumeMessage } from "amqplib";
 import { isConfluoError } from "../../../errors.ts";
 import type { Message, Properties } from "../../../protocol/message.ts";
-import type { ConsumeOptions, Consumer, Hold, WireDelivery } from "../../wire.ts";
+import type { AmqpDelivery, ConsumeOptions, Consumer, Hold } from "../../wire.ts";
 import type { Connection } from "../connection.ts";
 import { operationFailure } from "../failure.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
@@ -172,7 +172,7 @@ function closed(channel: Channel): Promise<void> {
     .catch(() => undefined);
 }
 
-class ChannelDelivery implements WireDelivery {
+class ChannelDelivery implements AmqpDelivery {
   readonly message: Message;
   readonly exchange: string;
   readonly key: string;
