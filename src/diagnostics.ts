@@ -2,13 +2,13 @@
 
 import { channel } from "node:diagnostics_channel";
 import { isHandlerReply, type MessageHeaders, type MessageKind } from "./api/context.ts";
-import { isPromise, type MaybePromise } from "./async/maybe-promise.ts";
+import type { MaybePromise } from "./async/maybe-promise.ts";
 import { checkHeaders, userHeaders } from "./protocol/codec.ts";
 import type { Message } from "./protocol/message.ts";
 import type { Delivery } from "./transport/transport.ts";
 
 /**
- * Names of the channels. A message that goes out is an {@link OutgoingMessage}, one that a handler gets a
+ * Names of the channels. A message that goes out is an {@link PreparedMessage}, one that a handler gets a
  * {@link HandledMessage}; each is published on `start`, on `error` if it failed, and on `end`, as the same object.
  */
 export const diagnosticsChannels: {
@@ -238,7 +238,7 @@ export class HandledMessage {
       failed(error);
       throw error;
     }
-    if (isPromise(result)) {
+    if (result instanceof Promise) {
       // One that nobody waits for any more may never end.
       onStop(failed);
       result.then(returned, failed);

@@ -68,7 +68,7 @@ export {
   type RemovedQueue,
   type RemoveServiceOptions,
   type RouteInfo,
-  type Sender,
+  type SenderStats,
   type ServerInfo,
   type ServiceStats,
   type SharedBroker,

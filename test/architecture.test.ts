@@ -33,6 +33,7 @@ const bothWays = [
   "api/",
   "diagnostics.ts",
   "transport/transport.ts",
+  "transport/session-slot.ts",
 ];
 const besideServices = [
   ...ground,

@@ -1,6 +1,6 @@
 /** What a handler and a middleware get: one object for calls, one-way commands and events alike. */
 
-import type { Named } from "../protocol/codec.ts";
+import type { NamedValues } from "../protocol/codec.ts";
 
 /** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
 export type MessageKind = "call" | "send" | "event";
@@ -36,7 +36,7 @@ export interface ReplyOptions {
   /** 200 to 599; 400 and above rejects the call. Default: 200. */
   readonly status?: number | undefined;
   /** Application headers, as those of a message: an object, or pairs, such as a `Map` or `Headers`. Default: none. */
-  readonly headers?: Named<string> | undefined;
+  readonly headers?: NamedValues<string> | undefined;
 }
 
 /** Names a value that middleware puts on a context and handlers read, with its type. Make one with `stateKey`. */

@@ -83,6 +83,6 @@ function begin<Argument, Result>(
 }
 
 /** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
-export function remainingMs(ownMs: number, scope: DeadlineScope | undefined = DeadlineScope.current): number {
+export function remainingMs(ownMs: number, scope: DeadlineScope | undefined): number {
   return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }

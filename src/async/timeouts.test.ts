@@ -56,7 +56,41 @@ it("needs one timer for all that wait equally long, and none when nobody waits",
   for (const each of all) startTimer(each, 5_000);
   expect(vi.getTimerCount()).toBe(1);
   for (const each of all) stopTimer(each);
+  vi.advanceTimersByTime(5_000);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+it("is on time for who begins to wait when nobody has for a while", () => {
+  const notes: string[] = [];
+  const first = new Noted("first", notes);
+  startTimer(first, 1_000);
+  stopTimer(first);
+  vi.advanceTimersByTime(600);
+  startTimer(new Noted("second", notes), 1_000);
+  vi.advanceTimersByTime(999);
+  expect(notes).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(notes).toEqual(["second"]);
+});
+
+it("holds the process while somebody waits, and no longer", () => {
+  vi.useRealTimers();
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
+  const one = new Noted("one", []);
+  for (let times = 0; times < 2; times += 1) {
+    startTimer(one, 60_001);
+    expect(timers()).toBe(before + 1);
+    stopTimer(one);
+    expect(timers()).toBe(before);
+  }
+});
+
+it("keeps few timers when nobody waits, of however many lengths the waits were", () => {
+  const all = Array.from({ length: 1_000 }, () => new Noted("", []));
+  for (const [n, each] of all.entries()) startTimer(each, 10_000 + n);
+  for (const each of all) stopTimer(each);
+  expect(vi.getTimerCount()).toBeLessThan(100);
 });
 
 it("forgets the first, one in the middle and the last, whichever is stopped", () => {

@@ -4,6 +4,8 @@ import { runOutsideContext } from "./outside-context.ts";
 
 /** A timer that is late by more has waited for something that held the event loop. */
 const STALL_MS = 10;
+/** More queues than that keep no timers: what is left of a deadline may be any number of milliseconds. */
+const MOST_QUEUES = 64;
 
 /** What is told when its time has passed. While it waits, it stands in a line, and only that writes these. */
 export abstract class TimeoutEntry {
@@ -43,7 +45,9 @@ class TimeoutQueue {
     timed.before = this.#last;
     if (this.#last === undefined) {
       this.#first = timed;
-      if (this.#timer === undefined && this.#reading === undefined) this.#arm(timed.dueAt);
+      // One that is left from an earlier wait is due before this one, and then armed again.
+      if (this.#timer !== undefined) this.#timer.ref();
+      else if (this.#reading === undefined) this.#arm(timed.dueAt);
     } else this.#last.behind = timed;
     this.#last = timed;
   }
@@ -57,10 +61,16 @@ class TimeoutQueue {
     timed.queue = undefined;
     timed.before = undefined;
     timed.behind = undefined;
-    if (this.#first === undefined) this.#end();
+    if (this.#first === undefined) this.#rest();
   }
 
-  #end(): void {
+  // The timer stays, without holding the process: a service that makes one call after the other would set it and stop it for
+  // each of them.
+  #rest(): void {
+    if (queues.size <= MOST_QUEUES) {
+      this.#timer?.unref();
+      return;
+    }
     clearTimeout(this.#timer);
     this.#timer = undefined;
     clearImmediate(this.#reading);
@@ -96,7 +106,8 @@ class TimeoutQueue {
         first.pass();
       }
     } finally {
-      if (this.#first !== undefined && this.#timer === undefined) this.#arm(this.#first.dueAt);
+      if (this.#first === undefined) this.#ended(this);
+      else if (this.#timer === undefined) this.#arm(this.#first.dueAt);
     }
   };
 }

@@ -57,7 +57,7 @@ export type {
   Durations,
   EventUse,
   RecentRuns,
-  Sender,
+  SenderStats,
 } from "../protocol/discovery/traffic.ts";
 export type { Message, Properties } from "../protocol/message.ts";
 export type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";

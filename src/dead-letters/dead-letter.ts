@@ -58,7 +58,7 @@ export interface DeadLetter {
   /** The application's headers. */
   readonly headers: Readonly<Record<string, string>>;
   readonly contentType: string | undefined;
-  /** How the body is packed, such as `"gzip"`: then {@link DeadLetter.body} is the bytes as they came. Absent if it is not. */
+  /** How the body is packed, such as `"gzip"`: then {@link DeadLetteredMessage.body} is the bytes as they came. Absent if it is not. */
   readonly contentEncoding?: string;
   /** The value, read when it is asked for; as a `Uint8Array` if it is bytes or cannot be read. */
   readonly body: unknown;

@@ -3,7 +3,13 @@
 import { mapConcurrently } from "../async/concurrently.ts";
 import { isConfluoError } from "../errors.ts";
 import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery/instance-answer.ts";
-import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/discovery/traffic.ts";
+import type {
+  CommandUse,
+  Counted,
+  EventUse,
+  RecentRuns,
+  SenderStats,
+} from "../protocol/discovery/traffic.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import { mergeDurations } from "../statistics/histogram.ts";
 import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
@@ -39,7 +45,7 @@ export interface ServiceStats {
 export type QueueOfService = "calls" | "calls.again" | "calls.batch" | "inbox" | "inbox.again" | "dead";
 
 /** A service for which nobody answers. */
-export function silentService(service: string, seen: SeenQueues): ServiceStats {
+export function silentService(service: string, seen: QueuesSeen): ServiceStats {
   const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes: [], unclaimed: 0 };
   return { service, instances: [], ...nothing, ...seen };
 }
@@ -60,10 +66,10 @@ export async function inspectIfAllowed(
 }
 
 /** The queues of a service, as far as they may be looked at. */
-export type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
+export type QueuesSeen = Pick<ServiceStats, "queues" | "unknownQueues">;
 
 /** Asks the broker for the queues of a service. */
-export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: string): Promise<SeenQueues> {
+export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: string): Promise<QueuesSeen> {
   const unknown: QueueOfService[] = [];
   const inspect = (which: QueueOfService, name: string): Promise<QueueInfo | undefined> =>
     inspectIfAllowed(wire, name, () => unknown.push(which));
@@ -184,8 +190,8 @@ function recently(a: RecentRuns, b: RecentRuns): RecentRuns {
   };
 }
 
-function senders(all: readonly Sender[]): readonly Sender[] {
-  const merged = new Map<string | undefined, Sender>();
+function senders(all: readonly SenderStats[]): readonly SenderStats[] {
+  const merged = new Map<string | undefined, SenderStats>();
   for (const sender of all) {
     const { handled, refused, failed } = merged.get(sender.service) ?? { handled: 0, refused: 0, failed: 0 };
     merged.set(sender.service, {

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
+import { roughLength } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 
@@ -15,7 +16,7 @@ function places(own: { readonly most?: number; readonly mostWaiting?: number } =
 }
 
 function call(bytes = 1): Delivery {
-  return { message: { body: new Uint8Array(bytes), properties: {} } } as unknown as Delivery;
+  return { size: bytes } as unknown as Delivery;
 }
 
 describe("places for calls", () => {
@@ -38,7 +39,7 @@ describe("places for calls", () => {
       },
     };
     const { all, arrive } = places();
-    const delivery = { message: gathered } as unknown as Delivery;
+    const delivery = { message: gathered, size: roughLength(gathered) } as unknown as Delivery;
     arrive(delivery);
     all.waits(true);
     arrive(delivery);

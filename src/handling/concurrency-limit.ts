@@ -1,7 +1,6 @@
 /** Places for the handlers of calls: how many work at a time, how many more wait for answers, and who is turned away. */
 
 import { runOutsideContext } from "../async/outside-context.ts";
-import { roughLength } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 
 /** What places need of their surroundings. */
@@ -68,15 +67,15 @@ export class ConcurrencyLimit {
   }
 
   /** A handler begins. */
-  enter({ message }: Delivery): void {
+  enter({ size }: Delivery): void {
     this.#running += 1;
-    this.#bytes += roughLength(message);
+    this.#bytes += size;
   }
 
   /** A handler has ended. */
-  leave({ message }: Delivery): void {
+  leave({ size }: Delivery): void {
     this.#running -= 1;
-    this.#bytes -= roughLength(message);
+    this.#bytes -= size;
     this.#beginHeld();
     this.#adapt();
   }
@@ -123,9 +122,9 @@ export class ConcurrencyLimit {
     return this.#running - this.#waiting < this.#parts.most;
   }
 
-  #hasRoom({ message }: Delivery): boolean {
+  #hasRoom({ size }: Delivery): boolean {
     if (this.#waiting === 0) return true;
-    return this.#waiting < this.#parts.mostWaiting && this.#bytes + roughLength(message) <= MOST_BYTES;
+    return this.#waiting < this.#parts.mostWaiting && this.#bytes + size <= MOST_BYTES;
   }
 
   // One by one, not one within the other: a handler may end in the turn in which it begins.

@@ -1,15 +1,14 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
-import type { Gate } from "../async/gate.ts";
-import { isPromise } from "../async/maybe-promise.ts";
+import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
 import { malformed } from "../protocol/codec.ts";
-import type { Message } from "../protocol/message.ts";
 import type { Registry } from "../registry/registry.ts";
 import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
-import type { Delivery, Settled } from "../transport/transport.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
+import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import { abandoned, HandlerRunner } from "./handler-runner.ts";
 import { HandlerInvoker } from "./invoke-handler.ts";
@@ -23,8 +22,8 @@ export interface DispatcherDependencies {
   readonly instance: string;
   readonly registry: Registry;
   readonly logger: Logger;
-  /** The most that an answer may take, in bytes. */
-  readonly maxBodyBytes: () => number;
+  /** The session at the moment. */
+  readonly sessions: SessionSlot;
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
@@ -32,10 +31,6 @@ export interface DispatcherDependencies {
   /** Places for calls, and how many handlers of calls may wait for answers besides. */
   readonly mostCalls: number;
   readonly mostWaiting: number;
-  /** Has the broker hand over so many messages of calls before it sees one of them settled. */
-  allow(messages: number): void;
-  /** Returns what opens when the broker, if it is behind with what was published, takes more. */
-  reply(to: string, message: Message, failed?: Settled): Gate | undefined;
 }
 
 const MOST_GIVEN_BACK = 32;
@@ -54,13 +49,13 @@ export class Dispatcher {
   readonly #runs = new HandlerRunner();
   readonly #recent = new RecentMessages();
   readonly #handlers: HandlerInvoker;
-  readonly #answering: CallProcessor;
-  readonly #handling: MessageProcessor;
+  readonly #calls: CallProcessor;
+  readonly #messages: MessageProcessor;
   #inHand = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatcherDependencies) {
-    const { service, registry, logger, mostCalls: most, mostWaiting, allow } = parts;
+    const { service, registry, logger, mostCalls: most, mostWaiting, sessions } = parts;
     this.#service = service;
     this.#logger = logger;
     const places = new ConcurrencyLimit({
@@ -68,17 +63,17 @@ export class Dispatcher {
       mostWaiting,
       begin: (delivery, heldMs) => this.#begin(delivery, heldMs),
       refuse: (delivery) => this.#refuse(delivery),
-      allow,
+      allow: (messages) => sessions.session?.allow(messages),
     });
     this.#places = places;
     const runs = this.#runs;
     const handlers = new HandlerInvoker(parts, registry);
     this.#handlers = handlers;
-    this.#answering = new CallProcessor({ ...parts, handlers, runs, waits: places.waits });
-    this.#handling = new MessageProcessor({ ...parts, handlers, runs });
+    this.#calls = new CallProcessor({ ...parts, handlers, runs, waits: places.waits });
+    this.#messages = new MessageProcessor({ ...parts, handlers, runs });
   }
 
-  /** Takes a delivery; never throws. */
+  /** Takes a delivery: admits it, processes it, settles it and makes room for the next. Never throws. */
   handle(delivery: Delivery): void {
     this.#inHand += 1;
     // What came together may be more than there are places.
@@ -90,21 +85,83 @@ export class Dispatcher {
 
   #begin(delivery: Delivery, heldMs: number): void {
     if (delivery.lane === "calls") this.#places.enter(delivery);
-    const end = (): void => this.#released(delivery);
-    const { history: record } = delivery;
-    if (record === "first" || record === "isolated") {
-      this.#run(new InFlightMessage(delivery, heldMs), end);
-      return;
+    switch (delivery.history) {
+      case "first":
+        this.#process(new InFlightMessage(delivery, heldMs));
+        return;
+      case "isolated":
+        this.#processIsolated(delivery, heldMs);
+        return;
+      default:
+        this.#releaseAfter(this.#settleRedelivered(delivery), delivery);
     }
-    this.#back(delivery).then(end, (error: unknown) => {
+  }
+
+  // A promise is made for what is not over at once, and no more than one.
+  #process(message: InFlightMessage): void {
+    const { delivery } = message;
+    const outcome = this.#outcomeOf(message);
+    if (outcome instanceof Promise)
+      outcome.then((later) => this.#end(message, later), this.#unsettled(delivery));
+    else this.#end(message, outcome);
+    if (!message.isOver && delivery.lane !== "instance") this.#recent.begin(message);
+  }
+
+  #outcomeOf(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+    const { delivery } = message;
+    let failure: unknown;
+    try {
+      if (delivery.lane !== "calls") return this.#messages.process(message);
+      const unanswerable = whyUnanswerable(delivery);
+      if (unanswerable === undefined) return this.#calls.process(delivery, passedMs(message));
+      failure = malformed(unanswerable);
+    } catch (error) {
+      failure = error; // nothing here throws; if it ever did, the message must not be lost for it
+    }
+    return this.#messages.outcomeOf(delivery, [{ error: failure, retry: "final" }], 0);
+  }
+
+  #end(message: InFlightMessage, outcome: Outcome | typeof abandoned): void {
+    const { delivery } = message;
+    const settled = this.#settle(message, outcome);
+    if (settled instanceof Promise) this.#releaseAfter(settled, delivery);
+    else this.#release(delivery);
+  }
+
+  #settle(message: InFlightMessage, outcome: Outcome | typeof abandoned): MaybePromise<void> {
+    const { delivery } = message;
+    if (outcome === abandoned) {
+      this.#complete(message, undefined);
+      return this.#giveBack(delivery);
+    }
+    return andThen(delivery.settle(outcome), (stands) => this.#complete(message, { outcome, stands }));
+  }
+
+  #complete(message: InFlightMessage, completion: Completion | undefined): void {
+    if (message.delivery.lane === "instance") message.end(completion);
+    else this.#recent.end(message, completion);
+  }
+
+  #releaseAfter(settled: Promise<void>, delivery: Delivery): void {
+    settled.then(() => this.#release(delivery), this.#unsettled(delivery));
+  }
+
+  // Nothing above rejects; if it ever did, its place must not be lost for it.
+  #unsettled(delivery: Delivery): (error: unknown) => void {
+    return (error) => {
       this.#logger.error({ err: error, ...messageFields(delivery) }, "A delivery could not be settled.");
-      end();
-    });
+      this.#release(delivery);
+    };
+  }
+
+  #release(delivery: Delivery): void {
+    if (delivery.lane === "calls") this.#places.leave(delivery);
+    this.#handed();
   }
 
   /** A message became a dead letter since its time was over; nothing here ran it, or its copy came too late. */
   expired(delivery: Delivery, failure: Failure): void {
-    this.#handling.expired(delivery, failure);
+    this.#messages.expired(delivery, failure);
   }
 
   /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */
@@ -144,11 +201,6 @@ export class Dispatcher {
     this.#places.reset();
   }
 
-  #released(delivery: Delivery): void {
-    if (delivery.lane === "calls") this.#places.leave(delivery);
-    this.#handed();
-  }
-
   // As many handlers wait for answers as may: at once, since nobody knows when one of them goes on.
   #refuse(delivery: Delivery): void {
     if (whyUnanswerable(delivery) !== undefined) {
@@ -162,8 +214,8 @@ export class Dispatcher {
       this.#saidOverloaded = now;
       this.#logger.warn(messageFields(delivery), message);
     }
-    this.#answering.turnAway(delivery, new ConfluoError("OVERLOADED", message), () => {
-      void delivery.settle(done);
+    void andThen(this.#calls.turnAway(delivery, new ConfluoError("OVERLOADED", message)), (outcome) => {
+      void delivery.settle(outcome);
       this.#handed();
     });
   }
@@ -176,71 +228,17 @@ export class Dispatcher {
     for (const resolve of waiting) resolve();
   }
 
-  #run(work: InFlightMessage, over: () => void): void {
-    if (work.delivery.history === "isolated") this.#runAgain(work, over);
-    else this.#runNow(work, over);
-  }
-
   // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
-  #runAgain(work: InFlightMessage, over: () => void): void {
-    const { delivery, heldMs } = work;
+  #processIsolated(delivery: Delivery, heldMs: number): void {
     const earlier = this.#recent.claim(delivery);
-    if (earlier === undefined) this.#runNow(work, over);
-    else if (delivery.lane !== "calls" || !earlier.isOver) this.#follow(delivery, earlier).then(over, over);
-    else if (earlier.runs < MOST_RUNS) this.#runNow(new InFlightMessage(delivery, heldMs, earlier), over);
+    if (earlier === undefined) this.#process(new InFlightMessage(delivery, heldMs));
+    else if (delivery.lane !== "calls" || !earlier.isOver)
+      this.#releaseAfter(this.#follow(delivery, earlier), delivery);
+    else if (earlier.runs < MOST_RUNS) this.#process(new InFlightMessage(delivery, heldMs, earlier));
     else {
       this.#giveUp(delivery);
-      over();
+      this.#release(delivery);
     }
-  }
-
-  #runNow(work: InFlightMessage, over: () => void): void {
-    const { delivery } = work;
-    const ended = (outcome: Outcome | typeof abandoned): void => this.#ended(work, outcome, over);
-    try {
-      this.#outcome(work, ended);
-    } catch (error) {
-      // Nothing above throws but this; if it ever did, the message must not be lost for it.
-      if (error === abandoned) ended(abandoned);
-      else ended(this.#handling.outcomeOf(delivery, [{ error, retry: "final" }], 0));
-    }
-    if (!work.isOver && delivery.lane !== "instance") this.#recent.begin(work);
-  }
-
-  #outcome(work: InFlightMessage, ended: (outcome: Outcome | typeof abandoned) => void): void {
-    const { delivery } = work;
-    if (delivery.lane !== "calls") {
-      work.subscriptions = this.#handling.handle(delivery, ended);
-      return;
-    }
-    const unanswerable = whyUnanswerable(delivery);
-    if (unanswerable === undefined) {
-      this.#answering.answer(delivery, passedMs(work), (end) => ended(end === abandoned ? abandoned : done));
-      return;
-    }
-    ended(this.#handling.outcomeOf(delivery, [{ error: malformed(unanswerable), retry: "final" }], 0));
-  }
-
-  #ended(work: InFlightMessage, outcome: Outcome | typeof abandoned, over: () => void): void {
-    if (work.isOver) return;
-    const { delivery } = work;
-    if (outcome === abandoned) {
-      this.#end(work, undefined);
-      void this.#giveBack(delivery).then(over);
-      return;
-    }
-    const settled = (stands: boolean): void => {
-      this.#end(work, { outcome, stands });
-      over();
-    };
-    const stands = delivery.settle(outcome);
-    if (isPromise(stands)) void stands.then(settled);
-    else settled(stands);
-  }
-
-  #end(work: InFlightMessage, ended: Completion | undefined): void {
-    if (work.delivery.lane === "instance") work.end(ended);
-    else this.#recent.end(work, ended);
   }
 
   /** Gives back, for another instance, what came from outside and waits for a place. Resolves when nothing is in hand. */
@@ -277,13 +275,13 @@ export class Dispatcher {
   }
 
   // An instance had it and is gone, or this one has lost its connection since.
-  async #back(delivery: Delivery): Promise<void> {
+  async #settleRedelivered(delivery: Delivery): Promise<void> {
     const earlier = this.#recent.claim(delivery);
     // The answer of a call that has ended may be lost with its acknowledgement.
     if (earlier !== undefined && (delivery.lane !== "calls" || !earlier.isOver))
       await this.#follow(delivery, earlier);
-    else if (delivery.lane !== "calls") await delivery.settle(this.#handling.afterLoss(delivery));
-    else await this.#backCall(delivery, earlier);
+    else if (delivery.lane !== "calls") await delivery.settle(this.#messages.afterLoss(delivery));
+    else await this.#settleRedeliveredCall(delivery, earlier);
   }
 
   // Ends a delivery as the work on its message ends, or has ended.
@@ -293,10 +291,14 @@ export class Dispatcher {
     if (stands) share?.stood();
   }
 
-  async #backCall(delivery: Delivery, earlier: InFlightMessage | undefined): Promise<void> {
+  async #settleRedeliveredCall(delivery: Delivery, earlier: InFlightMessage | undefined): Promise<void> {
     const { envelope, history: record } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(envelope);
-    if (isHarmless) return new Promise((resolve) => this.#run(new InFlightMessage(delivery, 0), resolve));
+    if (isHarmless) {
+      const message = new InFlightMessage(delivery, 0);
+      await this.#settle(message, await this.#outcomeOf(message));
+      return;
+    }
     const { path } = envelope;
     if (record === "redelivered" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
       this.#logger.debug(
@@ -314,7 +316,7 @@ export class Dispatcher {
     const path = show(delivery.envelope.path);
     const message = `${path} was run twice, the second time alone: each time the instance, or its connection, was lost.`;
     this.#logger.error(messageFields(delivery), message);
-    this.#answering.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
+    this.#calls.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
     void delivery.settle(done);
   }
 }

@@ -1,7 +1,7 @@
 /** Work that is running: each within its limit, all of it abandoned when a shutdown waits no longer. */
 
 import { DeadlineScope, type ExecutionLimits } from "../async/deadline-scope.ts";
-import { isPromise, type MaybePromise } from "../async/maybe-promise.ts";
+import type { MaybePromise } from "../async/maybe-promise.ts";
 import { runInNewContext } from "../async/outside-context.ts";
 import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
 import { timedOut } from "../async/timed-promise.ts";
@@ -27,31 +27,36 @@ export interface Execution {
   onStop(callback: (reason: unknown) => void): void;
 }
 
-/** What is run within its limits, and who is told of its end, once. */
-export interface ExecutionTask<Result> extends ExecutionLimits {
+/** What is run within limits, and what its end comes to. */
+export interface Task<Result, End> extends ExecutionLimits {
   /** The `correlation_id` of a call. */
   readonly correlationId?: string | undefined;
   /** The work itself, validation and handler alike. */
-  work(run: Execution): MaybePromise<Result>;
-  returned(result: Result, run: Execution): void;
+  work(execution: Execution): MaybePromise<Result>;
+  returned(result: Result): MaybePromise<End>;
   /** It threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
-  failed(reason: unknown, run: Execution): void;
+  failed(reason: unknown): MaybePromise<End>;
 }
 
-class TimedExecution<Result> extends TimeoutEntry implements Execution, SlotSetItem {
+class TimedExecution<Result, End> extends TimeoutEntry implements Execution, SlotSetItem {
   slot = -1;
-  readonly #task: ExecutionTask<Result>;
-  readonly #all: SlotSet<TimedExecution<unknown>>;
+  readonly #task: Task<Result, End>;
+  readonly #all: SlotSet<TimedExecution<unknown, unknown>>;
   readonly #scope: DeadlineScope;
   #context: HandlerContext | undefined;
   #stopped: { readonly reason: unknown } | undefined;
   #onStop: ((reason: unknown) => void) | undefined;
+  #resolve: ((end: MaybePromise<End>) => void) | undefined;
 
-  constructor(task: ExecutionTask<Result>, runs: HandlerRunner, all: SlotSet<TimedExecution<unknown>>) {
+  constructor(
+    task: Task<Result, End>,
+    runner: HandlerRunner,
+    all: SlotSet<TimedExecution<unknown, unknown>>,
+  ) {
     super();
     this.#task = task;
     this.#all = all;
-    this.#scope = new DeadlineScope(task, runs);
+    this.#scope = new DeadlineScope(task, runner);
   }
 
   get stopped(): boolean {
@@ -84,38 +89,38 @@ class TimedExecution<Result> extends TimeoutEntry implements Execution, SlotSetI
     this.#onStop = callback;
   }
 
-  begin(): void {
+  run(): MaybePromise<End> {
     const task = this.#task;
     let result: MaybePromise<Result>;
     try {
       result = this.#scope.run(task, this);
     } catch (error) {
       this.#scope.end();
-      task.failed(error, this);
-      return;
+      return task.failed(error);
     }
-    if (isPromise(result)) {
-      this.#watch(result);
-      return;
-    }
+    if (result instanceof Promise) return this.#watch(result);
     this.#scope.end();
-    task.returned(result, this);
+    return task.returned(result);
   }
 
   // Only what is not over at once needs a limit, and can be abandoned.
-  #watch(coming: Promise<Result>): void {
-    startTimer(this, this.#task.ms);
-    this.#all.add(this as TimedExecution<unknown>);
-    coming.then(
-      (result) => {
-        this.#scope.end();
-        if (this.#end()) this.#task.returned(result, this);
-      },
-      (error: unknown) => {
-        this.#scope.end();
-        if (this.#end()) this.#task.failed(error, this);
-      },
-    );
+  #watch(coming: Promise<Result>): Promise<End> {
+    const task = this.#task;
+    startTimer(this, task.ms);
+    this.#all.add(this as TimedExecution<unknown, unknown>);
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      coming.then(
+        (result) => {
+          this.#scope.end();
+          if (this.#end()) resolve(task.returned(result));
+        },
+        (error: unknown) => {
+          this.#scope.end();
+          if (this.#end()) resolve(task.failed(error));
+        },
+      );
+    });
   }
 
   override pass(): void {
@@ -131,7 +136,7 @@ class TimedExecution<Result> extends TimeoutEntry implements Execution, SlotSetI
     if (!this.#end()) return;
     this.#stopped = { reason };
     this.#scope.leave();
-    this.#task.failed(why, this);
+    this.#resolve?.(this.#task.failed(why));
     runInNewContext(() => {
       this.#onStop?.(reason);
       this.#context?.abort(reason);
@@ -141,26 +146,24 @@ class TimedExecution<Result> extends TimeoutEntry implements Execution, SlotSetI
   /** @returns whether anyone still waited for it. */
   #end(): boolean {
     stopTimer(this);
-    return this.#all.delete(this as TimedExecution<unknown>);
+    return this.#all.delete(this as TimedExecution<unknown, unknown>);
   }
 }
 
 /** What one service is running. */
 export class HandlerRunner {
-  readonly #running = new SlotSet<TimedExecution<unknown>>();
+  readonly #running = new SlotSet<TimedExecution<unknown, unknown>>();
   #closed = false;
   /** Whether what runs belongs to a service that is being shut down. */
   isLeaving = false;
 
   /**
-   * Runs a task within its limit. After {@link overdue} and {@link abandoned} it may go on, told by its signal, and nobody
-   * listens to it any more.
-   *
-   * @throws `abandoned`, if nothing is to be begun any more.
+   * Runs a task within its limit, and returns what its end comes to. After {@link overdue} and {@link abandoned} its work may go
+   * on, told by its signal, and nobody listens to it any more.
    */
-  run<Result>(task: ExecutionTask<Result>): void {
-    if (this.#closed) throw abandoned;
-    new TimedExecution<Result>(task, this, this.#running).begin();
+  run<Result, End>(task: Task<Result, End>): MaybePromise<End> {
+    if (this.#closed) return task.failed(abandoned);
+    return new TimedExecution(task, this, this.#running).run();
   }
 
   /** Whether a call runs. */

@@ -2,10 +2,11 @@
 
 import type { Reply } from "../api/context.ts";
 import type { Gate } from "../async/gate.ts";
-import { isPromise, type MaybePromise } from "../async/maybe-promise.ts";
+import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { timedOut } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import { dataSchemaOf } from "../contract/declared-errors.ts";
+import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireError } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
@@ -14,10 +15,12 @@ import { type EncodedBody, type EncodedMessage, encodeBody } from "../protocol/c
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { whyNoReturn } from "../protocol/return-address.ts";
+import { done } from "../retry/outcome.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
-import type { Delivery, Rejection, Settled } from "../transport/transport.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
+import type { Delivery, Rejection } from "../transport/transport.ts";
 import { sendable, sendableData } from "../validation/sendable-body.ts";
-import { abandoned, type Execution, type ExecutionTask, type HandlerRunner } from "./handler-runner.ts";
+import { abandoned, type Execution, type HandlerRunner, overdue, type Task } from "./handler-runner.ts";
 import { type HandlerInvoker, repliedWith, replyOf } from "./invoke-handler.ts";
 
 /** What answering needs of its surroundings. */
@@ -25,14 +28,12 @@ export interface CallProcessorDependencies {
   readonly handlers: HandlerInvoker;
   readonly runs: HandlerRunner;
   readonly logger: Logger;
-  /** The most that an answer may take, in bytes. */
-  readonly maxBodyBytes: () => number;
+  /** The session to answer on. */
+  readonly sessions: SessionSlot;
   /** Deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
   /** Is told when a handler begins to wait for an answer, and when it goes on. */
   waits(isWaiting: boolean): void;
-  /** Returns what opens when the broker, if it is behind, takes more: going on before fills the process with answers. */
-  reply(to: string, message: Message, failed?: Settled): Gate | undefined;
 }
 
 /** Answers calls. */
@@ -44,60 +45,81 @@ export class CallProcessor {
   }
 
   /**
-   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. `ended` is told when that
-   * is done, or that the shutdown stopped waiting for it.
+   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. Returns what becomes of it,
+   * or that the shutdown stopped waiting for it.
    */
-  answer(delivery: Delivery, heldMs: number, ended: (end: "done" | typeof abandoned) => void): void {
+  process(delivery: Delivery, heldMs: number): MaybePromise<typeof done | typeof abandoned> {
+    const { runs, waits, logger } = this.#parts;
     const ms = this.#deadlineOf(delivery) - heldMs;
-    if (ms < 1) {
-      const { path } = delivery.envelope;
-      this.#parts.logger.debug(
-        messageFields(delivery),
-        `The call ${path} waited here for longer than its caller did.`,
-      );
-      ended("done");
-      return;
-    }
-    this.#parts.runs.run<Message>(new CallTask(this, delivery, { ms, ended }));
+    if (ms >= 1) return runs.run(new CallInProgress(this, delivery, { ms, waits }));
+    const { path } = delivery.envelope;
+    logger.debug(messageFields(delivery), `The call ${path} waited here for longer than its caller did.`);
+    return done;
   }
 
-  /** Sends an answer. `ended` is told when there is room for more of them. */
-  post(delivery: Delivery, answer: Message, { ms, ended }: CallEnd): void {
+  /** Runs a call. Whatever happens is an answer. */
+  work(call: CallInProgress): MaybePromise<Message> {
+    const { handlers } = this.#parts;
+    const { delivery } = call;
+    try {
+      const found = handlers.route(delivery.envelope);
+      const { contract, tally } = found.route;
+      call.routed(tally, contract);
+      const result = handlers.command(delivery, found, call.execution as Execution);
+      if (contract?.output !== undefined) return this.#checked(call, result, contract.output);
+      if (!(result instanceof Promise)) return this.#encode(replyOf(result), call);
+      // Here, so that what the handler returned is written in the handler's context.
+      return result.then(
+        (later) => this.#encode(replyOf(later), call),
+        (error: unknown) => this.#failure(call, error),
+      );
+    } catch (error) {
+      return this.#failure(call, error);
+    }
+  }
+
+  /** Sends the answer. */
+  returned(call: CallInProgress, answer: Message): MaybePromise<typeof done> {
+    call.answered();
+    return this.#post(call.delivery, answer, call.ms);
+  }
+
+  /** Answers with an error, if anybody still waits for an answer. */
+  failed(call: CallInProgress, reason: unknown): MaybePromise<typeof done | typeof abandoned> {
+    if (reason === abandoned) {
+      call.abandoned();
+      return abandoned;
+    }
+    if (reason !== overdue)
+      return andThen(this.#failure(call, reason), (answer) => this.returned(call, answer));
+    call.timedOut();
+    const { delivery, ms } = call;
+    const message = `The handler of ${delivery.envelope.path} took longer than its caller's ${ms} ms.`;
+    this.#parts.logger.warn(messageFields(delivery), message);
+    return done;
+  }
+
+  // Returns when there is room for more answers.
+  #post(delivery: Delivery, answer: Message, ms: number): MaybePromise<typeof done> {
     const { replyTo } = delivery.message.properties;
-    const congestion = this.#parts.reply(replyTo as string, answer, (rejection, why) =>
+    const { session } = this.#parts.sessions;
+    session?.reply(replyTo as string, answer, (rejection, why) =>
       this.#notTaken(delivery, answer, { rejection, why }),
     );
+    const congestion = session?.congestion;
     // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
-    if (congestion === undefined) ended("done");
-    else void relieved(congestion, ms).then(() => ended("done"));
-  }
-
-  /** Nobody waits any more, for one reason or the other. */
-  giveUp(delivery: Delivery, reason: unknown, { ms, ended }: CallEnd): void {
-    if (reason === abandoned) {
-      ended(abandoned);
-      return;
-    }
-    const { path } = delivery.envelope;
-    const message = `The handler of ${path} took longer than its caller's ${ms} ms.`;
-    this.#parts.logger.warn(messageFields(delivery), message);
-    ended("done");
+    return congestion === undefined ? done : relieved(congestion, ms).then(() => done);
   }
 
   /** Answers a call with an error, without running it. */
   refuse(delivery: Delivery, error: ConfluoError): void {
     const { replyTo } = delivery.message.properties;
-    void this.#parts.reply(replyTo as string, this.#refusal(error, delivery));
+    this.#parts.sessions.session?.reply(replyTo as string, this.#refusal(error, delivery));
   }
 
-  /** Answers a call with an error, without running it. `ended` is told when there is room for more of that. */
-  turnAway(delivery: Delivery, error: ConfluoError, ended: () => void): void {
-    this.post(delivery, this.#refusal(error, delivery), { ms: this.#deadlineOf(delivery), ended });
-  }
-
-  /** Is told when a handler begins to wait for an answer, and when it goes on. */
-  get waits(): CallProcessorDependencies["waits"] {
-    return this.#parts.waits;
+  /** Answers a call with an error, without running it. Returns when there is room for more of that. */
+  turnAway(delivery: Delivery, error: ConfluoError): MaybePromise<typeof done> {
+    return this.#post(delivery, this.#refusal(error, delivery), this.#deadlineOf(delivery));
   }
 
   // Its caller is told why, unless no answer at all gets out.
@@ -119,40 +141,15 @@ export class CallProcessor {
     this.refuse(delivery, error);
   }
 
-  /** Runs a call. Whatever happens is an answer. */
-  work(call: CallInProgress, run: Execution): MaybePromise<Message> {
-    const { handlers } = this.#parts;
-    const { delivery } = call;
-    let contract: AnyCommand | undefined;
-    try {
-      const found = handlers.route(delivery.envelope);
-      contract = found.route.contract;
-      call.routed(found.route.tally);
-      const result = handlers.command(delivery, found, run);
-      if (!isPromise(result) && contract?.output === undefined)
-        return this.#encode(replyOf(result), call, run);
-      return this.#answerLater(call, run, { coming: result, contract });
-    } catch (error) {
-      return this.#failed(error, call, { run, contract });
-    }
-  }
-
-  async #answerLater(
-    call: CallInProgress,
-    run: Execution,
-    {
-      coming,
-      contract,
-    }: { readonly coming: MaybePromise<unknown>; readonly contract: AnyCommand | undefined },
-  ): Promise<Message> {
+  // Within the limit of the run, since a schema may take its time.
+  async #checked(call: CallInProgress, coming: MaybePromise<unknown>, schema: AnySchema): Promise<Message> {
     let reply: Reply;
     try {
       reply = replyOf(await coming);
     } catch (error) {
-      return this.#failed(error, call, { run, contract });
+      return this.#failure(call, error);
     }
-    const schema = contract?.output;
-    if (schema === undefined || reply.status >= 400) return this.#encode(reply, call, run);
+    if (reply.status >= 400) return this.#encode(reply, call);
     const { path } = call.delivery.envelope;
     const { body } = reply;
     try {
@@ -162,22 +159,23 @@ export class CallProcessor {
         code: "INVALID_OUTPUT",
         what: `The answer of ${path}`,
       } as const;
-      return this.#encode({ ...reply, encoded: await sendable(schema, unchecked) }, call, run);
+      return this.#encode({ ...reply, encoded: await sendable(schema, unchecked) }, call);
     } catch (error) {
-      return this.#unsendable(error, call, run);
+      return this.#unsendable(error, call);
     }
   }
 
-  #failed(error: unknown, call: CallInProgress, { run, contract }: RanCall): MaybePromise<Message> {
-    if (run.entered) return this.#thrown(error, call, { run, contract });
+  // Before the handler is entered, the call is refused; from there on it is the handler that failed.
+  #failure(call: CallInProgress, error: unknown): MaybePromise<Message> {
+    if (call.execution?.entered === true) return this.#thrown(error, call);
     this.#parts.handlers.strayed(error);
     return this.#refusal(error, call.delivery, call);
   }
 
-  #unsendable(error: unknown, call: CallInProgress, run: Execution): Message {
+  #unsendable(error: unknown, call: CallInProgress): Message {
     const { delivery } = call;
     const { path } = delivery.envelope;
-    if (!run.stopped)
+    if (!call.isStopped)
       this.#parts.logger.error(
         { err: error, ...messageFields(delivery) },
         `The answer of ${path} could not be sent.`,
@@ -185,25 +183,25 @@ export class CallProcessor {
     return this.#refusal(error, delivery, call);
   }
 
-  #thrown(error: unknown, call: CallInProgress, { run, contract }: RanCall): MaybePromise<Message> {
-    const { delivery } = call;
+  #thrown(error: unknown, call: CallInProgress): MaybePromise<Message> {
+    const { delivery, contract } = call;
     const { status, error: wired } = thrownToWire(error);
     call.wentWrong(error, status);
-    if (wired.code === "HANDLER_FAILED" && !run.stopped) {
+    if (wired.code === "HANDLER_FAILED" && !call.isStopped) {
       const message = `The handler of ${delivery.envelope.path} failed; its caller was told so.`;
       this.#parts.logger.error({ err: error, ...messageFields(delivery) }, message);
-    } else if (!run.stopped && hasCause(error)) {
+    } else if (!call.isStopped && hasCause(error)) {
       // Its caller is told what the handler says, and not why: that is known here alone.
       const message = `The handler of ${delivery.envelope.path} refused with status ${status}.`;
       const level = status >= 500 ? "warn" : "debug";
       this.#parts.logger[level]({ err: error, ...messageFields(delivery) }, message);
     }
     const encode = (sent: WireError): Message =>
-      encodeErrorReply(correlationOf(delivery), status, sent, this.#parts.maxBodyBytes());
+      encodeErrorReply(correlationOf(delivery), status, sent, this.#parts.sessions.maxBodyBytes);
     const schema = contract === undefined ? undefined : dataSchemaOf(contract, wired.code);
     if (schema === undefined || wired.data === undefined) return encode(wired);
     const data = sendableData(schema, wired.data);
-    return isPromise(data)
+    return data instanceof Promise
       ? data.then((later) => encode({ ...wired, data: later }))
       : encode({ ...wired, data });
   }
@@ -212,24 +210,24 @@ export class CallProcessor {
   #refusal(refused: unknown, delivery: Delivery, call?: CallInProgress): Message {
     const { status, error } = refusalToWire(refused);
     call?.wentWrong(refused, status);
-    return encodeErrorReply(correlationOf(delivery), status, error, this.#parts.maxBodyBytes());
+    return encodeErrorReply(correlationOf(delivery), status, error, this.#parts.sessions.maxBodyBytes);
   }
 
-  #encode({ encoded, ...reply }: Encoding, call: CallInProgress, run: Execution): Message {
+  #encode({ encoded, ...reply }: Encoding, call: CallInProgress): Message {
     const { delivery } = call;
     if (reply.status >= 400) call.wentWrong(repliedWith(reply.status), reply.status);
-    const maxBodyBytes = this.#parts.maxBodyBytes();
+    const maxBodyBytes = this.#parts.sessions.maxBodyBytes;
     const { path } = delivery.envelope;
     let message: EncodedMessage;
     try {
       message = encodeReply(correlationOf(delivery), reply, encoded);
     } catch (cause) {
-      return this.#unsendable(cannotBeSent(path, cause), call, run);
+      return this.#unsendable(cannotBeSent(path, cause), call);
     }
     const { length } = message;
     if (length <= maxBodyBytes) return message;
     const text = `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`;
-    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), call, run);
+    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), call);
   }
 
   // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
@@ -243,81 +241,81 @@ export class CallProcessor {
 /** A reply, and its body as it travels if that is known. */
 type Encoding = Reply & { readonly encoded?: EncodedBody };
 
-/** What ran, and what it had promised. */
-interface RanCall {
-  readonly run: Execution;
-  readonly contract: AnyCommand | undefined;
-}
-
-interface CallEnd {
-  /** What the caller waits. */
+/** A call that is being answered, and how it ends for the statistics. */
+class CallInProgress implements Task<Message, typeof done | typeof abandoned> {
+  readonly #processor: CallProcessor;
+  readonly delivery: Delivery;
   readonly ms: number;
-  readonly ended: (end: "done" | typeof abandoned) => void;
-}
-
-/** A call that is being answered, and what is told of it for the statistics. */
-interface CallInProgress {
-  readonly delivery: Delivery;
-  routed(tally: HandlerStatsRecorder): void;
-  /** Its answer has a status of 400 or above. */
-  wentWrong(error: unknown, status: number): void;
-}
-
-class CallTask implements ExecutionTask<Message>, CallInProgress {
-  readonly #answering: CallProcessor;
-  readonly delivery: Delivery;
-  readonly #end: CallEnd;
+  readonly waits: CallProcessorDependencies["waits"];
+  readonly correlationId: string | undefined;
+  contract: AnyCommand | undefined;
+  execution: Execution | undefined;
   #tally: HandlerStatsRecorder | undefined;
   #failure: { readonly error: unknown; readonly status: number } | undefined;
 
-  constructor(answering: CallProcessor, delivery: Delivery, end: CallEnd) {
-    this.#answering = answering;
+  constructor(
+    processor: CallProcessor,
+    delivery: Delivery,
+    { ms, waits }: Pick<CallProcessorDependencies, "waits"> & { readonly ms: number },
+  ) {
+    this.#processor = processor;
     this.delivery = delivery;
-    this.#end = end;
+    this.ms = ms;
+    this.waits = waits;
+    this.correlationId = correlationOf(delivery);
   }
 
-  get ms(): number {
-    return this.#end.ms;
+  work(execution: Execution): MaybePromise<Message> {
+    this.execution = execution;
+    return this.#processor.work(this);
   }
 
-  get correlationId(): string | undefined {
-    return correlationOf(this.delivery);
+  returned(answer: Message): MaybePromise<typeof done> {
+    return this.#processor.returned(this, answer);
+  }
+
+  failed(reason: unknown): MaybePromise<typeof done | typeof abandoned> {
+    return this.#processor.failed(this, reason);
+  }
+
+  /** Whether nobody waits for it any more. */
+  get isStopped(): boolean {
+    return this.execution?.stopped === true;
   }
 
   get what(): string {
     return `the handler of ${this.delivery.envelope.path}`;
   }
 
-  get waits(): CallProcessorDependencies["waits"] {
-    return this.#answering.waits;
-  }
-
-  work(run: Execution): MaybePromise<Message> {
-    return this.#answering.work(this, run);
-  }
-
-  routed(tally: HandlerStatsRecorder): void {
+  routed(tally: HandlerStatsRecorder, contract: AnyCommand | undefined): void {
+    this.contract = contract;
     this.#tally = tally;
     tally.began();
   }
 
+  /** Its answer has a status of 400 or above. */
   wentWrong(error: unknown, status: number): void {
     this.#failure ??= { error, status };
   }
 
-  returned(answer: Message, run: Execution): void {
+  answered(): void {
     const failure = this.#failure;
     const { from } = this.delivery.envelope;
-    if (failure === undefined) this.#tally?.succeeded(run.began, from);
-    else if (failure.status < 500) this.#tally?.refused(run.began, from, failure.error);
-    else this.#tally?.failed(run.began, from, failure.error);
-    this.#answering.post(this.delivery, answer, this.#end);
+    if (failure === undefined) this.#tally?.succeeded(this.#began, from);
+    else if (failure.status < 500) this.#tally?.refused(this.#began, from, failure.error);
+    else this.#tally?.failed(this.#began, from, failure.error);
   }
 
-  failed(reason: unknown, run: Execution): void {
-    if (reason === abandoned) this.#tally?.abandoned();
-    else this.#tally?.failed(run.began, this.delivery.envelope.from, timedOut(this));
-    this.#answering.giveUp(this.delivery, reason, this.#end);
+  abandoned(): void {
+    this.#tally?.abandoned();
+  }
+
+  timedOut(): void {
+    this.#tally?.failed(this.#began, this.delivery.envelope.from, timedOut(this));
+  }
+
+  get #began(): number {
+    return this.execution?.began ?? performance.now();
   }
 }
 

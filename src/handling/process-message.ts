@@ -1,5 +1,6 @@
 /** One-way commands and events: handled, tried again later, or a dead letter. */
 
+import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
@@ -8,9 +9,10 @@ import type { FoundRoute } from "../registry/router.ts";
 import type { Subscription } from "../registry/subscriptions.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { type AttemptDetails, SubscriptionAttempt } from "./attempt.ts";
+import { Attempt } from "./attempt.ts";
 import { abandoned, type HandlerRunner } from "./handler-runner.ts";
 import type { HandlerInvoker } from "./invoke-handler.ts";
+import type { InFlightMessage } from "./recent-messages.ts";
 
 /** What handling needs of its surroundings. */
 export interface MessageProcessorDependencies {
@@ -31,20 +33,11 @@ export class MessageProcessor {
     this.#parts = parts;
   }
 
-  /**
-   * Runs what a delivery is for, and tells what becomes of it, or that the shutdown stopped waiting for it.
-   *
-   * @returns the subscriptions that it runs, of an event.
-   */
-  handle(
-    delivery: Delivery,
-    ended: (outcome: Outcome | typeof abandoned) => void,
-  ): readonly Subscription<EventEntry>[] | undefined {
-    const began = performance.now();
-    const after = (failures: readonly Failure[]): void => ended(this.#after(delivery, failures, began));
-    if (delivery.envelope.kind === "event") return this.#event(delivery, after);
-    this.#command(delivery, after);
-    return undefined;
+  /** Runs what a message is for. Returns what becomes of it, or that the shutdown stopped waiting for it. */
+  process(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+    return message.delivery.envelope.kind === "event"
+      ? this.#event(message)
+      : this.#command(message.delivery);
   }
 
   #after(delivery: Delivery, failures: readonly Failure[], began: number): Outcome | typeof abandoned {
@@ -136,61 +129,55 @@ export class MessageProcessor {
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 
-  #command(delivery: Delivery, after: (failures: readonly Failure[]) => void): void {
-    const { handlers } = this.#parts;
+  #command(delivery: Delivery): MaybePromise<Outcome | typeof abandoned> {
+    const { handlers, runs } = this.#parts;
+    const began = performance.now();
     let found: FoundRoute<CommandEntry>;
     try {
       found = handlers.route(delivery.envelope);
     } catch (error) {
-      after([{ error, retry: isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final" }]);
-      return;
+      const retry = isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final";
+      return this.#after(delivery, [{ error, retry }], began);
     }
-    this.#attempt({
+    const attempt = new Attempt({
       delivery,
       registered: found.route,
       subscription: undefined,
-      handle: (run) => handlers.command(delivery, found, run),
-      ended: (failure) => after(failure === undefined ? none : [failure]),
+      handle: (execution) => handlers.command(delivery, found, execution),
+      ended: (failure) => this.#after(delivery, listed(failure), began),
     });
+    return runs.run(attempt);
   }
 
-  // Side by side; what becomes of the event is decided when the last of them has ended.
-  #event(
-    delivery: Delivery,
-    after: (failures: readonly Failure[]) => void,
-  ): readonly Subscription<EventEntry>[] {
+  #event(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
     const { handlers } = this.#parts;
+    const { delivery } = message;
+    const began = performance.now();
     const matching = handlers.subscribed(delivery);
-    if (matching.length === 0) {
-      after(this.#unsubscribed(delivery));
-      return matching;
-    }
-    const failures: Failure[] = [];
-    let left = matching.length;
-    const ended = (failure: Failure | undefined): void => {
-      if (failure !== undefined) failures.push(failure);
-      left -= 1;
-      if (left === 0) after(failures);
-    };
-    for (const subscription of matching) {
-      this.#attempt({
-        delivery,
-        registered: subscription.handler,
-        subscription: subscription.pattern,
-        handle: (run) => handlers.event(delivery, subscription, run),
-        ended,
-      });
-    }
-    return matching;
+    message.subscriptions = matching;
+    const [first, ...others] = matching;
+    if (first === undefined) return this.#after(delivery, this.#unsubscribed(delivery), began);
+    if (others.length === 0)
+      return this.#attempt(delivery, first, (failure) => this.#after(delivery, listed(failure), began));
+    // Side by side; what becomes of the event is decided when the last of them has ended.
+    const attempts = matching.map((each) => this.#attempt(delivery, each, listed));
+    return andThen(together(attempts), (failures) => this.#after(delivery, failures.flat(), began));
   }
 
-  #attempt(parts: AttemptDetails): void {
-    const attempt = new SubscriptionAttempt(parts);
-    try {
-      this.#parts.runs.run(attempt);
-    } catch (notBegun) {
-      attempt.failed(notBegun);
-    }
+  #attempt<End>(
+    delivery: Delivery,
+    subscription: Subscription<EventEntry>,
+    ended: (failure: Failure | undefined) => End,
+  ): MaybePromise<End> {
+    const { handlers, runs } = this.#parts;
+    const attempt = new Attempt({
+      delivery,
+      registered: subscription.handler,
+      subscription: subscription.pattern,
+      handle: (execution) => handlers.event(delivery, subscription, execution),
+      ended,
+    });
+    return runs.run(attempt);
   }
 
   #unsubscribed({ lane, envelope }: Delivery): readonly Failure[] {
@@ -207,3 +194,12 @@ export class MessageProcessor {
 }
 
 const none: readonly Failure[] = [];
+
+function listed(failure: Failure | undefined): readonly Failure[] {
+  return failure === undefined ? none : [failure];
+}
+
+function together<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {
+  const isPromised = values.some((value) => value instanceof Promise);
+  return isPromised ? Promise.all(values) : (values as readonly Value[]);
+}

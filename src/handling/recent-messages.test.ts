@@ -2,11 +2,13 @@ import { crc32 } from "node:zlib";
 import { describe, expect, it, vi } from "vitest";
 import { silentLogger } from "../logging/logger.ts";
 import { readEnvelope } from "../protocol/envelope.ts";
+import type { Message } from "../protocol/message.ts";
 import { Registry } from "../registry/registry.ts";
 import type { Outcome } from "../retry/outcome.ts";
 import { defaultRetry } from "../retry/policy.ts";
 import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
-import type { Delivery, DeliveryHistory } from "../transport/transport.ts";
+import { SessionSlot } from "../transport/session-slot.ts";
+import type { Delivery, DeliveryHistory, Session } from "../transport/transport.ts";
 import { Dispatcher } from "./dispatcher.ts";
 
 /** What deliveries come over: a channel that the test can break, or of which it can say that the broker has all. */
@@ -29,21 +31,24 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
     });
   }
   const replies: string[] = [];
+  const sessions = new SessionSlot(() => Promise.reject(new Error("nothing is sent")));
+  sessions.maxBodyBytes = 1_000;
+  sessions.session = {
+    allow: () => undefined,
+    reply: (to: string, { properties }: Message) => {
+      replies.push([to, properties.headers?.["confluo-error"]].filter(Boolean).join(" "));
+    },
+  } as unknown as Session;
   const dispatch = new Dispatcher({
     service: "s",
     instance: "i",
     registry,
     logger: silentLogger,
-    maxBodyBytes: () => 1_000,
+    sessions,
     callTimeoutMs: 1_000,
     unhandledRetryMs: 600_000,
     mostCalls: 128,
     mostWaiting: 8_192,
-    allow: () => undefined,
-    reply: (to, { properties }) => {
-      replies.push([to, properties.headers?.["confluo-error"]].filter(Boolean).join(" "));
-      return undefined;
-    },
   });
   const deliver = async (record: DeliveryHistory, past: Partial<Past> = {}): Promise<Outcome | undefined> => {
     const { lane = "inbox", messageId = "m", body = "1", headers, type = "/", on = new FakeChannel() } = past;
@@ -64,6 +69,7 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
       history: record,
       redelivered: record !== "first",
       receivedAt: performance.now(),
+      size: message.body.length,
       get hold() {
         return on.hold;
       },

@@ -2,7 +2,7 @@
 
 import { hash } from "node:crypto";
 import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
-import { roughLength, userHeaders } from "../protocol/codec.ts";
+import { userHeaders } from "../protocol/codec.ts";
 import { done, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 
@@ -20,6 +20,9 @@ export interface SharedCompletion {
   stood(): void;
 }
 
+// In place of a delivery that is not kept any more: it would hold on to its body.
+const forgotten = undefined as unknown as Delivery;
+
 /**
  * Work on one delivery. Other deliveries may be taken for the same message later: each of them once, in place of one whose
  * channel is gone.
@@ -36,7 +39,8 @@ export class InFlightMessage implements SlotSetItem {
   lostAt = 0;
   /** Subscriptions that it is work for; `undefined` for a command or a call. */
   subscriptions: readonly { readonly pattern: string }[] | undefined;
-  #delivery: Delivery | undefined;
+  /** Only while the work is not over, or nothing is remembered of it yet. */
+  delivery: Delivery;
   /** Are set when the delivery itself is not kept any more. */
   #id: string | undefined;
   #identity: string | undefined;
@@ -48,14 +52,14 @@ export class InFlightMessage implements SlotSetItem {
   #parts: Map<string, SubscriptionPart> | undefined;
   /** Whether later work on the message knows all that this knew. */
   #isSucceeded = false;
-  #isOver = false;
+  isOver = false;
   #ended: Completion | undefined;
   #waiting: (() => void)[] | undefined;
 
   /** @param earlier work on the same message, which this is to run again. */
   constructor(delivery: Delivery, heldMs: number, earlier?: InFlightMessage) {
     const { receivedAt, envelope } = delivery;
-    this.#delivery = delivery;
+    this.delivery = delivery;
     this.#holder = delivery;
     this.#only = envelope.subscription;
     this.heldMs = heldMs;
@@ -65,18 +69,9 @@ export class InFlightMessage implements SlotSetItem {
     if (earlier !== undefined) earlier.#isSucceeded = true;
   }
 
-  /** Only while it is not over. */
-  get delivery(): Delivery {
-    return this.#delivery as Delivery;
-  }
-
-  get isOver(): boolean {
-    return this.#isOver;
-  }
-
   /** Is told once how it ended. */
   end(ended: Completion | undefined): void {
-    this.#isOver = true;
+    this.isOver = true;
     this.#ended = ended;
     const waiting = this.#waiting;
     this.#waiting = undefined;
@@ -85,7 +80,7 @@ export class InFlightMessage implements SlotSetItem {
 
   /** How it ended for a delivery that was {@link claim}ed; `undefined` if a shutdown stopped waiting for it. */
   async share({ envelope: { subscription } }: Delivery): Promise<SharedCompletion | undefined> {
-    if (!this.#isOver) {
+    if (!this.isOver) {
       await new Promise<void>((resolve) => {
         this.#waiting ??= [];
         this.#waiting.push(resolve);
@@ -106,7 +101,7 @@ export class InFlightMessage implements SlotSetItem {
 
   /** Whether a delivery that comes again may be of this message: nothing at the broker stands for it any more. */
   mayBe(delivery: Delivery, identity: () => string): boolean {
-    const id = this.#delivery === undefined ? this.#id : idOf(this.#delivery);
+    const id = this.delivery === forgotten ? this.#id : idOf(this.delivery);
     if (id === undefined || id !== idOf(delivery) || !this.#isLostFor(delivery.envelope.subscription))
       return false;
     return (this.#identity ?? identityOf(this.delivery)) === identity();
@@ -151,10 +146,10 @@ export class InFlightMessage implements SlotSetItem {
   /** Keeps no more than is needed to know the message again. */
   slim(now: number): void {
     if (this.lostAt === 0) this.lostAt = now;
-    if (this.#delivery === undefined) return;
-    this.#id = idOf(this.#delivery);
-    this.#identity = identityOf(this.#delivery);
-    this.#delivery = undefined;
+    if (this.delivery === forgotten) return;
+    this.#id = idOf(this.delivery);
+    this.#identity = identityOf(this.delivery);
+    this.delivery = forgotten;
     if (this.hold === "lost") this.#holder = undefined;
   }
 }
@@ -200,7 +195,7 @@ export class RecentMessages {
     work.end(ended);
     if (ended === undefined || work.hold === "released") return;
     this.#finished.push(work);
-    this.#bytes += roughLength(work.delivery.message);
+    this.#bytes += work.delivery.size;
     if (this.#finished.length >= this.#sweepAt || this.#bytes >= this.#sweepAtBytes) this.#sweep();
     else this.#timer ??= setTimeout(this.#sweep, SWEEP_AFTER_MS).unref();
   }
@@ -232,7 +227,7 @@ export class RecentMessages {
       const { hold } = work;
       if (hold === "held") {
         held.push(work);
-        this.#bytes += roughLength(work.delivery.message);
+        this.#bytes += work.delivery.size;
       } else if (hold === "lost") {
         work.slim(now);
         this.#lost.push(work);

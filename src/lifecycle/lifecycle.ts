@@ -6,11 +6,10 @@ import { type WaitLimits, waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
 import type { Logger } from "../logging/logger.ts";
-import type { Message } from "../protocol/message.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Per } from "../registry/subscriptions.ts";
-import type { PendingCall } from "../sending/pending-call.ts";
 import type { Sender } from "../sending/sender.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Delivery, Session, SessionListener, Transport } from "../transport/transport.ts";
 import { type Connecting, explained } from "./connecting.ts";
 import { bindKeys, Declarations, keysOf } from "./declarations.ts";
@@ -25,8 +24,9 @@ export interface LifecycleDependencies {
   readonly batching: () => SessionListener["batching"];
   readonly registry: Registry;
   readonly logger: Logger;
-  readonly dispatch: () => Dispatcher;
-  readonly requests: () => Sender;
+  readonly sessions: SessionSlot;
+  readonly dispatcher: Dispatcher;
+  readonly sender: Sender;
   readonly onQuestion: SessionListener["onQuestion"];
 }
 
@@ -42,8 +42,8 @@ interface Stopping {
 /** The states of a service and the ways between them. */
 export class Lifecycle {
   readonly #parts: LifecycleDependencies;
+  readonly #sessions: SessionSlot;
   readonly states: StateMachine;
-  #link: Session | undefined;
   #transport: Transport | undefined;
   /** As long as there is a link. */
   #neighbour: Neighbour | undefined;
@@ -51,20 +51,19 @@ export class Lifecycle {
   #stopping: Stopping | undefined;
   // For those whose connect() waits for a shutdown to end: the next shutdown() is meant for them, too.
   #queued = new AbortController();
-  // While the connection is lost: ends when it is restored.
-  #broken: Gate | undefined;
   readonly #declarations: Declarations;
   #serves = false;
   readonly #stopped: (() => void)[] = [];
 
   constructor(parts: LifecycleDependencies) {
     this.#parts = parts;
+    this.#sessions = parts.sessions;
     this.states = new StateMachine((error) =>
       parts.logger.error({ err: error }, "A listener to the service's state failed."),
     );
     this.#declarations = new Declarations({
       connecting: () => this.#connecting?.done,
-      link: () => this.#link,
+      link: () => this.#sessions.session,
       failed: (error) => {
         const { service, logger } = parts;
         const message = `${service} could not declare what was registered after connect().`;
@@ -75,7 +74,7 @@ export class Lifecycle {
 
   get health(): Health {
     const { current: state, reason } = this.states;
-    const link = this.#link;
+    const link = this.#sessions.session;
     const why =
       state === "running"
         ? link?.refused
@@ -146,8 +145,8 @@ export class Lifecycle {
   #start(transport: Transport): Connecting {
     const stop = new AbortController();
     this.#transport = transport;
-    this.#broken = undefined;
-    this.#parts.dispatch().resume();
+    this.#sessions.broken = undefined;
+    this.#parts.dispatcher.resume();
     this.states.enter("connecting");
     const done = this.#open(transport, stop).catch((error: unknown) => {
       this.#connecting = undefined;
@@ -162,22 +161,25 @@ export class Lifecycle {
   async #open(transport: Transport, stop: AbortController): Promise<void> {
     const { signal } = stop;
     const link = await transport.openSession(this.#member(stop), signal);
-    this.#link = link;
+    this.#sessions.session = link;
     this.#neighbour = new Neighbour({
       service: this.#parts.service,
       realm: transport.realm,
       serves: () => this.#serves,
-      dispatch: this.#parts.dispatch(),
-      requests: this.#parts.requests(),
+      dispatch: this.#parts.dispatcher,
+      requests: this.#parts.sender,
     });
+    this.#parts.sender.neighbours = this.#neighbour;
     try {
       await this.#attached(link, signal);
+      this.#sessions.ready = link;
       this.states.enter("running");
     } catch (error) {
-      this.#link = undefined;
+      this.#sessions.session = undefined;
+      this.#sessions.ready = undefined;
       this.#neighbour.end();
       // What it was given meanwhile goes back to the queue.
-      this.#parts.dispatch().abandon(error);
+      this.#parts.dispatcher.abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
       void this.#leave(link);
       throw error;
@@ -187,12 +189,12 @@ export class Lifecycle {
   // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
   async #attached(link: Session, signal: AbortSignal): Promise<void> {
     for (;;) {
-      const { broken } = this;
+      const { broken } = this.#sessions;
       if (broken !== undefined)
         await untilAborted(new Promise<void>((resolve) => void broken.onOpen(resolve)), signal);
       try {
         await untilAborted(this.#attach(link), signal);
-        if (this.#broken === undefined) return;
+        if (this.#sessions.broken === undefined) return;
       } catch (error) {
         if (signal.aborted || !isConfluoError(error, "CONNECTION_LOST")) throw error;
         await delay(REATTACH_MS, signal);
@@ -209,7 +211,7 @@ export class Lifecycle {
   }
 
   #member(attempt: AbortController): SessionListener {
-    const { service, instance, prefetch, batching, dispatch, requests, onQuestion } = this.#parts;
+    const { service, instance, prefetch, batching, dispatcher, sender, onQuestion } = this.#parts;
     // What an earlier link goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
@@ -217,18 +219,18 @@ export class Lifecycle {
       instance,
       prefetch,
       batching: batching(),
-      onDelivery: (delivery: Delivery) => dispatch().handle(delivery),
-      onExpired: (delivery, failure) => dispatch().expired(delivery, failure),
-      onReply: (reply) => requests().receive(reply),
-      onBounced: (id) => requests().sendAgain(id),
+      onDelivery: (delivery: Delivery) => dispatcher.handle(delivery),
+      onExpired: (delivery, failure) => dispatcher.expired(delivery, failure),
+      onReply: (reply) => sender.receive(reply),
+      onBounced: (id) => sender.sendAgain(id),
       onQuestion,
       onLost: (reason) => {
         if (!isPresent()) return;
         if (this.states.current === "running") this.states.enter("reconnecting", reason);
-        this.#broken ??= new Gate();
-        dispatch().dropWaiting();
+        this.#sessions.broken ??= new Gate();
+        dispatcher.dropWaiting();
         this.#parts.logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
-        requests().rejectCalls((called, path) => {
+        sender.rejectCalls((called, path) => {
           const what = `The connection broke while ${called} was to answer ${path}`;
           return new ConfluoError("CONNECTION_LOST", `${what}: it may or may not have run.`, {
             cause: reason,
@@ -238,8 +240,8 @@ export class Lifecycle {
       onRestored: () => {
         if (!isPresent()) return;
         if (this.states.current === "reconnecting") this.states.enter("running");
-        const broken = this.#broken;
-        this.#broken = undefined;
+        const broken = this.#sessions.broken;
+        this.#sessions.broken = undefined;
         broken?.open();
       },
     };
@@ -267,17 +269,11 @@ export class Lifecycle {
     signal.throwIfAborted();
     await untilAborted(this.#declarations.settled(), signal);
     this.#declarations.reset();
-    if (this.#link !== undefined) await this.#attached(this.#link, signal);
+    if (this.#sessions.session !== undefined) await this.#attached(this.#sessions.session, signal);
   }
 
-  /** The link to send on, if there is one at the moment. */
-  get ready(): Session | undefined {
-    return this.states.current === "connecting" ? undefined : this.#link;
-  }
-
-  /** The link to send on: waits while connecting. */
-  async link(): Promise<Session> {
-    if (this.ready !== undefined) return this.ready;
+  /** Waits, while connecting, for a session to send on. */
+  async whenReady(): Promise<Session> {
     try {
       await this.#connecting?.done;
     } catch (cause) {
@@ -287,26 +283,11 @@ export class Lifecycle {
         cause,
       });
     }
-    if (this.#link !== undefined) return this.#link;
+    if (this.#sessions.session !== undefined) return this.#sessions.session;
     throw new ConfluoError(
       "NOT_CONNECTED",
       `${this.#parts.service} is not connected: await its connect() first.`,
     );
-  }
-
-  /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
-  handOver(call: PendingCall, message: Message, link: Session): boolean {
-    return this.#neighbour?.handOver(call, message, link) === true;
-  }
-
-  /** Opens when the connection that is lost has been made again. A shutdown rejects whoever waits by other means. */
-  get broken(): Gate | undefined {
-    return this.#broken;
-  }
-
-  /** The link to answer on: there from the first delivery on, before the service counts as running. */
-  get answering(): Session | undefined {
-    return this.#link;
   }
 
   /** Resolves when the service is shut down, or was not connected. */
@@ -346,7 +327,7 @@ export class Lifecycle {
     const connecting = this.#connecting;
     connecting?.stop.abort(reason);
     if (this.states.current === "connecting") await connecting?.done.catch(() => undefined);
-    const link = this.#link;
+    const link = this.#sessions.session;
     if (link === undefined) return;
     this.states.enter("draining");
     await untilAborted(this.#neighbour?.leave(link) ?? Promise.resolve(), hurry).catch((error: unknown) => {
@@ -354,17 +335,18 @@ export class Lifecycle {
       const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
       logger.warn({ service, err: error }, message);
     });
-    this.#parts.dispatch().abandon(reason);
+    this.#parts.dispatcher.abandon(reason);
     // What goes back is on its way when the link closes.
     await this.#givenBack();
-    const requests = this.#parts.requests();
+    const { sender } = this.#parts;
     const shutDown = (what: string): ConfluoError =>
       new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`);
-    requests.rejectCalls((called, path) => shutDown(`${called} was to answer ${path}`));
-    requests.rejectUnconfirmed((path) =>
+    sender.rejectCalls((called, path) => shutDown(`${called} was to answer ${path}`));
+    sender.rejectUnconfirmed((path) =>
       shutDown(`the broker was to confirm ${path}: it may or may not have arrived`),
     );
-    this.#link = undefined;
+    this.#sessions.session = undefined;
+    this.#sessions.ready = undefined;
     this.#transport = undefined;
     this.#connecting = undefined;
     this.#neighbour?.end();
@@ -378,6 +360,6 @@ export class Lifecycle {
   }
 
   #givenBack(): Promise<void> {
-    return withinMs(GIVE_BACK_MS, this.#parts.dispatch().idle(), () => undefined).catch(() => undefined);
+    return withinMs(GIVE_BACK_MS, this.#parts.dispatcher.idle(), () => undefined).catch(() => undefined);
   }
 }

@@ -3,6 +3,7 @@
 import { Gate } from "../async/gate.ts";
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
+import { roughLength } from "../protocol/codec.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import { readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
@@ -145,12 +146,14 @@ class NearDelivery implements Delivery {
   readonly receivedAt: number = performance.now();
   readonly message: Message;
   readonly envelope: Envelope;
+  readonly size: number;
   readonly #again: () => void;
 
   /** `again` sends it to whichever instance there is, by way of the broker. */
   constructor(message: Message, again: () => void) {
     this.message = message;
     this.envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "" });
+    this.size = roughLength(message);
     this.#again = again;
   }
 

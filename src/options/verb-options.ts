@@ -1,6 +1,6 @@
 /** Options of the verbs. */
 
-import type { Named } from "../protocol/codec.ts";
+import type { NamedValues } from "../protocol/codec.ts";
 import type { RetryOptions } from "../retry/policy.ts";
 import type { WaitOptions } from "./wait-options.ts";
 
@@ -8,7 +8,7 @@ import type { WaitOptions } from "./wait-options.ts";
  * Query values: what follows `?` in a path, or the `query` option. Pairs will do, too: a `Map`, `URLSearchParams`; a name
  * that they have more than once is a list. One that is `undefined` is left out.
  */
-export type QueryInput = Named<
+export type QueryInput = NamedValues<
   string | number | boolean | readonly (string | number | boolean)[] | undefined
 >;
 
@@ -20,7 +20,7 @@ export interface MessageOptions extends WaitOptions {
    * Application headers: an object, or pairs, such as a `Map` or `Headers`. Names starting with `confluo-` or `x-`, and `CC`
    * and `BCC`, are refused.
    */
-  readonly headers?: Named<string> | undefined;
+  readonly headers?: NamedValues<string> | undefined;
 }
 
 /** Options of `call`. `timeoutMs` is the call's deadline; inside a handler, what is left of its own if that is less. */

@@ -23,6 +23,7 @@ describe("the envelope of a message", () => {
       expiresMs: undefined,
       query: "",
       subscription: undefined,
+      isGivenBack: false,
     });
   });
 
@@ -55,6 +56,7 @@ describe("the envelope of a message", () => {
       expiresMs: undefined,
       query: "",
       subscription: "/a/*",
+      isGivenBack: false,
     });
   });
 

@@ -1,7 +1,8 @@
 /** What a received message is: read from the exchange, the routing key, the properties and the headers. */
 
 import { fitsShortString, pathOfKey, withSlash } from "./address.ts";
-import { header, protocolHeader } from "./codec.ts";
+import { header, isTable } from "./codec.ts";
+import { textIn } from "./encoding/header-text.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
 /** What a message is, and stays when it is published again. */
@@ -28,6 +29,8 @@ export interface Envelope {
   readonly query: string;
   /** The pattern of the one subscription that a republished event is for. */
   readonly subscription: string | undefined;
+  /** Whether an instance gave it back without having finished it. */
+  readonly isGivenBack: boolean;
 }
 
 /** How a message arrived. */
@@ -43,39 +46,57 @@ export interface Arrival {
 export function readEnvelope(message: Message, { lane, eventKey, newId }: Arrival): Envelope {
   const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
   const id = identity(messageId) || identity(correlationId) || newId();
-  // Most messages have no headers, and then all of it holds its default.
-  const told = isEmpty(headers) ? undefined : headers;
+  const told = toldBy(headers);
   const isEvent = eventKey !== undefined;
-  const named = isEvent ? pathOfKey(eventKey) : (protocolHeader(told, header.path) ?? text(type));
+  const named = isEvent ? pathOfKey(eventKey) : (told[header.path] ?? text(type));
   return {
-    kind: isEvent ? "event" : kindOf(lane, told),
+    kind: isEvent ? "event" : lane === "calls" ? "call" : told[header.kind] === "event" ? "event" : "send",
     path: named === "" ? "" : withSlash(named),
-    from: protocolHeader(told, header.from) ?? text(appId),
+    from: told[header.from] ?? text(appId),
     messageId: id,
-    attempt: numberIn(told, header.attempt) || 1,
-    waitMs: numberIn(told, header.wait) ?? 0,
-    unclaimedMs: numberIn(told, header.unclaimed) ?? 0,
-    replay: protocolHeader(told, header.replay) ?? "",
-    deaths: numberIn(told, header.deaths) ?? 0,
-    expiresMs: wholeNumber(protocolHeader(told, header.expires) ?? text(expiration)),
-    query: protocolHeader(told, header.query) ?? "",
-    subscription: protocolHeader(told, header.subscription),
+    attempt: wholeNumber(told[header.attempt]) || 1,
+    waitMs: wholeNumber(told[header.wait]) ?? 0,
+    unclaimedMs: wholeNumber(told[header.unclaimed]) ?? 0,
+    replay: told[header.replay] ?? "",
+    deaths: wholeNumber(told[header.deaths]) ?? 0,
+    expiresMs: wholeNumber(told[header.expires] ?? text(expiration)),
+    query: told[header.query] ?? "",
+    subscription: told[header.subscription],
+    isGivenBack: told[header.givenBack] !== undefined,
   };
 }
 
-function kindOf(lane: Arrival["lane"], headers: WireHeaders | undefined): Envelope["kind"] {
-  if (lane === "calls") return "call";
-  return protocolHeader(headers, header.kind) === "event" ? "event" : "send";
+type EnvelopeHeaders = Readonly<Record<string, string | undefined>>;
+
+const nothing: EnvelopeHeaders = Object.freeze(Object.create(null));
+
+// One pass over the headers. Most messages have none of these, and then all of them hold their defaults.
+function toldBy(headers: WireHeaders | undefined): EnvelopeHeaders {
+  if (!isTable(headers)) return nothing;
+  let told: Record<string, string | undefined> | undefined;
+  for (const name in headers) {
+    // Own ones only: a header named `__proto__` may have made others the table's prototype.
+    if (!read.has(name) || !Object.hasOwn(headers, name)) continue;
+    told ??= Object.create(null) as Record<string, string | undefined>;
+    told[name] = textIn(headers[name]);
+  }
+  return told ?? nothing;
 }
 
-function isEmpty(headers: WireHeaders | undefined): boolean {
-  for (const _ in headers) return false;
-  return true;
-}
-
-function numberIn(headers: WireHeaders | undefined, name: string): number | undefined {
-  return headers === undefined ? undefined : wholeNumber(protocolHeader(headers, name));
-}
+const read: ReadonlySet<string> = new Set([
+  header.path,
+  header.kind,
+  header.from,
+  header.attempt,
+  header.wait,
+  header.unclaimed,
+  header.replay,
+  header.deaths,
+  header.expires,
+  header.query,
+  header.subscription,
+  header.givenBack,
+]);
 
 // Of at most ten digits: as milliseconds, 115 days.
 function wholeNumber(value: string | undefined): number | undefined {

@@ -8,7 +8,7 @@ import {
   EncodedMessage,
   encodeBody,
   header,
-  type Named,
+  type NamedValues,
   plainText,
   protocolHeader,
   userHeaders,
@@ -19,7 +19,7 @@ import type { Message, Properties } from "./message.ts";
 /** An answer before it is encoded. */
 export interface ReplyContent {
   readonly status: number;
-  readonly headers: Named<string>;
+  readonly headers: NamedValues<string>;
   readonly body: unknown;
 }
 

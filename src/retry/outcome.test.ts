@@ -20,6 +20,7 @@ const envelope: Envelope = {
   expiresMs: undefined,
   query: "",
   subscription: undefined,
+  isGivenBack: false,
 };
 
 function moveFor(failure: Failure, changed: Partial<Envelope> = {}, heldMs = 0): Move {

@@ -4,7 +4,7 @@ import type { AnySchema } from "../contract/schema.ts";
 import type { MessageOptions } from "../options/verb-options.ts";
 import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
 import { outgoingBody } from "../validation/sendable-body.ts";
-import type { OutgoingMessage } from "./pending-call.ts";
+import type { PreparedMessage } from "./pending-call.ts";
 import { tooLarge } from "./publish-errors.ts";
 
 /** What an outgoing message is made of. */
@@ -18,8 +18,10 @@ interface Ingredients {
   readonly options: MessageOptions;
 }
 
-interface OutgoingLimits {
-  readonly maxBodyBytes: () => number;
+/** What bounds an outgoing message. */
+export interface OutgoingLimits {
+  /** Of a body, in bytes. */
+  readonly maxBodyBytes: number;
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
 }
@@ -31,14 +33,13 @@ interface OutgoingLimits {
  */
 export function encodeOutgoing(
   ingredients: Ingredients,
-  { maxBodyBytes, validates }: OutgoingLimits,
-): OutgoingMessage {
+  { maxBodyBytes: most, validates }: OutgoingLimits,
+): PreparedMessage {
   const { path, query: inPath, schema, body, options } = ingredients;
   const query = encodeQuery(inPath, options.query);
   const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
   const headers = query === "" ? own : { ...own, [header.query]: query };
   const bounded = (valid: EncodedBody): EncodedBody => {
-    const most = maxBodyBytes();
     if (valid.length > most) throw tooLarge(path, valid.length, most);
     return valid;
   };

@@ -18,7 +18,7 @@ export interface Command {
 }
 
 /** A message before it goes out. */
-export interface OutgoingMessage {
+export interface PreparedMessage {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
@@ -32,7 +32,7 @@ export interface OutgoingMessage {
 /** What a call needs of those that it is one of. */
 export interface CallDetails {
   readonly command: Command;
-  readonly outgoing: OutgoingMessage;
+  readonly outgoing: PreparedMessage;
   /** What it is made in, if that is a handler: told when it waits no longer. */
   readonly scope: DeadlineScope | undefined;
   readonly of: {
@@ -60,7 +60,7 @@ export class PendingCall extends TimedPromise<Reply> {
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;
-  headers: OutgoingMessage["headers"];
+  headers: PreparedMessage["headers"];
   readonly #of: CallDetails["of"];
   readonly scope: CallDetails["scope"];
   /** As text, if it is only kept in case it has to go out again. */

@@ -8,7 +8,7 @@ import type { ConfluoError } from "../errors.ts";
 import type { EncodedBody } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Rejection, Session, Settled } from "../transport/transport.ts";
-import type { OutgoingMessage } from "./pending-call.ts";
+import type { PreparedMessage } from "./pending-call.ts";
 import { likelyCause, rejected } from "./publish-errors.ts";
 
 const RESEND_MS = 50;
@@ -17,7 +17,7 @@ const MOST_LOSSES = 5;
 
 /** What a publish needs of those that it is one of. */
 export interface PublishDetails {
-  readonly outgoing: OutgoingMessage;
+  readonly outgoing: PreparedMessage;
   readonly contract: AnyCommand | AnyEvent | undefined;
   readonly message: Message;
   /** Of a command; empty for an event. */
@@ -39,7 +39,7 @@ export class PendingConfirm extends TimedPromise<void> implements SlotSetItem {
   readonly service: string;
   readonly contract: PublishDetails["contract"];
   /** The check of its body, in its sender's context; absent if there is none, and once it has passed. */
-  validate: OutgoingMessage["validate"];
+  validate: PreparedMessage["validate"];
   /** Whoever listens may add headers to it before it goes out. */
   message: Message;
   readonly #key: string | undefined;

@@ -6,9 +6,9 @@ import { Gate } from "../async/gate.ts";
 import { command } from "../contract/command.ts";
 import { diagnosticsChannels } from "../diagnostics.ts";
 import { ConfluoError } from "../errors.ts";
-import { messageIds } from "../identity.ts";
 import { silentLogger } from "../logging/logger.ts";
 import { schemaOf } from "../testing/schema-of.ts";
+import { SessionSlot } from "../transport/session-slot.ts";
 import type { Rejection, Session } from "../transport/transport.ts";
 import { InFlightLimit } from "./in-flight-limit.ts";
 import { Sender } from "./sender.ts";
@@ -39,20 +39,17 @@ function held() {
       setImmediate(settled);
     },
   } as unknown as Session;
+  const sessions = new SessionSlot(async () => link);
+  sessions.ready = link;
   const requests = new Sender({
     service: "s",
     instance: "i",
     logger: silentLogger,
     timeoutMs: 1_000,
-    maxBodyBytes: () => Number.POSITIVE_INFINITY,
     validates: true,
     batching: { maxCalls: 1, maxBytes: 65_536 },
-    newId: messageIds("i"),
     unwanted: () => undefined,
-    handOver: () => false,
-    ready: link,
-    link: async () => link,
-    broken: undefined,
+    sessions,
   });
   const verbs = {
     // As a service does: what it throws is a rejection.

@@ -2,12 +2,12 @@
 
 import type { Reply } from "../api/context.ts";
 import { DeadlineScope, remainingMs } from "../async/deadline-scope.ts";
-import type { Gate } from "../async/gate.ts";
 import { SlotSet } from "../async/slot-set.ts";
 import { untilOpen } from "../async/timed-promise.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import { outgoingMessages } from "../diagnostics.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
+import { messageIds } from "../identity.ts";
 import type { Logger } from "../logging/logger.ts";
 import { checkMs, checkOptions, checkSignal, type OptionNames } from "../options/checks.ts";
 import type { CallOptions, MessageOptions, SendOptions } from "../options/verb-options.ts";
@@ -24,13 +24,14 @@ import { type EncodedBody, EncodedMessage } from "../protocol/codec.ts";
 import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply } from "../protocol/reply.ts";
 import { UseRecorder, type Uses } from "../statistics/uses.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Batching, Session } from "../transport/transport.ts";
 import { accepted, refused } from "./answers.ts";
 import { InFlightLimit } from "./in-flight-limit.ts";
 import { MisplacedOptions } from "./misplaced-options.ts";
-import { encodeOutgoing } from "./outgoing.ts";
+import { encodeOutgoing, type OutgoingLimits } from "./outgoing.ts";
 import { traceCall, tracePublish } from "./outgoing-diagnostics.ts";
-import { type Command, type OutgoingMessage, PendingCall, PendingCalls } from "./pending-call.ts";
+import { type Command, PendingCall, PendingCalls, type PreparedMessage } from "./pending-call.ts";
 import { PendingConfirm, type PublishDetails } from "./pending-confirm.ts";
 import { reconnecting } from "./publish-errors.ts";
 
@@ -40,22 +41,20 @@ export interface SenderDependencies {
   readonly instance: string;
   readonly logger: Logger;
   readonly timeoutMs: number;
-  readonly maxBodyBytes: () => number;
   /** What may travel together at most: a broker may take less. */
   readonly batching: Pick<Batching, "maxCalls" | "maxBytes">;
   /** Whether the sending side validates, too. */
   readonly validates: boolean;
-  newId(): string;
+  /** The session at the moment. */
+  readonly sessions: SessionSlot;
   /** Nobody waits any more for a call to this service itself, which may be running here. */
   unwanted(correlationId: string): void;
-  /** Hands a call over within the process, if its service and this one are shut down together. @returns whether it does. */
-  handOver(call: PendingCall, message: Message, link: Session): boolean;
-  /** The link, if there is one to send on at once. */
-  readonly ready: Session | undefined;
-  /** The link, as soon as there is one. Rejects when the service is not connected. */
-  link(): Promise<Session>;
-  /** Opens when the connection that is lost has been made again; `undefined` while there is one. */
-  readonly broken: Gate | undefined;
+}
+
+/** Services of this process that are shut down together. */
+export interface Neighbourhood {
+  /** Hands a call over within the process, if its service and the one that makes it leave together. @returns whether it does. */
+  handOver(call: PendingCall, message: Message, session: Session): boolean;
 }
 
 /** An event to publish. */
@@ -71,6 +70,8 @@ const sendOptions: OptionNames<SendOptions> = { ...messageOptions, messageId: tr
 /** The requesting side of a service. */
 export class Sender {
   readonly #parts: SenderDependencies;
+  readonly #sessions: SessionSlot;
+  readonly #newId: () => string;
   readonly #pending: PendingCalls;
   readonly #misplaced: MisplacedOptions;
   readonly #unconfirmed = new SlotSet<PendingConfirm>();
@@ -81,8 +82,13 @@ export class Sender {
   #later = 0;
   #whenIdle: (() => void)[] = [];
 
+  /** Who may take a call within the process; set while the service is connected. */
+  neighbours: Neighbourhood | undefined;
+
   constructor(parts: SenderDependencies) {
     this.#parts = parts;
+    this.#sessions = parts.sessions;
+    this.#newId = messageIds(parts.instance);
     this.#pending = new PendingCalls(parts.instance);
     this.#misplaced = new MisplacedOptions(parts.logger);
   }
@@ -101,7 +107,7 @@ export class Sender {
     this.#uses.called(command.service, command.contract);
     const scope = DeadlineScope.current;
     const ms = remainingMs(this.#waitMs(options), scope);
-    const signal = checkSignal(options.signal);
+    const signal = options.signal === undefined ? undefined : checkSignal(options.signal);
     const call = new PendingCall(ms, { command, outgoing, scope, of: this.#callsInFlight });
     if (ms < 1) throw call.tooLate();
     this.#calls.add(path, outgoing.body.length);
@@ -120,23 +126,23 @@ export class Sender {
       this.#calls.remove();
       this.#released();
     },
-    unanswered: (): void => this.#parts.ready?.lookForQueues(),
+    unanswered: (): void => this.#sessions.ready?.lookForQueues(),
     failing: (call: PendingCall): void => {
       if (call.service === this.#parts.service) this.#parts.unwanted(this.#pending.idOf(call));
     },
   };
 
   // At once, if nothing is to be waited for.
-  #ask(call: PendingCall, validate: OutgoingMessage["validate"]): void {
-    const { ready } = this.#parts;
+  #ask(call: PendingCall, validate: PreparedMessage["validate"]): void {
+    const { ready } = this.#sessions;
     const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
     if (isReady && validate === undefined) this.#publishCall(call, ready);
     else this.#askLater(call, validate).catch((error: unknown) => call.reject(error));
   }
 
-  async #askLater(call: PendingCall, validate: OutgoingMessage["validate"]): Promise<void> {
+  async #askLater(call: PendingCall, validate: PreparedMessage["validate"]): Promise<void> {
     if (validate !== undefined) call.replaceBody(await validate());
-    const link = await this.#parts.link();
+    const link = await this.#sessions.whenReady();
     if (link.replyTo === "") await link.openReplies();
     while (link.congestion !== undefined && !call.over) await untilOpen(link.congestion, call);
     this.#publishCall(call, link);
@@ -149,14 +155,14 @@ export class Sender {
     // One that may travel with others may have to go out again.
     if (maxCalls > 1 && isBatchable(message, maxBytes)) call.keep();
     else call.release();
-    if (this.#parts.handOver(call, message, link)) return;
+    if (this.neighbours?.handOver(call, message, link) === true) return;
     link.call(call.service, message, (rejection, why) => call.settle(rejection, why));
   }
 
   /** A call that was gathered with others came to an instance that is gone: it goes out again by itself, once. */
   sendAgain(id: string): void {
     const call = this.#pending.find(id);
-    const { ready } = this.#parts;
+    const { ready } = this.#sessions;
     // One that nobody waits for any more does not run; one whose connection is gone has been rejected.
     if (call === undefined || ready === undefined) return;
     const message = this.#messageOf(call, ready);
@@ -170,7 +176,8 @@ export class Sender {
     const leftMs = call.leftMs();
     const { body } = call;
     if (leftMs < 1 || call.over || body === undefined) return undefined;
-    if (!link.connected || link.replyTo === "") {
+    const { connected, replyTo } = link;
+    if (!connected || replyTo === "") {
       call.reject(reconnecting(this.#parts.service));
       return undefined;
     }
@@ -179,7 +186,7 @@ export class Sender {
       contentType: body.contentType,
       type: path,
       correlationId: this.#pending.idOf(call),
-      replyTo: link.replyTo,
+      replyTo,
       appId: this.#parts.service,
       expiration: String(leftMs),
       mandatory: true,
@@ -212,21 +219,21 @@ export class Sender {
     if (given === undefined) this.#misplaced.look("publish", target, body, contract?.body);
     const { path, query } = parseTarget(target);
     const key = eventKey(path);
-    const outgoing = encodeOutgoing({ path, query, schema: contract?.body, body, options }, this.#parts);
+    const outgoing = encodeOutgoing({ path, query, schema: contract?.body, body, options }, this.#limits);
     const message: Message = { body: outgoing.body.bytes, properties: this.#durable(outgoing, options) };
     this.#uses.published(contract);
     return this.#confirmed(options, { outgoing, contract, message, service: "", key, of: this.#publishing });
   }
 
   #confirmed(options: SendOptions, parts: PublishDetails): Promise<void> {
-    const signal = checkSignal(options.signal);
+    const signal = options.signal === undefined ? undefined : checkSignal(options.signal);
     const ms = this.#waitMs(options);
     const pending = new PendingConfirm(ms, parts);
     this.#confirms.add(pending.path, pending.bytes);
     this.#unconfirmed.add(pending);
     if (outgoingMessages.isWatched) tracePublish(this.#parts, pending);
     if (!pending.begin(signal)) return pending.promise;
-    const { ready, broken } = this.#parts;
+    const { ready, broken } = this.#sessions;
     // Those that wait go first: what is sent keeps its order, and so does what is published.
     const isFirst = this.#later === 0 && broken === undefined;
     const isReady = ready !== undefined && isFirst && ready.congestion === undefined;
@@ -265,8 +272,8 @@ export class Sender {
 
   async #publishInTurn(pending: PendingConfirm): Promise<void> {
     for (;;) {
-      const link = await this.#parts.link();
-      const closed = this.#parts.broken ?? link.congestion;
+      const link = await this.#sessions.whenReady();
+      const closed = this.#sessions.broken ?? link.congestion;
       if (pending.over) return; // what its sender gave up on does not go out
       if (closed === undefined) {
         pending.publish(link);
@@ -276,18 +283,22 @@ export class Sender {
     }
   }
 
-  #command(command: Command, body: unknown, options: MessageOptions): OutgoingMessage {
+  get #limits(): OutgoingLimits {
+    return { maxBodyBytes: this.#sessions.maxBodyBytes, validates: this.#parts.validates };
+  }
+
+  #command(command: Command, body: unknown, options: MessageOptions): PreparedMessage {
     checkName(command.service, "service");
     const { path, query } = parseTarget(command.target);
     checkCommandPath(path);
-    return encodeOutgoing({ path, query, schema: command.contract?.input, body, options }, this.#parts);
+    return encodeOutgoing({ path, query, schema: command.contract?.input, body, options }, this.#limits);
   }
 
-  #durable({ body, headers }: OutgoingMessage, { messageId, expiresMs }: SendOptions): Properties {
+  #durable({ body, headers }: PreparedMessage, { messageId, expiresMs }: SendOptions): Properties {
     if (messageId !== undefined) checkMessageId(messageId);
     const properties: Properties = {
       contentType: body.contentType,
-      messageId: messageId ?? this.#parts.newId(),
+      messageId: messageId ?? this.#newId(),
       appId: this.#parts.service,
       deliveryMode: 2,
     };

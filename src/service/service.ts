@@ -20,7 +20,7 @@ import type { AnyEvent } from "../contract/event.ts";
 import { boundPath } from "../contract/path.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { Dispatcher } from "../handling/dispatcher.ts";
-import { messageIds, newInstanceId } from "../identity.ts";
+import { newInstanceId } from "../identity.ts";
 import { Lifecycle } from "../lifecycle/lifecycle.ts";
 import type { Health, ServiceState, StateChange } from "../lifecycle/state.ts";
 import { onStopSignal } from "../lifecycle/stop-signals.ts";
@@ -35,6 +35,7 @@ import { Sender } from "../sending/sender.ts";
 import { commandArguments, eventTarget, refuseAddressed, routePattern } from "../sending/verb-arguments.ts";
 import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import { startTelemetry } from "../telemetry/start.ts";
+import { SessionSlot } from "../transport/session-slot.ts";
 import type { Batching } from "../transport/transport.ts";
 import { InstanceReport } from "./instance-report.ts";
 import {
@@ -69,35 +70,62 @@ export class Service implements Verbs {
   readonly #registry = new Registry();
   readonly #lifecycle: Lifecycle;
   readonly #introspection: InstanceReport;
+  readonly #sessions = new SessionSlot(() => this.#lifecycle.whenReady());
+  readonly #sender: Sender;
   #broker: Broker | undefined;
-  #dispatch: Dispatcher | undefined;
-  #requests: Sender | undefined;
 
   constructor(name: string, options?: ServiceOptions) {
     this.name = checkName(name, "service");
     this.#settings = serviceSettings(options);
-    const { prefetch, logger, discovery, version } = this.#settings;
-    this.#logger = guardedLogger(logger, { service: name, instance: this.instance });
+    const settings = this.#settings;
+    const { prefetch, discovery, version } = settings;
+    const { instance } = this;
+    const logger = guardedLogger(settings.logger, { service: name, instance });
+    this.#logger = logger;
+    const sessions = this.#sessions;
+    const dispatcher = new Dispatcher({
+      service: name,
+      instance,
+      registry: this.#registry,
+      logger,
+      sessions,
+      callTimeoutMs: settings.timeoutMs,
+      unhandledRetryMs: settings.unhandledRetryMs,
+      mostCalls: prefetch.calls,
+      mostWaiting: settings.mostWaiting,
+    });
+    const sender = new Sender({
+      service: name,
+      instance,
+      logger,
+      sessions,
+      timeoutMs: settings.timeoutMs,
+      validates: settings.validates,
+      batching: settings.batching,
+      unwanted: (correlationId) => dispatcher.letGo(correlationId),
+    });
+    this.#sender = sender;
     this.#lifecycle = new Lifecycle({
       service: name,
-      instance: this.instance,
+      instance,
       prefetch,
       batching: () => this.#batching,
       registry: this.#registry,
-      logger: this.#logger,
-      dispatch: () => this.#dispatching(),
-      requests: () => this.#requesting(),
+      logger,
+      sessions,
+      dispatcher,
+      sender,
       onQuestion: discovery ? (question) => this.#introspection.answer(question) : undefined,
     });
     this.#introspection = new InstanceReport({
       service: name,
-      instance: this.instance,
+      instance,
       version,
       registry: this.#registry,
       health: () => this.health(),
-      underWay: () => this.#requests?.underWay ?? { calling: 0, unconfirmed: 0 },
+      underWay: () => sender.underWay,
       reconnects: () => this.#lifecycle.states.losses,
-      uses: () => this.#requests?.uses,
+      uses: () => sender.uses,
     });
   }
 
@@ -210,14 +238,14 @@ export class Service implements Verbs {
   ): Promise<Reply<Answered<T>>> {
     return this.#attempt(() => {
       const { command, body, options } = commandArguments(target, rest);
-      return this.#requesting().call(command, body, options);
+      return this.#sender.call(command, body, options);
     }) as Promise<Reply<Answered<T>>>;
   }
 
   send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void> {
     return this.#attempt(() => {
       const { command, body, options } = commandArguments(target, rest);
-      return this.#requesting().send(command, body, options);
+      return this.#sender.send(command, body, options);
     });
   }
 
@@ -226,7 +254,7 @@ export class Service implements Verbs {
       const [body, options] = rest as [unknown, object | undefined];
       const { pattern, contract } = eventTarget(target);
       if (contract !== undefined) boundPath(contract);
-      return this.#requesting().publish({ target: pattern, contract }, body, options);
+      return this.#sender.publish({ target: pattern, contract }, body, options);
     });
   }
 
@@ -311,64 +339,22 @@ export class Service implements Verbs {
     const present = this.state === "idle" || this.state === "stopped" ? undefined : this.#broker;
     if (present !== undefined && (address === undefined || isSameBroker(present, address))) return present;
     const chosen = resolveBroker(address ?? this.#settings.broker, this.#logger);
-    if (present === undefined) this.#broker = chosen;
+    if (present === undefined) {
+      this.#broker = chosen;
+      this.#sessions.maxBodyBytes = chosen.maxBodyBytes;
+    }
     return chosen;
-  }
-
-  #requesting(): Sender {
-    const lifecycle = this.#lifecycle;
-    this.#requests ??= new Sender({
-      service: this.name,
-      instance: this.instance,
-      logger: this.#logger,
-      timeoutMs: this.#settings.timeoutMs,
-      validates: this.#settings.validates,
-      maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
-      batching: this.#settings.batching,
-      newId: messageIds(this.instance),
-      unwanted: (correlationId) => this.#dispatch?.letGo(correlationId),
-      handOver: (call, message, link) => lifecycle.handOver(call, message, link),
-      get ready() {
-        return lifecycle.ready;
-      },
-      get broken() {
-        return lifecycle.broken;
-      },
-      link: () => this.#lifecycle.link(),
-    });
-    return this.#requests;
   }
 
   get #batching(): Batching {
     const { maxCalls, maxBytes } = this.#settings.batching;
     // With room for what is not a body.
-    const most = Math.floor((this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY) / 2);
+    const most = Math.floor(this.#sessions.maxBodyBytes / 2);
     return {
       maxCalls,
       maxBytes: Math.min(maxBytes, most),
       isEager: this.#broker?.gathersEagerly === true,
     };
-  }
-
-  #dispatching(): Dispatcher {
-    this.#dispatch ??= new Dispatcher({
-      service: this.name,
-      instance: this.instance,
-      registry: this.#registry,
-      logger: this.#logger,
-      maxBodyBytes: () => this.#broker?.maxBodyBytes ?? Number.POSITIVE_INFINITY,
-      callTimeoutMs: this.#settings.timeoutMs,
-      unhandledRetryMs: this.#settings.unhandledRetryMs,
-      mostCalls: this.#settings.prefetch.calls,
-      mostWaiting: this.#settings.mostWaiting,
-      allow: (messages) => this.#lifecycle.answering?.allow(messages),
-      reply: (to, message, failed) => {
-        const link = this.#lifecycle.answering;
-        link?.reply(to, message, failed);
-        return link?.congestion;
-      },
-    });
-    return this.#dispatch;
   }
 
   #ownCommand(target: string | AnyCommand): {

@@ -82,6 +82,8 @@ export interface Delivery {
   readonly redelivered: boolean;
   /** When this instance was given it, on the monotonic clock. */
   readonly receivedAt: number;
+  /** About how many bytes its body takes. */
+  readonly size: number;
   /**
    * Whether the broker may deliver the message again. `held`: not yet, since this instance has it. `released`: no more, since
    * the broker knows that it is done with. `lost`: perhaps, since the connection broke before that was certain.

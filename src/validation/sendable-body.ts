@@ -1,7 +1,7 @@
 /** Bodies on their way out: checked as their receivers will read them, without what their schemas do not declare. */
 
 import { isDeepStrictEqual } from "node:util";
-import { isPromise, type MaybePromise } from "../async/maybe-promise.ts";
+import type { MaybePromise } from "../async/maybe-promise.ts";
 import { sidesAgree } from "../contract/json-schema.ts";
 import { type AnySchema, type Validated, type ValidationIssue, validateWith } from "../contract/schema.ts";
 import { type EncodedBody, encodeBody } from "../protocol/codec.ts";
@@ -25,7 +25,7 @@ export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<
   const { body, encoded } = unchecked;
   const given = encoded.isSame ? body : read(encoded);
   const result = validateWith(schema, given);
-  if (!isPromise(result)) return chosen(schema, { ...unchecked, given }, result);
+  if (!(result instanceof Promise)) return chosen(schema, { ...unchecked, given }, result);
   // Read again: the sender may have changed its own meanwhile.
   return result.then((later) => chosen(schema, { ...unchecked, given: read(encoded) }, later));
 }
@@ -46,7 +46,7 @@ export function outgoingBody(
   } catch (error) {
     return { body: bounded(encoded), validate: () => Promise.reject(error) };
   }
-  if (!isPromise(valid)) return { body: bounded(valid), validate: undefined };
+  if (!(valid instanceof Promise)) return { body: bounded(valid), validate: undefined };
   const later = valid.then(bounded);
   later.catch(() => undefined); // whoever waits for it is told
   return { body: bounded(encoded), validate: () => later };
@@ -60,7 +60,7 @@ export function sendableData(schema: AnySchema, data: unknown): MaybePromise<unk
     const encoded = encodeBody(data);
     const asRead = (valid: EncodedBody): unknown => (valid === encoded ? data : read(valid));
     const valid = sendable(schema, { body: data, encoded, code: "INVALID_OUTPUT", what: "The data" });
-    return isPromise(valid) ? valid.then(asRead, () => data) : asRead(valid);
+    return valid instanceof Promise ? valid.then(asRead, () => data) : asRead(valid);
   } catch {
     return data;
   }
@@ -82,7 +82,7 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): MaybePr
   const again = validateWith(schema, returned.isSame ? value : read(returned));
   const pick = (later: Validated): MaybePromise<EncodedBody> =>
     isStable(later, value) ? returned : declared(schema, sending, value);
-  return isPromise(again) ? again.then(pick) : pick(again);
+  return again instanceof Promise ? again.then(pick) : pick(again);
 }
 
 // A default or a transformation is the receiver's: the body as given, without what the schema left out, if that makes no
@@ -98,10 +98,10 @@ function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown
     const pick = (once: Validated): EncodedBody =>
       once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
     const once = validateWith(schema, given);
-    return isPromise(once) ? once.then(pick) : pick(once);
+    return once instanceof Promise ? once.then(pick) : pick(once);
   };
   const again = validateWith(schema, rest);
-  return isPromise(again) ? again.then(decide) : decide(again);
+  return again instanceof Promise ? again.then(decide) : decide(again);
 }
 
 /** Whether one value is as another, but for what a third, made like the other, does not share with it either. */
@@ -186,7 +186,7 @@ function refuse(schema: AnySchema, sending: Sending, issues: readonly Validation
     throw invalid(sending, issues, asGiven.issues === undefined ? asJson : "");
   };
   const asGiven = validateWith(schema, body);
-  return isPromise(asGiven) ? asGiven.then(refused) : refused(asGiven);
+  return asGiven instanceof Promise ? asGiven.then(refused) : refused(asGiven);
 }
 
 const asJson =

@@ -51,7 +51,7 @@ function probe(ms: number): Message {
 }
 
 /** A queue of the namespace, as the management plugin sees it. */
-export interface QueueState {
+export interface WatchedQueue {
   readonly name: string;
   /** All that is in it. */
   readonly messages: number;
@@ -65,7 +65,7 @@ export interface QueueState {
 export function queueState(
   namespace: string,
   given: Readonly<Record<string, unknown>>,
-): QueueState | undefined {
+): WatchedQueue | undefined {
   const { name } = given;
   if (typeof name !== "string" || !name.startsWith(`${namespace}.`)) return undefined;
   const messages = numberOf(given.messages);
@@ -99,7 +99,7 @@ function numberOf(value: unknown): number {
 /** What stands still, and what it waits for. `queues` is absent where there is nothing to ask but AMQP. */
 export function aboutDelays(
   stalled: readonly string[],
-  queues: readonly QueueState[] | undefined,
+  queues: readonly WatchedQueue[] | undefined,
 ): readonly Finding[] {
   const held = new Map(queues?.map(({ name, leaving }) => [name, leaving]));
   const names = [...new Set([...stalled, ...(queues ?? []).filter(isHeldUp).map(({ name }) => name)])].sort();
@@ -132,6 +132,6 @@ const MEND =
 const IN_FLIGHT = 32;
 
 /** Whether more than a few messages of a delay queue have waited long enough and are still there, as in a burst. */
-export function isHeldUp({ name, leaving }: QueueState): boolean {
+export function isHeldUp({ name, leaving }: WatchedQueue): boolean {
   return /\.delay\.\d+$/.test(name) && leaving >= IN_FLIGHT;
 }

@@ -2,7 +2,7 @@
 
 import { ConfluoError, isConfluoError } from "../../index.ts";
 import type { Binding, FeatureFlag } from "./checks.ts";
-import { type QueueState, queueState } from "./delays.ts";
+import { queueState, type WatchedQueue } from "./delays.ts";
 import { type QueuePolicy, queuePolicy } from "./policies.ts";
 
 /** Asks the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
@@ -34,7 +34,7 @@ export class Management {
   }
 
   /** The queues of a namespace. What it says of them is up to five seconds old. */
-  async queues(namespace: string): Promise<readonly QueueState[]> {
+  async queues(namespace: string): Promise<readonly WatchedQueue[]> {
     const columns =
       "name,type,state,messages,messages_ready,messages_unacknowledged,message_bytes,members,online,policy,operator_policy,effective_policy_definition";
     const queues = await this.#get(`/queues/${this.#vhost}?columns=${columns}`);

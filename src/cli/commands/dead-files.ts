@@ -16,7 +16,7 @@ import {
   type SelectionFlags,
   withSelection,
 } from "../dead-letters/letters.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
 import { jsonOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface ExportFlags extends SelectionFlags {
@@ -65,7 +65,7 @@ async function exportTo(
   const records = await letters.export(isChosen, limits);
   if (records.length === 0) {
     writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
-    throw new Ended(exitCodes.failed);
+    throw new EndedError(exitCodes.failed);
   }
   if (flags.output === undefined)
     for (const record of records) await written(stdout, `${jsonOf(record)}\n`, terminal.signal);

@@ -30,7 +30,7 @@ import {
   type SelectionFlags,
   withSelection,
 } from "../dead-letters/letters.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
 import { lookedAt } from "../services/absent.ts";
 import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
@@ -175,7 +175,7 @@ async function show(
   if (found.length === 0) {
     const what = id === undefined ? "no dead letters" : `no dead letter ${id}`;
     writeLine(terminal.stderr, `${service} has ${what}.`);
-    throw new Ended(exitCodes.failed);
+    throw new EndedError(exitCodes.failed);
   }
   for (const letter of found) {
     if (flags.json) writeJson(terminal, machineForm(letter));
@@ -255,7 +255,7 @@ async function move(
   if (there > LISTED && !flags.all) writeLine(stderr, onlyTheFirst(service, there));
   if (chosen === 0) {
     writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
-    throw new Ended(exitCodes.failed);
+    throw new EndedError(exitCodes.failed);
   }
   if (!flags.yes)
     await confirm(

@@ -35,14 +35,14 @@ import {
   unknownDepth,
   warning,
 } from "../checks/checks.ts";
-import { aboutDelays, isHeldUp, type QueueState, stalledDelays } from "../checks/delays.ts";
+import { aboutDelays, isHeldUp, stalledDelays, type WatchedQueue } from "../checks/delays.ts";
 import { Management } from "../checks/management.ts";
 import { aboutPolicies } from "../checks/policies.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
 import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../services/absent.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
-interface Flags extends BrokerFlags {
+interface DoctorFlags extends BrokerFlags {
   readonly management?: string;
 }
 
@@ -57,11 +57,11 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
         "-m, --management <url>",
         "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, policies that destroy messages, and feature flags (CONFLUO_MANAGEMENT)",
       ),
-  ).action(async (services: string[], flags: Flags) => {
+  ).action(async (services: string[], flags: DoctorFlags) => {
     const findings = await new Examination(services, flags, terminal).findings();
     if (flags.json) for (const finding of findings) writeJson(terminal, finding);
     else for (const line of linesOf(findings, terminal)) writeLine(terminal.stdout, line);
-    if (findings.some(({ level }) => level === "problem")) throw new Ended(exitCodes.failed);
+    if (findings.some(({ level }) => level === "problem")) throw new EndedError(exitCodes.failed);
   });
 };
 
@@ -101,11 +101,11 @@ function whole(infos: readonly InstanceInfo[], stats: readonly ServiceStats[]): 
 
 class Examination {
   readonly #services: readonly string[];
-  readonly #flags: Flags;
+  readonly #flags: DoctorFlags;
   readonly #terminal: Terminal;
   readonly #broker: Broker;
 
-  constructor(services: readonly string[], flags: Flags, terminal: Terminal) {
+  constructor(services: readonly string[], flags: DoctorFlags, terminal: Terminal) {
     this.#services = services;
     this.#flags = flags;
     this.#terminal = terminal;
@@ -277,7 +277,7 @@ class Examination {
   }
 
   // Twice, if need be: a burst is on its way at one moment, and gone when the figures are new.
-  async #queues(management: Management): Promise<readonly QueueState[]> {
+  async #queues(management: Management): Promise<readonly WatchedQueue[]> {
     const { namespace } = this.#broker;
     const first = await management.queues(namespace);
     if (!first.some(isHeldUp)) return first;

@@ -17,7 +17,7 @@ import { jsonOf, paintOf, type Terminal, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 import { healthOf } from "./ls.ts";
 
-interface Flags extends BrokerFlags {
+interface ShowFlags extends BrokerFlags {
   readonly watch?: true;
   readonly contracts?: true;
 }
@@ -31,7 +31,7 @@ export const showCommand: CommandSetup = (program, terminal) => {
       )
       .option("-c, --contracts", "print the contracts of its routes and subscriptions as JSON Schema")
       .option("-w, --watch", "again every two seconds, until Ctrl-C"),
-  ).action(async (service: string, flags: Flags) => {
+  ).action(async (service: string, flags: ShowFlags) => {
     const view = new View(brokerOf(flags, terminal), service, { flags, terminal });
     if (flags.watch) await watch(terminal, () => view.draw());
     else for (const line of await view.draw()) writeLine(terminal.stdout, line);
@@ -41,13 +41,13 @@ export const showCommand: CommandSetup = (program, terminal) => {
 class View {
   readonly #broker: Broker;
   readonly #service: string;
-  readonly #flags: Flags;
+  readonly #flags: ShowFlags;
   readonly #terminal: Terminal;
 
   constructor(
     broker: Broker,
     service: string,
-    { flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal },
+    { flags, terminal }: { readonly flags: ShowFlags; readonly terminal: Terminal },
   ) {
     this.#broker = broker;
     this.#service = service;

@@ -18,7 +18,7 @@ export async function servicesWithLetters(
   broker: Broker,
   terminal: Terminal,
   limits: { readonly signal: AbortSignal },
-): Promise<Found> {
+): Promise<FoundLetters> {
   const there = await broker.overview({ services: servicesToLookFor(terminal), ...limits });
   const names = there.services
     .filter(({ queues, unknownQueues }) => queues.dead !== undefined || unknownQueues?.includes("dead"))
@@ -30,7 +30,7 @@ export async function servicesWithLetters(
 }
 
 /** Names of services, and those of which there is none. */
-export interface Found {
+export interface FoundLetters {
   readonly services: readonly string[];
   readonly unknown: readonly string[];
 }
@@ -40,7 +40,7 @@ export async function existing(
   broker: Broker,
   names: readonly string[],
   limits: { readonly signal: AbortSignal },
-): Promise<Found> {
+): Promise<FoundLetters> {
   const found: { services: string[]; unknown: string[] } = { services: [], unknown: [] };
   for (const name of new Set(names))
     ((await exists(broker, name, limits)) ? found.services : found.unknown).push(name);

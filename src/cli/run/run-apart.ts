@@ -4,12 +4,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { consoleLogger } from "../../index.ts";
 import { addressOf } from "../broker-flags.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
 import { observeProcesses } from "../services/observed-processes.ts";
 import type { Terminal } from "../terminal.ts";
 import { Changes } from "./changes.ts";
 import { argumentsFor, type RunFlags } from "./run-flags.ts";
-import { listenAddress, noMeeting, type Told } from "./run-here.ts";
+import { listenAddress, noMeeting, type ToldProcess } from "./run-here.ts";
 
 /** Runs the services of some modules in so many processes, until the terminal says that it shall end, or one of them ends. */
 export async function runMany(files: readonly string[], flags: RunFlags, terminal: Terminal): Promise<void> {
@@ -24,7 +24,7 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
   const children = urls.map((_, at) => {
     const child = start(files, each);
     child.on("message", (told) => {
-      urls[at] = (told as Partial<Told>).confluo?.http;
+      urls[at] = (told as Partial<ToldProcess>).confluo?.http;
     });
     return child;
   });
@@ -51,7 +51,7 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
   terminal.signal.removeEventListener("abort", stop);
   await observed?.close();
   const failed = codes.find((code) => code !== 0);
-  if (failed !== undefined && !terminal.signal.aborted) throw new Ended(failed);
+  if (failed !== undefined && !terminal.signal.aborted) throw new EndedError(failed);
 }
 
 /** Runs the services of some modules anew whenever code beside them changes. */

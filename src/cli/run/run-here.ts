@@ -11,7 +11,7 @@ const LONGEST_MS = 2_147_483_647;
 const REMIND_MS = 30_000;
 
 /** What a process that was started for this tells the one that started it. */
-export interface Told {
+export interface ToldProcess {
   readonly confluo: { readonly http: string };
 }
 
@@ -20,7 +20,8 @@ export async function runHere(files: readonly string[], flags: RunFlags, termina
   const services = await servicesIn(files, flags.export);
   const brokerOf = brokersFor(services, flags, terminal);
   const http = flags.http === undefined ? undefined : await listen(flags.http, services);
-  if (http !== undefined && process.connected) process.send?.({ confluo: { http: http.url } } satisfies Told);
+  if (http !== undefined && process.connected)
+    process.send?.({ confluo: { http: http.url } } satisfies ToldProcess);
   try {
     if (!(await connected(services, brokerOf, { flags, terminal }))) return;
     const at = placesOf(services);

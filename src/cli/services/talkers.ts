@@ -1,6 +1,6 @@
 /** Who talks to whom, in words. */
 
-import type { Overview, Sender, ServiceStats } from "../../index.ts";
+import type { Overview, SenderStats, ServiceStats } from "../../index.ts";
 
 /** So many are named in a line. */
 const NAMED = 8;
@@ -40,17 +40,21 @@ export function usersOf(service: string, { services }: Pick<Overview, "services"
   });
 }
 
-interface Named {
+interface NamedSenders {
   readonly what: string;
   readonly count: number;
 }
 
-function named(use: { readonly service?: string; readonly path?: string; readonly count: number }): Named {
+function named(use: {
+  readonly service?: string;
+  readonly path?: string;
+  readonly count: number;
+}): NamedSenders {
   const what = [use.service, use.path].filter((part) => part !== undefined).join(" ");
   return { what: what === "" ? "others" : what, count: use.count };
 }
 
-function line(how: string, all: readonly Named[]): readonly string[] {
+function line(how: string, all: readonly NamedSenders[]): readonly string[] {
   if (all.length === 0) return [];
   const most = [...all].sort((a, b) => b.count - a.count);
   const shown = most.slice(0, NAMED).map(({ what, count }) => `${what} (${count.toLocaleString("en")})`);
@@ -58,6 +62,6 @@ function line(how: string, all: readonly Named[]): readonly string[] {
   return [`${how}: ${shown.join(", ")}${more}`];
 }
 
-function runsOf({ handled, refused, failed }: Sender): number {
+function runsOf({ handled, refused, failed }: SenderStats): number {
   return handled + refused + failed;
 }

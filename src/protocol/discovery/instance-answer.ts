@@ -18,7 +18,7 @@ import {
   eventsOf,
   type RecentRuns,
   recentOf,
-  type Sender,
+  type SenderStats,
   sendersOf,
 } from "./traffic.ts";
 
@@ -129,7 +129,7 @@ export interface HandlerStats {
   /** Of the last seconds. */
   readonly recent: RecentRuns;
   /** Whom the messages say they are from: 32 at most, the others together in one without a name. */
-  readonly senders: readonly Sender[];
+  readonly senders: readonly SenderStats[];
   /** Of `failed`. */
   readonly lastError?: LastError;
   /** Of `refused`. */

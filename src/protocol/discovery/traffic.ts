@@ -28,7 +28,7 @@ export interface EventUse {
 export type Counted<Use> = Partial<Use> & { readonly count: number };
 
 /** What became of the runs for one sender's messages. */
-export interface Sender {
+export interface SenderStats {
   /** Who the messages say they are from; absent for all others together. It is a claim: any sender may write any name. */
   readonly service?: string;
   readonly handled: number;
@@ -70,7 +70,7 @@ export function countedOf(value: unknown): readonly Counted<CommandUse>[] {
     .map(({ service, path, count }) => ({ ...nameOf(service), ...pathOf(path), count: numberOf(count) }));
 }
 
-export function sendersOf(value: unknown): readonly Sender[] {
+export function sendersOf(value: unknown): readonly SenderStats[] {
   return listOf(value)
     .slice(0, MOST_SENDERS + 1)
     .map((sender) => ({ ...nameOf(sender.service), ...endsOf(sender) }));
@@ -85,7 +85,7 @@ export function durationsOf(value: unknown): Durations {
   return Array.isArray(value) ? value.filter(isRange) : [];
 }
 
-function endsOf({ handled, refused, failed }: Given): Pick<Sender, "handled" | "refused" | "failed"> {
+function endsOf({ handled, refused, failed }: Given): Pick<SenderStats, "handled" | "refused" | "failed"> {
   return { handled: numberOf(handled), refused: numberOf(refused), failed: numberOf(failed) };
 }
 

@@ -1,20 +1,21 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
-import { header, headerBytes, protocolHeader } from "../../protocol/codec.ts";
+import { header, headerBytes, roughLength } from "../../protocol/codec.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
-import { republished, republishedCall } from "../../protocol/republish.ts";
+import { republishedCall } from "../../protocol/republish.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
-import { type Failure, type Move, type Outcome, storyOf } from "../../retry/outcome.ts";
+import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryHistory, Lane } from "../transport.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
-import { storyHeaders, waitHeaders } from "./copy-headers.ts";
+
 import type { Crowd } from "./crowd.ts";
 import { recordOf, wasOnlyLookedAt } from "./delivery-history.ts";
 import type { Isolations } from "./isolations.ts";
+import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
 import type { CopiesUnderWay } from "./under-way.ts";
 
 const FIRST_AGAIN_MS = 1_000;
@@ -28,8 +29,10 @@ export interface DeliveryDependencies {
   readonly instance: string;
   readonly namespace: Namespace;
   readonly dead: string;
-  /** The wire at the moment; `undefined` while there is none, and once the link is closed. */
-  readonly wire: AmqpClient | undefined;
+  /** The connection at the moment. */
+  readonly connection: { readonly wire: AmqpClient | undefined };
+  /** Whether the session is being closed: then no copy begins. */
+  isClosing: boolean;
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
@@ -69,6 +72,7 @@ export class SessionDelivery implements Delivery {
   readonly history: DeliveryHistory;
   readonly redelivered: boolean;
   readonly receivedAt: number;
+  readonly size: number;
   readonly #source: Source;
   readonly #wired: AmqpDelivery;
   readonly #link: DeliveryDependencies;
@@ -90,15 +94,15 @@ export class SessionDelivery implements Delivery {
     this.message = wired.message;
     this.#wired = wired;
     this.#link = link;
-    this.#wire = link.wire;
+    this.#wire = link.isClosing ? undefined : link.connection.wire;
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
     const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
     this.envelope = readEnvelope(wired.message, { lane, eventKey, newId: link.newId });
     const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.#headers);
     this.history = recordOf(source, isMarked, this.envelope.deaths);
-    const wasGivenBack = protocolHeader(this.#headers, header.givenBack) !== undefined;
-    this.redelivered = this.history !== "first" || wasGivenBack;
+    this.redelivered = this.history !== "first" || this.envelope.isGivenBack;
+    this.size = roughLength(wired.message);
   }
 
   get hold(): Hold {
@@ -197,16 +201,8 @@ export class SessionDelivery implements Delivery {
     await this.#move([() => delayed]);
   }
 
-  // The message as it is, with the story so far.
   #unchanged(added: Readonly<Record<string, string>>): Message {
-    const { subscription } = this.envelope;
-    const story = storyHeaders.map((name) => [name, protocolHeader(this.#headers, name)] as const);
-    const all = {
-      ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
-      ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
-      ...added,
-    };
-    return republished(this.message, this.envelope, all, this.#most);
+    return unchangedCopy(this, added, this.#most);
   }
 
   #givenBack(): Moved | undefined {
@@ -271,7 +267,8 @@ export class SessionDelivery implements Delivery {
   }
 
   get #isOnItsWire(): boolean {
-    return this.#wire !== undefined && this.#link.wire === this.#wire;
+    const { connection, isClosing } = this.#link;
+    return this.#wire !== undefined && !isClosing && connection.wire === this.#wire;
   }
 
   // Until it is done, or the wire is gone: giving it back would have the handler run again, or look like a death.
@@ -351,25 +348,8 @@ export class SessionDelivery implements Delivery {
   }
 
   #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
-    const { name, code, message, stack } = storyOf(failure.error);
-    const now = new Date().toISOString();
-    return republished(
-      this.message,
-      { ...this.envelope, attempt },
-      {
-        ...added,
-        ...(failure.subscription === undefined ? {} : { [header.subscription]: failure.subscription }),
-        [header.error]: code,
-        [header.errorName]: name,
-        [header.errorMessage]: message,
-        [header.errorStack]: stack,
-        [header.firstFailedAt]: protocolHeader(this.#headers, header.firstFailedAt) ?? now,
-        [header.failedAt]: now,
-        [header.queue]: queue,
-        [header.instance]: this.#link.instance,
-      },
-      this.#most,
-    );
+    const { instance } = this.#link;
+    return failedCopy(this, { failure, queue, instance, attempt, added }, this.#most);
   }
 }
 

@@ -3,7 +3,7 @@ import { Deque } from "./deque.ts";
 import type { Queue, QueuedMessage } from "./queue.ts";
 
 /** @returns the queues for a key, or `undefined` if there is no such exchange. */
-export type Route = (exchange: string, key: string) => readonly Queue[] | undefined;
+export type DeadLetterRoute = (exchange: string, key: string) => readonly Queue[] | undefined;
 
 /** A dead letter of an at-least-once queue, until every target has it. */
 interface WaitingLetter {
@@ -13,10 +13,10 @@ interface WaitingLetter {
 
 /** Sends dead letters on their way, and keeps those that must not be lost and have nowhere to go. */
 export class DeadLetterRouter {
-  readonly #route: Route;
+  readonly #route: DeadLetterRoute;
   readonly #waiting = new Map<Queue, Deque<WaitingLetter>>();
 
-  constructor(route: Route) {
+  constructor(route: DeadLetterRoute) {
     this.#route = route;
   }
 

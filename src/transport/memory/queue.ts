@@ -2,7 +2,7 @@ import { runOutsideContext } from "../../async/outside-context.ts";
 import type { ConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { QueueArguments, QueueSpec } from "../wire.ts";
-import type { Death, DeathReason } from "./dead-letter.ts";
+import type { DeathReason, DeathRecord } from "./dead-letter.ts";
 import { Deque } from "./deque.ts";
 import { assertEquivalent, type QueueSettings, readQueueSettings } from "./queue-arguments.ts";
 
@@ -15,7 +15,7 @@ export interface QueuedMessage {
   readonly message: Message;
   readonly exchange: string;
   readonly key: string;
-  readonly deaths: readonly Death[];
+  readonly deaths: readonly DeathRecord[];
 }
 
 /** A letter in one queue, or out of it unacknowledged. Only the queue writes it. */

@@ -37,6 +37,8 @@ export class ExclusiveQueue {
   readonly #slot: ConsumerSlot;
   readonly #lookout = new Lookout(() => this.#look());
   #held: HeldQueue | undefined;
+  /** Its name while it is consumed; empty otherwise. */
+  address = "";
 
   constructor(parts: ExclusiveQueueDependencies) {
     this.#parts = parts;
@@ -87,16 +89,20 @@ export class ExclusiveQueue {
   }
 
   close(): Promise<void> {
-    this.#lookout.end();
-    this.#held = undefined;
+    this.#forget();
     return this.#slot.close();
   }
 
   /** The wire is gone, and the queue with it. */
   forget(): void {
+    this.#forget();
+    this.#slot.forget();
+  }
+
+  #forget(): void {
     this.#lookout.end();
     this.#held = undefined;
-    this.#slot.forget();
+    this.address = "";
   }
 
   async #declared(wire: AmqpClient): Promise<HeldQueue | undefined> {
@@ -125,7 +131,10 @@ export class ExclusiveQueue {
       onDelivery,
       onCancelled: (reason) => this.#gone(reason),
     });
-    if (isTaken) this.#lookout.begin();
+    // It may have been cancelled in the very turn in which it was granted.
+    if (!isTaken || !this.#slot.isTaken || this.#held?.name !== name) return;
+    this.address = name;
+    this.#lookout.begin();
   }
 
   // Only the end of its consumer would delete it before the connection ends.
@@ -157,9 +166,8 @@ export class ExclusiveQueue {
 
   #gone(reason: ConfluoError): void {
     const { purpose, warn, onGone } = this.#parts;
-    this.#lookout.end();
     const { name } = this;
-    this.#held = undefined;
+    this.#forget();
     warn({ queue: name, err: reason }, `The queue of ${purpose} is gone; making it again.`);
     onGone();
   }

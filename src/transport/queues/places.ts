@@ -24,7 +24,7 @@ export const SHARED_PLACES: readonly SharedPlace[] = [
 export type Part = "replies" | "instance" | "calls" | "inbox";
 
 /** The part that a place belongs to. */
-export const partOf: Readonly<Record<Attempt, Part>> = {
+export const partOf: Readonly<Record<ReattachTarget, Part>> = {
   replies: "replies",
   instance: "instance",
   calls: "calls",
@@ -36,7 +36,7 @@ export const partOf: Readonly<Record<Attempt, Part>> = {
 };
 
 /** What is tried again on its own: a consumer, or the bindings. */
-export type Attempt = Place | "bindings";
+export type ReattachTarget = Place | "bindings";
 
 /** Where a delivery of a consumer comes from. */
 export const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {

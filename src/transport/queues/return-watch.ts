@@ -26,7 +26,7 @@ export interface ReturnWatchDependencies {
   warn(details: object, message: string): void;
 }
 
-interface Level {
+interface WatchedLevel {
   usedAt: number;
   isStalled: boolean;
 }
@@ -34,7 +34,7 @@ interface Level {
 /** Watches the levels that an instance makes messages wait in. */
 export class ReturnWatch {
   readonly #parts: ReturnWatchDependencies;
-  readonly #levels = new Map<number, Level>();
+  readonly #levels = new Map<number, WatchedLevel>();
   #stop = new AbortController();
   #isClosed = false;
 
@@ -75,7 +75,7 @@ export class ReturnWatch {
     this.#levels.clear();
   }
 
-  async #watch(levelMs: number, level: Level, stop: AbortSignal): Promise<void> {
+  async #watch(levelMs: number, level: WatchedLevel, stop: AbortSignal): Promise<void> {
     while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
       const returns = await this.#returns(levelMs, stop).catch((error: unknown) => {
         // Of a look that failed in another way nothing was learnt.
@@ -90,7 +90,7 @@ export class ReturnWatch {
     this.#levels.delete(levelMs);
   }
 
-  #tell(levelMs: number, { isStalled }: Level): void {
+  #tell(levelMs: number, { isStalled }: WatchedLevel): void {
     const queue = this.#parts.namespace.delay(levelMs);
     const message = isStalled
       ? `What waits in ${queue} comes back again.`

@@ -7,7 +7,7 @@ import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "..
 import type { Source } from "../delivery/session-delivery.ts";
 import type { AmqpClient, AmqpDelivery } from "../wire.ts";
 import { ExclusiveQueue } from "./exclusive-queue.ts";
-import { type Attempt, type Part, type Place, partOf, SHARED_PLACES, sources } from "./places.ts";
+import { type Part, type Place, partOf, type ReattachTarget, SHARED_PLACES, sources } from "./places.ts";
 import { SharedQueues } from "./shared-queues.ts";
 
 const CLOSE_MS = 400;
@@ -45,8 +45,9 @@ export class ServiceQueues {
   // What there is on the present wire.
   readonly #shared: SharedQueues;
   readonly #instance: ExclusiveQueue;
-  readonly #replies: ExclusiveQueue;
-  readonly #reattaching = new Map<Attempt, NodeJS.Timeout>();
+  /** Where replies come in. */
+  readonly replies: ExclusiveQueue;
+  readonly #reattaching = new Map<ReattachTarget, NodeJS.Timeout>();
   // Said to be so already.
   readonly #unavailable = new Set<Place>();
   readonly #work = new Map<Part, Promise<void>>();
@@ -82,7 +83,7 @@ export class ServiceQueues {
       onDelivery: (delivery) => parts.onDelivery(sources.instance, delivery),
       onGone: () => this.#reattach("instance", REATTACH_MS),
     });
-    this.#replies = new ExclusiveQueue({
+    this.replies = new ExclusiveQueue({
       ...own,
       purpose: `the replies to an instance of ${service}`,
       arguments: REPLIES_ARGUMENTS,
@@ -92,14 +93,9 @@ export class ServiceQueues {
     });
   }
 
-  /** Where replies come in; empty until there is such a place. */
-  get replyTo(): string {
-    return this.#replies.isConsumed ? this.#replies.name : "";
-  }
-
   /** Has the queues of this instance alone looked for before their time. */
   lookForQueues(): void {
-    this.#replies.lookSoon();
+    this.replies.lookSoon();
     this.#instance.lookSoon();
   }
 
@@ -151,7 +147,7 @@ export class ServiceQueues {
   openReplies(): Promise<void> {
     this.#replying = true;
     if (this.#openingReplies !== undefined) return this.#openingReplies;
-    const opening = this.#enqueue("replies", (wire) => this.#replies.attach(wire, [])).finally(() => {
+    const opening = this.#enqueue("replies", (wire) => this.replies.attach(wire, [])).finally(() => {
       // After `forget` there may be another by now.
       if (this.#openingReplies === opening) this.#openingReplies = undefined;
     });
@@ -204,7 +200,7 @@ export class ServiceQueues {
     this.#state = "closed";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     // A broker that does not answer must not hold a shutdown.
-    const closing = [this.#instance, this.#replies, this.#shared].map((each) => each.close());
+    const closing = [this.#instance, this.replies, this.#shared].map((each) => each.close());
     const ended = Promise.allSettled([...this.#work.values(), ...closing]);
     await withinMs(CLOSE_MS, ended, () => undefined).catch(() => undefined);
   }
@@ -224,7 +220,7 @@ export class ServiceQueues {
 
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
-    for (const each of [this.#instance, this.#replies, this.#shared]) each.forget();
+    for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
     // What still waits for an answer of that wire must not hold up what is asked of the next.
@@ -276,7 +272,7 @@ export class ServiceQueues {
   #attachPart(wire: AmqpClient, part: Part): Promise<void> {
     switch (part) {
       case "replies":
-        return this.#replies.attach(wire, []);
+        return this.replies.attach(wire, []);
       case "instance":
         return this.#attachInstance(wire);
       case "calls":
@@ -303,7 +299,7 @@ export class ServiceQueues {
 
   /** Returns whether a place is consumed at the moment. */
   isConsumed(place: Place): boolean {
-    if (place === "replies") return this.#replies.isConsumed;
+    if (place === "replies") return this.replies.isConsumed;
     return place === "instance" ? this.#instance.isConsumed : this.#shared.isConsumed(place);
   }
 

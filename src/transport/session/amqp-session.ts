@@ -36,13 +36,17 @@ import { DiscoveryResponder } from "./discovery-responder.ts";
 /** How long the end of a link waits for the broker to confirm copies: with what comes before, a container has 10 s. */
 const CONFIRM_MS = 1_000;
 
-/** What a link needs of the hub that it hangs on. */
-export interface SessionHost {
+/** The connection that sessions share, as whoever makes it says. */
+export interface ConnectionSlot {
+  /** The client of the connection at the moment; `undefined` while there is none. */
+  wire: AmqpClient | undefined;
+  /** How many connections there have been. */
+  connections: number;
+}
+
+/** What a session needs of the connection that it shares. */
+export interface SessionHost extends Readonly<ConnectionSlot> {
   readonly namespace: Namespace;
-  /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: AmqpClient | undefined;
-  /** How many there have been. */
-  readonly connections: number;
   /** Declares what all services of the namespace share. */
   declareShared(wire: AmqpClient): Promise<void>;
   newId(): string;
@@ -72,7 +76,6 @@ export class AmqpSession implements Session {
   readonly #waitingOn = new Set<Promise<void>>();
   readonly #copies = new CopiesUnderWay();
   readonly #returns: ReturnWatch;
-  #isClosing = false;
 
   constructor(host: SessionHost, member: SessionListener) {
     this.#host = host;
@@ -163,7 +166,7 @@ export class AmqpSession implements Session {
   }
 
   get replyTo(): string {
-    return this.#attachments.replyTo;
+    return this.#attachments.replies.address;
   }
 
   serve(): Promise<void> {
@@ -230,7 +233,7 @@ export class AmqpSession implements Session {
     this.#replies.close();
     // No copy begins from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
     // close: the broker returns what is not acknowledged by then, and both would be handled.
-    this.#isClosing = true;
+    this.#surroundings.isClosing = true;
     this.#returns.close();
     if (this.#copies.isAnything)
       await withinMs(CONFIRM_MS, this.#copies.ended(), () => undefined).catch(() => undefined);
@@ -311,7 +314,7 @@ export class AmqpSession implements Session {
       this.#handOver(new SessionDelivery(source, wired, { ...arrival, isOnlyLookedAt }), wired);
     if (looked === undefined) take(false);
     // Where the link is closed meanwhile, the broker delivers it again.
-    else void looked.then((isLook) => wired.hold === "held" && !this.#isClosing && take(isLook));
+    else void looked.then((isLook) => wired.hold === "held" && !this.#surroundings.isClosing && take(isLook));
   }
 
   // Not while this instance does not consume it: then it cannot know what has happened since.
@@ -339,18 +342,16 @@ export class AmqpSession implements Session {
     const seconds = leftAt(delivery.message);
     const ageMs = seconds === undefined || wire === undefined ? 0 : await this.#clock.since(seconds, wire);
     // The broker delivers it again.
-    if (this.#isClosing || this.#host.wire !== wire) return;
+    if (this.#surroundings.isClosing || this.#host.wire !== wire) return;
     if (await delivery.aged(ageMs)) return;
     if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
     else await delivery.waitOn();
   }
 
-  // Getters, since wire and queue change with the connection.
   #surroundingsOf(host: SessionHost): DeliveryDependencies {
     const attachments = this.#attachments;
     const { namespace, newId, warn } = host;
     const { service, instance, onExpired } = this.member;
-    const isClosing = (): boolean => this.#isClosing;
     let declaring: Promise<void> | undefined;
     const declareMoves = async (): Promise<void> => {
       const { wire } = host;
@@ -363,9 +364,8 @@ export class AmqpSession implements Session {
       instance,
       namespace,
       dead: namespace.dead(service),
-      get wire() {
-        return isClosing() ? undefined : host.wire;
-      },
+      connection: host,
+      isClosing: false,
       copies: this.#copies,
       isolations: this.#isolations,
       crowd: this.#crowd,

@@ -7,7 +7,7 @@ import type { Namespace } from "../../protocol/topology.ts";
 import { declareExchanges, declareQueues } from "../queues/declare.ts";
 import type { Session, SessionListener, Transport } from "../transport.ts";
 import type { AmqpClient } from "../wire.ts";
-import { AmqpSession, type SessionHost } from "./amqp-session.ts";
+import { AmqpSession, type ConnectionSlot, type SessionHost } from "./amqp-session.ts";
 import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
 /** What a hub is made of. */
@@ -31,7 +31,8 @@ export interface SharedConnectionOptions {
 export class SharedConnection implements Transport {
   readonly #parts: SharedConnectionOptions;
   readonly #links = new Set<AmqpSession>();
-  #wire: AmqpClient | undefined;
+  /** What sessions know of the connection. */
+  readonly #slot: SessionHost & ConnectionSlot;
   #opening: Promise<AmqpClient> | undefined;
   #closing: Promise<void> | undefined;
   #stop = new AbortController();
@@ -39,11 +40,22 @@ export class SharedConnection implements Transport {
   readonly #pause = new ReconnectPause();
   #recovery = 0;
   #openedAt = 0;
-  #connections = 0;
   #lastFailure: ConfluoError | undefined;
 
   constructor(parts: SharedConnectionOptions) {
     this.#parts = parts;
+    const { namespace, newId, warn } = parts;
+    this.#slot = {
+      wire: undefined,
+      connections: 0,
+      namespace,
+      newId,
+      warn,
+      declareShared: (on) => this.#declareShared(on),
+      leave: async (link) => {
+        if (this.#links.delete(link)) await this.#leave();
+      },
+    };
   }
 
   get description(): string {
@@ -62,34 +74,14 @@ export class SharedConnection implements Transport {
     this.#members += 1;
     try {
       // It may break in the very turn in which it was told of.
-      while (this.#wire === undefined) await untilAborted(this.#connected(), signal);
+      while (this.#slot.wire === undefined) await untilAborted(this.#connected(), signal);
     } catch (error) {
       await this.#leave();
       throw error;
     }
-    const link = new AmqpSession(this.#hostOf(), member);
+    const link = new AmqpSession(this.#slot, member);
     this.#links.add(link);
     return link;
-  }
-
-  #hostOf(): SessionHost {
-    const wire = (): AmqpClient | undefined => this.#wire;
-    const connections = (): number => this.#connections;
-    return {
-      namespace: this.#parts.namespace,
-      get wire() {
-        return wire();
-      },
-      get connections() {
-        return connections();
-      },
-      declareShared: (on) => this.#declareShared(on),
-      newId: this.#parts.newId,
-      warn: this.#parts.warn,
-      leave: async (link) => {
-        if (this.#links.delete(link)) await this.#leave();
-      },
-    };
   }
 
   // The last one out closes the wire, or ends the attempt to open one.
@@ -100,8 +92,8 @@ export class SharedConnection implements Transport {
     this.#stop = new AbortController();
     this.#pause.reset();
     this.#lastFailure = undefined;
-    const wire = this.#wire;
-    this.#wire = undefined;
+    const wire = this.#slot.wire;
+    this.#slot.wire = undefined;
     this.#opening = undefined;
     this.#closing = wire?.close();
     await this.#closing;
@@ -112,7 +104,7 @@ export class SharedConnection implements Transport {
     // Whoever asked may have left meanwhile: then nobody would ever close what is opened now.
     if (this.#members === 0)
       throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
-    if (this.#wire !== undefined) return this.#wire;
+    if (this.#slot.wire !== undefined) return this.#slot.wire;
     // The connection serves all services, and outlives the connect() that opens it.
     this.#opening ??= runOutsideContext(() => this.#open(this.#stop.signal));
     return this.#opening;
@@ -126,9 +118,9 @@ export class SharedConnection implements Transport {
           await wire.close(); // the last one left in this very turn
           throw stop.reason;
         }
-        this.#wire = wire;
+        this.#slot.wire = wire;
         this.#openedAt = performance.now();
-        this.#connections += 1;
+        this.#slot.connections += 1;
         this.#opening = undefined;
         // Services that were on an earlier one have yet to be restored.
         if (this.#links.size === 0) this.#lastFailure = undefined;
@@ -198,8 +190,8 @@ export class SharedConnection implements Transport {
   }
 
   #onLost(wire: AmqpClient, reason: ConfluoError | undefined): void {
-    if (this.#wire !== wire) return;
-    this.#wire = undefined;
+    if (this.#slot.wire !== wire) return;
+    this.#slot.wire = undefined;
     const error =
       reason ?? new ConfluoError("CONNECTION_LOST", `The connection to ${this.description} was closed.`);
     this.#parts.warn({ err: error }, `Lost the connection to ${this.description}; connecting again.`);
@@ -229,10 +221,10 @@ export class SharedConnection implements Transport {
         const restored = await Promise.allSettled(
           [...this.#links].map(async (link) => {
             await link.restore();
-            if (this.#wire === wire) link.member.onRestored();
+            if (this.#slot.wire === wire) link.member.onRestored();
           }),
         );
-        if (this.#wire !== wire) return; // lost again meanwhile: the next recovery goes on
+        if (this.#slot.wire !== wire) return; // lost again meanwhile: the next recovery goes on
         const failed = restored.find((result) => result.status === "rejected");
         if (failed !== undefined) throw failed.reason;
         this.#lastFailure = undefined;
