@@ -3,7 +3,7 @@
 import { clip, describeThrown, isErrorCode, type Thrown } from "./errors.ts";
 
 /** An error, one of those that it stands for, or one of its causes. */
-interface Told {
+interface ToldCauses {
   /** How it belongs to the error before it; empty for the error itself. */
   readonly label: string;
   readonly thrown: Thrown;
@@ -74,8 +74,8 @@ function headOf({ name, message, ours }: Thrown): string {
   return `${ours?.code ?? name}: ${message}`;
 }
 
-function tellAll(error: unknown): readonly Told[] {
-  const told: Told[] = [];
+function tellAll(error: unknown): readonly ToldCauses[] {
+  const told: ToldCauses[] = [];
   const seen = new Set<unknown>();
   const tell = (each: unknown, label: string): void => {
     if (told.length === MOST_TOLD || seen.has(each)) return;

@@ -1,82 +1,17 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 export {
-  Broker,
-  type BrokerAddress,
-  type BrokerOptions,
-  type CommandUse,
-  type Counted,
-  type DeadLetter,
-  type DeadLetterError,
-  type DeadLetters,
-  type DelayQueue,
-  type DiscoverOptions,
-  type Durations,
-  type EventUse,
-  type HandlerStats,
-  type ImportedLetters,
-  type ImportLettersOptions,
-  type InstanceHealth,
-  type InstanceInfo,
-  type InstanceStats,
-  type JsonSchema,
-  type LastError,
-  type LetterProperties,
-  type LetterRecord,
-  type LetterSelection,
-  type ListLettersOptions,
-  type Message,
-  type Overview,
-  type OverviewOptions,
-  type Ping,
-  type Properties,
-  type QueueInfo,
-  type QueueOfService,
-  type RecentRuns,
-  type RecordedValue,
-  type RemovedQueue,
-  type RemoveServiceOptions,
-  type RouteInfo,
-  type Sender,
-  type ServerInfo,
-  type ServiceStats,
-  type SharedBroker,
-  type StrayStats,
-  type SubscriptionInfo,
-  type TlsOptions,
-  type Watch,
-  type WatchedEvent,
-  type Wire,
-  type WireDelivery,
-} from "./broker.ts";
-export { type AnyCommand, type CommandContract, command } from "./contract/command.ts";
-export { type AnyEvent, type EventContract, event } from "./contract/event.ts";
-export type { Problem } from "./contract/schema.ts";
-export {
   type Context,
   type HandlerReply,
-  type Headers,
-  type Kind,
+  type MessageHeaders,
+  type MessageKind,
   type Middleware,
   type Query,
   type Reply,
   type ReplyOptions,
   type StateKey,
   stateKey,
-} from "./core/context.ts";
-export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./core/diagnostics.ts";
-export { mergeDurations, quantile } from "./core/histogram.ts";
-export { consoleLogger, type Logger, silentLogger } from "./core/logger.ts";
-export type {
-  CallOptions,
-  MessageOptions,
-  PublishOptions,
-  QueryInput,
-  RouteOptions,
-  SendOptions,
-  SubscribeOptions,
-  Waiting,
-} from "./core/options.ts";
+} from "./api/context.ts";
 export type {
   Answered,
   Bound,
@@ -93,7 +28,60 @@ export type {
   PublishArguments,
   SendArguments,
   Verbs,
-} from "./core/verbs.ts";
+} from "./api/verbs.ts";
+export {
+  type AmqpClient,
+  type AmqpDelivery,
+  Broker,
+  type BrokerAddress,
+  type BrokerOptions,
+  type CommandUse,
+  type Counted,
+  type DeadLetter,
+  type DeadLetterError,
+  type DeadLetterProperties,
+  type DeadLetterRecord,
+  type DeadLetterSelection,
+  type DeadLetters,
+  type DelayQueue,
+  type DiscoverOptions,
+  type Durations,
+  type EventUse,
+  type HandlerStats,
+  type ImportDeadLettersOptions,
+  type ImportedDeadLetters,
+  type InstanceHealth,
+  type InstanceInfo,
+  type InstanceStats,
+  type JsonSchema,
+  type LastError,
+  type ListDeadLettersOptions,
+  type Message,
+  type Overview,
+  type OverviewOptions,
+  type Ping,
+  type Properties,
+  type QueueInfo,
+  type QueueOfService,
+  type RecentRuns,
+  type RecordedValue,
+  type RemovedQueue,
+  type RemoveServiceOptions,
+  type RouteInfo,
+  type SenderStats,
+  type ServerInfo,
+  type ServiceStats,
+  type SharedBroker,
+  type StrayStats,
+  type SubscriptionInfo,
+  type TlsOptions,
+  type Watch,
+  type WatchedEvent,
+} from "./broker/broker.ts";
+export { type AnyCommand, type CommandContract, command } from "./contract/command.ts";
+export { type AnyEvent, type EventContract, event } from "./contract/event.ts";
+export type { ValidationIssue } from "./contract/schema.ts";
+export { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "./diagnostics.ts";
 export {
   ConfluoError,
   type ErrorCode,
@@ -103,13 +91,25 @@ export {
   ServiceError,
   type ServiceErrorOptions,
 } from "./errors.ts";
+export { consoleLogger, type Logger, silentLogger } from "./logging/logger.ts";
+export type {
+  CallOptions,
+  MessageOptions,
+  PublishOptions,
+  QueryInput,
+  RouteOptions,
+  SendOptions,
+  SubscribeOptions,
+} from "./options/verb-options.ts";
+export type { WaitOptions } from "./options/wait-options.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export {
-  type GatheringOptions,
+  type BatchingOptions,
   type Health,
   Service,
   type ServiceOptions,
   type ServiceState,
   type ShutdownOptions,
   type StateChange,
-} from "./service.ts";
+} from "./service/service.ts";
+export { mergeDurations, quantile } from "./statistics/histogram.ts";

@@ -225,7 +225,7 @@ async function firing(series: readonly InputSeries[]): Promise<readonly string[]
 /** Runs a fleet, scrapes it while it is well, and again after it was wronged in every way. */
 async function scrapeFleet({ url, extraPort, control }: ExtraNode): Promise<Fleet> {
   const broker = new Broker(url, { namespace: "fleet" });
-  const options = { broker, logger: silentLogger, retry: { attempts: 1 }, graceMs: 1 };
+  const options = { broker, logger: silentLogger, retry: { attempts: 1 }, unhandledRetryMs: 1 };
   const shop = new Service("shop", options)
     .route("/works", () => 1)
     .route("/fails", () => {

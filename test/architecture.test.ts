@@ -17,14 +17,39 @@ interface Room {
 }
 
 const face = ["index.ts", "errors.ts", "contract/index.ts"];
-const belowTransport = ["protocol/", "retry/", "errors.ts", "waiting/"];
+/** What waits, and what it waits with. */
+const ground = ["errors.ts", "async/"];
+/** What both ways of a message need: from a verb to the broker, and from there to a handler. */
+const bothWays = [
+  ...ground,
+  "identity.ts",
+  "protocol/",
+  "contract/",
+  "retry/",
+  "options/",
+  "logging/",
+  "validation/",
+  "statistics/",
+  "api/",
+  "diagnostics.ts",
+  "transport/transport.ts",
+  "transport/session-slot.ts",
+];
+const besideServices = [
+  ...ground,
+  "options/",
+  "protocol/",
+  "transport/short-session.ts",
+  "transport/wire.ts",
+];
 
 /** The first room that has a file is its room. */
 const rooms: readonly Room[] = [
   { path: "errors.ts", mayImport: [], builtins: [] },
   { path: "causes.ts", mayImport: ["errors.ts"], builtins: [] },
-  { path: "outside.ts", mayImport: [], builtins: ["node:async_hooks"] },
   { path: "lent-require.ts", mayImport: [], builtins: [] },
+  { path: "identity.ts", mayImport: [], builtins: ["node:crypto"] },
+  { path: "async/", mayImport: ["errors.ts"], builtins: ["node:async_hooks"] },
   {
     path: "protocol/",
     mayImport: ["errors.ts", "lent-require.ts"],
@@ -32,105 +57,99 @@ const rooms: readonly Room[] = [
     builtins: ["node:buffer"],
   },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
-  { path: "waiting/", mayImport: [], builtins: [] },
   { path: "retry/", mayImport: ["errors.ts", "causes.ts", "protocol/"], builtins: [] },
-  { path: "transport/transport.ts", mayImport: belowTransport, typesOnly: true },
-  { path: "transport/wire.ts", mayImport: belowTransport, typesOnly: true },
-  {
-    path: "transport/lanes/",
-    mayImport: ["transport/transport.ts", "transport/wire.ts", ...belowTransport, "outside.ts"],
-  },
+  { path: "options/", mayImport: [...ground, "protocol/", "retry/"], builtins: [] },
+  { path: "validation/", mayImport: [...ground, "contract/", "protocol/"], builtins: ["node:util"] },
+  { path: "transport/transport.ts", mayImport: [...ground, "protocol/", "retry/"], typesOnly: true },
+  { path: "transport/wire.ts", mayImport: [...ground, "protocol/", "retry/"], typesOnly: true },
+  { path: "transport/short-session.ts", mayImport: [...ground, "transport/wire.ts"], builtins: [] },
   {
     path: "transport/memory/",
-    mayImport: ["transport/wire.ts", "transport/transport.ts", "protocol/", "errors.ts", "outside.ts"],
+    mayImport: [...ground, "transport/wire.ts", "transport/transport.ts", "protocol/"],
     packages: ["qlobber"],
   },
   {
     path: "transport/rabbitmq/",
-    mayImport: [
-      "transport/wire.ts",
-      "transport/transport.ts",
-      "protocol/",
-      "errors.ts",
-      "lent-require.ts",
-      "waiting/",
-    ],
+    mayImport: [...ground, "transport/wire.ts", "transport/transport.ts", "protocol/", "lent-require.ts"],
     packages: ["amqplib"],
   },
+  // What a service has at its broker: its connection, its queues, what they deliver, and what travels together.
   {
-    path: "core/",
-    mayImport: [
-      "errors.ts",
-      "causes.ts",
-      "outside.ts",
-      "waiting/",
-      "protocol/",
-      "contract/",
-      "retry/",
-      "transport/transport.ts",
-    ],
+    path: "transport/",
+    mayImport: [...ground, "transport/transport.ts", "transport/wire.ts", "protocol/", "retry/"],
   },
-  // It needs no service, only what the core tells: so a service can start it.
+  {
+    path: "logging/",
+    mayImport: [...ground, "causes.ts", "protocol/", "transport/transport.ts"],
+    builtins: [],
+  },
+  { path: "api/", mayImport: ["errors.ts", "contract/", "protocol/", "options/"], builtins: [] },
+  {
+    path: "diagnostics.ts",
+    mayImport: ["async/", "protocol/", "api/", "transport/transport.ts"],
+    builtins: ["node:diagnostics_channel"],
+  },
+  { path: "statistics/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
+  {
+    path: "registry/",
+    mayImport: ["errors.ts", "protocol/", "contract/", "retry/", "api/", "statistics/"],
+    builtins: [],
+  },
+  { path: "sending/", mayImport: bothWays, builtins: [] },
+  { path: "handling/", mayImport: [...bothWays, "registry/"], builtins: ["node:crypto"] },
+  { path: "lifecycle/", mayImport: [...bothWays, "registry/", "sending/", "handling/"], builtins: [] },
+  // It needs no service, only what services tell: so a service can start it.
   {
     path: "telemetry/",
-    mayImport: ["core/diagnostics.ts", "core/identity.ts", "errors.ts"],
+    mayImport: ["diagnostics.ts", "identity.ts", "errors.ts"],
     packages: ["@opentelemetry/api"],
     builtins: ["node:diagnostics_channel"],
   },
-  // Above the core for its deadlines and options, beside it in all else: it needs the wire and no service.
-  { path: "own-wire.ts", mayImport: ["core/", "transport/wire.ts"] },
+  // Beside services: they need a broker, and no service.
+  { path: "dead-letters/", mayImport: besideServices },
+  { path: "discovery/", mayImport: [...besideServices, "statistics/"] },
   {
-    path: "letters/",
-    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
-  },
-  {
-    path: "discovery/",
-    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
-  },
-  {
-    path: "environment.ts",
-    mayImport: ["core/", "errors.ts", "transport/rabbitmq/tls-options.ts"],
+    path: "broker/",
+    mayImport: [
+      ...ground,
+      "identity.ts",
+      "logging/",
+      "options/",
+      "protocol/",
+      "transport/",
+      "dead-letters/",
+      "discovery/",
+    ],
     builtins: ["node:fs"],
   },
   {
-    path: "broker-admin.ts",
-    mayImport: ["own-wire.ts", "core/", "waiting/", "transport/wire.ts", "protocol/", "errors.ts"],
-    builtins: [],
-  },
-  { path: "broker-options.ts", mayImport: ["core/", "transport/rabbitmq/tls-options.ts"], builtins: [] },
-  {
-    path: "broker.ts",
+    path: "service/",
     mayImport: [
-      "broker-options.ts",
-      "environment.ts",
-      "broker-admin.ts",
-      "outside.ts",
-      "letters/",
-      "discovery/",
-      "core/",
-      "transport/",
-      "protocol/",
-      "errors.ts",
-    ],
-  },
-  { path: "service-options.ts", mayImport: ["core/", "retry/", "broker.ts", "errors.ts"], builtins: [] },
-  {
-    path: "service.ts",
-    mayImport: [
-      "service-options.ts",
-      "core/",
-      "contract/",
-      "broker.ts",
+      ...bothWays,
+      "registry/",
+      "sending/",
+      "handling/",
+      "lifecycle/",
+      "broker/",
       "telemetry/start.ts",
-      "transport/transport.ts",
-      "protocol/",
-      "waiting/",
-      "errors.ts",
     ],
+    builtins: ["node:os"],
   },
   {
     path: "index.ts",
-    mayImport: ["service.ts", "broker.ts", "errors.ts", "contract/", "core/", "retry/"],
+    mayImport: [
+      "service/",
+      "broker/",
+      "errors.ts",
+      "api/",
+      "contract/",
+      "diagnostics.ts",
+      "logging/",
+      "options/",
+      "protocol/",
+      "retry/",
+      "statistics/",
+    ],
     builtins: [],
   },
   // The edges use the public face; if one needs more, the face is lacking.
@@ -145,6 +164,9 @@ const rooms: readonly Room[] = [
 ];
 
 const maxLines = 400;
+const maxFiles = 12;
+/** Flat, since each command is a file. */
+const maxCliFiles = 16;
 const emptyNames = /^(utils?|helpers?|common|lib|managers?|types)$/;
 
 interface Import {
@@ -257,6 +279,22 @@ describe("src/", () => {
         .map((part) => `${path}: "${part}" says nothing; name the file for its one job`),
     );
     expect(found).toEqual([]);
+  });
+
+  test(`has no folder of more than ${maxFiles} files, tests aside`, () => {
+    const counts = new Map<string, number>();
+    for (const { path } of sources) {
+      const folder = dirname(path);
+      if (/\.(test|test-d|test-support)\.ts$/.test(path) || folder.startsWith("testing/conformance"))
+        continue;
+      counts.set(folder, (counts.get(folder) ?? 0) + 1);
+    }
+    const found = [...counts].filter(
+      ([folder, count]) => count > (/^cli(\/commands)?$/.test(folder) ? maxCliFiles : maxFiles),
+    );
+    expect(found.map(([folder, count]) => `${folder}: has ${count} files; it asks to be two rooms`)).toEqual(
+      [],
+    );
   });
 
   test(`has no file of more than ${maxLines} lines`, () => {

@@ -21,10 +21,10 @@ function bench(...args: readonly string[]): Promise<{ stdout: string; stderr: st
   return run(process.execPath, [join(root, "bench", "dist", "main.js"), ...args]);
 }
 
-/** Returns the folders whose `core/` ran in the programs that left these profiles. */
+/** Returns the builds whose code for sending ran in the programs that left these profiles. */
 function readBuilds(profiles: string): readonly string[] {
   const texts = readdirSync(profiles).map((file) => readFileSync(join(profiles, file), "utf8"));
-  const found = texts.flatMap((text) => [...text.matchAll(/"(file:[^"]+\/dist)\/core\/[^"]+"/g)]);
+  const found = texts.flatMap((text) => [...text.matchAll(/"(file:[^"]+\/dist)\/(?:core|sending)\/[^"]+"/g)]);
   return [...new Set(found.map(([, folder]) => folder as string))];
 }
 

@@ -160,7 +160,7 @@ describe("what nobody needs any more", { timeout: 60_000 }, () => {
   it("is unbound unless an instance subscribes to it", async () => {
     const { broker, env } = await shop();
     const confluo = (line: string): Promise<Finished> => runCommand(line.split(" "), { env });
-    const wire = await broker.open();
+    const wire = await broker.openClient();
     cleanUp.push(() => wire.close());
     await wire.bind(`${broker.namespace}.orders.inbox`, `${broker.namespace}.events`, "old.event");
     const subscribed = await confluo("unbind mail /orders/placed");

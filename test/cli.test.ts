@@ -224,7 +224,7 @@ it("loses no dead letter when a replay is interrupted", { timeout: 60_000 }, asy
   await mail.shutdown();
   const letters = 4_000;
   const queue = (name: string): string => `${broker.namespace}.mail.${name}`;
-  const wire = await broker.open();
+  const wire = await broker.openClient();
   cleanUp.push(() => wire.close());
   const write = (n: number): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -276,7 +276,7 @@ describe("doctor", { timeout: 60_000 }, () => {
   it("finds what nobody consumes, what differs, and bindings that are left over, and says what to do", async () => {
     const { broker, confluo } = await openShop();
     const name = (queue: string): string => `${broker.namespace}.${queue}`;
-    const wire = await broker.open();
+    const wire = await broker.openClient();
     cleanUp.push(() => wire.close());
     await wire.declareQueue({ name: name("gone.inbox"), arguments: { "x-queue-type": "classic" } });
     cleanUp.push(() => wire.deleteQueue(name("gone.inbox")));

@@ -7,17 +7,20 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Message, Properties } from "../src/protocol/message.ts";
 import { EmbeddedBroker } from "../src/transport/memory/embedded-broker.ts";
 import type {
-  Arguments,
+  AmqpClient,
   ConsumeOptions,
   Consumer,
   PublishFailure,
+  QueueArguments,
   QueueInfo,
   Route,
-  Wire,
 } from "../src/transport/wire.ts";
 
 /** The part of `Wire` that the scenarios use, which {@link RabbitSide} implements as plainly as can be. */
-type Side = Pick<Wire, "declareExchange" | "declareQueue" | "bind" | "publish" | "consume" | "inspectQueue">;
+type Side = Pick<
+  AmqpClient,
+  "declareExchange" | "declareQueue" | "bind" | "publish" | "consume" | "inspectQueue"
+>;
 
 const runPrefix = `confluo-versus-${randomBytes(6).toString("hex")}.`;
 const embedded: Side = new EmbeddedBroker().connect();
@@ -66,12 +69,18 @@ class RabbitSide implements Side {
     name,
     type,
     arguments: args,
-  }: Parameters<Wire["declareExchange"]>[0]): Promise<void> {
+  }: Parameters<AmqpClient["declareExchange"]>[0]): Promise<void> {
     this.#exchanges.add(name);
     await this.#channel.assertExchange(name, type, { durable: true, arguments: args });
   }
 
-  async declareQueue({ name, arguments: args }: { name: string; arguments: Arguments }): Promise<string> {
+  async declareQueue({
+    name,
+    arguments: args,
+  }: {
+    name: string;
+    arguments: QueueArguments;
+  }): Promise<string> {
     this.#queues.add(name);
     return (await this.#channel.assertQueue(name, { durable: true, arguments: args })).queue;
   }
@@ -230,18 +239,18 @@ class Stage {
   }
 
   /** Arguments that dead-letter to the queue of that label. */
-  deadLettering(label: string): Arguments {
+  deadLettering(label: string): QueueArguments {
     return { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": this.name(label) };
   }
 
-  async declare(label: string, args: Arguments = {}): Promise<void> {
+  async declare(label: string, args: QueueArguments = {}): Promise<void> {
     await this.side.declareQueue({ name: this.name(label), arguments: args });
   }
 
   async declareExchange(
     label: string,
     type: "direct" | "topic" | "fanout",
-    args: Arguments = {},
+    args: QueueArguments = {},
   ): Promise<void> {
     await this.side.declareExchange({ name: this.name(label), type, arguments: args });
   }

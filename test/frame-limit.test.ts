@@ -87,7 +87,7 @@ it("an answer with too much in its headers is an error at once", async () => {
 });
 
 it("a story that is too long is cut, headers of a foreign sender go from the last on, and the message stays", async () => {
-  const wire = await wide.open();
+  const wire = await wide.openClient();
   const headers = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [nameOf(n), "v".repeat(500)]));
   const message = { body: Buffer.from("7"), properties: { type: "/fails", messageId: "m", headers } };
   const queue = `${wide.namespace}.handling.inbox`;

@@ -5,8 +5,8 @@ import { runInNewContext } from "node:vm";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Broker, isConfluoError, Service, type StateChange, silentLogger } from "../src/index.ts";
+import { CALLS_TYPE } from "../src/protocol/batch.ts";
 import { header } from "../src/protocol/codec.ts";
-import { CALLS_TYPE } from "../src/protocol/gathered.ts";
 import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import { HostileClient, rawText } from "./support/hostile-client.ts";
@@ -44,7 +44,7 @@ beforeAll(async () => {
       if (message.startsWith("The per-instance subscription")) ended.failedCopies += 1;
     },
   };
-  const options = { broker, logger, retry: { attempts: 1 }, graceMs: 0 };
+  const options = { broker, logger, retry: { attempts: 1 }, unhandledRetryMs: 0 };
   victim = new Service("victim", options);
   const count = ({ body, kind }: { readonly body: unknown; readonly kind: string }): unknown => {
     if (kind !== "call") ended.handled += 1;

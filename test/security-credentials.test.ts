@@ -2,8 +2,8 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { findNodeStarter } from "../scripts/test-broker.mjs";
-import { consoleLogger } from "../src/core/logger.ts";
 import { Broker, type BrokerAddress, isConfluoError, Service, type TlsOptions } from "../src/index.ts";
+import { consoleLogger } from "../src/logging/logger.ts";
 import { eventually } from "../src/testing/index.ts";
 import { CertificateAuthority } from "./support/certificates.ts";
 import { freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
@@ -104,7 +104,7 @@ describe.each(PASSWORDS)("the password %s is not shown", (password) => {
     expect(await failureOf(connectTo(at(host)), password)).toMatchObject({ code: "ACCESS_REFUSED" });
     const broker = new Broker(at(host), { logger });
     expect(await failureOf(() => broker.queue("some"), password)).toMatchObject({ code: "ACCESS_REFUSED" });
-    expect(await failureOf(() => broker.open(), password)).toMatchObject({ code: "ACCESS_REFUSED" });
+    expect(await failureOf(() => broker.openClient(), password)).toMatchObject({ code: "ACCESS_REFUSED" });
     expect(new Secret(password).findIn(broker)).toEqual([]);
   });
 

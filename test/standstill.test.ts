@@ -1,7 +1,7 @@
 /** A queue that takes nothing, and what waits behind it: told by health and by the doctor. */
 
 import { afterEach, expect, it } from "vitest";
-import { type Broker, Service, ServiceError, silentLogger, type Wire } from "../src/index.ts";
+import { type AmqpClient, type Broker, Service, ServiceError, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
 import { runCommand } from "./support/command-line.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
@@ -17,7 +17,7 @@ const LEVEL_MS = 250;
 const MANY = 40;
 
 /** Has more wait in the shortest level than its way back takes, for a queue that refuses them all. */
-async function standStill(broker: Broker, wire: Wire): Promise<void> {
+async function standStill(broker: Broker, wire: AmqpClient): Promise<void> {
   const { namespace } = broker;
   const queue = `${namespace}.full`;
   await wire.declareQueue({
@@ -46,7 +46,7 @@ it("is seen by an instance whose retries wait there, and by the doctor", { timeo
   const client = new Service("client", { broker, logger: silentLogger });
   await Promise.all([retrying.connect(), client.connect()]);
   cleanUp.push(() => Promise.all([retrying.shutdown({ timeoutMs: 500 }), client.shutdown()]));
-  const wire = await broker.open();
+  const wire = await broker.openClient();
   cleanUp.push(() => wire.close());
   await standStill(broker, wire);
   await client.send("retrying", "/task");

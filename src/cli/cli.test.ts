@@ -2,7 +2,7 @@ import { Readable, Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { ConfluoError, ServiceError } from "../index.ts";
 import { readBody } from "./body.ts";
-import { countOf, durationOf, pairOf } from "./context.ts";
+import { countOf, durationOf, pairOf } from "./broker-flags.ts";
 import { describeError, errorAsJson } from "./describe-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { cut, fittedTable, tableOf } from "./table.ts";

@@ -2,7 +2,7 @@
 
 import { createInterface } from "node:readline/promises";
 import { ConfluoError } from "../index.ts";
-import { Ended, exitCodes } from "./exit-codes.ts";
+import { EndedError, exitCodes } from "./exit-codes.ts";
 import type { Terminal } from "./terminal.ts";
 
 /**
@@ -16,7 +16,7 @@ export async function confirm({ stdin, stdout, stderr, signal }: Terminal, quest
   const reader = createInterface({ input: stdin, output: stderr });
   try {
     const answer = await reader.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(answer.trim())) throw new Ended(exitCodes.failed);
+    if (!/^y(es)?$/i.test(answer.trim())) throw new EndedError(exitCodes.failed);
   } finally {
     reader.close();
   }

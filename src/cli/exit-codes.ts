@@ -16,7 +16,7 @@ export const exitCodes = {
 } as const;
 
 /** Ends a command with a code, when it has said everything itself. */
-export class Ended extends Error {
+export class EndedError extends Error {
   readonly code: number;
 
   constructor(code: number) {

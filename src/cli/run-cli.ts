@@ -3,7 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { commands } from "./commands/index.ts";
 import { describeError, errorAsJson } from "./describe-error.ts";
-import { Ended, exitCodeOf, exitCodes } from "./exit-codes.ts";
+import { EndedError, exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { type Terminal, writeLine } from "./terminal.ts";
 import { version } from "./version.ts";
 
@@ -15,7 +15,7 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
     return exitCodes.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    if (error instanceof Ended) return error.code;
+    if (error instanceof EndedError) return error.code;
     if (terminal.signal.aborted) return exitCodes.interrupted;
     const isJson = args.includes("--json");
     writeLine(terminal.stderr, isJson ? errorAsJson(error) : describeError(error, args.includes("--debug")));

@@ -36,7 +36,7 @@ const excusing: ReadonlySet<string> = new Set(["union", "default", "prefault", "
  */
 export function checkCarried(what: string, schema: AnySchema | undefined): void {
   if (schema === undefined) return;
-  let found: Found | undefined;
+  let found: FoundCarriage | undefined;
   try {
     found = uncarriedIn(schema, "", new Set());
   } catch {
@@ -50,12 +50,12 @@ export function checkCarried(what: string, schema: AnySchema | undefined): void 
   );
 }
 
-interface Found {
+interface FoundCarriage {
   readonly place: string;
   readonly taken: string;
 }
 
-function uncarriedIn(schema: unknown, place: string, seen: Set<unknown>): Found | undefined {
+function uncarriedIn(schema: unknown, place: string, seen: Set<unknown>): FoundCarriage | undefined {
   const definition = definitionOf(schema);
   if (definition === undefined || seen.has(schema)) return undefined;
   seen.add(schema);

@@ -31,4 +31,4 @@ export type {
 } from "./declared-errors.ts";
 export { type AnyEvent, type BoundEvent, type EventContract, type EventDefinition, event } from "./event.ts";
 export type { ParamNames, PathParams, PathValues } from "./path.ts";
-export type { AnySchema, Problem, SchemaInput, SchemaOutput } from "./schema.ts";
+export type { AnySchema, SchemaInput, SchemaOutput, ValidationIssue } from "./schema.ts";

@@ -13,7 +13,7 @@ export type SchemaInput<Schema> = Schema extends AnySchema ? StandardSchemaV1.In
 export type SchemaOutput<Schema> = Schema extends AnySchema ? StandardSchemaV1.InferOutput<Schema> : unknown;
 
 /** One thing that is wrong with a value. */
-export interface Problem {
+export interface ValidationIssue {
   /** Where, as one would write it in code: `items[0].price`. Empty for the value as a whole. */
   readonly path: string;
   /** What is wrong, in the words of the schema. */
@@ -23,7 +23,7 @@ export interface Problem {
 /** What came out of a validation: the value as the schema transformed it, or at least one problem. */
 export type Validated =
   | { readonly value: unknown; readonly issues?: undefined }
-  | { readonly issues: readonly Problem[] };
+  | { readonly issues: readonly ValidationIssue[] };
 
 /**
  * Runs a schema on a value. Returns a promise only where the schema does. Never throws and never rejects: a
@@ -64,7 +64,7 @@ export function checkSchema(what: string, value: unknown): void {
 }
 
 /** What is wrong with a value, in one line for an error message. */
-export function describeProblems(problems: readonly Problem[]): string {
+export function describeProblems(problems: readonly ValidationIssue[]): string {
   return problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
 }
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../errors.ts";
-import { encodeAnswer } from "../protocol/discovery.ts";
+import { encodeAnswer } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { breakableWire, fakeWire } from "../transport/lanes/fake-wire.test-support.ts";
-import type { ConsumeOptions, Wire } from "../transport/wire.ts";
+import { breakableWire, fakeWire } from "../transport/session/fake-wire.test-support.ts";
+import type { AmqpClient, ConsumeOptions } from "../transport/wire.ts";
 import { ask } from "./ask.ts";
 
-function asking(wire: Wire) {
+function asking(wire: AmqpClient) {
   const parts = { namespace: new Namespace("n"), open: async () => wire, newId: () => "1" };
   return ask(parts, "ping", undefined, async (_, heard) => heard.map(({ answer }) => answer));
 }

@@ -1,9 +1,9 @@
 /** Asking the instances of a namespace, and hearing who answers. */
 
-import { waitSettings } from "../core/deadline.ts";
-import { type Known, knownOptions, type Waiting } from "../core/options.ts";
+import { afterMs, onAbort } from "../async/abort.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
-import { onOwnWire } from "../own-wire.ts";
+import { checkOptions, type OptionNames } from "../options/checks.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
 import {
   type Answers,
@@ -13,13 +13,13 @@ import {
   IDENTITY,
   type InstanceName,
   type Question,
-} from "../protocol/discovery.ts";
+} from "../protocol/discovery/instance-answer.ts";
 import { type Namespace, REPLIES_ARGUMENTS } from "../protocol/topology.ts";
-import type { Wire } from "../transport/wire.ts";
-import { afterMs, onAbort } from "../waiting/abort.ts";
+import { withClient } from "../transport/short-session.ts";
+import type { AmqpClient } from "../transport/wire.ts";
 
 /** Whom to ask. */
-export interface DiscoverOptions extends Waiting {
+export interface DiscoverOptions extends WaitOptions {
   /** Default: all of the namespace. */
   readonly service?: string | undefined;
   /** One instance of that service. Default: all of them. */
@@ -33,7 +33,7 @@ export interface Ping {
   readonly ms: number;
 }
 
-const discoverOptions: Known<DiscoverOptions> = {
+const discoverOptions: OptionNames<DiscoverOptions> = {
   service: true,
   instance: true,
   timeoutMs: true,
@@ -43,7 +43,7 @@ const discoverOptions: Known<DiscoverOptions> = {
 /** What asking needs of a broker. */
 export interface AskParts {
   readonly namespace: Namespace;
-  open(signal: AbortSignal): Promise<Wire>;
+  open(signal: AbortSignal): Promise<AmqpClient>;
   newId(): string;
 }
 
@@ -69,18 +69,18 @@ export async function ask<Q extends Question, Result>(
   { namespace, open, newId }: AskParts,
   question: Q,
   options: DiscoverOptions | undefined,
-  more: (wire: Wire, heard: readonly Heard<Answers[Q]>[]) => Promise<Result>,
+  more: (wire: AmqpClient, heard: readonly Heard<Answers[Q]>[]) => Promise<Result>,
 ): Promise<Result> {
-  const { service, instance, ...waiting } = knownOptions("discovery", options, discoverOptions);
+  const { service, instance, ...waiting } = checkOptions("discovery", options, discoverOptions);
   if (service !== undefined) checkName(service, "service");
   if (instance !== undefined) {
     if (service === undefined) throw invalidArgument("service", "given together with an instance", service);
     if (typeof instance !== "string" || !IDENTITY.test(instance))
       throw invalidArgument("instance", "the identity of an instance", instance);
   }
-  const limits = waitSettings("discovery", waiting, TIMEOUT_MS);
+  const limits = readWaitOptions("discovery", waiting, TIMEOUT_MS);
   const what = `the instances of ${service ?? "all services"} to answer`;
-  return onOwnWire({ ...limits, what }, open, async (wire, signal) => {
+  return withClient({ ...limits, what }, open, async (wire, signal) => {
     // Declaring it would leave it behind in a namespace that nobody uses.
     if (!(await mayBeThere(wire, namespace.discovery))) return more(wire, []);
     const heard = new Hearing<Answers[Q]>();
@@ -121,7 +121,7 @@ export async function ask<Q extends Question, Result>(
 }
 
 /** Whether an exchange is there, for all that may be known: a broker may not let this user look. */
-export async function mayBeThere(wire: Wire, exchange: string): Promise<boolean> {
+export async function mayBeThere(wire: AmqpClient, exchange: string): Promise<boolean> {
   try {
     return await wire.hasExchange(exchange);
   } catch (error) {

@@ -1,12 +1,12 @@
 /** What lies at the broker otherwise than confluo declares it, or cannot be compared for want of a right. */
 
-import { waitSettings } from "../core/deadline.ts";
-import type { Waiting } from "../core/options.ts";
+import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
-import { onOwnWire } from "../own-wire.ts";
+import type { WaitOptions } from "../options/wait-options.ts";
+import { readWaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
-import type { ExchangeSpec, Wire } from "../transport/wire.ts";
-import { severalAtATime } from "../waiting/together.ts";
+import { withClient } from "../transport/short-session.ts";
+import type { AmqpClient, ExchangeSpec } from "../transport/wire.ts";
 import type { AskParts } from "./ask.ts";
 
 const TIMEOUT_MS = 20_000;
@@ -14,17 +14,17 @@ const TIMEOUT_MS = 20_000;
 export async function conflicts(
   { namespace, open }: AskParts,
   of: string | readonly string[] | undefined,
-  options: Waiting | undefined,
+  options: WaitOptions | undefined,
 ): Promise<readonly ConfluoError[]> {
   const services = of === undefined || Array.isArray(of) ? of : [of as string];
   const names = services?.map((service) => checkName(service, "service"));
-  const limits = waitSettings("conflicts", options, TIMEOUT_MS);
+  const limits = readWaitOptions("conflicts", options, TIMEOUT_MS);
   const queues =
     names?.flatMap((name) => [...namespace.callQueues(name), ...namespace.durableQueues(name)]) ??
     namespace.sharedQueues();
-  return onOwnWire({ ...limits, what: "the broker to compare queues" }, open, async (wire: Wire) => {
+  return withClient({ ...limits, what: "the broker to compare queues" }, open, async (wire: AmqpClient) => {
     let exist = 0;
-    const found = await severalAtATime(queues, async ({ name, arguments: args }) => {
+    const found = await mapConcurrently(queues, async ({ name, arguments: args }) => {
       let isThere = false;
       const refused = await conflictOf(async () => {
         isThere = (await wire.inspectQueue(name)) !== undefined;
@@ -37,7 +37,7 @@ export async function conflicts(
     if (names === undefined && exist > 0) {
       const compare = (exchange: ExchangeSpec): Promise<ConfluoError | undefined> =>
         conflictOf(() => wire.declareExchange(exchange));
-      found.push(...(await severalAtATime(namespace.exchanges(), compare)));
+      found.push(...(await mapConcurrently(namespace.exchanges(), compare)));
     }
     return found.filter((conflict) => conflict !== undefined);
   });

@@ -1,18 +1,18 @@
 /** A namespace as a whole: what instances tell, and what the broker knows of services that nobody answers for. */
 
-import { waitSettings } from "../core/deadline.ts";
-import { type Known, knownOptions, type Waiting } from "../core/options.ts";
+import { mapConcurrently } from "../async/concurrently.ts";
 import { invalidArgument } from "../errors.ts";
+import { checkOptions, type OptionNames } from "../options/checks.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
-import type { InstanceStats } from "../protocol/discovery.ts";
+import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
-import type { QueueInfo, Wire } from "../transport/wire.ts";
-import { severalAtATime } from "../waiting/together.ts";
+import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 import { type AskParts, ask } from "./ask.ts";
 import { byService, inspectIfAllowed, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
 /** What to look at besides what instances tell. */
-export interface OverviewOptions extends Waiting {
+export interface OverviewOptions extends WaitOptions {
   /** Services to look for, whether anybody answers for them or not: their names, 1,000 at most. */
   readonly services?: readonly string[] | undefined;
 }
@@ -42,7 +42,7 @@ export interface Overview {
   readonly unknownQueues?: readonly string[];
 }
 
-const overviewOptions: Known<OverviewOptions> = { services: true, timeoutMs: true, signal: true };
+const overviewOptions: OptionNames<OverviewOptions> = { services: true, timeoutMs: true, signal: true };
 
 /** Names in messages are claims: so many are looked for, no more. */
 const MOST_NAMES = 1_000;
@@ -50,11 +50,11 @@ const TIMEOUT_MS = 20_000;
 
 /** @throws `INVALID_ARGUMENT`, and what asking can fail with. */
 export async function overview(parts: AskParts, options: OverviewOptions | undefined): Promise<Overview> {
-  const { services = [], ...waiting } = knownOptions("overview", options, overviewOptions);
+  const { services = [], ...waiting } = checkOptions("overview", options, overviewOptions);
   if (!Array.isArray(services) || services.length > MOST_NAMES)
     throw invalidArgument("services", `a list of at most ${MOST_NAMES} names`, services);
   const named = services.map((service) => checkName(service as string, "service"));
-  const { ms, signal } = waitSettings("overview", waiting, TIMEOUT_MS);
+  const { ms, signal } = readWaitOptions("overview", waiting, TIMEOUT_MS);
   const limits = { timeoutMs: ms, ...(signal === undefined ? {} : { signal }) };
   return ask(parts, "stats", limits, async (wire, heard) => {
     const answers = heard.map(({ answer }) => answer);
@@ -63,7 +63,7 @@ export async function overview(parts: AskParts, options: OverviewOptions | undef
 }
 
 async function look(
-  wire: Wire,
+  wire: AmqpClient,
   namespace: Namespace,
   { answers, named }: { readonly answers: readonly InstanceStats[]; readonly named: readonly string[] },
 ): Promise<Overview> {
@@ -75,7 +75,7 @@ async function look(
   const wanted = new Set([...named, ...targets]);
   const known = new Set([...wanted, ...answers.flatMap(sendersOf)]);
   const silent = [...known].filter((name) => !there.has(name)).slice(0, MOST_NAMES);
-  const found = await severalAtATime(silent, async (service) => {
+  const found = await mapConcurrently(silent, async (service) => {
     const seen = await queuesOf(wire, namespace, service);
     const { queues, unknownQueues } = seen;
     const isAnything = queues.inbox !== undefined || queues.dead !== undefined || unknownQueues !== undefined;
@@ -86,7 +86,7 @@ async function look(
   const unknownQueues: string[] = [];
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
     inspectIfAllowed(wire, name, () => unknownQueues.push(name));
-  const delays = await severalAtATime(DELAY_LEVELS_MS, async (ms) => {
+  const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
     const name = namespace.delay(ms);
     return { name, ms, messages: (await inspect(name))?.messages ?? 0 };
   });

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { ConfluoError } from "../errors.ts";
-import type { InstanceStats } from "../protocol/discovery.ts";
+import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { fakeWire } from "../transport/lanes/fake-wire.test-support.ts";
+import { fakeWire } from "../transport/session/fake-wire.test-support.ts";
 import { conflicts } from "./conflicts.ts";
 import { byService } from "./service-stats.ts";
 

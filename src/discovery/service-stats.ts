@@ -1,12 +1,18 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
-import { mergeDurations } from "../core/histogram.ts";
+import { mapConcurrently } from "../async/concurrently.ts";
 import { isConfluoError } from "../errors.ts";
-import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery.ts";
+import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery/instance-answer.ts";
+import type {
+  CommandUse,
+  Counted,
+  EventUse,
+  RecentRuns,
+  SenderStats,
+} from "../protocol/discovery/traffic.ts";
 import type { Namespace } from "../protocol/topology.ts";
-import type { CommandUse, Counted, EventUse, RecentRuns, Sender } from "../protocol/traffic.ts";
-import type { QueueInfo, Wire } from "../transport/wire.ts";
-import { severalAtATime } from "../waiting/together.ts";
+import { mergeDurations } from "../statistics/histogram.ts";
+import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 
 /** A service, of those instances that answered. */
 export interface ServiceStats {
@@ -39,14 +45,14 @@ export interface ServiceStats {
 export type QueueOfService = "calls" | "calls.again" | "calls.batch" | "inbox" | "inbox.again" | "dead";
 
 /** A service for which nobody answers. */
-export function silentService(service: string, seen: SeenQueues): ServiceStats {
+export function silentService(service: string, seen: QueuesSeen): ServiceStats {
   const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes: [], unclaimed: 0 };
   return { service, instances: [], ...nothing, ...seen };
 }
 
 /** Asks the broker for a queue. One that this user may not look at is told as refused, and looks as if it were not there. */
 export async function inspectIfAllowed(
-  wire: Wire,
+  wire: AmqpClient,
   name: string,
   onRefused: () => void,
 ): Promise<QueueInfo | undefined> {
@@ -60,10 +66,10 @@ export async function inspectIfAllowed(
 }
 
 /** The queues of a service, as far as they may be looked at. */
-export type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
+export type QueuesSeen = Pick<ServiceStats, "queues" | "unknownQueues">;
 
 /** Asks the broker for the queues of a service. */
-export async function queuesOf(wire: Wire, namespace: Namespace, service: string): Promise<SeenQueues> {
+export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: string): Promise<QueuesSeen> {
   const unknown: QueueOfService[] = [];
   const inspect = (which: QueueOfService, name: string): Promise<QueueInfo | undefined> =>
     inspectIfAllowed(wire, name, () => unknown.push(which));
@@ -98,7 +104,7 @@ export async function queuesOf(wire: Wire, namespace: Namespace, service: string
 
 /** Sums up by service, in order of names, and asks the broker for the queues. */
 export async function byService(
-  wire: Wire,
+  wire: AmqpClient,
   namespace: Namespace,
   answers: readonly InstanceStats[],
 ): Promise<readonly ServiceStats[]> {
@@ -108,7 +114,7 @@ export async function byService(
     if (group === undefined) groups.set(answer.service, [answer]);
     else group.push(answer);
   }
-  return severalAtATime([...groups], async ([service, instances]) => ({
+  return mapConcurrently([...groups], async ([service, instances]) => ({
     service,
     instances,
     routes: together(
@@ -184,8 +190,8 @@ function recently(a: RecentRuns, b: RecentRuns): RecentRuns {
   };
 }
 
-function senders(all: readonly Sender[]): readonly Sender[] {
-  const merged = new Map<string | undefined, Sender>();
+function senders(all: readonly SenderStats[]): readonly SenderStats[] {
+  const merged = new Map<string | undefined, SenderStats>();
   for (const sender of all) {
     const { handled, refused, failed } = merged.get(sender.service) ?? { handled: 0, refused: 0, failed: 0 };
     merged.set(sender.service, {

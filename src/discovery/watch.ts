@@ -1,17 +1,18 @@
 /** Events, looked at as they pass: copies of one's own, in which nobody else has a part. */
 
-import { waitFor, waitSettings } from "../core/deadline.ts";
-import type { Waiting } from "../core/options.ts";
-import { apart } from "../core/outside.ts";
+import { onAbort } from "../async/abort.ts";
+import { Lookout } from "../async/lookout.ts";
+import { runInNewContext } from "../async/outside-context.ts";
+import { waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
+import type { WaitOptions } from "../options/wait-options.ts";
+import { readWaitOptions } from "../options/wait-options.ts";
 import { bindingKey } from "../protocol/address.ts";
 import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
+import { readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
-import { originOf } from "../protocol/origin.ts";
 import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
-import type { Wire } from "../transport/wire.ts";
-import { onAbort } from "../waiting/abort.ts";
-import { Lookout } from "../waiting/lookout.ts";
+import type { AmqpClient } from "../transport/wire.ts";
 import { mayBeThere } from "./ask.ts";
 
 /** An event that passed. */
@@ -38,7 +39,7 @@ export interface Watch {
 /** What watching needs of a broker. */
 export interface WatchParts {
   readonly events: string;
-  open(options: Waiting): Promise<Wire>;
+  open(options: WaitOptions): Promise<AmqpClient>;
 }
 
 const OPEN_MS = 20_000;
@@ -48,11 +49,11 @@ export async function watch(
   { events, open }: WatchParts,
   pattern: string,
   listener: (event: WatchedEvent) => unknown,
-  options?: Waiting,
+  options?: WaitOptions,
 ): Promise<Watch> {
   const key = bindingKey(pattern);
   if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
-  const { ms, signal } = waitSettings("watch", options, OPEN_MS);
+  const { ms, signal } = readWaitOptions("watch", options, OPEN_MS);
   const wire = await open({
     timeoutMs: ms,
     ...(signal === undefined ? {} : { signal }),
@@ -115,14 +116,14 @@ export async function watch(
 
 async function told(listener: (event: WatchedEvent) => unknown, event: WatchedEvent): Promise<void> {
   try {
-    await apart(listener, event);
+    await runInNewContext(listener, event);
   } catch {
     // Its own affair: the next event is told all the same.
   }
 }
 
 function watched(message: Message, key: string): WatchedEvent {
-  const { path, query, from, messageId } = originOf(message, {
+  const { path, query, from, messageId } = readEnvelope(message, {
     lane: "instance",
     eventKey: key,
     newId: () => "",

@@ -78,7 +78,7 @@ describe("what a process shows over HTTP", () => {
   });
 
   it("counts each dead letter, and what no handler is there for, in series that are there from the start", async () => {
-    const service = serviceNamed("orders", { graceMs: 1 }).route("/a", () => 1);
+    const service = serviceNamed("orders", { unhandledRetryMs: 1 }).route("/a", () => 1);
     await service.connect();
     const { url } = await observed(service);
     const shown = async (name: string): Promise<readonly (string | undefined)[]> => {

@@ -2,8 +2,8 @@
 
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
-import { scalarText, textIn, utf8 } from "./header-text.ts";
-import { isPlainObject, toJson } from "./json-data.ts";
+import { scalarText, textIn, utf8 } from "./encoding/header-text.ts";
+import { isPlainObject, toJson } from "./encoding/json-data.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";
@@ -92,24 +92,21 @@ export class EncodedBody {
 /** A message whose body is written as bytes only if it travels by itself. */
 export class EncodedMessage implements Message {
   readonly properties: Properties;
+  /** The body as text, if it is JSON. */
+  readonly json: string | undefined;
+  /** Of the body, in bytes. */
+  readonly length: number;
   readonly #encoded: EncodedBody;
 
   constructor(encoded: EncodedBody, properties: Properties) {
     this.#encoded = encoded;
+    this.json = encoded.json;
+    this.length = encoded.length;
     this.properties = properties;
   }
 
   get body(): Uint8Array {
     return this.#encoded.bytes;
-  }
-
-  get json(): string | undefined {
-    return this.#encoded.json;
-  }
-
-  /** Of the body, in bytes. */
-  get length(): number {
-    return this.#encoded.length;
   }
 }
 
@@ -220,7 +217,7 @@ export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFOR
  *
  * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, one name twice, or too much of them.
  */
-export function checkHeaders(headers: Named<string>): Readonly<Record<string, string>> {
+export function checkHeaders(headers: NamedValues<string>): Readonly<Record<string, string>> {
   let bytes = 0;
   const entries = entriesOf("The headers", headers);
   if (entries.length === 0) return none;
@@ -253,9 +250,9 @@ export function checkHeaders(headers: Named<string>): Readonly<Record<string, st
 }
 
 /** Values by name: an object, or what gives pairs of a name and a value, such as a `Map`, `Headers` or `URLSearchParams`. */
-export type Named<Value> = Readonly<Record<string, Value>> | Iterable<readonly [string, Value]>;
+export type NamedValues<Value> = Readonly<Record<string, Value>> | Iterable<readonly [string, Value]>;
 
-function entriesOf<Value>(what: string, named: Named<Value>): readonly (readonly [string, Value])[] {
+function entriesOf<Value>(what: string, named: NamedValues<Value>): readonly (readonly [string, Value])[] {
   const expected = "an object, or pairs of names and values, such as a Map";
   if (typeof named !== "object" || named === null) throw invalidArgument(what, expected, named);
   if (!(Symbol.iterator in named)) {
@@ -315,14 +312,14 @@ const QUERY_BYTES = 8 * 1024;
  *
  * @throws `INVALID_ARGUMENT` for values that are no text, or more than 8 KiB of it.
  */
-export function encodeQuery(inPath: string, query: Named<unknown> | undefined): string {
+export function encodeQuery(inPath: string, query: NamedValues<unknown> | undefined): string {
   const encoded = query === undefined ? inPath : withParameters(inPath, query);
   if (Buffer.byteLength(encoded) <= QUERY_BYTES) return encoded;
   const bound = `at most ${QUERY_BYTES} bytes long; put what is large into the body`;
   throw invalidArgument("The query", bound, encoded);
 }
 
-function withParameters(inPath: string, query: Named<unknown>): string {
+function withParameters(inPath: string, query: NamedValues<unknown>): string {
   const parameters = new URLSearchParams(inPath);
   for (const [name, value] of entriesOf("The query", query)) {
     if (value === undefined) continue;

@@ -15,8 +15,8 @@ import {
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
+import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
-import { originOf } from "./origin.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";
 import { republished } from "./republish.ts";
 
@@ -111,25 +111,25 @@ describe("any message", () => {
     fc.assert(
       fc.property(message, fc.constantFrom("calls", "inbox"), fc.option(anyText), (received, lane, key) => {
         const arrival = { lane, eventKey: key ?? undefined, newId: () => "new" } as const;
-        const origin = originOf(received, arrival);
-        const { properties } = republished(received, origin, { [header.error]: "E" });
+        const envelope = readEnvelope(received, arrival);
+        const { properties } = republished(received, envelope, { [header.error]: "E" });
         const entries = Object.entries(properties.headers ?? {}) as [string, string][];
         const size = entries.reduce((sum, [name, value]) => sum + headerBytes(name, value), 0);
         expect(size).toBeLessThanOrEqual(48 * 1024);
         for (const [name, value] of entries) expect(fitsShortString(name) && typeof value).toBe("string");
         for (const id of [properties.messageId, properties.contentType ?? ""])
           expect(fitsShortString(id ?? "")).toBe(true);
-        const again = originOf(
+        const again = readEnvelope(
           { body: received.body, properties },
           { lane, eventKey: undefined, newId: () => "other" },
         );
         const { kind, path, messageId, attempt } = again;
         expect({ path, messageId, attempt }).toEqual({
-          path: origin.path,
-          messageId: origin.messageId,
-          attempt: origin.attempt,
+          path: envelope.path,
+          messageId: envelope.messageId,
+          attempt: envelope.attempt,
         });
-        if (lane === "inbox") expect(kind).toBe(origin.kind);
+        if (lane === "inbox") expect(kind).toBe(envelope.kind);
       }),
       { numRuns: 1_000 },
     );

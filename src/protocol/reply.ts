@@ -8,18 +8,18 @@ import {
   EncodedMessage,
   encodeBody,
   header,
-  type Named,
+  type NamedValues,
   plainText,
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
-import { utf8 } from "./header-text.ts";
+import { utf8 } from "./encoding/header-text.ts";
 import type { Message, Properties } from "./message.ts";
 
 /** An answer before it is encoded. */
-export interface ReplyParts {
+export interface ReplyContent {
   readonly status: number;
-  readonly headers: Named<string>;
+  readonly headers: NamedValues<string>;
   readonly body: unknown;
 }
 
@@ -30,7 +30,7 @@ export interface ReplyParts {
  */
 export function encodeReply(
   correlationId: string | undefined,
-  { status, headers, body }: ReplyParts,
+  { status, headers, body }: ReplyContent,
   encoded: EncodedBody = encodeBody(body),
 ): EncodedMessage {
   const own = checkHeaders(headers);

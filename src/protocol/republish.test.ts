@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { header, headerBytes } from "./codec.ts";
+import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
-import { originOf } from "./origin.ts";
 import { republished, republishedCall } from "./republish.ts";
 
 function copyOf(headers: WireHeaders, added: Readonly<Record<string, string>>): WireHeaders {
   const message = { body: new Uint8Array(), properties: { type: "/a", messageId: "m", headers } };
-  const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
-  return republished(message, origin, added).properties.headers ?? {};
+  const envelope = readEnvelope(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
+  return republished(message, envelope, added).properties.headers ?? {};
 }
 
 const forged = {
@@ -38,7 +38,7 @@ const forged = {
   },
 } as Properties;
 const message: Message = { body: new Uint8Array([1]), properties: forged };
-const origin = originOf(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
+const envelope = readEnvelope(message, { lane: "inbox", eventKey: undefined, newId: () => "new" });
 
 describe("a copy", () => {
   it("keeps all headers that confluo lets one send, whatever the story is", () => {
@@ -66,7 +66,7 @@ describe("a copy", () => {
   });
 
   it("of a durable message has what is allowed, and nothing else of a foreign sender's", () => {
-    expect(republished(message, { ...origin, replay: "r-1" }, { "confluo-subscription": "/s" })).toEqual({
+    expect(republished(message, { ...envelope, replay: "r-1" }, { "confluo-subscription": "/s" })).toEqual({
       body: message.body,
       properties: {
         contentType: "application/json",
@@ -89,14 +89,14 @@ describe("a copy", () => {
 
   it("keeps the encoding of a body that is packed: without it nobody could tell what the bytes are", () => {
     const packed = { ...message, properties: { ...forged, contentEncoding: "gzip" } };
-    expect(republished(packed, origin, {}).properties.contentEncoding).toBe("gzip");
-    expect(republishedCall(packed, origin).properties.contentEncoding).toBe("gzip");
+    expect(republished(packed, envelope, {}).properties.contentEncoding).toBe("gzip");
+    expect(republishedCall(packed, envelope).properties.contentEncoding).toBe("gzip");
     const odd = { ...message, properties: { ...forged, contentEncoding: "x".repeat(256) } };
-    expect(republished(odd, origin, {}).properties.contentEncoding).toBeUndefined();
+    expect(republished(odd, envelope, {}).properties.contentEncoding).toBeUndefined();
   });
 
   it("of a call has that and what answering needs", () => {
-    expect(republishedCall(message, origin).properties).toEqual({
+    expect(republishedCall(message, envelope).properties).toEqual({
       contentType: "application/json",
       type: "/t",
       correlationId: "c",

@@ -2,9 +2,9 @@
 
 import { fitsShortString } from "./address.ts";
 import { header, headerBytes, isPlain, userHeaders } from "./codec.ts";
+import { mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
+import type { Envelope } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
-import type { Origin } from "./origin.ts";
-import { mostPropertyBytes, propertyBytes } from "./property-size.ts";
 
 /**
 /**
@@ -16,29 +16,29 @@ import { mostPropertyBytes, propertyBytes } from "./property-size.ts";
  */
 export function republished(
   message: Message,
-  origin: Origin,
+  envelope: Envelope,
   added: Readonly<Record<string, string>>,
   most: number = mostPropertyBytes(),
 ): Message {
   const optional: readonly (readonly [string, string])[] = [
-    [header.from, origin.from],
-    [header.query, origin.query],
-    [header.replay, origin.replay],
+    [header.from, envelope.from],
+    [header.query, envelope.query],
+    [header.replay, envelope.replay],
   ];
   const { contentType } = message.properties;
   const contentEncoding = packingOf(message);
   const own: Properties = {
     ...(isShortString(contentType) ? { contentType } : {}),
     ...(contentEncoding === undefined ? {} : { contentEncoding }),
-    messageId: origin.messageId,
+    messageId: envelope.messageId,
     deliveryMode: 2,
     mandatory: true,
   };
   // In the order of what they are worth, should there not be room for all: the story's long texts last.
   const headers = fitting(most - propertyBytes(own), [
-    [header.kind, origin.kind],
-    [header.path, origin.path],
-    [header.attempt, String(origin.attempt)],
+    [header.kind, envelope.kind],
+    [header.path, envelope.path],
+    [header.attempt, String(envelope.attempt)],
     ...Object.entries(added).filter(([name]) => !isLong(name)),
     ...optional.filter(([, value]) => value !== ""),
     ...Object.entries(userHeaders(message.properties.headers)),
@@ -53,7 +53,7 @@ export function republished(
  */
 export function republishedCall(
   message: Message,
-  { path, from, query }: Origin,
+  { path, from, query }: Envelope,
   most: number = mostPropertyBytes(),
 ): Message {
   const { body, properties } = message;

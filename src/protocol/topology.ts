@@ -7,14 +7,14 @@
 type Arguments = Readonly<Record<string, string | number | boolean>>;
 
 /** A queue, with the keys under which it is bound to an exchange. */
-export interface QueuePlan {
+export interface DeclaredQueue {
   readonly name: string;
   readonly arguments: Arguments;
   readonly bindings?: readonly { readonly exchange: string; readonly key: string }[];
 }
 
 /** An exchange. */
-export interface ExchangePlan {
+export interface DeclaredExchange {
   readonly name: string;
   readonly type: "direct" | "topic" | "fanout";
   readonly arguments?: Arguments;
@@ -103,7 +103,7 @@ export class Namespace {
   }
 
   /** Exchanges of the namespace. */
-  exchanges(): readonly ExchangePlan[] {
+  exchanges(): readonly DeclaredExchange[] {
     return [
       { name: this.events, type: "topic" },
       { name: this.orphans, type: "fanout" },
@@ -114,7 +114,7 @@ export class Namespace {
   }
 
   /** Queues that all services of the namespace share. */
-  sharedQueues(): readonly QueuePlan[] {
+  sharedQueues(): readonly DeclaredQueue[] {
     return [
       { name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] },
       ...DELAY_LEVELS_MS.map((ms) => ({
@@ -129,13 +129,13 @@ export class Namespace {
    * Where a message shows that what waits in a level comes back: the newest one, for half a minute. Whoever wants to know
    * declares it and sends one; it is gone when nobody has for an hour.
    */
-  returned(ms: number): QueuePlan {
+  returned(ms: number): DeclaredQueue {
     const name = `${this.name}.returned.${ms}`;
     return { name, arguments: RETURNED_ARGUMENTS, bindings: [{ exchange: this.back, key: name }] };
   }
 
   /** The fast lane of a service: calls, calls to try again alone, and messages that hold several calls. */
-  callQueues(service: string): readonly [calls: QueuePlan, again: QueuePlan, batches: QueuePlan] {
+  callQueues(service: string): readonly [calls: DeclaredQueue, again: DeclaredQueue, batches: DeclaredQueue] {
     const calls = this.calls(service);
     const args = { ...classic, "x-expires": CALLS_EXPIRE_MS };
     return [
@@ -146,7 +146,7 @@ export class Namespace {
   }
 
   /** The durable lane of a service: one-way commands and events, the same to try again alone, and what gave up. */
-  durableQueues(service: string): readonly QueuePlan[] {
+  durableQueues(service: string): readonly DeclaredQueue[] {
     const inbox = this.inbox(service);
     const dead = this.dead(service);
     const args = { ...quorum, ...deadLetteringTo(this.back), "x-dead-letter-routing-key": dead };

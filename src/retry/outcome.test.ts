@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ServiceError } from "../errors.ts";
-import type { Origin } from "../protocol/origin.ts";
+import type { Envelope } from "../protocol/envelope.ts";
 import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
 import { firstHop, hopNear } from "./delay-levels.ts";
 import { decide, decideAfterDeath, type Failure, type Move } from "./outcome.ts";
 import { backoffMs, defaultRetry } from "./policy.ts";
 
-const origin: Origin = {
+const envelope: Envelope = {
   kind: "send",
   path: "/",
   from: "",
@@ -20,12 +20,18 @@ const origin: Origin = {
   expiresMs: undefined,
   query: "",
   subscription: undefined,
+  isGivenBack: false,
 };
 
-function moveFor(failure: Failure, changed: Partial<Origin> = {}, heldMs = 0): Move {
-  const circumstances = { origin: { ...origin, ...changed }, heldMs, graceMs: 600_000, random: () => 0.5 };
+function moveFor(failure: Failure, changed: Partial<Envelope> = {}, heldMs = 0): Move {
+  const circumstances = {
+    envelope: { ...envelope, ...changed },
+    heldMs,
+    unhandledRetryMs: 600_000,
+    random: () => 0.5,
+  };
   const outcome = decide([failure], circumstances);
-  if (outcome.kind !== "move" || outcome.moves[0] === undefined) throw new Error(outcome.kind);
+  if (outcome.kind !== "forward" || outcome.moves[0] === undefined) throw new Error(outcome.kind);
   return outcome.moves[0];
 }
 
@@ -92,7 +98,7 @@ describe("what failed", () => {
     let unclaimedMs = 0;
     for (;;) {
       const move = moveFor({ error: new Error("nobody"), retry: "unclaimed" }, { unclaimedMs });
-      if (move.kind !== "go-round") break;
+      if (move.kind !== "retry-unhandled") break;
       levels.push(move.hop.levelMs);
       unclaimedMs = move.unclaimedMs;
     }
@@ -105,14 +111,18 @@ describe("what failed", () => {
 
 describe("what is decided after a death", () => {
   it("is once more after the first, and a dead letter for each subscription after the second", () => {
-    expect(decideAfterDeath(origin, ["/s1"])).toEqual({ kind: "isolate", subscriptions: ["/s1"], deaths: 1 });
-    const last = decideAfterDeath({ ...origin, deaths: 1 }, ["/s1", "/s2"]);
+    expect(decideAfterDeath(envelope, ["/s1"])).toEqual({
+      kind: "isolate",
+      subscriptions: ["/s1"],
+      deaths: 1,
+    });
+    const last = decideAfterDeath({ ...envelope, deaths: 1 }, ["/s1", "/s2"]);
     expect(last).toMatchObject({
-      kind: "move",
+      kind: "forward",
       moves: [{ failure: { subscription: "/s1" } }, { failure: { subscription: "/s2" } }],
     });
-    expect(decideAfterDeath({ ...origin, deaths: 1 }, [])).toMatchObject({
-      kind: "move",
+    expect(decideAfterDeath({ ...envelope, deaths: 1 }, [])).toMatchObject({
+      kind: "forward",
       moves: [{ kind: "dead-letter", failure: { error: { code: "INSTANCE_LOST" } } }],
     });
   });

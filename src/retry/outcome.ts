@@ -2,7 +2,7 @@
 
 import { stacksOf } from "../causes.ts";
 import { ConfluoError, clip, describeThrown, show } from "../errors.ts";
-import type { Origin } from "../protocol/origin.ts";
+import type { Envelope } from "../protocol/envelope.ts";
 import { firstHop, type Hop, hopNear } from "./delay-levels.ts";
 import { backoffMs, type RetryPolicy } from "./policy.ts";
 
@@ -25,7 +25,7 @@ export type Move = { readonly failure: Failure } & (
   | { readonly kind: "retry"; readonly hop: Hop; readonly expiresMs: number | undefined }
   /** Looked at again after a wait, by whichever instance gets it then; that is no try. */
   | {
-      readonly kind: "go-round";
+      readonly kind: "retry-unhandled";
       readonly hop: Hop;
       readonly expiresMs: number | undefined;
       readonly unclaimedMs: number;
@@ -37,7 +37,7 @@ export type Outcome =
   /** Handled, or answered: the broker forgets it. */
   | { readonly kind: "done" }
   /** Goes elsewhere, once for each failure: a copy is confirmed there, then the broker forgets this one. */
-  | { readonly kind: "move"; readonly moves: readonly Move[] }
+  | { readonly kind: "forward"; readonly moves: readonly Move[] }
   /**
    * To be tried once more, alone or as one of a crowd, since an instance that had it is gone: as one copy, or as one for each
    * subscription that it is for, so that one which kills does not take the others along.
@@ -50,18 +50,18 @@ export type Outcome =
       readonly until?: number;
     }
   /** Not done with: back to the queue, for another instance. */
-  | { readonly kind: "give-back" };
+  | { readonly kind: "release" };
 
 export const done: Outcome = { kind: "done" };
-export const giveBack: Outcome = { kind: "give-back" };
+export const release: Outcome = { kind: "release" };
 
 /** What a decision depends on besides the failure. */
 export interface Circumstances {
-  readonly origin: Origin;
+  readonly envelope: Envelope;
   /** How long the message was held here, in milliseconds. */
   readonly heldMs: number;
   /** How long one without a handler goes round, in milliseconds. */
-  readonly graceMs: number;
+  readonly unhandledRetryMs: number;
   /** Numbers from 0 to 1. */
   readonly random: () => number;
 }
@@ -69,35 +69,35 @@ export interface Circumstances {
 /** Decides after every handler of a delivery has ended. */
 export function decide(failures: readonly Failure[], circumstances: Circumstances): Outcome {
   if (failures.length === 0) return done;
-  return { kind: "move", moves: failures.map((failure) => moveFor(failure, circumstances)) };
+  return { kind: "forward", moves: failures.map((failure) => moveFor(failure, circumstances)) };
 }
 
-function moveFor(failure: Failure, { origin, heldMs, graceMs, random }: Circumstances): Move {
+function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random }: Circumstances): Move {
   const dead: Move = { kind: "dead-letter", failure };
   const { retry, error } = failure;
   if (retry === "final") return dead;
   // What it may still wait after this. A wait that outlasts it would only be for the dead letters.
-  const leftMs = origin.expiresMs === undefined ? undefined : origin.expiresMs - heldMs;
+  const leftMs = envelope.expiresMs === undefined ? undefined : envelope.expiresMs - heldMs;
   const after = (hop: Hop): { readonly hop: Hop; readonly expiresMs: number | undefined } | undefined => {
     if (leftMs === undefined) return { hop, expiresMs: undefined };
     const expiresMs = Math.floor(leftMs - hop.levelMs - hop.restMs);
     return expiresMs < 1 ? undefined : { hop, expiresMs };
   };
   if (retry === "unclaimed") {
-    if (origin.unclaimedMs >= graceMs) return dead;
+    if (envelope.unclaimedMs >= unhandledRetryMs) return dead;
     // Soon at first, since another instance may know it already; then ever more patiently.
-    const hop = firstHop(Math.min(origin.unclaimedMs, LONGEST_ROUND_MS));
+    const hop = firstHop(Math.min(envelope.unclaimedMs, LONGEST_ROUND_MS));
     const wait = after(hop);
     return wait === undefined
       ? dead
-      : { kind: "go-round", failure, ...wait, unclaimedMs: origin.unclaimedMs + hop.levelMs };
+      : { kind: "retry-unhandled", failure, ...wait, unclaimedMs: envelope.unclaimedMs + hop.levelMs };
   }
-  if (origin.attempt >= retry.attempts) return dead;
+  if (envelope.attempt >= retry.attempts) return dead;
   const asked = describeThrown(error).ours?.retry;
   if (asked === "never") return dead;
   const hop =
     asked === undefined
-      ? hopNear(backoffMs(origin.attempt, retry.backoff, random()), random())
+      ? hopNear(backoffMs(envelope.attempt, retry.backoff, random()), random())
       : firstHop(asked.afterMs);
   const wait = after(hop);
   return wait === undefined ? dead : { kind: "retry", failure, ...wait };
@@ -109,7 +109,7 @@ const LONGEST_ROUND_MS = 64_000;
 const MOST_DEATHS = 2;
 
 /** Decides about a one-way command or event whose instance is gone, though it was tried alone. */
-export function decideAfterDeath({ deaths, path }: Origin, subscriptions: readonly string[]): Outcome {
+export function decideAfterDeath({ deaths, path }: Envelope, subscriptions: readonly string[]): Outcome {
   if (deaths + 1 < MOST_DEATHS) return { kind: "isolate", subscriptions, deaths: deaths + 1 };
   const error = new ConfluoError(
     "INSTANCE_LOST",
@@ -122,7 +122,7 @@ export function decideAfterDeath({ deaths, path }: Origin, subscriptions: readon
       failure: subscription === undefined ? failure : { ...failure, subscription },
     };
   };
-  return { kind: "move", moves: subscriptions.length === 0 ? [dead()] : subscriptions.map(dead) };
+  return { kind: "forward", moves: subscriptions.length === 0 ? [dead()] : subscriptions.map(dead) };
 }
 
 /** The story of an error, as text. */

@@ -1,7 +1,7 @@
 /** What spans and metrics say of a message, by OpenTelemetry's conventions for messaging, and `confluo.…` for the rest. */
 
 import type { Attributes } from "@opentelemetry/api";
-import type { HandledMessage, OutgoingMessage } from "../core/diagnostics.ts";
+import type { HandledMessage, OutgoingMessage } from "../diagnostics.ts";
 import { describeThrown } from "../errors.ts";
 
 /** Attributes of few values each: for metrics, and for names of spans. */

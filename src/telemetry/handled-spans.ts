@@ -1,7 +1,7 @@
 /** A span for each run of a handler, which runs in its context, as a child of the span that sent the message. */
 
 import type { Context, Link, Span, SpanContext } from "@opentelemetry/api";
-import type { HandledMessage } from "../core/diagnostics.ts";
+import type { HandledMessage } from "../diagnostics.ts";
 import { describeThrown } from "../errors.ts";
 import { errorType, handledAttributes, handledKinds, isFailedStatus, nameOf } from "./attributes.ts";
 import { markFailed, type OpenTelemetry, tracer } from "./tracer.ts";

@@ -1,8 +1,8 @@
 /** How many messages, and how long they take, by OpenTelemetry's conventions for messaging. */
 
 import type { Counter, Histogram, MeterProvider } from "@opentelemetry/api";
-import type { HandledMessage, OutgoingMessage } from "../core/diagnostics.ts";
-import { CONFLUO_VERSION } from "../core/identity.ts";
+import type { HandledMessage, OutgoingMessage } from "../diagnostics.ts";
+import { CONFLUO_VERSION } from "../identity.ts";
 import { errorType, handledKinds, isFailedStatus, type Kinds, outgoingKinds } from "./attributes.ts";
 import type { OpenTelemetry } from "./tracer.ts";
 

@@ -200,7 +200,7 @@ describe("a trace", () => {
     const shop = newService("shop");
     shop.subscribe("/happened", () => undefined);
     const broker = await connected(shop);
-    const wire = await broker.open();
+    const wire = await broker.openClient();
     cleanUp.push(() => wire.close());
     const foreign = {
       body: Buffer.from("{}"),

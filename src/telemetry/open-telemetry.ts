@@ -1,7 +1,7 @@
 /** Spans and metrics of what services send and handle, by OpenTelemetry. Imported only where an SDK was started. */
 
 import { subscribe } from "node:diagnostics_channel";
-import { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "../core/diagnostics.ts";
+import { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "../diagnostics.ts";
 import { describeThrown } from "../errors.ts";
 import { HandledSpans } from "./handled-spans.ts";
 import { Metrics } from "./metrics.ts";

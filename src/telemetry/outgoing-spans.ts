@@ -1,7 +1,7 @@
 /** A span for each message that goes out, whose context travels in the message's headers. */
 
 import type { Span } from "@opentelemetry/api";
-import type { OutgoingMessage } from "../core/diagnostics.ts";
+import type { OutgoingMessage } from "../diagnostics.ts";
 import { nameOf, outgoingAttributes, outgoingKinds } from "./attributes.ts";
 import { markFailed, type OpenTelemetry, tracer } from "./tracer.ts";
 

@@ -1,8 +1,8 @@
 /** Where spans come from, and how they fail. */
 
 import type { Span, Tracer } from "@opentelemetry/api";
-import { CONFLUO_VERSION } from "../core/identity.ts";
 import { describeThrown } from "../errors.ts";
+import { CONFLUO_VERSION } from "../identity.ts";
 import { errorType } from "./attributes.ts";
 
 /**

@@ -3,11 +3,11 @@
  * acknowledgement is named above this line.
  */
 
+import type { Gate } from "../async/gate.ts";
 import type { ConfluoError } from "../errors.ts";
+import type { Envelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Origin } from "../protocol/origin.ts";
 import type { Failure, Outcome } from "../retry/outcome.ts";
-import type { Gate } from "../waiting/gate.ts";
 
 /** A broker, shared by the services of a process that were given the same one. */
 export interface Transport {
@@ -21,16 +21,16 @@ export interface Transport {
    * Gives a service its place at the broker. The first to join connects, the last to leave disconnects. Waits until the
    * broker answers or the signal fires.
    */
-  join(member: Member, signal: AbortSignal): Promise<Link>;
+  openSession(member: SessionListener, signal: AbortSignal): Promise<Session>;
 }
 
 /** What the transport must know of a service, and whom it tells. Its callbacks must not throw. */
-export interface Member {
+export interface SessionListener {
   readonly service: string;
   readonly instance: string;
   /** Deliveries handed over and not yet settled, at most, for each lane. */
   readonly prefetch: { readonly calls: number; readonly inbox: number };
-  readonly gathering: Gathering;
+  readonly batching: Batching;
   onDelivery(delivery: Delivery): void;
   /** A message became a dead letter since its time was over, whatever was said of its delivery, if that was handed over at all. */
   onExpired(delivery: Delivery, failure: Failure): void;
@@ -49,11 +49,11 @@ export interface Member {
 }
 
 /** How much travels in one message. */
-export interface Gathering {
+export interface Batching {
   /** Calls, at most. 1: each by itself. */
-  readonly calls: number;
+  readonly maxCalls: number;
   /** Bytes of their bodies, at most. */
-  readonly bytes: number;
+  readonly maxBytes: number;
   /** Whether also a single call is gathered, and nobody has to say first that he takes that: for tests. */
   readonly isEager: boolean;
 }
@@ -69,19 +69,21 @@ export type Lane = "calls" | "inbox" | "instance";
  * its handler ran nobody knows. `again`: a suspect that is tried once more: by itself, or, if it is one of a crowd, like any
  * other. `fatal`: the instance that had it by itself is gone, too.
  */
-export type DeliveryRecord = "fresh" | "suspect" | "again" | "fatal";
+export type DeliveryHistory = "first" | "redelivered" | "isolated" | "isolated-redelivered";
 
 /** One message to handle. */
 export interface Delivery {
   readonly lane: Lane;
   readonly message: Message;
   /** What the message is. */
-  readonly origin: Origin;
-  readonly record: DeliveryRecord;
+  readonly envelope: Envelope;
+  readonly history: DeliveryHistory;
   /** Whether an instance was given it before, started or not, and be it that it gave it back. */
   readonly redelivered: boolean;
   /** When this instance was given it, on the monotonic clock. */
   readonly receivedAt: number;
+  /** About how many bytes its body takes. */
+  readonly size: number;
   /**
    * Whether the broker may deliver the message again. `held`: not yet, since this instance has it. `released`: no more, since
    * the broker knows that it is done with. `lost`: perhaps, since the connection broke before that was certain.
@@ -113,7 +115,7 @@ export type Rejection = "returned" | "refused" | "too-large" | "lost" | "invalid
 export type Settled = (rejection?: Rejection, why?: ConfluoError) => void;
 
 /** A service's place at the broker. Nothing here throws but what returns a promise, which then rejects. */
-export interface Link {
+export interface Session {
   /** Declares the service's queues and takes commands from them. Later calls wait for the first. */
   serve(): Promise<void>;
   /** Has events of binding keys delivered: one copy per service, or one per instance. */
@@ -143,7 +145,7 @@ export interface Link {
   readonly detached: readonly string[];
   /** Names of delay queues that this member uses and from which nothing comes back at the moment. */
   readonly stalled: readonly string[];
-  /** Where replies shall go; changes with the connection. Empty before {@link Link.openReplies}. */
+  /** Where replies shall go; changes with the connection. Empty before {@link Session.openReplies}. */
   readonly replyTo: string;
 
   /** To any one instance of a service; the message names where its reply shall go. */

@@ -5,18 +5,18 @@
  * Promises reject with a `ConfluoError`: `TOPOLOGY_CONFLICT`, `ACCESS_REFUSED`, `CONNECTION_LOST` and so on.
  */
 
+import type { Gate } from "../async/gate.ts";
 import type { ConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { Gate } from "../waiting/gate.ts";
 
 /** Queue and exchange arguments: RabbitMQ's names, such as `x-queue-type`. */
-export type Arguments = Readonly<Record<string, string | number | boolean>>;
+export type QueueArguments = Readonly<Record<string, string | number | boolean>>;
 
 /** An exchange to declare. Always durable. */
 export interface ExchangeSpec {
   readonly name: string;
   readonly type: "direct" | "topic" | "fanout";
-  readonly arguments?: Arguments;
+  readonly arguments?: QueueArguments;
 }
 
 /**
@@ -27,13 +27,13 @@ export interface QueueSpec {
   /** Empty for an exclusive queue: the broker names it. */
   readonly name: string;
   readonly exclusive?: true;
-  readonly arguments: Arguments;
+  readonly arguments: QueueArguments;
 }
 
 /** Something durable to declare, or to bind. */
 export type TopologyRequest =
   | ({ readonly kind: "exchange" } & ExchangeSpec)
-  | { readonly kind: "queue"; readonly name: string; readonly arguments: Arguments }
+  | { readonly kind: "queue"; readonly name: string; readonly arguments: QueueArguments }
   | { readonly kind: "binding"; readonly queue: string; readonly exchange: string; readonly key: string };
 
 /** Where a message is published. */
@@ -61,7 +61,7 @@ export type PublishSettled = (failure?: PublishFailure, why?: ConfluoError) => v
 export type Hold = "held" | "released" | "lost";
 
 /** One message received by a consumer. Settling it a second time, or after the wire is gone, does nothing. */
-export interface WireDelivery {
+export interface AmqpDelivery {
   readonly message: Message;
   /** The exchange it was published to; empty for the default exchange and after some dead-letter hops. */
   readonly exchange: string;
@@ -92,7 +92,7 @@ export interface ConsumeOptions {
   /** Unacknowledged deliveries allowed at a time, or `"no-ack"`: settled on delivery, without a bound. */
   readonly prefetch: number | "no-ack";
   /** Called once per message, in order. Must not throw. */
-  readonly onDelivery: (delivery: WireDelivery) => void;
+  readonly onDelivery: (delivery: AmqpDelivery) => void;
   /**
    * The broker ended this consumer (queue deleted, node gone, channel closed); the wire may still stand. Of one that ends
    * before it is granted, only the promise rejects.
@@ -130,8 +130,8 @@ export interface ServerInfo {
   readonly capabilities: readonly string[];
 }
 
-/** A link to a broker. Once {@link Wire.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
-export interface Wire {
+/** A link to a broker. Once {@link AmqpClient.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
+export interface AmqpClient {
   readonly server: ServerInfo;
   /** What the properties of a message may take, in bytes, as was negotiated: one with more is `invalid`. */
   readonly mostPropertyBytes: number;
@@ -185,6 +185,6 @@ export interface Wire {
 
   /** Flushes what was published, then closes. Safe to call twice. */
   close(): Promise<void>;
-  /** Resolves once, when the wire is gone: with the reason, or with `undefined` after {@link Wire.close}. */
+  /** Resolves once, when the wire is gone: with the reason, or with `undefined` after {@link AmqpClient.close}. */
   readonly lost: Promise<ConfluoError | undefined>;
 }

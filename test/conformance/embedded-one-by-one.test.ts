@@ -7,7 +7,7 @@ conformance(
   { describe, it },
   {
     name: "the embedded broker, with calls one by one",
-    serviceOptions: { gathering: { calls: 1 } },
+    serviceOptions: { batching: { maxCalls: 1 } },
     open: async () => ({ broker: new Broker("memory:"), close: async () => undefined }),
   },
   callingTopics,

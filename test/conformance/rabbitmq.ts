@@ -38,8 +38,8 @@ export function conformanceOfRabbitMQ(run: Run): void {
 function recordServices(broker: Broker): ReadonlySet<string> {
   const services = new Set<string>();
   const { transport } = broker;
-  const join = transport.join.bind(transport);
-  transport.join = (member, signal) => {
+  const join = transport.openSession.bind(transport);
+  transport.openSession = (member, signal) => {
     services.add(member.service);
     return join(member, signal);
   };

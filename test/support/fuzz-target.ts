@@ -1,6 +1,6 @@
 /** A service to feed generated messages to, at a broker of either kind. */
 
-import { type Broker, type Properties, Service, silentLogger, type Wire } from "../../src/index.ts";
+import { type AmqpClient, type Broker, type Properties, Service, silentLogger } from "../../src/index.ts";
 import { eventually } from "../../src/testing/index.ts";
 
 /** A message, and the way by which it comes to the service. */
@@ -21,13 +21,13 @@ export class FuzzTarget {
   answers = 0;
   readonly #service: Service;
   readonly #caller: Service;
-  #wire: Wire | undefined;
+  #wire: AmqpClient | undefined;
   #answers = "";
   #replies = "";
 
   constructor(broker: Broker) {
     this.broker = broker;
-    const options = { broker, logger: silentLogger, retry: { attempts: 1 }, graceMs: 0 };
+    const options = { broker, logger: silentLogger, retry: { attempts: 1 }, unhandledRetryMs: 0 };
     const handle = ({ body, kind }: { readonly body: unknown; readonly kind: string }): unknown => {
       if (kind !== "call") this.handled += 1;
       return body;
@@ -42,9 +42,9 @@ export class FuzzTarget {
 
   async open(): Promise<void> {
     const { transport } = this.broker;
-    const join = transport.join.bind(transport);
+    const join = transport.openSession.bind(transport);
     let replyTo = (): string => "";
-    transport.join = async (member, signal) => {
+    transport.openSession = async (member, signal) => {
       const link = await join(member, signal);
       if (member.service === "fuzzed") replyTo = () => link.replyTo;
       return link;
@@ -52,7 +52,7 @@ export class FuzzTarget {
     await Promise.all([this.#service.connect(), this.#caller.connect()]);
     await this.#service.call("fuzzed", "/echo");
     this.#replies = replyTo();
-    this.#wire = await this.broker.open();
+    this.#wire = await this.broker.openClient();
     const queue = { name: "", exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
     this.#answers = await this.#wire.declareQueue(queue);
     await this.#wire.consume({

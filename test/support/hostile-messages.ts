@@ -2,8 +2,8 @@
 
 import { gzipSync } from "node:zlib";
 import type { Options } from "amqplib";
+import { CALLS_TYPE } from "../../src/protocol/batch.ts";
 import { header } from "../../src/protocol/codec.ts";
-import { CALLS_TYPE } from "../../src/protocol/gathered.ts";
 import { rawHeaders, rawText } from "./hostile-client.ts";
 
 /** A message, apart from where it goes. */

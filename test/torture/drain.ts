@@ -45,7 +45,7 @@ export async function drain({
   read,
 }: Draining): Promise<Drained> {
   const broker = new Broker(brokerUrls, { namespace: namespace.name, logger: silentLogger });
-  const wire = await broker.open();
+  const wire = await broker.openClient();
   try {
     const takeLetters = await collect(serviceNames, async (service) => {
       const reading = await readQueue(wire, namespace.dead(service));
@@ -110,7 +110,10 @@ async function collect<Name>(
   };
 }
 
-async function count(wire: Awaited<ReturnType<Broker["open"]>>, queues: readonly string[]): Promise<number> {
+async function count(
+  wire: Awaited<ReturnType<Broker["openClient"]>>,
+  queues: readonly string[],
+): Promise<number> {
   let messages = 0;
   for (const queue of queues) messages += (await wire.inspectQueue(queue))?.messages ?? 0;
   return messages;

@@ -1,6 +1,6 @@
 /** Takes out of a queue whatever lies in it: dead letters, and what nobody has handled. */
 
-import type { Wire } from "../../src/index.ts";
+import type { AmqpClient } from "../../src/index.ts";
 import type { Question } from "./traffic.ts";
 
 /** A message that was found. */
@@ -20,7 +20,7 @@ export interface Reading {
 }
 
 /** Takes messages out from now on. */
-export async function readQueue(wire: Wire, queue: string): Promise<Reading> {
+export async function readQueue(wire: AmqpClient, queue: string): Promise<Reading> {
   let letters: Letter[] = [];
   const consumer = await wire.consume({
     queue,

@@ -8,8 +8,8 @@ import type { Body, Surroundings, Variant } from "./variant.ts";
 export const confluo: Variant = confluoVariant("confluo", "", {});
 
 /** confluo with one message a call. */
-export const confluoSingle: Variant = confluoVariant("confluo, not gathering", "gathering: { calls: 1 }", {
-  gathering: { calls: 1 },
+export const confluoSingle: Variant = confluoVariant("confluo, not gathering", "batching: { maxCalls: 1 }", {
+  batching: { maxCalls: 1 },
 });
 
 function confluoVariant(title: string, settings: string, options: ServiceOptions): Variant {

@@ -10,12 +10,12 @@ import {
   durationOf,
   limitsOf,
   withBrokerFlags,
-} from "../context.ts";
-import { forHumans, rateForHumans } from "../fleet.ts";
+} from "../broker-flags.ts";
+import { forHumans, rateForHumans } from "../services/service-table.ts";
 import { tableOf } from "../table.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 
-interface Flags extends BrokerFlags {
+interface BenchFlags extends BrokerFlags {
   readonly inFlight?: number;
   /** In milliseconds. */
   readonly for?: number;
@@ -40,7 +40,7 @@ export const benchCommand: CommandSetup = (program, terminal) => {
       .option("-i, --in-flight <number>", "how many at a time (default: 64)", countOf)
       .option("-f, --for <duration>", "how long each (default: 3s)", durationOf)
       .option("-s, --bytes <number>", "size of a body (default: 200)", countOf),
-  ).action(async (flags: Flags) => {
+  ).action(async (flags: BenchFlags) => {
     const name = `confluo-bench-${randomBytes(4).toString("hex")}`;
     const broker = brokerOf(flags, terminal);
     const own = new Service(name, { broker, discovery: false, logger: silentLogger });
@@ -76,7 +76,7 @@ function rowOf({ what, perSecond, p50Ms, p99Ms }: Result): readonly string[] {
 
 async function load(
   what: string,
-  { inFlight = 64, for: ms = 3_000 }: Flags,
+  { inFlight = 64, for: ms = 3_000 }: BenchFlags,
   { stderr, signal }: Terminal,
   one: () => Promise<unknown>,
 ): Promise<Result> {
@@ -110,7 +110,7 @@ async function load(
 
 async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): Promise<void> {
   // Also after Ctrl-C, and not for long.
-  const wire = await broker.open({ timeoutMs: 5_000 });
+  const wire = await broker.openClient({ timeoutMs: 5_000 });
   try {
     for (const queue of ["calls", "calls.again", "calls.batch", "inbox", "inbox.again", "dead"])
       await wire.deleteQueue(`${broker.namespace}.${name}.${queue}`);

@@ -3,8 +3,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { startDevBroker } from "#dev-broker";
-import type { CommandSetup } from "../context.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+import type { CommandSetup } from "../broker-flags.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
 import { untilEnded, writeJson, writeLine } from "../terminal.ts";
 
 export const brokerCommand: CommandSetup = (program, terminal) => {
@@ -33,7 +33,7 @@ export const brokerCommand: CommandSetup = (program, terminal) => {
         const stop = (): void => void child.kill("SIGTERM");
         signal.addEventListener("abort", stop, { once: true });
         const [code] = (await once(child, "exit")) as [number | null];
-        if (code !== 0) throw new Ended(code ?? exitCodes.failed);
+        if (code !== 0) throw new EndedError(code ?? exitCodes.failed);
       } finally {
         await broker.stop();
       }

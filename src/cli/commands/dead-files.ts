@@ -5,10 +5,9 @@ import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import type { Command } from "commander";
-import { ConfluoError, isConfluoError, type LetterRecord } from "../../index.ts";
-import { type BrokerFlags, brokerOf, limitsOf, withBrokerFlags } from "../context.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
-import { checkExists } from "../letter-owners.ts";
+import { ConfluoError, type DeadLetterRecord, isConfluoError } from "../../index.ts";
+import { type BrokerFlags, brokerOf, limitsOf, withBrokerFlags } from "../broker-flags.ts";
+import { checkExists } from "../dead-letters/letter-owners.ts";
 import {
   chooserOf,
   LISTED,
@@ -16,7 +15,8 @@ import {
   onlyTheFirst,
   type SelectionFlags,
   withSelection,
-} from "../letters.ts";
+} from "../dead-letters/letters.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
 import { jsonOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface ExportFlags extends SelectionFlags {
@@ -65,7 +65,7 @@ async function exportTo(
   const records = await letters.export(isChosen, limits);
   if (records.length === 0) {
     writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
-    throw new Ended(exitCodes.failed);
+    throw new EndedError(exitCodes.failed);
   }
   if (flags.output === undefined)
     for (const record of records) await written(stdout, `${jsonOf(record)}\n`, terminal.signal);
@@ -83,7 +83,7 @@ function written(stream: Terminal["stdout"], text: string, signal: AbortSignal):
 }
 
 // Safe on the disk before it is said to be: what is exported is often dropped next.
-async function writeFile(path: string, records: readonly LetterRecord[]): Promise<void> {
+async function writeFile(path: string, records: readonly DeadLetterRecord[]): Promise<void> {
   const file = await open(path, "wx").catch((cause: NodeJS.ErrnoException) => {
     const reason = cause.code === "EEXIST" ? "it exists already" : cause.message;
     throw new ConfluoError("INVALID_ARGUMENT", `The file ${path} cannot be written: ${reason}.`, { cause });
@@ -123,18 +123,21 @@ async function importFrom(
   }
 }
 
-async function readRecords(path: string | undefined, { stdin, signal }: Terminal): Promise<LetterRecord[]> {
+async function readRecords(
+  path: string | undefined,
+  { stdin, signal }: Terminal,
+): Promise<DeadLetterRecord[]> {
   const input: Readable = path === undefined || path === "-" ? stdin : createReadStream(path);
   const stop = (): void => void input.destroy(new Error("interrupted"));
   signal.addEventListener("abort", stop, { once: true });
-  const records: LetterRecord[] = [];
+  const records: DeadLetterRecord[] = [];
   let number = 0;
   try {
     // A letter's own line breaks are escaped.
     for await (const line of linesIn(input)) {
       number += 1;
       if (line.trim() === "") continue;
-      records.push(JSON.parse(line) as LetterRecord);
+      records.push(JSON.parse(line) as DeadLetterRecord);
     }
     return records;
   } catch (cause) {

@@ -2,9 +2,7 @@
 
 import type { Command } from "commander";
 import { type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
-import { lookedAt } from "../absent.ts";
 import { bodyAsJson, bytesForHumans } from "../body.ts";
-import { confirm } from "../confirm.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -13,8 +11,8 @@ import {
   limitsOf,
   NOT_SEEN,
   withBrokerFlags,
-} from "../context.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+} from "../broker-flags.ts";
+import { confirm } from "../confirm.ts";
 import {
   checkExists,
   DEAD,
@@ -22,7 +20,7 @@ import {
   noSuchService,
   ORPHANS,
   servicesWithLetters,
-} from "../letter-owners.ts";
+} from "../dead-letters/letter-owners.ts";
 import {
   chooserOf,
   errorOf,
@@ -31,7 +29,9 @@ import {
   onlyTheFirst,
   type SelectionFlags,
   withSelection,
-} from "../letters.ts";
+} from "../dead-letters/letters.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
+import { lookedAt } from "../services/absent.ts";
 import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { addFileCommands } from "./dead-files.ts";
@@ -175,7 +175,7 @@ async function show(
   if (found.length === 0) {
     const what = id === undefined ? "no dead letters" : `no dead letter ${id}`;
     writeLine(terminal.stderr, `${service} has ${what}.`);
-    throw new Ended(exitCodes.failed);
+    throw new EndedError(exitCodes.failed);
   }
   for (const letter of found) {
     if (flags.json) writeJson(terminal, machineForm(letter));
@@ -255,7 +255,7 @@ async function move(
   if (there > LISTED && !flags.all) writeLine(stderr, onlyTheFirst(service, there));
   if (chosen === 0) {
     writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
-    throw new Ended(exitCodes.failed);
+    throw new EndedError(exitCodes.failed);
   }
   if (!flags.yes)
     await confirm(

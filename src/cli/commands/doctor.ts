@@ -3,14 +3,13 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 import {
+  type AmqpClient,
   type Broker,
   type InstanceInfo,
   isConfluoError,
   type QueueInfo,
   type ServiceStats,
-  type Wire,
 } from "../../index.ts";
-import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../absent.ts";
 import {
   addressOf,
   type BrokerFlags,
@@ -19,9 +18,7 @@ import {
   limitsOf,
   servicesToLookFor,
   withBrokerFlags,
-} from "../context.ts";
-import { aboutDelays, isHeldUp, type QueueState, stalledDelays } from "../delays.ts";
-import { Ended, exitCodes } from "../exit-codes.ts";
+} from "../broker-flags.ts";
 import {
   aboutAddress,
   aboutBindings,
@@ -37,12 +34,15 @@ import {
   problem,
   unknownDepth,
   warning,
-} from "../findings.ts";
-import { Management } from "../management.ts";
-import { aboutPolicies } from "../policies.ts";
+} from "../checks/checks.ts";
+import { aboutDelays, isHeldUp, stalledDelays, type WatchedQueue } from "../checks/delays.ts";
+import { Management } from "../checks/management.ts";
+import { aboutPolicies } from "../checks/policies.ts";
+import { EndedError, exitCodes } from "../exit-codes.ts";
+import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../services/absent.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
-interface Flags extends BrokerFlags {
+interface DoctorFlags extends BrokerFlags {
   readonly management?: string;
 }
 
@@ -57,11 +57,11 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
         "-m, --management <url>",
         "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, policies that destroy messages, and feature flags (CONFLUO_MANAGEMENT)",
       ),
-  ).action(async (services: string[], flags: Flags) => {
+  ).action(async (services: string[], flags: DoctorFlags) => {
     const findings = await new Examination(services, flags, terminal).findings();
     if (flags.json) for (const finding of findings) writeJson(terminal, finding);
     else for (const line of linesOf(findings, terminal)) writeLine(terminal.stdout, line);
-    if (findings.some(({ level }) => level === "problem")) throw new Ended(exitCodes.failed);
+    if (findings.some(({ level }) => level === "problem")) throw new EndedError(exitCodes.failed);
   });
 };
 
@@ -101,11 +101,11 @@ function whole(infos: readonly InstanceInfo[], stats: readonly ServiceStats[]): 
 
 class Examination {
   readonly #services: readonly string[];
-  readonly #flags: Flags;
+  readonly #flags: DoctorFlags;
   readonly #terminal: Terminal;
   readonly #broker: Broker;
 
-  constructor(services: readonly string[], flags: Flags, terminal: Terminal) {
+  constructor(services: readonly string[], flags: DoctorFlags, terminal: Terminal) {
     this.#services = services;
     this.#flags = flags;
     this.#terminal = terminal;
@@ -119,7 +119,7 @@ class Examination {
   async findings(): Promise<readonly Finding[]> {
     const address = addressOf(this.#flags, this.#terminal);
     const management = this.#management;
-    const wire = await this.#broker.open(this.#limits);
+    const wire = await this.#broker.openClient(this.#limits);
     let about: readonly Finding[];
     try {
       about = [
@@ -146,7 +146,7 @@ class Examination {
 
   // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
   // one in the namespace.
-  async #permissions(wire: Wire): Promise<Finding> {
+  async #permissions(wire: AmqpClient): Promise<Finding> {
     try {
       const own = { exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
       await wire.declareQueue({ name: "", ...own });
@@ -266,7 +266,7 @@ class Examination {
 
   // By AMQP what stands still, by management what for, if it may be asked.
   async #delays(management: Management | undefined): Promise<readonly Finding[]> {
-    const wire = await this.#broker.open(this.#limits);
+    const wire = await this.#broker.openClient(this.#limits);
     try {
       const { namespace } = this.#broker;
       const queues = management && this.#queues(management).catch(() => undefined);
@@ -277,7 +277,7 @@ class Examination {
   }
 
   // Twice, if need be: a burst is on its way at one moment, and gone when the figures are new.
-  async #queues(management: Management): Promise<readonly QueueState[]> {
+  async #queues(management: Management): Promise<readonly WatchedQueue[]> {
     const { namespace } = this.#broker;
     const first = await management.queues(namespace);
     if (!first.some(isHeldUp)) return first;

@@ -1,6 +1,6 @@
 /** All commands, in the order of the help. */
 
-import type { CommandSetup } from "../context.ts";
+import type { CommandSetup } from "../broker-flags.ts";
 import { benchCommand } from "./bench.ts";
 import { brokerCommand } from "./broker.ts";
 import { deadCommand } from "./dead.ts";

@@ -9,18 +9,25 @@ import {
   NOT_SEEN,
   servicesToLookFor,
   withBrokerFlags,
-} from "../context.ts";
-import { delayedForHumans, forHumans, linesOf, OVER, rateForHumans, type ServiceLine } from "../fleet.ts";
+} from "../broker-flags.ts";
+import {
+  delayedForHumans,
+  forHumans,
+  linesOf,
+  OVER,
+  rateForHumans,
+  type ServiceLine,
+} from "../services/service-table.ts";
 import { type Column, fittedTable } from "../table.ts";
 import { jsonOf, type Paint, paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 
-interface Flags extends BrokerFlags {
+interface LsFlags extends BrokerFlags {
   readonly watch?: true;
 }
 
 /** What was seen: the whole, and the services that are meant. */
-interface Seen {
+interface SeenServices {
   readonly overview: Overview;
   readonly lines: readonly ServiceLine[];
 }
@@ -33,11 +40,11 @@ export const lsCommand: CommandSetup = (program, terminal) => {
         "list services: instances, rates, latencies, errors, what waits; also those that are down, as far as they are known: by services that call them, send to them or heard from them, or by their names, here or in CONFLUO_SERVICES",
       )
       .option("-w, --watch", "again every two seconds, until Ctrl-C"),
-  ).action(async (named: string[], flags: Flags) => {
+  ).action(async (named: string[], flags: LsFlags) => {
     const broker = brokerOf(flags, terminal);
     // What is gone from one look to the next is what is looked for.
     const known = new Set([...servicesToLookFor(terminal), ...named]);
-    const look = async (): Promise<Seen> => {
+    const look = async (): Promise<SeenServices> => {
       const overview = await broker.overview({ services: [...known], ...limitsOf(flags, terminal) });
       for (const { service, queues } of overview.services)
         if (queues.inbox !== undefined && known.size < MOST_KNOWN) known.add(service);
@@ -87,7 +94,7 @@ const columns: readonly Column[] = [
 ];
 
 function linesOfServices(
-  { overview, lines }: Seen,
+  { overview, lines }: SeenServices,
   named: readonly string[],
   terminal: Terminal,
 ): readonly string[] {

@@ -1,9 +1,9 @@
 /** `confluo rm` and `confluo unbind`: what nobody needs any more. */
 
 import { ConfluoError, type RemovedQueue } from "../../index.ts";
+import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../broker-flags.ts";
+import { counted } from "../checks/checks.ts";
 import { confirm } from "../confirm.ts";
-import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../context.ts";
-import { counted } from "../findings.ts";
 import { writeJson, writeLine } from "../terminal.ts";
 
 interface RemoveFlags extends BrokerFlags {

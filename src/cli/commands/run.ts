@@ -2,11 +2,11 @@
 
 import { Option } from "commander";
 import { consoleLogger, isConfluoError } from "../../index.ts";
-import { adopt, type CommandSetup, countOf, durationOf, withAddressFlags } from "../context.ts";
-import { Ended, exitCodeOf } from "../exit-codes.ts";
-import { runMany, runWatched } from "../run-apart.ts";
-import { FROM_ENVIRONMENT, type RunFlags } from "../run-flags.ts";
-import { runHere } from "../run-here.ts";
+import { adopt, type CommandSetup, countOf, durationOf, withAddressFlags } from "../broker-flags.ts";
+import { EndedError, exitCodeOf } from "../exit-codes.ts";
+import { runMany, runWatched } from "../run/run-apart.ts";
+import { FROM_ENVIRONMENT, type RunFlags } from "../run/run-flags.ts";
+import { runHere } from "../run/run-here.ts";
 
 export const runCommand: CommandSetup = (program, terminal) => {
   withAddressFlags(program.command("run <files...>"))
@@ -44,11 +44,11 @@ export const runCommand: CommandSetup = (program, terminal) => {
         else await runHere(files, flags, terminal);
       } catch (error) {
         const { debug } = program.opts<{ readonly debug?: true }>();
-        if (error instanceof Ended || terminal.signal.aborted || debug) throw error;
+        if (error instanceof EndedError || terminal.signal.aborted || debug) throw error;
         // Where services log, so that whatever collects that has it, too.
         if (isConfluoError(error)) consoleLogger.error({ code: error.code }, error.message);
         else consoleLogger.error({ err: error }, "It could not run.");
-        throw new Ended(exitCodeOf(error));
+        throw new EndedError(exitCodeOf(error));
       }
     });
 };

@@ -8,16 +8,16 @@ import {
   limitsOf,
   servicesToLookFor,
   withBrokerFlags,
-} from "../context.ts";
-import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../fleet.ts";
-import { queueLines, silentLines } from "../silent.ts";
+} from "../broker-flags.ts";
+import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../services/service-table.ts";
+import { queueLines, silentLines } from "../services/silent.ts";
+import { talkLines } from "../services/talkers.ts";
 import { type Column, cut, fittedTable, tableOf } from "../table.ts";
-import { talkLines } from "../talkers.ts";
 import { jsonOf, paintOf, type Terminal, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
 import { healthOf } from "./ls.ts";
 
-interface Flags extends BrokerFlags {
+interface ShowFlags extends BrokerFlags {
   readonly watch?: true;
   readonly contracts?: true;
 }
@@ -31,7 +31,7 @@ export const showCommand: CommandSetup = (program, terminal) => {
       )
       .option("-c, --contracts", "print the contracts of its routes and subscriptions as JSON Schema")
       .option("-w, --watch", "again every two seconds, until Ctrl-C"),
-  ).action(async (service: string, flags: Flags) => {
+  ).action(async (service: string, flags: ShowFlags) => {
     const view = new View(brokerOf(flags, terminal), service, { flags, terminal });
     if (flags.watch) await watch(terminal, () => view.draw());
     else for (const line of await view.draw()) writeLine(terminal.stdout, line);
@@ -41,13 +41,13 @@ export const showCommand: CommandSetup = (program, terminal) => {
 class View {
   readonly #broker: Broker;
   readonly #service: string;
-  readonly #flags: Flags;
+  readonly #flags: ShowFlags;
   readonly #terminal: Terminal;
 
   constructor(
     broker: Broker,
     service: string,
-    { flags, terminal }: { readonly flags: Flags; readonly terminal: Terminal },
+    { flags, terminal }: { readonly flags: ShowFlags; readonly terminal: Terminal },
   ) {
     this.#broker = broker;
     this.#service = service;

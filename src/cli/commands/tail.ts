@@ -9,11 +9,11 @@ import {
   countOf,
   limitsOf,
   withBrokerFlags,
-} from "../context.ts";
+} from "../broker-flags.ts";
 import { cut } from "../table.ts";
 import { harmless, jsonOf, paintOf, type Terminal } from "../terminal.ts";
 
-interface Flags extends BrokerFlags {
+interface TailFlags extends BrokerFlags {
   readonly from?: string;
   readonly count?: number;
 }
@@ -28,7 +28,7 @@ export const tailCommand: CommandSetup = (program, terminal) => {
       )
       .option("--from <service>", "only those that this service published")
       .option("-c, --count <number>", "end after so many", countOf),
-  ).action(async (pattern: string | undefined, flags: Flags) => {
+  ).action(async (pattern: string | undefined, flags: TailFlags) => {
     const enough = deferred();
     let left = flags.count ?? Number.POSITIVE_INFINITY;
     const isJson = flags.json || !terminal.stdout.isTTY;

@@ -11,10 +11,10 @@ import {
   limitsOf,
   pairOf,
   withBrokerFlags,
-} from "../context.ts";
+} from "../broker-flags.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal.ts";
 
-interface Flags extends BrokerFlags {
+interface TalkFlags extends BrokerFlags {
   readonly file?: string;
   readonly text?: true;
   readonly header?: Record<string, string>;
@@ -25,7 +25,7 @@ interface Flags extends BrokerFlags {
 export const talkCommands: CommandSetup = (program, terminal) => {
   talking(program.command("call <service> <path> [body]"))
     .description("call a command and print its answer")
-    .action((service: string, path: string, body: string | undefined, flags: Flags) =>
+    .action((service: string, path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
         const began = performance.now();
         const { status, headers, body: answer } = await own.call(service, path, content, options);
@@ -41,7 +41,7 @@ export const talkCommands: CommandSetup = (program, terminal) => {
     );
   talking(program.command("send <service> <path> [body]"))
     .description("send a one-way command; ends when the broker has it safe")
-    .action((service: string, path: string, body: string | undefined, flags: Flags) =>
+    .action((service: string, path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
         await own.send(service, path, content, options);
         if (flags.json) writeJson(terminal, { sent: path, to: service });
@@ -49,7 +49,7 @@ export const talkCommands: CommandSetup = (program, terminal) => {
     );
   talking(program.command("publish <path> [body]"))
     .description("publish an event; ends when the broker has it safe")
-    .action((path: string, body: string | undefined, flags: Flags) =>
+    .action((path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
         await own.publish(path, content, options);
         if (flags.json) writeJson(terminal, { published: path });
@@ -81,7 +81,7 @@ type Options = {
 
 async function talk(
   terminal: Terminal,
-  { argument, flags }: { readonly argument: string | undefined; readonly flags: Flags },
+  { argument, flags }: { readonly argument: string | undefined; readonly flags: TalkFlags },
   once: (own: Service, body: unknown, options: Options) => Promise<void>,
 ): Promise<void> {
   const body = await readBody({ argument, file: flags.file, isText: flags.text === true }, terminal);

@@ -1,7 +1,7 @@
 /** Calls, from the caller's chair. */
 
 import assert from "node:assert/strict";
-import { isConfluoError, type Kind, stateKey } from "../../index.ts";
+import { isConfluoError, type MessageKind, stateKey } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Define, rejection, signalled } from "./suite.ts";
 
@@ -41,7 +41,7 @@ export const calls: Define = (it) => {
       headers: { trace: "t1" },
     });
     assert.deepEqual(await seen.promise, {
-      kind: "call" satisfies Kind,
+      kind: "call" satisfies MessageKind,
       path: "/orders/7/lines/ö 2",
       params: { id: "7", line: "ö 2" },
       query: { a: ["1", "2"], b: "true" },

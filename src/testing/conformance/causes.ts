@@ -67,7 +67,7 @@ export const causes: Define = (it) => {
 
   it("says for how long a message without a handler goes round: not beyond its own time", async (bench) => {
     const client = await bench.start("worker", (service) => service.route("/other", () => 1), {
-      graceMs: 600_000,
+      unhandledRetryMs: 600_000,
     });
     await client.send("worker", "/nowhere", undefined, { expiresMs: 1_500 });
     const about = (): LogLine | undefined => bench.log.find(({ message }) => message.includes("goes round"));

@@ -1,7 +1,7 @@
 /** Gathered messages of foreign clients: what they have to say is heard, and what is wrong with it harms nobody. */
 
 import assert from "node:assert/strict";
-import { isConfluoError, type Message, type Wire } from "../../index.ts";
+import { type AmqpClient, isConfluoError, type Message } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { absent, asker, CALLS, entriesIn, messageOf, REPLIES, standIn, textOf } from "./mailbox.ts";
 import { type Bench, type Define, rejection, signalled } from "./suite.ts";
@@ -335,7 +335,7 @@ function send(bench: Bench, body: string | Uint8Array, properties: Message["prop
   });
 }
 
-function reply(wire: Wire, { properties: { replyTo = "" } }: Message, body: string): void {
+function reply(wire: AmqpClient, { properties: { replyTo = "" } }: Message, body: string): void {
   wire.post(replyTo, messageOf(body, { contentType: REPLIES }));
 }
 

@@ -1,7 +1,7 @@
 /** The wire, seen by a client that shares no code with confluo; and what such clients get wrong. */
 
 import assert from "node:assert/strict";
-import { type Context, type Message, type Properties, ServiceError, type Wire } from "../../index.ts";
+import { type AmqpClient, type Context, type Message, type Properties, ServiceError } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Bench, type Define, oneByOne, signalled } from "./suite.ts";
 
@@ -260,7 +260,7 @@ function text({ body }: Message): string {
   return new TextDecoder().decode(body);
 }
 
-async function answerAll(wire: Wire, queue: string, answer: Message): Promise<void> {
+async function answerAll(wire: AmqpClient, queue: string, answer: Message): Promise<void> {
   await wire.consume({
     queue,
     prefetch: 1,

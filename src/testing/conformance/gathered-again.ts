@@ -248,7 +248,7 @@ async function sixteen(bench: Bench): Promise<{
   readonly stops: readonly AbortController[];
 }> {
   bench.broker.gathersEagerly = true;
-  const caller = await bench.start("caller", undefined, { gathering: { calls: COUNT } });
+  const caller = await bench.start("caller", undefined, { batching: { maxCalls: COUNT } });
   const stops = numbers.map(() => new AbortController());
   const call = (): readonly Promise<Reply>[] =>
     stops.map(({ signal }, n) => caller.call("worker", `/${n}?q=1`, { n }, { signal, headers: { h: "v" } }));

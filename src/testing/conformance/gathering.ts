@@ -14,7 +14,7 @@ export const gathering: Define = (it) => {
   it("sends the calls of a turn to one service in as few messages as they fit in, and answers all", async (bench) => {
     for (const [options, messages] of [
       [undefined, 3], // 16, 16 and 8
-      [{ gathering: { calls: 40 } }, 1],
+      [{ batching: { maxCalls: 40 } }, 1],
       [oneByOne, 40],
     ] as const) {
       const caller = await eager(bench, options);
@@ -126,7 +126,7 @@ export const gathering: Define = (it) => {
   });
 
   it("sends bytes, and what takes over an eighth of a message, by themselves", async (bench) => {
-    const caller = await eager(bench, { gathering: { bytes: 8_192 } });
+    const caller = await eager(bench, { batching: { maxBytes: 8_192 } });
     const large = "x".repeat(1_023); // and two quotes
     const bodies = [1, Uint8Array.of(0, 255), 2, large, 3, new Uint8Array(0), 4, "x".repeat(1_022)];
     const calls = await queued(bench, {
@@ -158,7 +158,7 @@ export const gathering: Define = (it) => {
   });
 
   it("puts no more bytes of bodies into a message than it is told", async (bench) => {
-    const caller = await eager(bench, { gathering: { calls: 256, bytes: 8_192 } });
+    const caller = await eager(bench, { batching: { maxCalls: 256, maxBytes: 8_192 } });
     await absent(bench, "worker");
     const { messages } = await standIn(bench, "worker");
     const bodies = numbers(100).map((n) => (n % 2 === 0 ? "x" : "€").repeat(3 * n));
@@ -214,7 +214,7 @@ export const gathering: Define = (it) => {
   });
 
   it("does not run one that was queued past its deadline behind a message that was full", async (bench) => {
-    const caller = await eager(bench, { gathering: { bytes: 1_024 } });
+    const caller = await eager(bench, { batching: { maxBytes: 1_024 } });
     const body = "x".repeat(126);
     const patience = [...numbers(9).map(() => 300), 60_000];
     await absent(bench, "worker");

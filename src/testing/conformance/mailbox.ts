@@ -1,6 +1,6 @@
 /** A service's queues for calls as a foreign client sees them, and what lies in them, gathered or not. */
 
-import type { Message, Properties, Service, ServiceOptions, Wire } from "../../index.ts";
+import type { AmqpClient, Message, Properties, Service, ServiceOptions } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Bench, signalled } from "./suite.ts";
 
@@ -46,12 +46,12 @@ export async function untilQueued(bench: Bench, service: string, messages: numbe
 export async function standIn(
   bench: Bench,
   service: string,
-  onMessage: (message: Message, wire: Wire) => void = () => undefined,
+  onMessage: (message: Message, wire: AmqpClient) => void = () => undefined,
 ): Promise<{ readonly messages: readonly Message[]; close(): Promise<void> }> {
   const wire = await bench.foreign();
   const messages: Message[] = [];
   await wire.declareQueue({ name: bench.queue(service, "calls.batch"), arguments: CALLS_ARGUMENTS });
-  const consume = (lane: "calls" | "calls.batch"): ReturnType<Wire["consume"]> =>
+  const consume = (lane: "calls" | "calls.batch"): ReturnType<AmqpClient["consume"]> =>
     wire.consume({
       queue: bench.queue(service, lane),
       prefetch: "no-ack",

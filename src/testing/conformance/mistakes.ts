@@ -213,7 +213,7 @@ export const mistakes: Define = (it) => {
         JSON.stringify(options),
       );
     }
-    const open = (options: unknown) => bench.broker.open(as(options));
+    const open = (options: unknown) => bench.broker.openClient(as(options));
     for (const options of [null, 5, { signal: 1 }, { timeoutMs: 0 }, { name: "q" }]) {
       assert.ok(isConfluoError(await rejection(open(options)), "INVALID_ARGUMENT"), JSON.stringify(options));
     }

@@ -63,7 +63,7 @@ export const overview: Define = (it) => {
   });
 
   it("counts what waits to be tried again, for whom, and in the delay queues", async (bench) => {
-    const failing = { retry: { attempts: 3 }, graceMs: 60_000 };
+    const failing = { retry: { attempts: 3 }, unhandledRetryMs: 60_000 };
     await bench.start(
       "orders",
       (orders) => {

@@ -182,7 +182,7 @@ export const retry: Define = (it) => {
   it("lets what nobody here handles go round until someone does", async (bench) => {
     const handled = signalled<unknown>();
     const off = new AbortController();
-    const old = bench.create("shop", { graceMs: 60_000 });
+    const old = bench.create("shop", { unhandledRetryMs: 60_000 });
     old.subscribe("/paid/:id", () => undefined, { signal: off.signal });
     await old.connect();
     off.abort(); // bound at the broker, and no handler any more
@@ -205,7 +205,9 @@ export const retry: Define = (it) => {
   });
 
   it("dead-letters what nobody handled when its grace is over", async (bench) => {
-    const worker = await bench.start("worker", (service) => service.route("/", () => 1), { graceMs: 400 });
+    const worker = await bench.start("worker", (service) => service.route("/", () => 1), {
+      unhandledRetryMs: 400,
+    });
     await worker.send("worker", "/nowhere");
     const { properties } = await bench.takeDead("worker");
     assert.equal(properties.headers?.["confluo-error"], "NO_SUCH_ROUTE");
@@ -213,7 +215,9 @@ export const retry: Define = (it) => {
   });
 
   it("counts what nobody handled once, however often it comes round, and its letter", async (bench) => {
-    const worker = await bench.start("worker", (service) => service.route("/", () => 1), { graceMs: 600 });
+    const worker = await bench.start("worker", (service) => service.route("/", () => 1), {
+      unhandledRetryMs: 600,
+    });
     await worker.send("worker", "/nowhere");
     await assert.rejects(worker.call("worker", "/nowhere"), { code: "NO_SUCH_ROUTE" });
     await bench.publishForeign("", bench.queue("worker", "inbox"), "1", {
@@ -281,6 +285,6 @@ export const retry: Define = (it) => {
     for (const advice of ["soon", { afterMs: 0 }, { afterMs: "1" }, null]) {
       assert.throws(() => new ServiceError("x", { retry: advice as never }), { code: "INVALID_ARGUMENT" });
     }
-    assert.throws(() => new Service("x", { graceMs: -1 }), { code: "INVALID_ARGUMENT" });
+    assert.throws(() => new Service("x", { unhandledRetryMs: -1 }), { code: "INVALID_ARGUMENT" });
   });
 };

@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import {
+  type AmqpClient,
+  type AmqpDelivery,
   type Broker,
   type Message,
   type Properties,
   Service,
   type ServiceOptions,
-  type Wire,
-  type WireDelivery,
 } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 
@@ -44,7 +44,7 @@ export interface LogLine {
 }
 
 /** For callers in tests that count messages. */
-export const oneByOne: ServiceOptions = { gathering: { calls: 1 } };
+export const oneByOne: ServiceOptions = { batching: { maxCalls: 1 } };
 
 /** What a test of the suite works with. Everything is shut down at its end. */
 export class Bench {
@@ -53,7 +53,7 @@ export class Bench {
   readonly log: LogLine[] = [];
   readonly #serviceOptions: ServiceOptions;
   readonly #services: Service[] = [];
-  readonly #wires: Wire[] = [];
+  readonly #wires: AmqpClient[] = [];
 
   constructor(broker: Broker, serviceOptions: ServiceOptions = {}) {
     this.broker = broker;
@@ -67,7 +67,7 @@ export class Bench {
     };
     const logger = { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
     // At once to the dead letters, unless a test is about the way there.
-    const usual: ServiceOptions = { retry: { attempts: 1 }, graceMs: 0, ...this.#serviceOptions };
+    const usual: ServiceOptions = { retry: { attempts: 1 }, unhandledRetryMs: 0, ...this.#serviceOptions };
     const service = new Service(name, { broker: this.broker, logger, ...usual, ...options });
     this.#services.push(service);
     return service;
@@ -85,8 +85,8 @@ export class Bench {
   }
 
   /** A foreign AMQP client. */
-  async foreign(): Promise<Wire> {
-    const wire = await this.broker.open();
+  async foreign(): Promise<AmqpClient> {
+    const wire = await this.broker.openClient();
     this.#wires.push(wire);
     return wire;
   }
@@ -124,7 +124,7 @@ export class Bench {
       async () => ((await wire.inspectQueue(queue))?.messages ?? 0) > 0,
       `a dead letter in ${queue}`,
     );
-    const taken = signalled<WireDelivery>();
+    const taken = signalled<AmqpDelivery>();
     const onDelivery = taken.resolve;
     const consumer = await wire.consume({ queue, prefetch: 1, onDelivery, onCancelled: () => undefined });
     const delivery = await taken.promise;
@@ -138,7 +138,7 @@ export class Bench {
    * Resolves when they are back in the queue.
    */
   async dieWith(service: string, lane: ServiceQueue, count: number): Promise<readonly Message[]> {
-    const wire = await this.broker.open();
+    const wire = await this.broker.openClient();
     const queue = this.queue(service, lane);
     const taken: Message[] = [];
     const all = signalled();

@@ -211,7 +211,7 @@ export const suspects: Define = (it) => {
     });
     // An old instance, which sends it round; then the last that a new one gets.
     const old = await bench.start("worker", (service) => service.route("/old", () => 1), {
-      graceMs: 60_000,
+      unhandledRetryMs: 60_000,
     });
     const again = bench.queue("worker", "inbox.again");
     await eventually(async () => (await bench.broker.queue(again))?.messages === 0, "its start");
@@ -219,7 +219,7 @@ export const suspects: Define = (it) => {
     const [taken] = await bench.dieWith("worker", "inbox.again", 1);
     assert.equal(taken?.properties.headers?.["confluo-deaths"], "1");
     assert.ok(Number(taken?.properties.headers?.["confluo-unclaimed"]) > 250);
-    await bench.start("worker", (service) => service.route("/old", () => 1), { graceMs: 60_000 });
+    await bench.start("worker", (service) => service.route("/old", () => 1), { unhandledRetryMs: 60_000 });
     const { headers = {} } = (await bench.takeDead("worker")).properties;
     assert.equal(headers["confluo-error"], "INSTANCE_LOST");
   });

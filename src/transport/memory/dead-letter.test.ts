@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Message, Properties } from "../../protocol/message.ts";
-import type { Arguments, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, QueueArguments } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 const nowMs = Date.UTC(2030, 0, 1);
@@ -14,7 +14,7 @@ const atLeastOnce = {
 };
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(async () => {
   vi.useFakeTimers({ now: nowMs });
@@ -31,7 +31,7 @@ async function turns(): Promise<void> {
   for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-async function declare(name: string, args: Arguments): Promise<void> {
+async function declare(name: string, args: QueueArguments): Promise<void> {
   await wire.declareQueue({ name, arguments: args });
 }
 
@@ -105,7 +105,7 @@ test("what a full queue drops dies of maxlen, and loses its expiration too", asy
 test("a message returned once more than the delivery limit dies of delivery_limit", async () => {
   await declare("q", { ...toDead, "x-queue-type": "quorum", "x-delivery-limit": 2 });
   post("q", "x", { headers: { mine: "1" } });
-  const onDelivery = vi.fn((delivery: WireDelivery) => delivery.requeue());
+  const onDelivery = vi.fn((delivery: AmqpDelivery) => delivery.requeue());
   await wire.consume({ queue: "q", prefetch: 1, onDelivery, onCancelled: () => {} });
   await turns();
   expect(onDelivery).toHaveBeenCalledTimes(3);
@@ -151,8 +151,8 @@ test("a dead letter keeps its key unless the queue has another for it", async ()
   await declare("q", { "x-dead-letter-exchange": "dlx", "x-message-ttl": 10 });
   await wire.bind("q", "events", "#");
   await wire.bind("dead", "dlx", "a.b");
-  const received: WireDelivery[] = [];
-  const onDelivery = (delivery: WireDelivery): void => void received.push(delivery);
+  const received: AmqpDelivery[] = [];
+  const onDelivery = (delivery: AmqpDelivery): void => void received.push(delivery);
   await wire.consume({ queue: "dead", prefetch: "no-ack", onDelivery, onCancelled: () => {} });
   wire.publish({ exchange: "events", key: "a.b" }, { body: new Uint8Array(), properties: {} }, () => {});
   vi.advanceTimersByTime(10);

@@ -6,7 +6,7 @@ import type { Message } from "../../protocol/message.ts";
 export type DeathReason = "expired" | "maxlen" | "delivery_limit";
 
 /** One dead-lettering. A queue that a message died in never gets it again, so that each happens once. */
-export interface Death {
+export interface DeathRecord {
   readonly queue: string;
   readonly reason: DeathReason;
   readonly exchange: string;
@@ -25,18 +25,22 @@ export interface DeathCause {
 }
 
 /** A message that has died, and all its deaths, the last one first. */
-export interface DeadLetter {
+export interface DeadLetteredMessage {
   readonly message: Message;
-  readonly deaths: readonly [Death, ...Death[]];
+  readonly deaths: readonly [DeathRecord, ...DeathRecord[]];
 }
 
 /** A copy that has lost its expiration and carries its story. The broker's memory counts, not a publisher's `x-death`. */
-export function recordDeath(message: Message, earlier: readonly Death[], cause: DeathCause): DeadLetter {
+export function recordDeath(
+  message: Message,
+  earlier: readonly DeathRecord[],
+  cause: DeathCause,
+): DeadLetteredMessage {
   const { expiration, ...properties } = message.properties;
   const { nowMs, ...where } = cause;
-  const last: Death = { ...where, atSeconds: Math.floor(nowMs / 1000), expiration };
+  const last: DeathRecord = { ...where, atSeconds: Math.floor(nowMs / 1000), expiration };
   const first = earlier.at(-1) ?? last;
-  const deaths: [Death, ...Death[]] = [last, ...earlier];
+  const deaths: [DeathRecord, ...DeathRecord[]] = [last, ...earlier];
   const headers = {
     ...properties.headers,
     "x-death": deaths.map(tableOf),
@@ -50,7 +54,7 @@ export function recordDeath(message: Message, earlier: readonly Death[], cause: 
   return { message: { body: message.body, properties: { ...properties, headers } }, deaths };
 }
 
-function tableOf(death: Death): Readonly<Record<string, unknown>> {
+function tableOf(death: DeathRecord): Readonly<Record<string, unknown>> {
   return {
     count: 1,
     reason: death.reason,

@@ -1,6 +1,6 @@
 import { ConfluoError, invalidArgument } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 import { EmbeddedWire } from "./embedded-wire.ts";
 import { TurnLoop } from "./turn-loop.ts";
 import { VirtualHost } from "./virtual-host.ts";
@@ -22,7 +22,7 @@ export interface QueueState {
 }
 
 /**
- * RabbitMQ's semantics inside this process: what a {@link Wire} can ask for, and nothing else. Nothing is kept when
+ * RabbitMQ's semantics inside this process: what a {@link AmqpClient} can ask for, and nothing else. Nothing is kept when
  * the process ends. Each broker is a world of its own.
  */
 export class EmbeddedBroker {
@@ -38,12 +38,12 @@ export class EmbeddedBroker {
     this.#host = new VirtualHost(maxMessageBytes);
   }
 
-  connect(): Wire {
+  connect(): AmqpClient {
     return new EmbeddedWire(this.#host, this.#turns);
   }
 
   /** Breaks a wire as a killed connection does; its `lost` resolves with `CONNECTION_LOST` and this reason. */
-  disconnect(wire: Wire, reason = "The connection was cut."): void {
+  disconnect(wire: AmqpClient, reason = "The connection was cut."): void {
     if (!(wire instanceof EmbeddedWire)) throw invalidArgument("wire", "a wire of an embedded broker", wire);
     wire.disconnect(new ConfluoError("CONNECTION_LOST", reason));
   }

@@ -1,10 +1,10 @@
 import { setImmediate } from "node:timers";
 import { beforeEach, expect, test, vi } from "vitest";
-import type { Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(async () => {
   broker = new EmbeddedBroker();
@@ -20,10 +20,10 @@ function post(count: number): void {
   for (let i = 0; i < count; i += 1) wire.post("q", { body: new Uint8Array([i]), properties: {} });
 }
 
-async function consume(prefetch: number | "no-ack", act?: (delivery: WireDelivery) => void) {
-  const received: WireDelivery[] = [];
+async function consume(prefetch: number | "no-ack", act?: (delivery: AmqpDelivery) => void) {
+  const received: AmqpDelivery[] = [];
   const onCancelled = vi.fn();
-  const onDelivery = (delivery: WireDelivery): void => {
+  const onDelivery = (delivery: AmqpDelivery): void => {
     received.push(delivery);
     act?.(delivery);
   };

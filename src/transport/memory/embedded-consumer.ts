@@ -1,6 +1,6 @@
 import type { ConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { ConsumeOptions, Consumer, Hold, WireDelivery } from "../wire.ts";
+import type { AmqpDelivery, ConsumeOptions, Consumer, Hold } from "../wire.ts";
 import { Deque } from "./deque.ts";
 import type { Queue, QueueConsumer, StoredLetter } from "./queue.ts";
 import { withDeliveryCount } from "./received-message.ts";
@@ -161,7 +161,7 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
   }
 }
 
-class EmbeddedDelivery implements WireDelivery {
+class EmbeddedDelivery implements AmqpDelivery {
   readonly message: Message;
   readonly exchange: string;
   readonly key: string;

@@ -1,11 +1,11 @@
 import { setImmediate } from "node:timers";
 import { beforeEach, expect, test, vi } from "vitest";
 import type { Properties } from "../../protocol/message.ts";
-import type { PublishFailure, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(async () => {
   broker = new EmbeddedBroker({ maxMessageBytes: 10 });
@@ -24,9 +24,9 @@ function publish(exchange: string, key: string, options: { bytes?: number; prope
   );
 }
 
-async function consume(from: Wire, prefetch: number | "no-ack" = 10) {
-  const received: WireDelivery[] = [];
-  const onDelivery = (delivery: WireDelivery): void => void received.push(delivery);
+async function consume(from: AmqpClient, prefetch: number | "no-ack" = 10) {
+  const received: AmqpDelivery[] = [];
+  const onDelivery = (delivery: AmqpDelivery): void => void received.push(delivery);
   const onCancelled = vi.fn();
   await from.consume({ queue: "q", prefetch, onDelivery, onCancelled });
   return { received, onCancelled };
@@ -176,7 +176,7 @@ test("disconnect takes the wire's exclusive queues and leaves other wires alone"
 });
 
 test("disconnect refuses a wire that is not the broker's kind", () => {
-  expect(() => broker.disconnect({} as Wire)).toThrow("wire must be a wire of an embedded broker");
+  expect(() => broker.disconnect({} as AmqpClient)).toThrow("wire must be a wire of an embedded broker");
 });
 
 test.each([-1, 1.5, 65_536, Number.NaN])("a prefetch of %d is refused", async (prefetch) => {

@@ -1,7 +1,8 @@
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
+import { mostPropertyBytes, propertyBytes } from "../../protocol/encoding/property-size.ts";
 import type { Message } from "../../protocol/message.ts";
-import { mostPropertyBytes, propertyBytes } from "../../protocol/property-size.ts";
 import type {
+  AmqpClient,
   ConsumeOptions,
   Consumer,
   ExchangeSpec,
@@ -11,7 +12,6 @@ import type {
   QueueSpec,
   Route,
   ServerInfo,
-  Wire,
 } from "../wire.ts";
 import { Deque } from "./deque.ts";
 import { EmbeddedConsumer } from "./embedded-consumer.ts";
@@ -21,16 +21,16 @@ import type { VirtualHost } from "./virtual-host.ts";
 /** The largest prefetch that AMQP's field can carry. */
 const largestPrefetch = 65_535;
 
-type Settled = (failure?: PublishFailure) => void;
+type SettledPublish = (failure?: PublishFailure) => void;
 
 /** A publish that failed; one that was taken is just its callback. */
 interface FailedPublish {
-  readonly settled: Settled;
+  readonly settled: SettledPublish;
   readonly failure: PublishFailure;
 }
 
 /** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
-export class EmbeddedWire implements Wire, TurnTask {
+export class EmbeddedWire implements AmqpClient, TurnTask {
   readonly server: ServerInfo = { product: "confluo, embedded", version: "", capabilities: [] };
   /** As of a broker with RabbitMQ's usual limit on frames. */
   readonly mostPropertyBytes: number = mostPropertyBytes();
@@ -43,7 +43,7 @@ export class EmbeddedWire implements Wire, TurnTask {
   readonly #host: VirtualHost;
   readonly #turns: TurnLoop;
   readonly #consumers = new Set<EmbeddedConsumer>();
-  readonly #confirms = new Deque<Settled | FailedPublish>();
+  readonly #confirms = new Deque<SettledPublish | FailedPublish>();
   #state: "open" | "closing" | "gone" = "open";
   #resolveLost: (reason: ConfluoError | undefined) => void = () => {};
 
@@ -100,7 +100,7 @@ export class EmbeddedWire implements Wire, TurnTask {
     return { messages: queue.depth, consumers: queue.consumerCount };
   }
 
-  publish(route: Route, message: Message, settled: Settled): void {
+  publish(route: Route, message: Message, settled: SettledPublish): void {
     const failure = this.#state === "open" ? this.#publish(route, message) : "lost";
     this.#confirms.push(failure === undefined ? settled : { settled, failure });
     this.#turns.schedule(this);
@@ -193,6 +193,6 @@ export class EmbeddedWire implements Wire, TurnTask {
   }
 }
 
-function settledOf(confirm: Settled | FailedPublish): Settled {
+function settledOf(confirm: SettledPublish | FailedPublish): SettledPublish {
   return typeof confirm === "function" ? confirm : confirm.settled;
 }

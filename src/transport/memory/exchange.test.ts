@@ -1,10 +1,10 @@
 import { beforeEach, expect, test } from "vitest";
 import type { Properties } from "../../protocol/message.ts";
-import type { PublishFailure, Wire } from "../wire.ts";
+import type { AmqpClient, PublishFailure } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(async () => {
   broker = new EmbeddedBroker();

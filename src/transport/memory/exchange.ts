@@ -1,6 +1,6 @@
 import { invalidArgument, show } from "../../errors.ts";
-import { TopicMatcher } from "../../protocol/topic-matcher.ts";
-import type { Arguments, ExchangeSpec } from "../wire.ts";
+import { TopicMatcher } from "../../protocol/topics/topic-matcher.ts";
+import type { ExchangeSpec, QueueArguments } from "../wire.ts";
 import type { Queue } from "./queue.ts";
 import { assertEquivalent } from "./queue-arguments.ts";
 
@@ -10,7 +10,7 @@ const rememberedRoutes = 1024;
 const mostWildcards = 2;
 
 /** How a type of exchange finds the queues for a key. */
-interface Router {
+interface BindingRouter {
   add(key: string, queue: Queue): void;
   remove(key: string, queue: Queue): void;
   /** Each queue once. */
@@ -21,9 +21,9 @@ interface Router {
 export class Exchange {
   readonly name: string;
   readonly alternate: string | undefined;
-  readonly #properties: Arguments;
+  readonly #properties: QueueArguments;
   readonly #keysByQueue = new Map<Queue, Set<string>>();
-  readonly #router: Router;
+  readonly #router: BindingRouter;
 
   constructor(spec: ExchangeSpec) {
     const alternate = spec.arguments?.["alternate-exchange"];
@@ -62,7 +62,7 @@ export class Exchange {
   }
 }
 
-function newRouter(type: ExchangeSpec["type"]): Router {
+function newRouter(type: ExchangeSpec["type"]): BindingRouter {
   switch (type) {
     case "direct":
       return new DirectRouter();
@@ -77,7 +77,7 @@ function newRouter(type: ExchangeSpec["type"]): Router {
 
 const nobody: readonly Queue[] = [];
 
-class DirectRouter implements Router {
+class DirectRouter implements BindingRouter {
   readonly #queuesByKey = new Map<string, readonly Queue[]>();
 
   add(key: string, queue: Queue): void {
@@ -95,7 +95,7 @@ class DirectRouter implements Router {
   }
 }
 
-class FanoutRouter implements Router {
+class FanoutRouter implements BindingRouter {
   /** With repeats: a queue bound by two keys stays until both are gone. */
   readonly #bound: Queue[] = [];
   #queues: readonly Queue[] = nobody;
@@ -115,7 +115,7 @@ class FanoutRouter implements Router {
   }
 }
 
-class TopicRouter implements Router {
+class TopicRouter implements BindingRouter {
   readonly #matcher = new TopicMatcher<Queue>();
   readonly #routes = new Map<string, readonly Queue[]>();
 

@@ -1,7 +1,7 @@
 /** The arguments of queues and exchanges that the embedded broker acts on, and the comparison of all of them. */
 
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
-import type { Arguments, QueueSpec } from "../wire.ts";
+import type { QueueArguments, QueueSpec } from "../wire.ts";
 
 /** A queue's arguments, read once. What is absent has no effect: no limit, no expiry, no dead-lettering. */
 export interface QueueSettings {
@@ -50,7 +50,7 @@ export function readQueueSettings({ name, exclusive, arguments: args }: QueueSpe
 }
 
 /** @returns infinity if the argument is absent. */
-function readWhole(queue: string, args: Arguments, argument: string, least: number): number {
+function readWhole(queue: string, args: QueueArguments, argument: string, least: number): number {
   const value = args[argument];
   if (value === undefined) return Number.POSITIVE_INFINITY;
   if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least) {
@@ -59,7 +59,7 @@ function readWhole(queue: string, args: Arguments, argument: string, least: numb
   return value;
 }
 
-function readString(queue: string, args: Arguments, argument: string): string | undefined {
+function readString(queue: string, args: QueueArguments, argument: string): string | undefined {
   const value = args[argument];
   if (value === undefined || typeof value === "string") return value;
   throw invalidArgument(`${argument} of queue ${show(queue)}`, "a string", value);
@@ -67,7 +67,7 @@ function readString(queue: string, args: Arguments, argument: string): string | 
 
 function readChoice<Choice extends string>(
   queue: string,
-  args: Arguments,
+  args: QueueArguments,
   argument: string,
   choices: readonly Choice[],
 ): Choice | undefined {
@@ -84,11 +84,11 @@ export interface Declared {
   readonly entity: "queue" | "exchange";
   readonly name: string;
   /** The arguments, and beside them what else must be equal, such as an exchange's type. */
-  readonly properties: Arguments;
+  readonly properties: QueueArguments;
 }
 
 /** @throws `TOPOLOGY_CONFLICT` that names the entity, the argument and both values. */
-export function assertEquivalent(existing: Declared, wanted: Arguments): void {
+export function assertEquivalent(existing: Declared, wanted: QueueArguments): void {
   const { entity, name, properties } = existing;
   for (const argument of new Set([...Object.keys(properties), ...Object.keys(wanted)])) {
     const [has, asked] = [argumentOf(properties, argument), argumentOf(wanted, argument)];
@@ -102,7 +102,7 @@ export function assertEquivalent(existing: Declared, wanted: Arguments): void {
   }
 }
 
-function argumentOf(properties: Arguments, argument: string): string | number | boolean | undefined {
+function argumentOf(properties: QueueArguments, argument: string): string | number | boolean | undefined {
   return properties[argument] ?? (argument === "x-queue-type" ? "classic" : undefined);
 }
 

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Consumer, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Consumer } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 type Step =
@@ -24,9 +24,9 @@ test.each(["classic", "quorum"])(
         const publisher = broker.connect();
         await publisher.declareQueue({ name: "q", arguments: { "x-queue-type": type } });
         const open = new Set<number>();
-        const deliveries: WireDelivery[] = [];
+        const deliveries: AmqpDelivery[] = [];
         const consumers: Consumer[] = [];
-        let wire: Wire = broker.connect();
+        let wire: AmqpClient = broker.connect();
         let published = 0;
         for (const each of steps) {
           switch (each.do) {
@@ -39,7 +39,7 @@ test.each(["classic", "quorum"])(
               await nextTurn();
               break;
             case "consume": {
-              const onDelivery = (delivery: WireDelivery): void => void deliveries.push(delivery);
+              const onDelivery = (delivery: AmqpDelivery): void => void deliveries.push(delivery);
               const prefetch = 1 + (consumers.length % 3);
               consumers.push(await wire.consume({ queue: "q", prefetch, onDelivery, onCancelled: () => {} }));
               break;
@@ -88,7 +88,7 @@ function heldBy(broker: EmbeddedBroker): number {
   return (queue?.messages ?? 0) + (queue?.unacked ?? 0);
 }
 
-function bodyOf({ message }: WireDelivery): number {
+function bodyOf({ message }: AmqpDelivery): number {
   return message.body[0] ?? -1;
 }
 

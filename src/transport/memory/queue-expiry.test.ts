@@ -1,10 +1,10 @@
 import { setImmediate } from "node:timers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Arguments, PublishFailure, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure, QueueArguments } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -42,7 +42,7 @@ async function turns(): Promise<void> {
   for (let i = 0; i < 3; i += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-async function declare(args: Arguments = {}): Promise<void> {
+async function declare(args: QueueArguments = {}): Promise<void> {
   await wire.declareQueue({ name: "q", arguments: args });
 }
 
@@ -51,8 +51,8 @@ function post(text: string, expiration?: string): void {
 }
 
 async function consume(prefetch: number | "no-ack") {
-  const received: WireDelivery[] = [];
-  const onDelivery = (delivery: WireDelivery): void => void received.push(delivery);
+  const received: AmqpDelivery[] = [];
+  const onDelivery = (delivery: AmqpDelivery): void => void received.push(delivery);
   const consumer = await wire.consume({ queue: "q", prefetch, onDelivery, onCancelled: () => {} });
   return {
     consumer,

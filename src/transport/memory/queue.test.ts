@@ -1,10 +1,10 @@
 import { setImmediate } from "node:timers";
 import { beforeEach, expect, test } from "vitest";
-import type { Arguments, Consumer, PublishFailure, Wire, WireDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Consumer, PublishFailure, QueueArguments } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(() => {
   broker = new EmbeddedBroker();
@@ -20,13 +20,13 @@ function publish(text: string): Promise<PublishFailure | undefined> {
   return new Promise((resolve) => wire.publish({ exchange: "", key: "q" }, message, resolve));
 }
 
-async function declare(texts: string, args: Arguments = {}): Promise<void> {
+async function declare(texts: string, args: QueueArguments = {}): Promise<void> {
   await wire.declareQueue({ name: "q", arguments: args });
   for (const text of texts) wire.post("q", { body: Buffer.from(text), properties: {} });
 }
 
-async function consume(prefetch: number | "no-ack", onDelivery?: (delivery: WireDelivery) => void) {
-  const received: WireDelivery[] = [];
+async function consume(prefetch: number | "no-ack", onDelivery?: (delivery: AmqpDelivery) => void) {
+  const received: AmqpDelivery[] = [];
   const consumer: Consumer = await wire.consume({
     queue: "q",
     prefetch,
@@ -40,7 +40,7 @@ async function consume(prefetch: number | "no-ack", onDelivery?: (delivery: Wire
 }
 
 /** Texts of deliveries, those delivered before marked with an apostrophe. */
-function show(deliveries: readonly WireDelivery[]): string {
+function show(deliveries: readonly AmqpDelivery[]): string {
   return deliveries
     .map(({ message, redelivered }) => Buffer.from(message.body) + (redelivered ? "'" : ""))
     .join(" ");

@@ -1,8 +1,8 @@
+import { runOutsideContext } from "../../async/outside-context.ts";
 import type { ConfluoError } from "../../errors.ts";
-import { outside } from "../../outside.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { Arguments, QueueSpec } from "../wire.ts";
-import type { Death, DeathReason } from "./dead-letter.ts";
+import type { QueueArguments, QueueSpec } from "../wire.ts";
+import type { DeathReason, DeathRecord } from "./dead-letter.ts";
 import { Deque } from "./deque.ts";
 import { assertEquivalent, type QueueSettings, readQueueSettings } from "./queue-arguments.ts";
 
@@ -11,15 +11,15 @@ const never = Number.POSITIVE_INFINITY;
 const longestTimerMs = 2 ** 31 - 1;
 
 /** A message and where it was published to. */
-export interface Letter {
+export interface QueuedMessage {
   readonly message: Message;
   readonly exchange: string;
   readonly key: string;
-  readonly deaths: readonly Death[];
+  readonly deaths: readonly DeathRecord[];
 }
 
 /** A letter in one queue, or out of it unacknowledged. Only the queue writes it. */
-export interface StoredLetter extends Letter {
+export interface StoredLetter extends QueuedMessage {
   /** Order of arrival, which a classic queue restores. */
   readonly position: number;
   readonly expiresAtMs: number;
@@ -40,7 +40,7 @@ export interface QueueConsumer {
 
 /** What a queue needs of the broker around it. */
 export interface QueueHost {
-  deadLetter(queue: Queue, letter: Letter, reason: DeathReason): void;
+  deadLetter(queue: Queue, letter: QueuedMessage, reason: DeathReason): void;
   /** `x-expires` has passed without use, or the last consumer of an exclusive queue is gone. */
   expireQueue(queue: Queue): void;
 }
@@ -56,7 +56,7 @@ export class Queue {
   readonly settings: QueueSettings;
   /** This queue as the result of a route. */
   readonly alone: readonly Queue[] = [this];
-  readonly #arguments: Arguments;
+  readonly #arguments: QueueArguments;
   readonly #host: QueueHost;
   readonly #ready = new Deque<StoredLetter>();
   readonly #hungry = new Deque<QueueConsumer>();
@@ -99,7 +99,7 @@ export class Queue {
   }
 
   /** @returns false if the queue is full and refuses. */
-  publish({ message, exchange, key, deaths }: Letter): boolean {
+  publish({ message, exchange, key, deaths }: QueuedMessage): boolean {
     const { maxLength, overflow } = this.settings;
     if (overflow === "reject-publish" && this.#ready.length >= maxLength) return false;
     const letter: StoredLetter = {
@@ -294,7 +294,7 @@ function hasExpired(letter: StoredLetter): boolean {
 /** An expiry alone does not hold the process. */
 function startTimer(afterMs: number, holds: boolean, onTime: () => void): NodeJS.Timeout {
   // A timer keeps its context, such as a sender's request, for as long as the letter waits.
-  const timer = outside(setTimer, onTime, Math.min(Math.max(afterMs, 1), longestTimerMs));
+  const timer = runOutsideContext(setTimer, onTime, Math.min(Math.max(afterMs, 1), longestTimerMs));
   return holds ? timer : timer.unref();
 }
 

@@ -1,7 +1,7 @@
 // Named imports are not replaced by fake timers: a broker goes on working under them, and none gets stuck when
 // they are removed with a turn pending. Expiry is time, and follows the global (perhaps fake) timers.
 import { setImmediate } from "node:timers";
-import { outside } from "../../outside.ts";
+import { runOutsideContext } from "../../async/outside-context.ts";
 import { Deque } from "./deque.ts";
 
 /** Callbacks that one turn makes, so that sockets and timers have their say between turns. */
@@ -29,7 +29,7 @@ export class TurnLoop {
     if (this.#pending) return;
     this.#pending = true;
     // A turn calls back for many, not only for whoever scheduled its first task.
-    outside(startTurn, this.#turn);
+    runOutsideContext(startTurn, this.#turn);
   }
 
   readonly #turn = (): void => {

@@ -1,10 +1,10 @@
 import { beforeEach, expect, test } from "vitest";
 import { isConfluoError } from "../../errors.ts";
-import type { Arguments, Wire } from "../wire.ts";
+import type { AmqpClient, QueueArguments } from "../wire.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: Wire;
+let wire: AmqpClient;
 
 beforeEach(() => {
   broker = new EmbeddedBroker();
@@ -32,7 +32,7 @@ test("a queue without a type is a classic one", async () => {
   await wire.declareQueue({ name: "q", arguments: { "x-queue-type": "classic" } });
 });
 
-test.each<[Arguments, Arguments, string]>([
+test.each<[QueueArguments, QueueArguments, string]>([
   [{ "x-message-ttl": 5 }, { "x-message-ttl": 6 }, "with x-message-ttl 5, and this declare asks for 6"],
   [{ "x-message-ttl": 5 }, {}, "with x-message-ttl 5, and this declare asks for unset"],
   [
@@ -73,7 +73,7 @@ test("a conflict carries the entity, the argument and both values as data", asyn
   await expect(declared).rejects.toMatchObject({ data });
 });
 
-test.each<Arguments>([
+test.each<QueueArguments>([
   { "x-message-ttl": -5 },
   { "x-message-ttl": 1.5 },
   { "x-message-ttl": "5" },

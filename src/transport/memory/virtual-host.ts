@@ -4,9 +4,9 @@ import { bodyLength } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { ExchangeSpec, PublishFailure, QueueSpec, Route } from "../wire.ts";
 import type { DeathReason } from "./dead-letter.ts";
-import { DeadLetterOffice } from "./dead-letter-office.ts";
+import { DeadLetterRouter } from "./dead-letter-router.ts";
 import { Exchange } from "./exchange.ts";
-import { isExpiration, type Letter, Queue, type QueueHost } from "./queue.ts";
+import { isExpiration, Queue, type QueuedMessage, type QueueHost } from "./queue.ts";
 import { withoutMandatory } from "./received-message.ts";
 
 /** The exchanges, queues and bindings of one broker. */
@@ -14,7 +14,7 @@ export class VirtualHost implements QueueHost {
   readonly #maxMessageBytes: number;
   readonly #exchanges = new Map<string, Exchange>();
   readonly #queues = new Map<string, Queue>();
-  readonly #deadLetters = new DeadLetterOffice((exchange, key) => this.#route(exchange, key));
+  readonly #deadLetters = new DeadLetterRouter((exchange, key) => this.#route(exchange, key));
 
   constructor(maxMessageBytes: number) {
     this.#maxMessageBytes = maxMessageBytes;
@@ -103,7 +103,7 @@ export class VirtualHost implements QueueHost {
     if (queues === undefined) return "lost";
     if (queues.length === 0) return properties.mandatory ? "returned" : undefined;
     const received = properties.mandatory ? withoutMandatory(message) : message;
-    const letter: Letter = { message: received, exchange, key, deaths: noDeaths };
+    const letter: QueuedMessage = { message: received, exchange, key, deaths: noDeaths };
     let failure: PublishFailure | undefined;
     for (const queue of queues) if (!queue.publish(letter)) failure = "refused";
     return failure;
@@ -126,7 +126,7 @@ export class VirtualHost implements QueueHost {
       if (queue.owner === connection) this.#remove(queue, reason);
   }
 
-  deadLetter(queue: Queue, letter: Letter, reason: DeathReason): void {
+  deadLetter(queue: Queue, letter: QueuedMessage, reason: DeathReason): void {
     this.#deadLetters.send(queue, letter, reason);
   }
 
@@ -165,7 +165,7 @@ export class VirtualHost implements QueueHost {
   }
 }
 
-const noDeaths: Letter["deaths"] = [];
+const noDeaths: QueuedMessage["deaths"] = [];
 const noQueues: readonly Queue[] = [];
 
 function assertUnlocked(queue: Queue, connection: object): void {

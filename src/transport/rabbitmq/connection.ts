@@ -3,17 +3,17 @@
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
 import type { Channel, ChannelModel, ConfirmChannel } from "amqplib";
+import { untilAborted, withinHeardMs, withinMs } from "../../async/abort.ts";
 import { ConfluoError, describeThrown } from "../../errors.ts";
 import { takeBackRequire } from "../../lent-require.ts";
-import { untilAborted, withinHeardMs, withinMs } from "../../waiting/abort.ts";
 import type { ServerInfo } from "../wire.ts";
 import { connect, credentials } from "./amqplib.ts";
 import type { BrokerUrl } from "./broker-url.ts";
+import { keepHeaderBytes } from "./consuming/header-bytes.ts";
+import { type Receiver, readUnreadableHeadersAsNone } from "./consuming/unreadable-headers.ts";
 import { connectFailure, isBrokenOff, isOpenRefused } from "./failure.ts";
-import { keepHeaderBytes } from "./header-bytes.ts";
 import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
-import { type Receiver, readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
 takeBackRequire();
 

@@ -1,7 +1,7 @@
 /** Opens a wire to RabbitMQ, and loads what that takes. */
 
 import type { ConfluoError } from "../../errors.ts";
-import type { Wire } from "../wire.ts";
+import type { AmqpClient } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
@@ -21,7 +21,7 @@ export interface RabbitAddress {
 }
 
 /** Loaded when it is needed: the embedded broker does without an AMQP client. */
-export async function openRabbit(address: RabbitAddress, signal: AbortSignal): Promise<Wire> {
+export async function openRabbit(address: RabbitAddress, signal: AbortSignal): Promise<AmqpClient> {
   const { nodes, onBlocked = ignore, onRefused = ignore, ...options } = address;
   const { openRabbitWire } = await import("./rabbit-wire.ts");
   // Shuffled, so that the instances of a fleet spread over a cluster's nodes.

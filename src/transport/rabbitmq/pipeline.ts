@@ -1,7 +1,7 @@
 /** Declaring and binding many things for one answer. */
 
 import type { Channel } from "amqplib";
-import type { Arguments, TopologyRequest } from "../wire.ts";
+import type { QueueArguments, TopologyRequest } from "../wire.ts";
 
 // AMQP's numbers of the methods: class in the upper half, method in the lower.
 const EXCHANGE_DECLARE = 0x28_000a;
@@ -47,7 +47,7 @@ function ask(channel: Channel, request: TopologyRequest): Promise<unknown> {
 }
 
 function unanswered(request: TopologyRequest): [method: number, fields: object] {
-  const rest = (args: Arguments = {}): object => ({ ticket: 0, nowait: true, arguments: { ...args } });
+  const rest = (args: QueueArguments = {}): object => ({ ticket: 0, nowait: true, arguments: { ...args } });
   const durable = { durable: true, autoDelete: false, passive: false };
   switch (request.kind) {
     case "exchange": {

@@ -1,10 +1,11 @@
-/** {@link Wire} over RabbitMQ: one connection to publish, one to consume and declare. */
+/** {@link AmqpClient} over RabbitMQ: one connection to publish, one to consume and declare. */
 
+import type { Gate } from "../../async/gate.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
+import { mostPropertyBytes } from "../../protocol/encoding/property-size.ts";
 import type { Message } from "../../protocol/message.ts";
-import { mostPropertyBytes } from "../../protocol/property-size.ts";
-import type { Gate } from "../../waiting/gate.ts";
 import type {
+  AmqpClient,
   ConsumeOptions,
   Consumer,
   ExchangeSpec,
@@ -14,19 +15,18 @@ import type {
   Route,
   ServerInfo,
   TopologyRequest,
-  Wire,
 } from "../wire.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
-import { startConsumer } from "./consumer.ts";
-import { Controls } from "./controls.ts";
+import { startConsumer } from "./consuming/consumer.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
-import { tooMuchForAFrame } from "./frame-limit.ts";
+import { Controls } from "./management-channels.ts";
 import { requestAll } from "./pipeline.ts";
-import { Pressure } from "./pressure.ts";
-import { Publisher } from "./publisher.ts";
-import { Refusals } from "./refusals.ts";
-import { Replies } from "./replies.ts";
+import { tooMuchForAFrame } from "./publishing/frame-limit.ts";
+import { Pressure } from "./publishing/publish-backpressure.ts";
+import { Publisher } from "./publishing/publisher.ts";
+import { Refusals } from "./publishing/refusals.ts";
+import { Replies } from "./publishing/replies.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
 /** How to reach RabbitMQ. */
@@ -54,7 +54,7 @@ const SLOWEST_BYTES_PER_MS = 50;
  * @throws `INVALID_ARGUMENT` for TLS options that cannot be used; `BROKER_UNREACHABLE`, `ACCESS_REFUSED` for the last
  * address when none takes us.
  */
-export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal): Promise<Wire> {
+export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal): Promise<AmqpClient> {
   checkTls(options.tls);
   const failures: ConfluoError[] = [];
   for (const url of options.urls) {
@@ -76,7 +76,7 @@ export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal
   });
 }
 
-async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSignal): Promise<Wire> {
+async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSignal): Promise<AmqpClient> {
   const { tls, connectionName, keepsHeaders = false } = options;
   const open = (purpose: string, more: { readonly keepsHeaders?: boolean } = {}): Promise<Connection> =>
     openConnection({
@@ -108,7 +108,7 @@ interface WireParts {
   readonly onRefused: RabbitOptions["onRefused"];
 }
 
-class RabbitWire implements Wire {
+class RabbitWire implements AmqpClient {
   readonly server: ServerInfo;
   readonly mostPropertyBytes: number;
   readonly lost: Promise<ConfluoError | undefined>;

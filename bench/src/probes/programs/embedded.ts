@@ -1,6 +1,6 @@
 /** Calls within one process: on the embedded broker, or on nothing but a matcher of topics and JSON. */
 
-import { TopicMatcher } from "../../../../dist/protocol/topic-matcher.js";
+import { TopicMatcher } from "../../../../dist/protocol/topics/topic-matcher.js";
 import { plainCalls } from "../../case.ts";
 import { send } from "../../load.ts";
 import { WARM_UP_SHARE } from "../../measure.ts";

@@ -1,6 +1,6 @@
 /** Calls within one process whose handler runs are counted in every other slice of the time. */
 
-import { Tally } from "../../../../dist/core/tally.js";
+import { HandlerStatsRecorder } from "../../../../dist/statistics/handler-stats.js";
 import { plainCalls } from "../../case.ts";
 import { send } from "../../load.ts";
 import { WARM_UP_SHARE } from "../../measure.ts";
@@ -49,12 +49,12 @@ async function slice(isCounted: boolean): Promise<number> {
 
 /** In both halves something is called in the same way, so that only what it does makes a difference. */
 function countIfAsked(): void {
-  const { began, succeeded } = Tally.prototype;
-  Object.assign(Tally.prototype, {
-    began(this: Tally): void {
+  const { began, succeeded } = HandlerStatsRecorder.prototype;
+  Object.assign(HandlerStatsRecorder.prototype, {
+    began(this: HandlerStatsRecorder): void {
       (counts ? began : nothing).call(this);
     },
-    succeeded(this: Tally, beganAt: number, from: string): void {
+    succeeded(this: HandlerStatsRecorder, beganAt: number, from: string): void {
       (counts ? succeeded : nothing).call(this, beganAt, from);
     },
   });

@@ -1,0 +1,109 @@
+/** What an operator takes away from a broker: bindings that nobody needs, services that are gone. */
+
+import { delay } from "../async/abort.ts";
+import type { WaitLimits } from "../async/timed-promise.ts";
+import { ConfluoError, invalidArgument } from "../errors.ts";
+import { checkOptions, type OptionNames } from "../options/checks.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { bindingKey, checkName } from "../protocol/address.ts";
+import type { Namespace } from "../protocol/topology.ts";
+import { withClient } from "../transport/short-session.ts";
+import type { AmqpClient } from "../transport/wire.ts";
+
+/** Options of `Broker.removeService`. */
+export interface RemoveServiceOptions extends WaitOptions {
+  /** Whether queues go that hold messages or have consumers, too. Default: `false`. */
+  readonly force?: boolean | undefined;
+}
+
+/** A queue that was removed. */
+export interface RemovedQueue {
+  readonly name: string;
+  /** How many messages went with it. */
+  readonly messages: number;
+}
+
+/** What it takes. */
+export interface AdminSession {
+  readonly namespace: Namespace;
+  open(signal: AbortSignal): Promise<AmqpClient>;
+}
+
+const ADMIN_MS = 20_000;
+/** After a restart, RabbitMQ 3.10 says for a moment that a queue is empty which is not. */
+const SECOND_LOOK_MS = 500;
+
+const removeOptions: OptionNames<RemoveServiceOptions> = { timeoutMs: true, signal: true, force: true };
+
+export async function unbind(
+  { namespace, open }: AdminSession,
+  { service, pattern }: { readonly service: string; readonly pattern: string },
+  options: WaitOptions | undefined,
+): Promise<void> {
+  const inbox = namespace.inbox(checkName(service, "service"));
+  const key = bindingKey(pattern);
+  const limits = readWaitOptions("unbind", options, ADMIN_MS);
+  const what = `the broker to unbind ${pattern} from ${inbox}`;
+  await withClient({ ...limits, what }, open, (wire) => wire.unbind(inbox, namespace.events, key));
+}
+
+export async function removeService(
+  { namespace, open }: AdminSession,
+  service: string,
+  options: RemoveServiceOptions | undefined,
+): Promise<readonly RemovedQueue[]> {
+  checkName(service, "service");
+  const { force = false, ...waiting } = checkOptions("removeService", options, removeOptions);
+  if (typeof force !== "boolean") throw invalidArgument("force", "true or false", force);
+  const limits: WaitLimits = readWaitOptions("removeService", waiting, ADMIN_MS);
+  // What brings messages goes first; what gave up, last.
+  const [calls, again, batches] = namespace.callQueues(service);
+  const [dead, ...inboxes] = namespace.durableQueues(service);
+  const queues = [calls, batches, again, ...inboxes, dead].flatMap((plan) => plan?.name ?? []);
+  const what = `the broker to remove ${service}`;
+  return withClient({ ...limits, what }, open, async (wire, signal) => {
+    const found = await look(wire, queues);
+    if (found.length === 0)
+      throw new ConfluoError("NO_SUCH_SERVICE", `There is no queue of a service ${service}.`);
+    if (!force) {
+      checkUnused(service, found);
+      await delay(SECOND_LOOK_MS, signal);
+      checkUnused(service, await look(wire, queues));
+    }
+    const removed: RemovedQueue[] = [];
+    for (const { name } of found) {
+      signal.throwIfAborted();
+      // An instance may have come since. RabbitMQ itself looks for consumers of classic queues only.
+      if (!force) checkUnused(service, await look(wire, [name]));
+      removed.push({ name, messages: await wire.deleteQueue(name) });
+    }
+    return removed;
+  });
+}
+
+interface FoundQueue extends RemovedQueue {
+  readonly consumers: number;
+}
+
+async function look(wire: AmqpClient, queues: readonly string[]): Promise<readonly FoundQueue[]> {
+  const infos = await Promise.all(
+    queues.map(async (name) => {
+      const info = await wire.inspectQueue(name);
+      return info === undefined ? [] : [{ name, ...info }];
+    }),
+  );
+  return infos.flat();
+}
+
+function checkUnused(service: string, found: readonly FoundQueue[]): void {
+  const used = found.filter(({ messages, consumers }) => messages > 0 || consumers > 0);
+  if (used.length === 0) return;
+  const reasons = used.map(({ name, messages, consumers }) => {
+    const held = messages === 0 ? [] : [`holds ${messages} ${messages === 1 ? "message" : "messages"}`];
+    const by = consumers === 0 ? [] : [`has ${consumers} ${consumers === 1 ? "consumer" : "consumers"}`];
+    return `${name} ${[...held, ...by].join(" and ")}`;
+  });
+  throw new ConfluoError("UNAVAILABLE", `${service} is not removed: ${reasons.join("; ")}.`, {
+    data: { queues: used },
+  });
+}

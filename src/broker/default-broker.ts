@@ -1,0 +1,79 @@
+/** Which broker a service gets: the one of its address, else of the environment, else the embedded one of the process. */
+
+import { ConfluoError } from "../errors.ts";
+import type { Logger } from "../logging/logger.ts";
+import { Broker, type BrokerAddress, isBroker } from "./broker.ts";
+import { isMemory, keyOf, readAddress } from "./broker-address.ts";
+import { brokerFromEnvironment } from "./environment.ts";
+
+/**
+ * Checks an address without connecting to it.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
+export function checkBrokerAddress(address: BrokerAddress | undefined): BrokerAddress | undefined {
+  if (address !== undefined && !isBroker(address)) readAddress(address);
+  return address;
+}
+
+const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;
+
+/**
+ * The embedded broker on which the services of a process meet. It hangs on `globalThis`, so that they also meet when
+ * the process holds two copies of this package.
+ */
+export function sharedEmbeddedBroker(): Broker {
+  const holder = globalThis as { [shared]?: Broker };
+  holder[shared] ??= new Broker("memory:");
+  return holder[shared];
+}
+
+// Those made for an address, with it: the same one means the same broker.
+const madeFor = new WeakMap<Broker, string>();
+
+/** Whether an address, given again, means a broker that a service has already. */
+export function isSameBroker(present: Broker, address: BrokerAddress): boolean {
+  if (isBroker(address)) return address === present;
+  if (typeof address === "string" && isMemory(address)) return present === sharedEmbeddedBroker();
+  const made = madeFor.get(present);
+  return made !== undefined && made === keyOf(address);
+}
+
+/**
+ * The broker for an address: given, else from `CONFLUO_BROKER`, else embedded.
+ *
+ * @throws `NO_BROKER_ADDRESS` when there is none and `NODE_ENV` is `production`; `INVALID_ARGUMENT`.
+ */
+export function resolveBroker(address: BrokerAddress | undefined, logger: Logger): Broker {
+  if (isBroker(address)) return address;
+  const from = (address as string | readonly string[] | undefined) ?? brokerFromEnvironment();
+  if (from !== undefined) {
+    if (typeof from === "string" && isMemory(from)) return sharedEmbeddedBroker();
+    const broker = new Broker(from, { logger });
+    madeFor.set(broker, keyOf(from));
+    return broker;
+  }
+  if (process.env.NODE_ENV === "production") {
+    throw new ConfluoError(
+      "NO_BROKER_ADDRESS",
+      "No broker address was given and NODE_ENV is production: set CONFLUO_BROKER=amqp://… or pass an address to " +
+        'connect(). If the embedded broker is really meant, say connect("memory:").',
+    );
+  }
+  announceEmbedded(logger);
+  return sharedEmbeddedBroker();
+}
+
+const announced: unique symbol = Symbol.for("confluo.embedded.announced") as never;
+
+/** Says, once for each process, that services meet inside of it. */
+export function announceEmbedded(logger: Logger): void {
+  const holder = globalThis as { [announced]?: true };
+  if (holder[announced]) return;
+  holder[announced] = true;
+  // It concerns the process, not the service that happens to be the first.
+  logger.info(
+    { service: undefined, instance: undefined },
+    "No broker address given: services meet on the embedded broker inside this process (set CONFLUO_BROKER to use RabbitMQ).",
+  );
+}

@@ -1,0 +1,66 @@
+/** What the process's environment says about the broker. */
+
+import { readFileSync } from "node:fs";
+import { ConfluoError, describeThrown } from "../errors.ts";
+import type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
+
+/**
+ * The address that `CONFLUO_BROKER` holds, if it does.
+ *
+ * @throws `INVALID_ARGUMENT` for an empty one among several.
+ */
+export function brokerFromEnvironment(): string | readonly string[] | undefined {
+  const value = process.env.CONFLUO_BROKER?.trim();
+  if (value === undefined || value === "") return undefined;
+  const urls = value.split(",").map((url) => url.trim());
+  if (urls.some((url) => url === "")) {
+    // The value itself is not repeated: it may hold a password.
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `CONFLUO_BROKER must be a URL or URLs with commas between; one of its ${urls.length} entries is empty.`,
+    );
+  }
+  return urls.length === 1 ? (urls[0] as string) : urls;
+}
+
+/**
+ * Options of a broker, where it is given none: the namespace that `CONFLUO_NAMESPACE` holds, else `confluo`; for `amqps://`,
+ * the PEM files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY` name.
+ *
+ * @throws `INVALID_ARGUMENT` for a file that cannot be read.
+ */
+export function withEnvironment(
+  address: unknown,
+  { namespace, tls }: { readonly namespace?: string | undefined; readonly tls?: TlsOptions | undefined },
+): { readonly namespace: string; readonly tls: TlsOptions | undefined } {
+  const urls: readonly unknown[] = Array.isArray(address) ? address : [address];
+  const secure = urls.filter((url) => typeof url === "string" && /^amqps:/i.test(url)) as string[];
+  return {
+    namespace: namespace ?? (process.env.CONFLUO_NAMESPACE?.trim() || "confluo"),
+    tls: tls === undefined && secure.length > 0 ? tlsFromEnvironment(secure) : tls,
+  };
+}
+
+function tlsFromEnvironment(urls: readonly string[]): TlsOptions | undefined {
+  const [ca, cert, key] = (["CONFLUO_CA", "CONFLUO_CERT", "CONFLUO_KEY"] as const).map(fileNamedBy);
+  if (ca === undefined && cert === undefined && key === undefined) return undefined;
+  // It says who connects where no URL does.
+  const isByCertificate = cert !== undefined && !urls.some((url) => url.includes("@"));
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(isByCertificate ? { authentication: "certificate" } : {}),
+  };
+}
+
+function fileNamedBy(variable: string): Uint8Array | undefined {
+  const path = process.env[variable]?.trim();
+  if (path === undefined || path === "") return undefined;
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const text = `${variable} names ${path}, which cannot be read: ${describeThrown(cause).message}.`;
+    throw new ConfluoError("INVALID_ARGUMENT", text, { cause });
+  }
+}

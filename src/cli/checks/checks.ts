@@ -1,0 +1,310 @@
+/** What a look at a broker and its services finds, and what to do about it. Pure: facts in, findings out. */
+
+import type { ConfluoError, InstanceInfo, ServerInfo, ServiceStats } from "../../index.ts";
+
+/** One thing that was looked at. */
+export interface Finding {
+  readonly level: "ok" | "warning" | "problem";
+  readonly what: string;
+  /** What to do; empty if nothing is to be done. */
+  readonly todo: string;
+}
+
+export function ok(what: string): Finding {
+  return { level: "ok", what, todo: "" };
+}
+
+export function warning(what: string, todo: string): Finding {
+  return { level: "warning", what, todo };
+}
+
+export function problem(what: string, todo: string): Finding {
+  return { level: "problem", what, todo };
+}
+
+/** `1 message`, `2 messages`. */
+export function counted(count: number, what: string): string {
+  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+}
+
+const NEEDED = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
+
+/** What the broker is, and what that means. */
+export function aboutServer({ product, version, capabilities }: ServerInfo): readonly Finding[] {
+  if (product !== "RabbitMQ")
+    return [
+      problem(
+        `The broker is ${product || "unknown"} ${version}.`,
+        "confluo is tested on RabbitMQ 3.10 and later.",
+      ),
+    ];
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const missing = NEEDED.filter((name) => !capabilities.includes(name));
+  return [
+    aboutVersion(version, major, minor),
+    missing.length === 0
+      ? ok("It has the AMQP extensions that confluo needs.")
+      : problem(
+          `It lacks ${missing.join(", ")}.`,
+          "Is there a proxy between that speaks less than RabbitMQ?",
+        ),
+  ];
+}
+
+function aboutVersion(version: string, major: number, minor: number): Finding {
+  const name = `RabbitMQ ${version}`;
+  if (major < 3 || (major === 3 && minor < 10))
+    return problem(
+      `${name} is older than what confluo needs.`,
+      "Upgrade to 3.10 or later: quorum queues need it.",
+    );
+  if (major === 3)
+    return warning(
+      `${name} gets no more fixes from the community, and in a cluster calls to a service fail while the node with its calls queue is down.`,
+      "Plan for RabbitMQ 4, which moves that queue. All else behaves the same on both.",
+    );
+  const limits = "its default limit of 20 deliveries does not apply to confluo's queues, which set their own";
+  if (major === 4 && minor < 3) return ok(`${name}: ${limits}.`);
+  return ok(`${name}: ${limits}; nack no longer counts there, and confluo never counts on it.`);
+}
+
+/** How the way to the broker is guarded. */
+export function aboutAddress(address: string): readonly Finding[] {
+  return address.split(",").flatMap((text) => {
+    if (!URL.canParse(text.trim())) return [];
+    const { protocol, hostname, username } = new URL(text.trim());
+    const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+    if (isLocal) return [ok(`The broker is on this machine (${hostname}): nothing crosses a network.`)];
+    const user = username === "" || username === "guest" ? [guest(hostname)] : [];
+    if (protocol === "amqps:") return [ok(`The connection to ${hostname} is encrypted.`), ...user];
+    const todo = "Use amqps:// unless the network between is trusted; see docs/security.md.";
+    return [warning(`Messages and the password go to ${hostname} in clear text.`, todo), ...user];
+  });
+}
+
+function guest(hostname: string): Finding {
+  return warning(
+    `The user at ${hostname} is guest, with a password that everyone knows.`,
+    "Make a user of its own for the services: rabbitmqctl add_user, set_permissions; see docs/operations.md.",
+  );
+}
+
+/** Depths of what a service has at the broker, and who takes them. */
+export function aboutService(stats: ServiceStats): readonly Finding[] {
+  const { service, instances, queues } = stats;
+  const found: Finding[] = [];
+  for (const { instance, health } of instances) {
+    if (health.status === "healthy") continue;
+    const why = [
+      ...health.detached.map((name) => `no ${name}`),
+      ...(health.blocked === undefined ? [] : [health.blocked]),
+      ...(health.stalled ?? []).map((name) => `nothing comes back from ${name}`),
+      ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
+    ];
+    found.push(
+      problem(
+        `${service}, instance ${instance}, is ${health.status}${why.length === 0 ? "" : `: ${why.join(", ")}`}.`,
+        `It tries again by itself; its log says why it fails. confluo show ${service} shows the others.`,
+      ),
+    );
+  }
+  found.push(...aboutQueues(service, queues));
+  if (stats.unknownQueues !== undefined) found.push(unknownDepth(service, stats.unknownQueues));
+  const handlers = [...stats.routes, ...stats.subscriptions];
+  const failed = handlers.reduce((sum, each) => sum + each.failed, 0);
+  if (failed > 0) {
+    const last = handlers
+      .flatMap(({ lastError }) => lastError ?? [])
+      .sort((a, b) => (a.at < b.at ? 1 : -1))[0];
+    const why =
+      last === undefined ? "" : `, last ${last.at}: ${last.code} ${last.message.replace(/\.$/, "")}`;
+    found.push(
+      warning(
+        `${service} has failed ${counted(failed, "time")}${why}.`,
+        `confluo show ${service} says in which handler.`,
+      ),
+    );
+  }
+  return found.length > 0 ? found : [ok(`${service}: ${instances.length} healthy, nothing waits for long.`)];
+}
+
+/** Queues that the broker does not let this user look at. */
+export function unknownDepth(of: string, queues: readonly string[]): Finding {
+  return warning(
+    `What waits for ${of} is unknown: the broker does not let this user look at ${queues.join(", ")}.`,
+    "RabbitMQ 4.2.6 and later answer those alone who have a right on a queue: docs/operations.md.",
+  );
+}
+
+const MANY = 1_000;
+
+/** The queues of a service, also of one that does not answer; `users` say who needs it. */
+export function aboutQueues(
+  service: string,
+  queues: ServiceStats["queues"],
+  users: readonly string[] = [],
+): readonly Finding[] {
+  const { calls, inbox, dead } = queues;
+  const found: Finding[] = [];
+  const durable = (inbox?.messages ?? 0) + (queues["inbox.again"]?.messages ?? 0);
+  const fast = [calls, queues["calls.again"], queues["calls.batch"]];
+  const waitingCalls = fast.reduce((sum, queue) => sum + (queue?.messages ?? 0), 0);
+  if (inbox?.consumers === 0)
+    found.push(
+      problem(
+        `Nobody consumes the inbox queue of ${service}; ${durable} wait.${users.length === 0 ? "" : ` ${users.join(", ")}.`}`,
+        `Start an instance of ${service}. If it is gone for good, confluo rm ${service}, or events go on filling its queues.`,
+      ),
+    );
+  // Nothing is to be deleted: it goes by itself, and calls do not fill it, since they expire.
+  if (calls?.consumers === 0 && (waitingCalls > 0 || inbox?.consumers !== 0))
+    found.push(
+      warning(
+        `Nobody consumes the calls queue of ${service}; ${waitingCalls} wait, each until its caller gives up.`,
+        `Start an instance of ${service}. The queue goes by itself 30 s after its last consumer; then calls fail at once, with NO_SUCH_SERVICE.`,
+      ),
+    );
+  if (durable > MANY)
+    found.push(
+      warning(
+        `${durable} messages wait in the inbox of ${service}.`,
+        "More instances, or faster handlers: confluo show.",
+      ),
+    );
+  if ((dead?.messages ?? 0) > 0)
+    found.push(
+      warning(
+        `${service} has given up ${counted(dead?.messages ?? 0, "message")}.`,
+        `confluo dead ls ${service}; mended, confluo dead replay ${service} --all.`,
+      ),
+    );
+  return found;
+}
+
+/** Instances of one service that are not alike. */
+export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[] {
+  const byService = groups(infos);
+  return [...byService].flatMap(([service, all]) => {
+    const versions = [
+      ...new Set(all.map(({ version, confluo }) => `${version ?? "no version"} on confluo ${confluo}`)),
+    ];
+    if (versions.length < 2) return [];
+    const todo = "In a rolling deploy that is as it should be; afterwards it is not.";
+    return [warning(`Instances of ${service} are of different versions: ${versions.join(", ")}.`, todo)];
+  });
+}
+
+/** So far the clocks of two machines may be apart without anyone being misled: answers take their time, too. */
+const SKEW_MS = 5_000;
+
+/** Clocks of hosts that differ from the one here, which says `now`. */
+export function aboutClocks(infos: readonly InstanceInfo[], now: number): readonly Finding[] {
+  const ahead = new Map<string, number>();
+  for (const { host, startedAt, uptimeMs } of infos) {
+    const ms = Date.parse(startedAt) + uptimeMs - now;
+    if (Math.abs(ms) > Math.max(SKEW_MS, Math.abs(ahead.get(host) ?? 0))) ahead.set(host, ms);
+  }
+  if (ahead.size === 0)
+    return infos.length === 0 ? [] : [ok("The clocks of all hosts are close to this one.")];
+  return [...ahead].map(([host, ms]) => {
+    const seconds = Math.round(Math.abs(ms) / 1_000).toLocaleString("en");
+    return warning(
+      `The clock of ${host} is ${seconds} s ${ms > 0 ? "ahead of" : "behind"} the one here.`,
+      "Synchronise it (NTP). confluo compares no clocks, but times in logs, traces and dead letters mislead.",
+    );
+  });
+}
+
+/** A feature flag, as the management plugin lists it. */
+export interface FeatureFlag {
+  readonly name: string;
+  readonly isEnabled: boolean;
+  /** Whether RabbitMQ wants it enabled: the stable ones. */
+  readonly isStable: boolean;
+}
+
+/** What RabbitMQ was not yet told to make use of (https://www.rabbitmq.com/docs/feature-flags). */
+export function aboutFeatureFlags(flags: readonly FeatureFlag[]): readonly Finding[] {
+  const off = flags.filter(({ isEnabled, isStable }) => isStable && !isEnabled).map(({ name }) => name);
+  if (off.length === 0) return [ok("Every stable feature flag is enabled.")];
+  const todo = "rabbitmqctl enable_feature_flag all, once every node of the cluster has the same version.";
+  if (off.includes("quorum_queue"))
+    return [
+      problem("The feature flag quorum_queue is disabled, and confluo's durable queues need it.", todo),
+    ];
+  return [
+    warning(`Feature flags are disabled: ${off.join(", ")}. A later RabbitMQ may refuse to start so.`, todo),
+  ];
+}
+
+function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
+  const found = new Map<string, InstanceInfo[]>();
+  for (const info of infos) found.set(info.service, [...(found.get(info.service) ?? []), info]);
+  return found;
+}
+
+/** Queues and exchanges that differ from what confluo declares. */
+export function aboutConflicts(of: string, conflicts: readonly ConfluoError[]): readonly Finding[] {
+  if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares it.`)];
+  const refused = conflicts.filter(({ code }) => code === "ACCESS_REFUSED");
+  const found = conflicts
+    .filter(({ code }) => code !== "ACCESS_REFUSED")
+    .map(({ message }) =>
+      problem(
+        message,
+        "Something else declared it. Empty it, delete it, and let a service connect: it is made anew.",
+      ),
+    );
+  const [first] = refused;
+  if (first === undefined) return found;
+  const others = refused.length === 1 ? "" : ` And ${counted(refused.length - 1, "other")} alike.`;
+  return [
+    ...found,
+    warning(
+      `${of}: not compared with what confluo declares. ${first.message}${others}`,
+      "Run it as the user of the services.",
+    ),
+  ];
+}
+
+/** A binding of an inbox, as the management plugin lists it. */
+export interface Binding {
+  readonly service: string;
+  readonly key: string;
+}
+
+/** Bindings that no instance which answers has a subscription for. */
+export function aboutBindings(
+  bindings: readonly Binding[],
+  infos: readonly Pick<InstanceInfo, "service" | "subscriptions">[],
+): readonly Finding[] {
+  const patterns = new Map(infos.map(({ service }) => [service, new Set<string>()]));
+  for (const { service, subscriptions } of infos)
+    for (const { pattern, per } of subscriptions)
+      if (per === "service") patterns.get(service)?.add(withoutNames(pattern));
+  const stale = bindings
+    .map(({ service, key }) => ({ service, pattern: patternOf(key) }))
+    .filter(({ service, pattern }) => patterns.get(service)?.has(pattern) === false);
+  if (stale.length === 0) return [ok("No binding without a subscription.")];
+  return stale.map(({ service, pattern }) => {
+    return warning(
+      `${service} gets events of ${pattern}, and no instance of it subscribes to that.`,
+      `If that is over: confluo unbind ${service} ${quoted(pattern)}.`,
+    );
+  });
+}
+
+// As shells take it for one word.
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+// To the broker, a parameter is a `*`.
+function withoutNames(pattern: string): string {
+  return pattern.replace(/\/:[^/]+/g, "/*");
+}
+
+/** The pattern that a binding key stands for: `docs/protocol.md` says how one is written as the other. */
+function patternOf(key: string): string {
+  return `/${key.replaceAll(".", "/").replace(/%(?:2E|2A|23|25)/gi, decodeURIComponent)}`;
+}

@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import { DELAY_LEVELS_MS } from "../../protocol/topology.ts";
+import { aboutDelays, isHeldUp, queueState, TRIED_MS } from "./delays.ts";
+
+const inbox = {
+  name: "ns.full.inbox",
+  type: "quorum",
+  messages: 50,
+  messages_ready: 50,
+  messages_unacknowledged: 0,
+};
+const delay = {
+  name: "ns.delay.2000",
+  type: "quorum",
+  messages: 65,
+  messages_ready: 0,
+  messages_unacknowledged: 0,
+};
+const limited = { policy: "t6", effective_policy_definition: { "max-length": 50 } };
+const states = (...given: readonly Readonly<Record<string, unknown>>[]) =>
+  given.flatMap((each) => queueState("ns", each) ?? []);
+
+it("tries levels that there are", () => {
+  for (const ms of TRIED_MS) expect(DELAY_LEVELS_MS).toContain(ms);
+});
+
+describe("a queue", () => {
+  it.each([
+    ["it is full by a policy", limited, "a policy (t6) sets its max-length to 50"],
+    [
+      "it is full of bytes",
+      { message_bytes: 99, policy: "b", effective_policy_definition: { "max-length-bytes": 100 } },
+      "max-length-bytes to 100",
+    ],
+    ["it has no majority", { members: ["a", "b", "c"], online: ["a"] }, "1 of its 3 nodes is up"],
+    ["it is down", { state: "down" }, "its state is down"],
+  ])("takes nothing if %s", (_why, own, reason) => {
+    const [state] = states({ ...inbox, ...own });
+    expect(state?.refuses).toContain(reason);
+  });
+
+  it.each([
+    {},
+    { effective_policy_definition: [] },
+    { ...limited, messages: 49 },
+    { members: ["a", "b", "c"], online: ["a", "b"] },
+    { state: "running" },
+  ])("takes what it is given otherwise: %j", (own) =>
+    expect(states({ ...inbox, ...own })[0]?.refuses).toBeUndefined(),
+  );
+
+  it("of another namespace is none of ours", () => {
+    expect(
+      states({ ...inbox, name: "other.full.inbox" }, { name: 7 }, { ...inbox, name: "ns2.x.inbox" }),
+    ).toEqual([]);
+  });
+
+  it("is held up if as many are on their way as RabbitMQ has under way, and it is one for delays", () => {
+    const held = (own: object) => states({ ...delay, ...own }).map(isHeldUp);
+    expect([held({}), held({ messages: 31 }), held({ messages_ready: 60 })]).toEqual([
+      [true],
+      [false],
+      [false],
+    ]);
+    expect(held({ name: "ns.delay.inbox" })).toEqual([false]);
+  });
+});
+
+describe("delays", () => {
+  it("that come back are fine", () => {
+    for (const queues of [undefined, states(inbox)])
+      expect(aboutDelays([], queues)).toMatchObject([{ level: "ok" }]);
+  });
+
+  it("that stand still are a problem that says what grows, and what it waits for", () => {
+    const [found, ...others] = aboutDelays(["ns.delay.2000"], states(delay, { ...inbox, ...limited }));
+    expect(others).toEqual([]);
+    expect(found?.level).toBe("problem");
+    expect(found?.what).toContain("ns.delay.2000 (65 messages held up)");
+    expect(found?.what).toContain("ns.full.inbox takes nothing: a policy (t6)");
+    const [bare] = aboutDelays(["ns.delay.250"], undefined);
+    expect([bare?.level, bare?.todo]).toEqual(["problem", expect.stringContaining("--management")]);
+    const [longer] = aboutDelays([], states({ ...delay, name: "ns.delay.256000" }));
+    expect(longer?.what).toContain("ns.delay.256000 (65 messages held up)");
+  });
+
+  it("are told of a queue that takes nothing before anything stands still", () => {
+    const found = aboutDelays([], states({ ...inbox, ...limited }));
+    expect(found).toMatchObject([
+      { level: "problem", what: expect.stringContaining("ns.full.inbox takes nothing") },
+    ]);
+  });
+});

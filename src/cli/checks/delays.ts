@@ -1,0 +1,137 @@
+/** Whether what waits in the delay queues of a namespace comes back, and which queues take nothing. */
+
+import { randomBytes } from "node:crypto";
+import type { AmqpClient, Message } from "../../index.ts";
+import { counted, type Finding, ok, problem } from "./checks.ts";
+
+/** Levels that are tried: those that a command line can wait for. */
+export const TRIED_MS: readonly number[] = [250, 1_000, 2_000, 4_000];
+const GRACE_MS = 4_000;
+/** What is sent through a level that stands still comes back some day: its queue is there for so long. */
+const KEPT_MS = 24 * 3_600_000;
+
+/**
+ * Sends a message through each of the shorter levels.
+ *
+ * @returns the names of those that it did not come back from, or that did not take it.
+ */
+export async function stalledDelays(wire: AmqpClient, namespace: string): Promise<readonly string[]> {
+  const queue = `${namespace}.doctor.${randomBytes(6).toString("hex")}`;
+  await wire.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": KEPT_MS } });
+  await wire.bind(queue, `${namespace}.back`, queue);
+  const missing = new Set(TRIED_MS);
+  let end: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const timer = setTimeout(() => end(), Math.max(...TRIED_MS) + GRACE_MS);
+  try {
+    await wire.consume({
+      queue,
+      prefetch: "no-ack",
+      onDelivery: ({ message }) => {
+        missing.delete(Number(message.properties.correlationId));
+        if (missing.size === 0) end();
+      },
+      onCancelled: () => end(),
+    });
+    for (const ms of TRIED_MS)
+      wire.publish({ exchange: `${namespace}.delay.${ms}`, key: queue }, probe(ms), () => undefined);
+    await ended;
+  } finally {
+    clearTimeout(timer);
+    if (missing.size === 0) await wire.deleteQueue(queue);
+  }
+  return [...missing].map((ms) => `${namespace}.delay.${ms}`);
+}
+
+function probe(ms: number): Message {
+  const properties = { deliveryMode: 2, mandatory: true, correlationId: String(ms) } as const;
+  return { body: new Uint8Array(0), properties };
+}
+
+/** A queue of the namespace, as the management plugin sees it. */
+export interface WatchedQueue {
+  readonly name: string;
+  /** All that is in it. */
+  readonly messages: number;
+  /** Those that are neither ready nor in the hands of a consumer: they are on their way to where they are dead-lettered to. */
+  readonly leaving: number;
+  /** Why it takes nothing; `undefined` if it does. */
+  readonly refuses: string | undefined;
+}
+
+/** Reads what the management plugin says of a queue; `undefined` for what is none of the namespace. */
+export function queueState(
+  namespace: string,
+  given: Readonly<Record<string, unknown>>,
+): WatchedQueue | undefined {
+  const { name } = given;
+  if (typeof name !== "string" || !name.startsWith(`${namespace}.`)) return undefined;
+  const messages = numberOf(given.messages);
+  const leaving = messages - numberOf(given.messages_ready) - numberOf(given.messages_unacknowledged);
+  return { name, messages, leaving: Math.max(0, leaving), refuses: refusalOf(given, messages) };
+}
+
+function refusalOf(given: Readonly<Record<string, unknown>>, messages: number): string | undefined {
+  const { online, members, state } = given;
+  if (Array.isArray(online) && Array.isArray(members) && online.length * 2 <= members.length)
+    return `${online.length} of its ${counted(members.length, "node")} ${online.length === 1 ? "is" : "are"} up, which is no majority`;
+  if (state === "down" || state === "minority") return `its state is ${state}`;
+  const policy = given.effective_policy_definition;
+  if (typeof policy !== "object" || policy === null) return undefined;
+  const limits = policy as Readonly<Record<string, unknown>>;
+  const isDeclared = given.type === "quorum";
+  if (isDeclared && typeof limits["max-length"] === "number" && messages >= limits["max-length"])
+    return `a policy (${String(given.policy ?? given.operator_policy)}) sets its max-length to ${limits["max-length"]}, and it is full`;
+  const bytes = limits["max-length-bytes"];
+  if (isDeclared && typeof bytes === "number" && numberOf(given.message_bytes) >= bytes * ALMOST_FULL)
+    return `a policy (${String(given.policy ?? given.operator_policy)}) sets its max-length-bytes to ${bytes}, and it is full`;
+  return undefined;
+}
+
+const ALMOST_FULL = 0.9;
+
+function numberOf(value: unknown): number {
+  return typeof value === "number" ? value : 0;
+}
+
+/** What stands still, and what it waits for. `queues` is absent where there is nothing to ask but AMQP. */
+export function aboutDelays(
+  stalled: readonly string[],
+  queues: readonly WatchedQueue[] | undefined,
+): readonly Finding[] {
+  const held = new Map(queues?.map(({ name, leaving }) => [name, leaving]));
+  const names = [...new Set([...stalled, ...(queues ?? []).filter(isHeldUp).map(({ name }) => name)])].sort();
+  const refusing = (queues ?? []).filter(({ refuses }) => refuses !== undefined);
+  const reasons = refusing.map(({ name, refuses }) => `${name} takes nothing: ${refuses}`);
+  if (names.length === 0)
+    return reasons.length === 0
+      ? [ok("What waits in the delay queues comes back.")]
+      : reasons.map((reason) => problem(`${reason}.`, MEND));
+  const shown = names.map((name) => {
+    const count = held.get(name) ?? 0;
+    return count === 0 ? name : `${name} (${counted(count, "message")} held up)`;
+  });
+  const what = `What waits in ${shown.join(", ")} does not come back: the retries of every service that wait there stand still`;
+  if (reasons.length > 0) return [problem(`${what}. ${reasons.join("; ")}.`, MEND)];
+  return [
+    problem(
+      `${what}, since a queue that some of it returns to takes nothing.`,
+      queues === undefined
+        ? "Give --management http://… to see which: a queue with a policy that sets max-length, or with no majority of its nodes."
+        : "Look for an inbox that takes nothing: rabbitmqctl list_queues name policy messages members online.",
+    ),
+  ];
+}
+
+const MEND =
+  "Lift the policy, start its nodes, or let an instance handle what is in it. What was held up goes on within three minutes.";
+
+/** RabbitMQ hands on so many at a time; when a queue that takes nothing is to get them all, the others wait. */
+const IN_FLIGHT = 32;
+
+/** Whether more than a few messages of a delay queue have waited long enough and are still there, as in a burst. */
+export function isHeldUp({ name, leaving }: WatchedQueue): boolean {
+  return /\.delay\.\d+$/.test(name) && leaving >= IN_FLIGHT;
+}

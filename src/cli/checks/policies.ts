@@ -1,0 +1,161 @@
+/** What policies do to the queues of a namespace. confluo needs none, and several destroy what it keeps. Pure: facts in, findings out. */
+
+import { forHumans } from "../services/service-table.ts";
+import { type Finding, ok, problem, warning } from "./checks.ts";
+
+/** A queue that a policy applies to, as the management plugin lists it. */
+export interface QueuePolicy {
+  readonly queue: string;
+  readonly kind: QueueKind;
+  /** Names of the policies, in words. */
+  readonly policy: string;
+  /** What they set together, under RabbitMQ's names. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** What a queue is for. */
+export type QueueKind = "letters" | "inbox" | "delay" | "calls" | "other";
+
+/** Reads what the management plugin says of a queue; `undefined` for one of another namespace, or without a policy. */
+export function queuePolicy(
+  namespace: string,
+  given: Readonly<Record<string, unknown>>,
+): QueuePolicy | undefined {
+  const { name, policy, operator_policy: operator, effective_policy_definition: settings } = given;
+  if (typeof name !== "string" || !name.startsWith(`${namespace}.`)) return undefined;
+  // Where there is none, RabbitMQ says an empty list.
+  if (typeof settings !== "object" || settings === null || Array.isArray(settings)) return undefined;
+  const named = [
+    ...(typeof policy === "string" && policy !== "" ? [`policy ${policy}`] : []),
+    ...(typeof operator === "string" && operator !== "" ? [`operator policy ${operator}`] : []),
+  ];
+  if (named.length === 0) return undefined;
+  const kind = kindOf(name.slice(namespace.length + 1));
+  return { queue: name, kind, policy: named.join(" and "), settings: { ...settings } };
+}
+
+function kindOf(name: string): QueueKind {
+  if (name === "orphans" || /^[^.]+\.dead$/.test(name)) return "letters";
+  if (/^[^.]+\.inbox(?:\.again)?$/.test(name)) return "inbox";
+  if (/^delay\.\d+$/.test(name)) return "delay";
+  return /^[^.]+\.calls(?:\.again|\.batch)?$/.test(name) ? "calls" : "other";
+}
+
+/** What each policy does, for all queues that it does the same to. */
+export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Finding[] {
+  const effects = new Map<string, { readonly effect: Effect; readonly of: QueuePolicy; queues: string[] }>();
+  for (const of of policies)
+    for (const effect of effectsOn(of)) {
+      const key = JSON.stringify([of.policy, of.kind, effect.setting, effect.does]);
+      const same = effects.get(key);
+      if (same === undefined) effects.set(key, { effect, of, queues: [of.queue] });
+      else same.queues.push(of.queue);
+    }
+  if (effects.size === 0) return [ok("No policy destroys what confluo keeps.")];
+  return [...effects.values()].map(({ effect: { setting, does, isHarmless }, of, queues }) => {
+    const what = `The ${of.policy} sets ${setting} to ${shown(of.settings[setting])} on ${listed(queues)}: ${does}.`;
+    return (isHarmless ? warning : problem)(what, todoOf(of.policy));
+  });
+}
+
+interface Effect {
+  readonly setting: string;
+  /** What it does to what is in the queue. */
+  readonly does: string;
+  /** It costs no more than calls, whose callers are told. */
+  readonly isHarmless?: true;
+}
+
+const CALLS_EXPIRE_MS = 30_000;
+
+// Of what is in a queue's arguments and in a policy, the lower limit applies, and of the dead-letter settings and the overflow
+// the arguments.
+function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
+  const found: Effect[] = [];
+  const add = (setting: string, does: string, isHarmless?: true): void => {
+    found.push({ setting, does, ...(isHarmless === undefined ? {} : { isHarmless }) });
+  };
+  const ttl = numberOf(settings["message-ttl"]);
+  if (ttl !== undefined) {
+    if (kind === "letters") add("message-ttl", `letters are destroyed after ${forHumans(ttl)}`);
+    if (kind === "inbox")
+      add(
+        "message-ttl",
+        `commands and events that wait for ${forHumans(ttl)} become dead letters, and no handler sees them`,
+      );
+    const level = Number(/\d+$/.exec(queue)?.[0]);
+    if (kind === "delay" && ttl < level)
+      add("message-ttl", `retries come after ${forHumans(ttl)} instead of ${forHumans(level)}`);
+    if (kind === "calls")
+      add("message-ttl", `calls that wait for ${forHumans(ttl)} vanish, and their callers time out`, true);
+  }
+  for (const setting of ["max-length", "max-length-bytes"]) {
+    if (numberOf(settings[setting]) === undefined) continue;
+    const refuses = String(settings.overflow).startsWith("reject-publish");
+    if (kind === "letters" && refuses)
+      add(setting, "once it is full no letter gets in, and what is given up is tried again without an end");
+    else if (kind === "letters") add(setting, "once it is full each new letter destroys the oldest");
+    if (kind === "inbox")
+      add(
+        setting,
+        "once it is full it takes nothing, and the retries of every service stand still behind it",
+      );
+    if (kind === "delay") add(setting, "once it is full what fails cannot be put aside, and handlers stall");
+    if (kind === "calls")
+      add(setting, "once it is full calls vanish or are refused, and their callers time out", true);
+  }
+  const expires = numberOf(settings.expires);
+  if (expires !== undefined) {
+    const unused = `the queue and all that is in it is destroyed when nobody has used it for ${forHumans(expires)}`;
+    if (kind === "letters" || kind === "delay") add("expires", `${unused}, and nothing ever consumes it`);
+    if (kind === "inbox")
+      add("expires", `${unused}: commands and events of a service that is down for longer are lost`);
+    if (kind === "calls" && expires < CALLS_EXPIRE_MS)
+      add("expires", `a restart of the service for longer than ${forHumans(expires)} lets calls fail`, true);
+  }
+  const limit = numberOf(settings["delivery-limit"]);
+  if (limit !== undefined && limit >= 0) {
+    if (kind === "letters")
+      add(
+        "delivery-limit",
+        limit === 0
+          ? "a letter that is looked at once is destroyed"
+          : `a letter that any other tool looks at ${limit + 1} times is destroyed; confluo's own looks put a copy back in time`,
+      );
+    if (kind === "inbox")
+      add(
+        "delivery-limit",
+        `what comes back ${limit + 1} times becomes a dead letter, though no handler gave up`,
+      );
+  }
+  const isDeadLettered = kind === "inbox" || kind === "delay";
+  for (const setting of ["dead-letter-exchange", "dead-letter-routing-key"]) {
+    if (settings[setting] === undefined) continue;
+    if (kind === "delay" && setting === "dead-letter-routing-key")
+      add(setting, "every retry that waits here goes there, whichever service it is of");
+    else if (!isDeadLettered && kind !== "other")
+      add(setting, "what is destroyed here goes there instead, where confluo does not look", true);
+  }
+  return found;
+}
+
+function numberOf(value: unknown): number | undefined {
+  return typeof value === "number" ? value : undefined;
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+const SHOWN = 3;
+
+function listed(queues: readonly string[]): string {
+  const rest = queues.length - SHOWN;
+  const names = queues.slice(0, SHOWN).join(", ");
+  return rest > 0 ? `${names} and ${rest} more` : names;
+}
+
+function todoOf(policy: string): string {
+  const isOperators = !policy.startsWith("policy ");
+  return `rabbitmqctl ${isOperators ? "clear_operator_policy" : "clear_policy"}, or a pattern that leaves out confluo's queues: docs/operations.md.`;
+}

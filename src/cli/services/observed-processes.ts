@@ -1,0 +1,85 @@
+/** What several processes say of themselves over HTTP, told as one. */
+
+import type { ServerResponse } from "node:http";
+import type { Observed } from "../../http/index.ts";
+import { listen, writeJson } from "../../http/listen.ts";
+
+/** Longer than a process that is well takes, and shorter than a probe waits. */
+const ASK_MS = 900;
+
+interface Answer {
+  readonly isOk: boolean;
+  readonly text: string;
+}
+
+/**
+ * Serves `/healthz`, `/readyz` and `/metrics` for processes that each serve them for themselves: the first two say 200 if all of
+ * them do, and the samples of the third have a label `process`, counted from 1.
+ *
+ * @param urls of the processes; `undefined` for one that is not up.
+ * @throws `INVALID_ARGUMENT` for an address that cannot be listened at.
+ */
+export function observeProcesses(
+  address: { readonly port: number; readonly host?: string },
+  urls: () => readonly (string | undefined)[],
+): Promise<Observed> {
+  return listen(address, ({ url = "/" }, response) => {
+    const [path = "/"] = url.split("?");
+    void answer(path, urls(), response);
+  });
+}
+
+async function answer(
+  path: string,
+  urls: readonly (string | undefined)[],
+  response: ServerResponse,
+): Promise<void> {
+  if (!["/healthz", "/readyz", "/metrics"].includes(path)) {
+    writeJson(response, 404, { error: "There are /healthz, /readyz and /metrics." });
+    return;
+  }
+  const answers = await Promise.all(urls.map((url) => asked(url, path)));
+  if (path === "/metrics") {
+    const metrics = mergedMetrics(answers.map((each) => (each?.isOk ? each.text : "")));
+    response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }).end(metrics);
+    return;
+  }
+  // One that has not come up yet is alive, and not ready.
+  const isWell = answers.every((each, at) => each?.isOk ?? (path === "/healthz" && urls[at] === undefined));
+  const processes = answers.map((each) =>
+    each === undefined ? { ready: false, services: [] } : JSON.parse(each.text),
+  );
+  writeJson(response, isWell ? 200 : 503, {
+    ready: path === "/readyz" ? isWell : processes.every(({ ready }) => ready),
+    processes,
+  });
+}
+
+async function asked(url: string | undefined, path: string): Promise<Answer | undefined> {
+  if (url === undefined) return undefined;
+  try {
+    const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(ASK_MS) });
+    return { isOk: response.ok, text: await response.text() };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Texts in Prometheus' format as one: each metric once, with a label for the process that a sample is of. */
+export function mergedMetrics(texts: readonly string[]): string {
+  const metrics = new Map<string, { readonly head: string[]; readonly samples: string[] }>();
+  for (const [at, text] of texts.entries()) {
+    let samples: string[] = [];
+    for (const line of text.split("\n")) {
+      const [, kind, name = ""] = /^# (HELP|TYPE) (\S+)/.exec(line) ?? [];
+      if (kind !== undefined) {
+        const metric = metrics.get(name) ?? { head: [], samples: [] };
+        metrics.set(name, metric);
+        if (!metric.head.includes(line)) metric.head.push(line);
+        samples = metric.samples;
+      } else if (line !== "") samples.push(line.replace("{", `{process="${at + 1}",`));
+    }
+  }
+  const lines = [...metrics.values()].flatMap(({ head, samples }) => [...head, ...samples]);
+  return lines.map((line) => `${line}\n`).join("");
+}

@@ -1,0 +1,247 @@
+/** What is shown of services: figures made of their statistics. Pure, so that what a terminal shows is tested without one. */
+
+import {
+  type HandlerStats,
+  type InstanceInfo,
+  mergeDurations,
+  type Overview,
+  quantile,
+  type RecentRuns,
+  type ServiceStats,
+} from "../../index.ts";
+
+/** Over what rates and percentiles are; docs/protocol.md says it of `recent`. */
+export const OVER = "of the last 5 to 10 s";
+
+/**
+ * A line of `ls`. What only instances know is `undefined` where none answers, and so is what a queue would tell that does not
+ * exist, as with services that only call.
+ */
+export interface ServiceLine {
+  readonly service: string;
+  readonly instances: number;
+  /**
+   * The worst of its instances'. Without any: `silent` if someone consumes its queues, `down` if nobody does, `unknown` if they may
+   * not be looked at, `missing` if there are none.
+   */
+  readonly health: "healthy" | "degraded" | "silent" | "down" | "unknown" | "missing";
+  /** Of the runs that ended in the last seconds, as are the percentiles. */
+  readonly perSecond: number | undefined;
+  readonly inFlight: number | undefined;
+  readonly p50Ms: number | undefined;
+  readonly p99Ms: number | undefined;
+  readonly refused: number | undefined;
+  readonly failed: number | undefined;
+  /** What is in its queues, dead letters apart. */
+  readonly waiting: number | undefined;
+  /** What its instances put into delay queues: to be tried again, or for want of a handler. */
+  readonly toRetry: number | undefined;
+  readonly dead: number | undefined;
+  /** Queues that the broker does not let this user look at. Absent if there are none. */
+  readonly unknownQueues?: ServiceStats["unknownQueues"];
+  readonly lastError: HandlerStats["lastError"] | undefined;
+}
+
+/** A line of `show`: one route or subscription. */
+export interface HandlerLine {
+  readonly name: string;
+  readonly kind: "route" | "subscription" | "instance subscription";
+  readonly perSecond: number | undefined;
+  readonly handled: number;
+  readonly refused: number;
+  readonly failed: number;
+  readonly retried: number;
+  readonly deadLettered: number;
+  readonly inFlight: number;
+  /** What its instances made wait for another try. */
+  readonly toRetry: number;
+  readonly p50Ms: number | undefined;
+  readonly p95Ms: number | undefined;
+  readonly p99Ms: number | undefined;
+  readonly senders: HandlerStats["senders"];
+  readonly lastError: HandlerStats["lastError"] | undefined;
+  readonly lastRefusal: HandlerStats["lastRefusal"] | undefined;
+}
+
+/** One line for each service, also for those of which there is nothing. */
+export function linesOf({
+  services,
+  missing,
+}: Pick<Overview, "services" | "missing">): readonly ServiceLine[] {
+  return [...services.map(lineOf), ...missing.map(missingLine)].sort((a, b) =>
+    a.service < b.service ? -1 : 1,
+  );
+}
+
+function lineOf(stats: ServiceStats): ServiceLine {
+  const { service, instances, queues } = stats;
+  const handlers = [...stats.routes, ...stats.subscriptions];
+  const durations = mergeDurations(handlers.map(({ recent }) => recent.durations));
+  const errors = handlers.flatMap(({ lastError }) => lastError ?? []);
+  const told = <Value>(value: Value): Value | undefined => (instances.length === 0 ? undefined : value);
+  return {
+    service,
+    instances: instances.length,
+    health:
+      instances.length > 0 ? worst(instances.map(({ health }) => health.status)) : healthOfQueues(stats),
+    perSecond: told(handlers.reduce((sum, { recent }) => sum + (rateOf(recent) ?? 0), 0)),
+    inFlight: told(total(handlers, ({ inFlight }) => inFlight)),
+    p50Ms: quantile(durations, 0.5),
+    p99Ms: quantile(durations, 0.99),
+    refused: told(total(handlers, ({ refused }) => refused)),
+    failed: told(total(handlers, ({ failed }) => failed)),
+    waiting: waitingIn(queues),
+    toRetry: told(toRetry(stats)),
+    dead: queues.dead?.messages,
+    ...(stats.unknownQueues === undefined ? {} : { unknownQueues: stats.unknownQueues }),
+    lastError: errors.sort((a, b) => (a.at < b.at ? 1 : -1))[0],
+  };
+}
+
+function missingLine(service: string): ServiceLine {
+  const nothing = { perSecond: undefined, inFlight: undefined, p50Ms: undefined, p99Ms: undefined };
+  const unknown = { refused: undefined, failed: undefined, waiting: undefined, toRetry: undefined };
+  const health = "missing";
+  return { service, instances: 0, health, ...nothing, ...unknown, dead: undefined, lastError: undefined };
+}
+
+/** What the queues say of a service for which nobody answers. */
+export function healthOfQueues({
+  queues,
+  unknownQueues = [],
+}: Pick<ServiceStats, "queues" | "unknownQueues">): "silent" | "down" | "unknown" {
+  if ([queues.calls, queues.inbox].some((queue) => (queue?.consumers ?? 0) > 0)) return "silent";
+  return unknownQueues.includes("inbox") || unknownQueues.includes("calls") ? "unknown" : "down";
+}
+
+/** All that waits in the queues of a service, dead letters apart; `undefined` if it has none. */
+export function waitingIn({ dead: _, ...queues }: ServiceStats["queues"]): number | undefined {
+  const there = Object.values(queues).filter((queue) => queue !== undefined);
+  return there.length === 0 ? undefined : total(there, ({ messages }) => messages);
+}
+
+/** What its instances put into delay queues and has not come back yet. */
+export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): number {
+  return unclaimed + total([...routes, ...subscriptions], ({ waiting }) => waiting);
+}
+
+/** So many levels are watched by an instance that uses them, each with one small message at a time. */
+const LEVELS_WATCHED = 8;
+
+/**
+ * What is in the delay queues of a namespace: as far as the instances that answer say that it is theirs, and what else there is.
+ * Instances have messages of their own there now and then, so a few are not worth a word.
+ */
+export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
+  readonly known: number;
+  readonly others: number;
+} {
+  const known = total(services, toRetry);
+  const others = total(delays, ({ messages }) => messages) - known;
+  const instances = total(services, (service) => service.instances.length);
+  return { known, others: others > LEVELS_WATCHED * instances ? others : 0 };
+}
+
+/** In words, for `ls`; `undefined` if nothing waits there. */
+export function delayedForHumans(overview: Pick<Overview, "services" | "delays">): string | undefined {
+  const { known, others } = delayedIn(overview);
+  if (known + others === 0) return undefined;
+  const count = (known + others).toLocaleString("en");
+  const whose = others === 0 ? "" : `, ${others.toLocaleString("en")} of them of no instance that answers`;
+  return `${count} wait in delay queues to be tried again${whose}.`;
+}
+
+/** One line for each route and subscription of a service. */
+export function handlersOf({ routes, subscriptions }: ServiceStats): readonly HandlerLine[] {
+  return [
+    ...routes.map((stats) => handlerLine(stats, stats.path, "route")),
+    ...subscriptions.map((stats) =>
+      handlerLine(stats, stats.pattern, stats.per === "instance" ? "instance subscription" : "subscription"),
+    ),
+  ];
+}
+
+function handlerLine(stats: HandlerStats, name: string, kind: HandlerLine["kind"]): HandlerLine {
+  const { handled, refused, failed, retried, deadLettered, inFlight, waiting, recent, senders } = stats;
+  const { lastError, lastRefusal } = stats;
+  const [p50Ms, p95Ms, p99Ms] = [0.5, 0.95, 0.99].map((share) => quantile(recent.durations, share));
+  const counts = { handled, refused, failed, retried, deadLettered, inFlight, toRetry: waiting };
+  return {
+    name,
+    kind,
+    perSecond: rateOf(recent),
+    ...counts,
+    p50Ms,
+    p95Ms,
+    p99Ms,
+    senders,
+    lastError,
+    lastRefusal,
+  };
+}
+
+// Not told by another version.
+function rateOf({ ms, handled, refused, failed }: RecentRuns): number | undefined {
+  return ms === 0 ? undefined : ((handled + refused + failed) / ms) * 1_000;
+}
+
+/** What an instance is, in a few words for each column. */
+export function instanceLine({
+  instance,
+  host,
+  pid,
+  version,
+  uptimeMs,
+  health,
+  confluo,
+  node,
+}: InstanceInfo): {
+  readonly [column: string]: string;
+} {
+  const troubles = [
+    ...health.detached.map((name) => `no ${name}`),
+    ...(health.blocked === undefined ? [] : ["blocked"]),
+    ...(health.stalled === undefined ? [] : ["retries stand still"]),
+    ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
+  ];
+  return {
+    instance,
+    host,
+    pid: String(pid),
+    version: version ?? "–",
+    up: forHumans(uptimeMs),
+    health: troubles.length === 0 ? health.status : `${health.status}: ${troubles.join(", ")}`,
+    confluo,
+    node,
+  };
+}
+
+/** `87 ms`, `4.2 s`, `3 min`, `2 h 5 min`, `6 d 3 h`. */
+export function forHumans(ms: number | undefined): string {
+  if (ms === undefined) return "–";
+  if (ms < 10) return `${Number(ms.toPrecision(2))} ms`;
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 10_000) return `${(ms / 1_000).toFixed(1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${Math.round(ms / 1_000)} s`;
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** With at most two decimals, fewer the greater it is. */
+export function rateForHumans(perSecond: number | undefined): string {
+  if (perSecond === undefined) return "–";
+  if (perSecond === 0) return "0/s";
+  if (perSecond < 0.01) return "<0.01/s";
+  return `${perSecond < 10 ? Number(perSecond.toFixed(2)) : Math.round(perSecond).toLocaleString("en")}/s`;
+}
+
+function worst(all: readonly ("healthy" | "degraded" | "down")[]): "healthy" | "degraded" | "down" {
+  return (["down", "degraded"] as const).find((status) => all.includes(status)) ?? "healthy";
+}
+
+function total<Item>(all: readonly Item[], of: (item: Item) => number): number {
+  return all.reduce((sum, item) => sum + of(item), 0);
+}

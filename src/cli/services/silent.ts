@@ -1,0 +1,45 @@
+/** A service for which nobody answers, as its queues show it. */
+
+import type { Overview, ServiceStats } from "../../index.ts";
+import { counted } from "../checks/checks.ts";
+import type { Paint } from "../terminal.ts";
+import { delayedForHumans, healthOfQueues } from "./service-table.ts";
+import { usersOf } from "./talkers.ts";
+
+type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
+
+/** A line for each queue that exists; for those where calls and what was put aside pass through, only while something waits. */
+export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly string[] {
+  const known = Object.entries(queues).flatMap(([name, queue]) =>
+    queue === undefined || (name.includes(".") && queue.messages === 0)
+      ? []
+      : [`${name}: ${queue.messages.toLocaleString("en")} waiting, ${counted(queue.consumers, "consumer")}`],
+  );
+  const unknown = unknownQueues.map((name) => `${name}: unknown, this user may not look at it`);
+  return [...known, ...unknown];
+}
+
+const states = {
+  down: "No instance answers, and nobody consumes its queues: it is down.",
+  silent: "No instance answers, though someone consumes its queues: it is busy, or has discovery turned off.",
+  unknown: "No instance answers, and the broker does not let this user look at its queues.",
+} as const;
+
+/** What `show` says of it. */
+export function silentLines(stats: ServiceStats, overview: Overview, paint: Paint): readonly string[] {
+  const { service, queues } = stats;
+  const users = usersOf(service, overview);
+  const delayed = delayedForHumans(overview);
+  const letters = queues.dead?.messages ?? 0;
+  const health = healthOfQueues(stats);
+  return [
+    paint.strong(service),
+    "",
+    health === "down" ? paint.bad(states[health]) : paint.doubtful(states[health]),
+    "",
+    ...queueLines(stats),
+    ...(users.length === 0 ? [] : [`used: ${users.join(", ")}`]),
+    ...(delayed === undefined ? [] : [`of all services, ${delayed}`]),
+    ...(letters === 0 ? [] : ["", `confluo dead ls ${service} lists what it gave up.`]),
+  ];
+}

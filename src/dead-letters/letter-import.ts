@@ -1,0 +1,103 @@
+/** Putting letters into a queue that were written down elsewhere. */
+
+import { invalidArgument } from "../errors.ts";
+import type { Message } from "../protocol/message.ts";
+import type { AmqpClient, AmqpDelivery, Route } from "../transport/wire.ts";
+import { exactProperties } from "./exact-copy.ts";
+import { type DeadLetterRecord, fingerprintOf, messageOf } from "./letter-record.ts";
+import { publishFailure } from "./publish-failure.ts";
+
+/** What became of letters that were to be imported. */
+export interface ImportedDeadLetters {
+  /** How many were put into the queue. */
+  readonly imported: number;
+  /** How many were left out, since the same letter lies in the queue already. */
+  readonly present: number;
+}
+
+/** Where letters go. */
+export interface ImportTarget {
+  readonly queue: string;
+  /** The exchange that brings them there by their own keys; `undefined` for the queue's name as the key. */
+  readonly exchange: string | undefined;
+}
+
+interface Item {
+  readonly message: Message;
+  readonly key: string;
+  /** From 1. */
+  readonly number: number;
+}
+
+// How many wait for their confirm at a time.
+const UNDER_WAY = 256;
+
+/** An import: of all letters or, if one of them is none, of nothing. */
+export class LetterImport {
+  readonly #target: ImportTarget;
+  readonly #items: readonly Item[];
+  /** How often each letter lies in the queue already. */
+  readonly #there = new Map<string, number>();
+  #imported = 0;
+  #present = 0;
+
+  /** @throws `INVALID_ARGUMENT` for what is no letter. */
+  constructor(letters: Iterable<DeadLetterRecord>, target: ImportTarget) {
+    this.#target = target;
+    if (typeof letters !== "object" || letters === null || !(Symbol.iterator in letters))
+      throw invalidArgument("Letters to import", "a list of letters that were exported", letters);
+    this.#items = Array.from(letters, (record, at) => ({
+      message: messageOf(record, `Letter ${at + 1}`),
+      key: record.key,
+      number: at + 1,
+    }));
+  }
+
+  get done(): ImportedDeadLetters {
+    return { imported: this.#imported, present: this.#present };
+  }
+
+  /** A letter that lies in the queue: the same one is left out. */
+  note(delivery: AmqpDelivery): void {
+    const properties = exactProperties(delivery);
+    if (properties === undefined) return;
+    const print = this.#print({ body: delivery.message.body, properties }, delivery.key);
+    this.#there.set(print, (this.#there.get(print) ?? 0) + 1);
+  }
+
+  /** Publishes those that are missing. */
+  async run(wire: AmqpClient, signal: AbortSignal): Promise<void> {
+    for (let at = 0; at < this.#items.length; at += UNDER_WAY) {
+      signal.throwIfAborted();
+      const missing = this.#items.slice(at, at + UNDER_WAY).filter((item) => !this.#isThere(item));
+      const ended = await Promise.allSettled(missing.map((item) => this.#put(wire, item)));
+      for (const each of ended) if (each.status === "rejected") throw each.reason;
+    }
+  }
+
+  #isThere({ message, key }: Item): boolean {
+    const print = this.#print(message, key);
+    const count = this.#there.get(print) ?? 0;
+    if (count === 0) return false;
+    this.#there.set(print, count - 1);
+    this.#present += 1;
+    return true;
+  }
+
+  #print(message: Message, key: string): string {
+    return fingerprintOf(message, this.#target.exchange === undefined ? undefined : key);
+  }
+
+  #put(wire: AmqpClient, { message, key, number }: Item): Promise<void> {
+    const { queue, exchange } = this.#target;
+    const route: Route = exchange === undefined ? { exchange: "", key: queue } : { exchange, key };
+    return new Promise((resolve, reject) => {
+      wire.publish(route, message, (failure, why) => {
+        if (failure === undefined) {
+          this.#imported += 1;
+          resolve();
+        } else reject(publishFailure(failure, { outcome: `Letter ${number} was not imported`, queue, why }));
+      });
+    });
+  }
+}

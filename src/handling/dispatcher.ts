@@ -1,0 +1,330 @@
+/** From a delivery to its handlers, and from what they did to an answer and an outcome. */
+
+import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
+import { ConfluoError, show } from "../errors.ts";
+import type { Logger } from "../logging/logger.ts";
+import { messageFields } from "../logging/message-fields.ts";
+import { malformed } from "../protocol/codec.ts";
+import type { Registry } from "../registry/registry.ts";
+import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
+import type { Delivery } from "../transport/transport.ts";
+import { ConcurrencyLimit } from "./concurrency-limit.ts";
+import { abandoned, HandlerRunner } from "./handler-runner.ts";
+import { HandlerInvoker } from "./invoke-handler.ts";
+import { CallProcessor, whyUnanswerable } from "./process-call.ts";
+import { MessageProcessor } from "./process-message.ts";
+import { type Completion, InFlightMessage, RecentMessages } from "./recent-messages.ts";
+
+/** What dispatch needs of its surroundings. */
+export interface DispatcherDependencies {
+  readonly service: string;
+  readonly instance: string;
+  readonly registry: Registry;
+  readonly logger: Logger;
+  /** The session at the moment. */
+  readonly sessions: SessionSlot;
+  /** Deadline of a call that names none, in milliseconds. */
+  readonly callTimeoutMs: number;
+  /** How long an event or one-way command without a handler goes round, in milliseconds. */
+  readonly unhandledRetryMs: number;
+  /** Places for calls, and how many handlers of calls may wait for answers besides. */
+  readonly mostCalls: number;
+  readonly mostWaiting: number;
+}
+
+const MOST_GIVEN_BACK = 32;
+/** How often a call is begun. */
+const MOST_RUNS = 2;
+const SAY_AGAIN_MS = 10_000;
+
+/** Runs handlers for deliveries; settles each delivery once. */
+export class Dispatcher {
+  readonly #service: string;
+  readonly #logger: Logger;
+  readonly #places: ConcurrencyLimit;
+  #saidOverloaded = Number.NEGATIVE_INFINITY;
+  #givingBack = 0;
+  readonly #toGiveBack: { readonly delivery: Delivery; readonly resolve: () => void }[] = [];
+  readonly #runs = new HandlerRunner();
+  readonly #recent = new RecentMessages();
+  readonly #handlers: HandlerInvoker;
+  readonly #calls: CallProcessor;
+  readonly #messages: MessageProcessor;
+  #inHand = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(parts: DispatcherDependencies) {
+    const { service, registry, logger, mostCalls: most, mostWaiting, sessions } = parts;
+    this.#service = service;
+    this.#logger = logger;
+    const places = new ConcurrencyLimit({
+      most,
+      mostWaiting,
+      begin: (delivery, heldMs) => this.#begin(delivery, heldMs),
+      refuse: (delivery) => this.#refuse(delivery),
+      allow: (messages) => sessions.session?.allow(messages),
+    });
+    this.#places = places;
+    const runs = this.#runs;
+    const handlers = new HandlerInvoker(parts, registry);
+    this.#handlers = handlers;
+    this.#calls = new CallProcessor({ ...parts, handlers, runs, waits: places.waits });
+    this.#messages = new MessageProcessor({ ...parts, handlers, runs });
+  }
+
+  /** Takes a delivery: admits it, processes it, settles it and makes room for the next. Never throws. */
+  handle(delivery: Delivery): void {
+    this.#inHand += 1;
+    // What came together may be more than there are places.
+    const admission =
+      delivery.lane === "calls" && delivery.history === "first" ? this.#places.admit(delivery) : "now";
+    if (admission === "now") this.#begin(delivery, 0);
+    else if (admission === "never") this.#refuse(delivery);
+  }
+
+  #begin(delivery: Delivery, heldMs: number): void {
+    if (delivery.lane === "calls") this.#places.enter(delivery);
+    switch (delivery.history) {
+      case "first":
+        this.#process(new InFlightMessage(delivery, heldMs));
+        return;
+      case "isolated":
+        this.#processIsolated(delivery, heldMs);
+        return;
+      default:
+        this.#releaseAfter(this.#settleRedelivered(delivery), delivery);
+    }
+  }
+
+  // A promise is made for what is not over at once, and no more than one.
+  #process(message: InFlightMessage): void {
+    const { delivery } = message;
+    const outcome = this.#outcomeOf(message);
+    if (outcome instanceof Promise)
+      outcome.then((later) => this.#end(message, later), this.#unsettled(delivery));
+    else this.#end(message, outcome);
+    if (!message.isOver && delivery.lane !== "instance") this.#recent.begin(message);
+  }
+
+  #outcomeOf(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+    const { delivery } = message;
+    let failure: unknown;
+    try {
+      if (delivery.lane !== "calls") return this.#messages.process(message);
+      const unanswerable = whyUnanswerable(delivery);
+      if (unanswerable === undefined) return this.#calls.process(delivery, passedMs(message));
+      failure = malformed(unanswerable);
+    } catch (error) {
+      failure = error; // nothing here throws; if it ever did, the message must not be lost for it
+    }
+    return this.#messages.outcomeOf(delivery, [{ error: failure, retry: "final" }], 0);
+  }
+
+  #end(message: InFlightMessage, outcome: Outcome | typeof abandoned): void {
+    const { delivery } = message;
+    const settled = this.#settle(message, outcome);
+    if (settled instanceof Promise) this.#releaseAfter(settled, delivery);
+    else this.#release(delivery);
+  }
+
+  #settle(message: InFlightMessage, outcome: Outcome | typeof abandoned): MaybePromise<void> {
+    const { delivery } = message;
+    if (outcome === abandoned) {
+      this.#complete(message, undefined);
+      return this.#giveBack(delivery);
+    }
+    return andThen(delivery.settle(outcome), (stands) => this.#complete(message, { outcome, stands }));
+  }
+
+  #complete(message: InFlightMessage, completion: Completion | undefined): void {
+    if (message.delivery.lane === "instance") message.end(completion);
+    else this.#recent.end(message, completion);
+  }
+
+  #releaseAfter(settled: Promise<void>, delivery: Delivery): void {
+    settled.then(() => this.#release(delivery), this.#unsettled(delivery));
+  }
+
+  // Nothing above rejects; if it ever did, its place must not be lost for it.
+  #unsettled(delivery: Delivery): (error: unknown) => void {
+    return (error) => {
+      this.#logger.error({ err: error, ...messageFields(delivery) }, "A delivery could not be settled.");
+      this.#release(delivery);
+    };
+  }
+
+  #release(delivery: Delivery): void {
+    if (delivery.lane === "calls") this.#places.leave(delivery);
+    this.#handed();
+  }
+
+  /** A message became a dead letter since its time was over; nothing here ran it, or its copy came too late. */
+  expired(delivery: Delivery, failure: Failure): void {
+    this.#messages.expired(delivery, failure);
+  }
+
+  /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */
+  letGo(correlationId: string): void {
+    this.#runs.letGo(correlationId);
+  }
+
+  /** Whether a call has been begun here and has not ended. */
+  runs(correlationId: string): boolean {
+    return this.#runs.has(correlationId);
+  }
+
+  /** What its handlers call is called by a service that leaves. */
+  leaves(): void {
+    this.#runs.isLeaving = true;
+  }
+
+  get isIdle(): boolean {
+    return this.#inHand === 0;
+  }
+
+  /** Resolves when nothing is in hand. */
+  idle(): Promise<void> {
+    if (this.#inHand === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenIdle.push(resolve));
+  }
+
+  /** Stops waiting for what runs; its deliveries go back, for another instance. */
+  abandon(reason: unknown): void {
+    this.#runs.abandon(reason);
+    for (const delivery of this.#places.takeHeld("all")) this.#begin(delivery, 0);
+  }
+
+  /** Takes work again after {@link abandon}. */
+  resume(): void {
+    this.#runs.resume();
+    this.#places.reset();
+  }
+
+  // As many handlers wait for answers as may: at once, since nobody knows when one of them goes on.
+  #refuse(delivery: Delivery): void {
+    if (whyUnanswerable(delivery) !== undefined) {
+      this.#begin(delivery, 0);
+      return;
+    }
+    const message = `${this.#service} did not begin ${show(delivery.envelope.path)}: ${this.#places.full}.`;
+    const now = performance.now();
+    // Repeated only now and then: there may be thousands.
+    if (now - this.#saidOverloaded >= SAY_AGAIN_MS) {
+      this.#saidOverloaded = now;
+      this.#logger.warn(messageFields(delivery), message);
+    }
+    void andThen(this.#calls.turnAway(delivery, new ConfluoError("OVERLOADED", message)), (outcome) => {
+      void delivery.settle(outcome);
+      this.#handed();
+    });
+  }
+
+  #handed(): void {
+    this.#inHand -= 1;
+    if (this.#inHand > 0) return;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
+  #processIsolated(delivery: Delivery, heldMs: number): void {
+    const earlier = this.#recent.claim(delivery);
+    if (earlier === undefined) this.#process(new InFlightMessage(delivery, heldMs));
+    else if (delivery.lane !== "calls" || !earlier.isOver)
+      this.#releaseAfter(this.#follow(delivery, earlier), delivery);
+    else if (earlier.runs < MOST_RUNS) this.#process(new InFlightMessage(delivery, heldMs, earlier));
+    else {
+      this.#giveUp(delivery);
+      this.#release(delivery);
+    }
+  }
+
+  /** Gives back, for another instance, what came from outside and waits for a place. Resolves when nothing is in hand. */
+  drained(): Promise<void> {
+    for (const delivery of this.#places.takeHeld("from outside"))
+      void this.#giveBack(delivery).then(() => this.#handed());
+    return this.idle();
+  }
+
+  /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */
+  dropWaiting(): void {
+    for (const _ of this.#places.takeHeld("from outside")) this.#handed();
+  }
+
+  // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.
+  #giveBack(delivery: Delivery): Promise<void> {
+    return new Promise((resolve) => {
+      this.#toGiveBack.push({ delivery, resolve });
+      this.#giveBackMore();
+    });
+  }
+
+  #giveBackMore(): void {
+    while (this.#givingBack < MOST_GIVEN_BACK) {
+      const next = this.#toGiveBack.shift();
+      if (next === undefined) return;
+      this.#givingBack += 1;
+      void Promise.resolve(next.delivery.settle(release)).then(() => {
+        this.#givingBack -= 1;
+        next.resolve();
+        this.#giveBackMore();
+      });
+    }
+  }
+
+  // An instance had it and is gone, or this one has lost its connection since.
+  async #settleRedelivered(delivery: Delivery): Promise<void> {
+    const earlier = this.#recent.claim(delivery);
+    // The answer of a call that has ended may be lost with its acknowledgement.
+    if (earlier !== undefined && (delivery.lane !== "calls" || !earlier.isOver))
+      await this.#follow(delivery, earlier);
+    else if (delivery.lane !== "calls") await delivery.settle(this.#messages.afterLoss(delivery));
+    else await this.#settleRedeliveredCall(delivery, earlier);
+  }
+
+  // Ends a delivery as the work on its message ends, or has ended.
+  async #follow(delivery: Delivery, work: InFlightMessage): Promise<void> {
+    const share = await work.share(delivery);
+    const stands = await delivery.settle(share?.outcome ?? release);
+    if (stands) share?.stood();
+  }
+
+  async #settleRedeliveredCall(delivery: Delivery, earlier: InFlightMessage | undefined): Promise<void> {
+    const { envelope, history: record } = delivery;
+    const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(envelope);
+    if (isHarmless) {
+      const message = new InFlightMessage(delivery, 0);
+      await this.#settle(message, await this.#outcomeOf(message));
+      return;
+    }
+    const { path } = envelope;
+    if (record === "redelivered" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
+      this.#logger.debug(
+        messageFields(delivery),
+        `An instance that had the call ${show(path)} is gone; it runs alone.`,
+      );
+      const until = earlier === undefined ? {} : { until: earlier.until };
+      await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0, ...until });
+      return;
+    }
+    this.#giveUp(delivery);
+  }
+
+  #giveUp(delivery: Delivery): void {
+    const path = show(delivery.envelope.path);
+    const message = `${path} was run twice, the second time alone: each time the instance, or its connection, was lost.`;
+    this.#logger.error(messageFields(delivery), message);
+    this.#calls.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
+    void delivery.settle(done);
+  }
+}
+
+// How long a call was under way before it begins here, as far as this instance knows.
+function passedMs({ delivery, heldMs, until }: InFlightMessage): number {
+  const { history: record, receivedAt, envelope } = delivery;
+  if (record === "first") return heldMs;
+  const now = performance.now();
+  return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);
+}

@@ -1,0 +1,365 @@
+/** A service's life at a broker: connecting, running, draining; and what must happen in between. */
+
+import { delay, onAbort, untilAborted, withinMs } from "../async/abort.ts";
+import { Gate } from "../async/gate.ts";
+import { type WaitLimits, waitFor } from "../async/timed-promise.ts";
+import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
+import type { Dispatcher } from "../handling/dispatcher.ts";
+import type { Logger } from "../logging/logger.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Per } from "../registry/subscriptions.ts";
+import type { Sender } from "../sending/sender.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
+import type { Delivery, Session, SessionListener, Transport } from "../transport/transport.ts";
+import { type Connecting, explained } from "./connecting.ts";
+import { bindKeys, Declarations, keysOf } from "./declarations.ts";
+import { Neighbour } from "./neighbours.ts";
+import { type Health, healthOf, StateMachine, whyDown } from "./state.ts";
+
+/** What a lifecycle moves. */
+export interface LifecycleDependencies {
+  readonly service: string;
+  readonly instance: string;
+  readonly prefetch: SessionListener["prefetch"];
+  readonly batching: () => SessionListener["batching"];
+  readonly registry: Registry;
+  readonly logger: Logger;
+  readonly sessions: SessionSlot;
+  readonly dispatcher: Dispatcher;
+  readonly sender: Sender;
+  readonly onQuestion: SessionListener["onQuestion"];
+}
+
+const REATTACH_MS = 100;
+const GIVE_BACK_MS = 500;
+
+interface Stopping {
+  readonly done: Promise<void>;
+  /** Ends the wait for what still runs. */
+  readonly hurry: AbortController;
+}
+
+/** The states of a service and the ways between them. */
+export class Lifecycle {
+  readonly #parts: LifecycleDependencies;
+  readonly #sessions: SessionSlot;
+  readonly states: StateMachine;
+  #transport: Transport | undefined;
+  /** As long as there is a link. */
+  #neighbour: Neighbour | undefined;
+  #connecting: Connecting | undefined;
+  #stopping: Stopping | undefined;
+  // For those whose connect() waits for a shutdown to end: the next shutdown() is meant for them, too.
+  #queued = new AbortController();
+  readonly #declarations: Declarations;
+  #serves = false;
+  readonly #stopped: (() => void)[] = [];
+
+  constructor(parts: LifecycleDependencies) {
+    this.#parts = parts;
+    this.#sessions = parts.sessions;
+    this.states = new StateMachine((error) =>
+      parts.logger.error({ err: error }, "A listener to the service's state failed."),
+    );
+    this.#declarations = new Declarations({
+      connecting: () => this.#connecting?.done,
+      link: () => this.#sessions.session,
+      failed: (error) => {
+        const { service, logger } = parts;
+        const message = `${service} could not declare what was registered after connect().`;
+        logger.error({ service, err: error }, message);
+      },
+    });
+  }
+
+  get health(): Health {
+    const { current: state, reason } = this.states;
+    const link = this.#sessions.session;
+    const why =
+      state === "running"
+        ? link?.refused
+        : (this.#transport?.lastFailure ?? reason ?? whyDown(this.#parts.service, state));
+    return healthOf({ state, link, reason: why });
+  }
+
+  /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */
+  async connect(choose: () => Transport, limits: WaitLimits): Promise<void> {
+    const deadline = performance.now() + limits.ms;
+    if (this.#stopping !== undefined) await this.#afterShutdown(this.#stopping, limits);
+    if (this.#connecting?.stop.signal.aborted) await this.#afterGivenUp(this.#connecting, limits);
+    const transport = choose();
+    if (this.#transport !== undefined && this.#transport !== transport) {
+      throw new ConfluoError(
+        "INVALID_ARGUMENT",
+        `${this.#parts.service} has a broker already (${this.#transport.description}): shut it down before connecting it to another.`,
+      );
+    }
+    this.#connecting ??= this.#start(transport);
+    const connecting = this.#connecting;
+    const ms = Math.max(1, Math.ceil(deadline - performance.now()));
+    const what = `the connection to ${transport.description}`;
+    const over = new AbortController();
+    const stopListening = onAbort(connecting.stop.signal, () => over.abort(connecting.stop.signal.reason));
+    connecting.waiting += 1;
+    try {
+      await waitFor<void>({ ms, signal: limits.signal, what }, (waiter) => {
+        connecting.done.then(() => this.#declared(over.signal)).then(waiter.resolve, waiter.reject);
+      });
+      connecting.waiting -= 1;
+    } catch (error) {
+      connecting.waiting -= 1;
+      const why = explained(error, transport, limits.ms);
+      await this.#giveUp(connecting, why);
+      throw why;
+    } finally {
+      stopListening();
+      over.abort();
+    }
+  }
+
+  async #afterShutdown({ done }: Stopping, limits: WaitLimits): Promise<void> {
+    const { signal } = this.#queued;
+    const what = `${this.#parts.service} to shut down before it connects again`;
+    await waitFor<void>({ ...limits, what }, (waiter) => {
+      untilAborted(done, signal).then(waiter.resolve, waiter.reject);
+    });
+    signal.throwIfAborted();
+  }
+
+  // One that was given up is nobody's any more: what it ends with is not this caller's affair.
+  async #afterGivenUp({ done }: Connecting, limits: WaitLimits): Promise<void> {
+    const what = `${this.#parts.service} to end an earlier attempt to connect`;
+    await waitFor<void>({ ...limits, what }, ({ resolve }) => {
+      done.then(resolve, () => resolve());
+    });
+  }
+
+  // An attempt that nobody waits for any more ends, so that nothing goes on unseen.
+  async #giveUp(connecting: Connecting, why: unknown): Promise<void> {
+    if (connecting.waiting > 0 || this.#connecting !== connecting || this.states.current !== "connecting")
+      return;
+    connecting.stop.abort(why);
+    await connecting.done.catch(() => undefined);
+  }
+
+  #start(transport: Transport): Connecting {
+    const stop = new AbortController();
+    this.#transport = transport;
+    this.#sessions.broken = undefined;
+    this.#parts.dispatcher.resume();
+    this.states.enter("connecting");
+    const done = this.#open(transport, stop).catch((error: unknown) => {
+      this.#connecting = undefined;
+      this.#transport = undefined;
+      this.states.rest(error);
+      throw error;
+    });
+    done.catch(() => undefined);
+    return { done, stop, waiting: 0 };
+  }
+
+  async #open(transport: Transport, stop: AbortController): Promise<void> {
+    const { signal } = stop;
+    const link = await transport.openSession(this.#member(stop), signal);
+    this.#sessions.session = link;
+    this.#neighbour = new Neighbour({
+      service: this.#parts.service,
+      realm: transport.realm,
+      serves: () => this.#serves,
+      dispatch: this.#parts.dispatcher,
+      requests: this.#parts.sender,
+    });
+    this.#parts.sender.neighbours = this.#neighbour;
+    try {
+      await this.#attached(link, signal);
+      this.#sessions.ready = link;
+      this.states.enter("running");
+    } catch (error) {
+      this.#sessions.session = undefined;
+      this.#sessions.ready = undefined;
+      this.#neighbour.end();
+      // What it was given meanwhile goes back to the queue.
+      this.#parts.dispatcher.abandon(error);
+      // On its own: a broker that does not answer must not hold whoever waits for connect().
+      void this.#leave(link);
+      throw error;
+    }
+  }
+
+  // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
+  async #attached(link: Session, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const { broken } = this.#sessions;
+      if (broken !== undefined)
+        await untilAborted(new Promise<void>((resolve) => void broken.onOpen(resolve)), signal);
+      try {
+        await untilAborted(this.#attach(link), signal);
+        if (this.#sessions.broken === undefined) return;
+      } catch (error) {
+        if (signal.aborted || !isConfluoError(error, "CONNECTION_LOST")) throw error;
+        await delay(REATTACH_MS, signal);
+      }
+    }
+  }
+
+  // Does what is not done yet: again is fine.
+  async #attach(link: Session): Promise<void> {
+    // Bound before it takes anything: an instance that is served is subscribed, too.
+    await bindKeys(link, keysOf(this.#parts.registry.subscriptions.list()));
+    if (this.#serves) await link.serve();
+    await link.openQuestions();
+  }
+
+  #member(attempt: AbortController): SessionListener {
+    const { service, instance, prefetch, batching, dispatcher, sender, onQuestion } = this.#parts;
+    // What an earlier link goes through while it is closed is not the state of the present one.
+    const isPresent = (): boolean => this.#connecting?.stop === attempt;
+    return {
+      service,
+      instance,
+      prefetch,
+      batching: batching(),
+      onDelivery: (delivery: Delivery) => dispatcher.handle(delivery),
+      onExpired: (delivery, failure) => dispatcher.expired(delivery, failure),
+      onReply: (reply) => sender.receive(reply),
+      onBounced: (id) => sender.sendAgain(id),
+      onQuestion,
+      onLost: (reason) => {
+        if (!isPresent()) return;
+        if (this.states.current === "running") this.states.enter("reconnecting", reason);
+        this.#sessions.broken ??= new Gate();
+        dispatcher.dropWaiting();
+        this.#parts.logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
+        sender.rejectCalls((called, path) => {
+          const what = `The connection broke while ${called} was to answer ${path}`;
+          return new ConfluoError("CONNECTION_LOST", `${what}: it may or may not have run.`, {
+            cause: reason,
+          });
+        });
+      },
+      onRestored: () => {
+        if (!isPresent()) return;
+        if (this.states.current === "reconnecting") this.states.enter("running");
+        const broken = this.#sessions.broken;
+        this.#sessions.broken = undefined;
+        broken?.open();
+      },
+    };
+  }
+
+  /** A route was registered. */
+  serve(): void {
+    this.#serves = true;
+    this.#declarations.serve();
+  }
+
+  /** A subscription was registered. */
+  subscribe(key: string, per: Per): void {
+    this.#serves = true;
+    this.#declarations.bind(key, per);
+  }
+
+  /** A subscription was unregistered. What the service shares stays bound. */
+  unsubscribe(key: string, per: Per): void {
+    if (per === "instance") this.#declarations.unbindInstance(key);
+  }
+
+  // A declaration that failed, or that a broken connection undid, is tried again, and connect() says how that went.
+  async #declared(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    await untilAborted(this.#declarations.settled(), signal);
+    this.#declarations.reset();
+    if (this.#sessions.session !== undefined) await this.#attached(this.#sessions.session, signal);
+  }
+
+  /** Waits, while connecting, for a session to send on. */
+  async whenReady(): Promise<Session> {
+    try {
+      await this.#connecting?.done;
+    } catch (cause) {
+      if (isConfluoError(cause, "SHUTTING_DOWN")) throw cause;
+      const reason = describeThrown(cause).message;
+      throw new ConfluoError("NOT_CONNECTED", `${this.#parts.service} could not connect: ${reason}`, {
+        cause,
+      });
+    }
+    if (this.#sessions.session !== undefined) return this.#sessions.session;
+    throw new ConfluoError(
+      "NOT_CONNECTED",
+      `${this.#parts.service} is not connected: await its connect() first.`,
+    );
+  }
+
+  /** Resolves when the service is shut down, or was not connected. */
+  stopped(): Promise<void> {
+    if (this.states.isAtRest) return Promise.resolve();
+    return new Promise((resolve) => this.#stopped.push(resolve));
+  }
+
+  /** Stops taking work, waits for what runs, answers it, leaves. Again is fine: the shortest wait counts. */
+  async shutdown(limits: WaitLimits): Promise<void> {
+    const { service } = this.#parts;
+    this.#queued.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
+    this.#queued = new AbortController();
+    if (this.states.isAtRest) return this.states.enter("stopped");
+    this.#stopping ??= this.#startStopping();
+    const { done, hurry } = this.#stopping;
+    const wait = waitFor<void>({ ...limits, what: "what still runs" }, (waiter) => {
+      done.then(waiter.resolve, waiter.reject);
+    });
+    await wait.catch((error: unknown) => hurry.abort(error));
+    await done;
+  }
+
+  #startStopping(): Stopping {
+    const hurry = new AbortController();
+    const done = this.#stop(hurry.signal).finally(() => {
+      this.#stopping = undefined;
+      this.states.enter("stopped");
+      for (const resolve of this.#stopped.splice(0)) resolve();
+    });
+    return { done, hurry };
+  }
+
+  async #stop(hurry: AbortSignal): Promise<void> {
+    const { service, logger } = this.#parts;
+    const reason = new ConfluoError("SHUTTING_DOWN", `${service} was shut down.`);
+    const connecting = this.#connecting;
+    connecting?.stop.abort(reason);
+    if (this.states.current === "connecting") await connecting?.done.catch(() => undefined);
+    const link = this.#sessions.session;
+    if (link === undefined) return;
+    this.states.enter("draining");
+    await untilAborted(this.#neighbour?.leave(link) ?? Promise.resolve(), hurry).catch((error: unknown) => {
+      if (this.#neighbour?.isIdle) return; // it waited for others
+      const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
+      logger.warn({ service, err: error }, message);
+    });
+    this.#parts.dispatcher.abandon(reason);
+    // What goes back is on its way when the link closes.
+    await this.#givenBack();
+    const { sender } = this.#parts;
+    const shutDown = (what: string): ConfluoError =>
+      new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`);
+    sender.rejectCalls((called, path) => shutDown(`${called} was to answer ${path}`));
+    sender.rejectUnconfirmed((path) =>
+      shutDown(`the broker was to confirm ${path}: it may or may not have arrived`),
+    );
+    this.#sessions.session = undefined;
+    this.#sessions.ready = undefined;
+    this.#transport = undefined;
+    this.#connecting = undefined;
+    this.#neighbour?.end();
+    await link.close();
+  }
+
+  async #leave(link: Session): Promise<void> {
+    await withinMs(GIVE_BACK_MS, link.pause(), () => undefined).catch(() => undefined);
+    await this.#givenBack();
+    await link.close().catch(() => undefined);
+  }
+
+  #givenBack(): Promise<void> {
+    return withinMs(GIVE_BACK_MS, this.#parts.dispatcher.idle(), () => undefined).catch(() => undefined);
+  }
+}

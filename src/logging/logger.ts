@@ -1,0 +1,66 @@
+/** Where confluo's own lines go. */
+
+import { runInNewContext } from "../async/outside-context.ts";
+import { invalidArgument } from "../errors.ts";
+import { type Level, logLine } from "./log-line.ts";
+
+/** What confluo logs with: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
+export interface Logger {
+  debug(details: object, message: string): void;
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+  error(details: object, message: string): void;
+}
+
+const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
+
+/**
+ * The logger of a service or broker that is given none: information, warnings and errors on standard error, `debug` left out.
+ * On a terminal they are text, anywhere else JSON, one object a line; `CONFLUO_LOG=text` or `CONFLUO_LOG=json` decides
+ * otherwise. An error comes with its stack and its causes, a warning with both in one line.
+ */
+export const consoleLogger: Logger = {
+  debug() {},
+  info: (details, message) => write("info", details, message),
+  warn: (details, message) => write("warn", details, message),
+  error: (details, message) => write("error", details, message),
+};
+
+/** Logs nothing. */
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/**
+ * A logger that adds fields to every line and never throws: a line that the given one fails on goes to standard error.
+ *
+ * @throws `INVALID_ARGUMENT` if it lacks one of the four methods.
+ */
+export function guardedLogger(given: Logger | undefined, fields: object = {}): Logger {
+  const logger = given === undefined ? consoleLogger : checked(given);
+  const line =
+    (level: Level) =>
+    (details: object, message: string): void => {
+      const all = { ...fields, ...details };
+      try {
+        const written: unknown = runInNewContext(() => logger[level](all, message));
+        // A logger may be asynchronous, though nobody waits for it.
+        if (written instanceof Promise) written.catch(() => undefined);
+      } catch {
+        if (logger !== consoleLogger) write(level, all, message);
+      }
+    };
+  return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+}
+
+function checked(logger: unknown): Logger {
+  const methods = (typeof logger === "object" && logger !== null ? logger : {}) as Partial<Logger>;
+  if (LEVELS.every((level) => typeof methods[level] === "function")) return methods as Logger;
+  throw invalidArgument(
+    "logger",
+    "an object with debug, info, warn and error, such as a pino logger",
+    logger,
+  );
+}
+
+function write(level: Level, details: object, message: string): void {
+  console.error(logLine(level, details, message));
+}

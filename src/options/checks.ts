@@ -1,0 +1,65 @@
+/** Checks of what an application passes as options. */
+
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
+
+/** Names of options: all of them, or it does not compile. */
+export type OptionNames<Options> = Readonly<Record<keyof Options & string, true>>;
+
+/** Options of which each is given or absent. */
+export type GivenOptions<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
+
+/**
+ * Returns the options that were given, or none, without those that are `undefined`: these count as left out. Finds for
+ * JavaScript what TypeScript finds at compile time, such as a misspelt name.
+ *
+ * @throws `INVALID_ARGUMENT` for what is no object, or has a name that is none of the known.
+ */
+export function checkOptions<Options extends object>(
+  of: string,
+  given: Options | undefined,
+  known: OptionNames<Options>,
+): GivenOptions<Options> {
+  if (given === undefined) return {};
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw invalidArgument(`The options of ${of}`, "an object", given);
+  let isComplete = true;
+  for (const name of Object.keys(given)) {
+    if (given[name as keyof Options] === undefined) isComplete = false;
+    if (Object.hasOwn(known, name)) continue;
+    const names = Object.keys(known).join(", ");
+    throw new ConfluoError("INVALID_ARGUMENT", `${of} has no option ${show(name)}, only ${names}.`);
+  }
+  return (isComplete ? given : withoutUndefined(given)) as GivenOptions<Options>;
+}
+
+function withoutUndefined(given: object): object {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
+export const LONGEST_MS = 2_147_483_647;
+
+/** Checks a wait in milliseconds. */
+export function checkMs(what: string, ms: number): number {
+  if (typeof ms !== "number" || !(ms >= 1) || ms > LONGEST_MS) {
+    throw invalidArgument(what, `a number of milliseconds from 1 to ${LONGEST_MS}`, ms);
+  }
+  return Math.ceil(ms);
+}
+
+/** Checks an `AbortSignal`, be it of another realm. */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  if (isSignal(signal)) return signal;
+  throw invalidArgument("signal", "an AbortSignal", signal);
+}
+
+function isSignal(value: unknown): value is AbortSignal {
+  if (typeof value !== "object" || value === null) return false;
+  const { aborted, addEventListener, removeEventListener } = value as Partial<AbortSignal>;
+  return (
+    typeof aborted === "boolean" &&
+    typeof addEventListener === "function" &&
+    typeof removeEventListener === "function"
+  );
+}

@@ -1,0 +1,308 @@
+/** Several calls to one service in one message, and several replies to one requester: a broker pays by the message. */
+
+import { header, headerBytes, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
+import { tableBytes } from "./encoding/property-size.ts";
+import type { Message, Properties, WireHeaders } from "./message.ts";
+import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
+
+/** Content types of gathered messages. */
+export const CALLS_TYPE = "application/vnd.confluo.calls+json";
+export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
+
+/** What takes more than this share of a message's bytes travels by itself. */
+const LARGEST_SHARE = 1 / 8;
+/** The longest that a call may wait, as for every other. RabbitMQ refuses an expiration of twice as much and more. */
+const LONGEST_MS = 2 ** 31 - 1;
+/** What a sender may gather at most, and a receiver takes. */
+export const MOST_ENTRIES = 256;
+
+/**
+ * Whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
+ * else has a place in an entry.
+ */
+export function isBatchable(message: Message, bytes: number): boolean {
+  return batchableLength(message, bytes) !== undefined;
+}
+
+/** What a call or a reply takes in a gathered message, body and headers; `undefined` if it is not {@link isBatchable}. */
+export function batchableLength({ json, properties }: Message, bytes: number): number | undefined {
+  const { contentType, correlationId, headers } = properties;
+  if (json === undefined || contentType !== JSON_TYPE || correlationId === undefined) return undefined;
+  let length = Buffer.byteLength(json);
+  if (headers !== undefined)
+    for (const name of Object.keys(headers)) length += headerBytes(name, String(headers[name]));
+  return length <= bytes * LARGEST_SHARE ? length : undefined;
+}
+
+/** Calls of one requester to one service as one message, which expires with the last of them. */
+export function batchCalls(calls: readonly [Message, ...Message[]]): Message {
+  let ms = 0;
+  let body = "";
+  for (const { json, properties } of calls) {
+    const { correlationId, type, expiration, headers } = properties;
+    const left = Number(expiration);
+    if (left > ms) ms = left;
+    body += body === "" ? "[" : ",";
+    body += `{"id":${quoted(correlationId)},"path":${JSON.stringify(type)},"ms":${left}`;
+    if (headers !== undefined) body += withQuery(headers);
+    body += json === "" ? "}" : `,"body":${json}}`;
+  }
+  const { replyTo, appId, correlationId } = calls[0].properties;
+  return {
+    body: Buffer.from(`${body}]`),
+    properties: {
+      contentType: CALLS_TYPE,
+      // Tells them apart from others when the broker returns them.
+      ...(correlationId === undefined ? {} : { correlationId }),
+      ...(replyTo === undefined ? {} : { replyTo }),
+      ...(appId === undefined ? {} : { appId }),
+      expiration: String(ms),
+      mandatory: true,
+    },
+  };
+}
+
+function withQuery(headers: WireHeaders): string {
+  const { [header.query]: query, [header.gather]: _, ...own } = headers;
+  const asked = query === undefined ? "" : `,"query":${JSON.stringify(query)}`;
+  return asked + withHeaders(own);
+}
+
+function withHeaders(own: WireHeaders): string {
+  return Object.keys(own).length === 0 ? "" : `,"headers":${JSON.stringify(own)}`;
+}
+
+/**
+ * The calls of a gathered message, each as it would have come by itself; `undefined` if it is none.
+ *
+ * @throws `MALFORMED_MESSAGE`.
+ */
+export function callsIn({ body, properties }: Message): readonly Message[] | undefined {
+  if (properties.contentType !== CALLS_TYPE) return undefined;
+  const { replyTo, appId } = properties;
+  // A forged one would make RabbitMQ break the connection of one instance after the other that sends its calls back.
+  if (typeof replyTo === "string" && isDirectReplyTo(replyTo)) throw malformed("its reply_to is no queue");
+  const unanswerable = replyTo === undefined ? undefined : whyNoReturn({ replyTo });
+  if (unanswerable !== undefined) throw malformed(`it cannot be answered: ${unanswerable}`);
+  const entries = entriesIn(body);
+  const whole = new BatchBody(body, entries.length);
+  return entries.map((entry, at) => {
+    const own = propertiesOf(entry, replyTo, appId);
+    return new BatchEntry({ value: entry.body, whole, at }, own);
+  });
+}
+
+function propertiesOf(
+  { id, path, ms, query, headers }: RawEntry,
+  replyTo: string | undefined,
+  appId: string | undefined,
+): Properties {
+  const own: { -readonly [Name in keyof Properties]: Properties[Name] } = {
+    contentType: JSON_TYPE,
+    correlationId: id,
+  };
+  if (typeof path === "string") own.type = path;
+  if (replyTo !== undefined) own.replyTo = replyTo;
+  if (appId !== undefined) own.appId = appId;
+  const left = typeof ms === "string" && DIGITS.test(ms) ? Number(ms) : ms;
+  if (typeof left === "number" && Number.isInteger(left) && left >= 1)
+    own.expiration = String(Math.min(left, LONGEST_MS));
+  if (query === undefined && headers === undefined) return own;
+  const table = headersOf(headers, typeof query === "string" ? { [header.query]: query } : undefined);
+  if (table !== undefined) own.headers = table;
+  return own;
+}
+
+const DIGITS = /^\d{1,10}$/;
+
+// Ids of confluo's own need no escapes, and are most of them.
+function quoted(id: string | undefined): string {
+  return id !== undefined && PLAIN_ID.test(id) ? `"${id}"` : JSON.stringify(id);
+}
+
+const PLAIN_ID = /^[\w.-]+$/;
+
+/** Replies to one requester as one message. */
+export function batchReplies(replies: readonly Message[]): Message {
+  let body = "";
+  for (const { json, properties } of replies) {
+    const { correlationId, headers } = properties;
+    body += `${body === "" ? "[" : ","}{"id":${quoted(correlationId)}`;
+    if (headers !== undefined) body += withStatus(headers);
+    body += json === "" ? "}" : `,"body":${json}}`;
+  }
+  return { body: Buffer.from(`${body}]`), properties: { contentType: REPLIES_TYPE } };
+}
+
+/** What tells a requester to send calls again, each by itself: whoever had them is gone. */
+export function bounced(ids: readonly string[]): Message {
+  const body = JSON.stringify(ids.map((id) => ({ id, again: true })));
+  return { body: Buffer.from(body), properties: { contentType: REPLIES_TYPE } };
+}
+
+function withStatus(headers: WireHeaders): string {
+  const { [header.status]: status, [header.error]: error, [header.gather]: _, ...own } = headers;
+  let text = status === undefined ? "" : `,"status":${Number(status)}`;
+  if (error !== undefined) text += `,"error":${JSON.stringify(error)}`;
+  return text + withHeaders(own);
+}
+
+/** An entry of gathered replies. */
+export type ReplyEntry =
+  | { readonly kind: "reply"; readonly reply: Message }
+  | { readonly kind: "again"; readonly id: string };
+
+/**
+ * The replies of a gathered message, each as it would have come by itself; `undefined` if it is none.
+ *
+ * @throws `MALFORMED_MESSAGE`.
+ */
+export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
+  if (properties.contentType !== REPLIES_TYPE) return undefined;
+  const entries = entriesIn(body);
+  const whole = new BatchBody(body, entries.length);
+  return entries.map((entry, at): ReplyEntry => {
+    const part = { value: entry.body, whole, at };
+    const { id, again, status, error, headers } = entry;
+    if (again === true) return { kind: "again", id };
+    const own: Properties = { contentType: JSON_TYPE, correlationId: id };
+    if (status === undefined && error === undefined && headers === undefined)
+      return { kind: "reply", reply: new BatchEntry(part, own) };
+    const table = headersOf(headers, {
+      ...(typeof status === "number" || typeof status === "string" ? { [header.status]: status } : {}),
+      ...(typeof error === "string" ? { [header.error]: error } : {}),
+    });
+    return {
+      kind: "reply",
+      reply: new BatchEntry(part, table === undefined ? own : { ...own, headers: table }),
+    };
+  });
+}
+
+// Names the queue that the number is for. A plain number, from the releases whose batches went to the queue for calls, is
+// not believed: it speaks for the instance that wrote it, and others may consume that queue.
+const TAKES = /(?:^|;)calls\.batch=([1-9]\d{0,3})(?:;|$)/;
+
+/**
+ * Returns how many calls a message to the service's queue for batches may hold, as a reply says; `undefined` if it does
+ * not say.
+ */
+export function batchLimitOf({ properties }: Message): number | undefined {
+  const text = protocolHeader(properties.headers, header.gather);
+  const takes = text === undefined ? undefined : TAKES.exec(text)?.[1];
+  return takes === undefined ? undefined : Number(takes);
+}
+
+/** Returns the reply with a header that says how many calls a message to the queue for batches may hold. */
+export function withBatchLimit(message: Message, takes: number): Message {
+  if (!hasRoomToAsk(message)) return message;
+  return withBatchHeader(message, `calls.batch=${takes}`);
+}
+
+/**
+ * A call whose sender takes gathered replies and wants to know how many calls the service takes. It says so for its own
+ * `reply_to`: a header that someone passes on, to another service or back, asks nothing and names no number.
+ */
+export function askForBatchLimit(message: Message): Message {
+  const { replyTo } = message.properties;
+  return replyTo === undefined || !hasRoomToAsk(message) ? message : withBatchHeader(message, replyTo);
+}
+
+// Where the headers nearly fill a frame, one more of ours must not be what is too much. The next message may have room.
+function hasRoomToAsk({ properties: { headers } }: Message): boolean {
+  return headers === undefined || tableBytes(headers) <= ASKING_HEADER_BYTES;
+}
+
+const ASKING_HEADER_BYTES = 1_024;
+
+/** Whether a call is {@link askForBatchLimit}. */
+export function asksForBatches({ properties }: Message): boolean {
+  const asked = protocolHeader(properties.headers, header.gather);
+  return asked !== undefined && asked === properties.replyTo;
+}
+
+function withBatchHeader(message: Message, value: string): Message {
+  const { body, json, properties } = message;
+  const headers = { ...properties.headers, [header.gather]: value };
+  return { body, json, properties: { ...properties, headers } };
+}
+
+/** One of several, as a message: its body is written only if it goes on by itself. */
+class BatchEntry implements Message {
+  readonly properties: Properties;
+  readonly parsed: { readonly value: unknown };
+  readonly share: number;
+  readonly #part: BatchPart;
+  #body: Uint8Array | undefined;
+
+  constructor(part: BatchPart, properties: Properties) {
+    this.#part = part;
+    this.parsed = part;
+    this.share = part.whole.share;
+    this.properties = properties;
+  }
+
+  get body(): Uint8Array {
+    const { whole, at } = this.#part;
+    this.#body ??= whole.bodyAt(at);
+    return this.#body;
+  }
+}
+
+/** Where an entry's body stands. */
+interface BatchPart {
+  readonly value: unknown;
+  readonly whole: BatchBody;
+  readonly at: number;
+}
+
+/** A gathered message, from which an entry's body can be had as it came. */
+class BatchBody {
+  /** What each of its entries takes, on average. */
+  readonly share: number;
+  readonly #bytes: Uint8Array;
+  #entries: readonly RawEntry[] | undefined;
+
+  constructor(bytes: Uint8Array, count: number) {
+    this.#bytes = bytes;
+    this.share = Math.ceil(bytes.length / count);
+  }
+
+  bodyAt(at: number): Uint8Array {
+    // Read anew, once: what was parsed first is in the hands of handlers, which may have changed it.
+    this.#entries ??= entriesIn(this.#bytes);
+    const value = this.#entries[at]?.body;
+    try {
+      return Buffer.from(value === undefined ? "" : JSON.stringify(value));
+    } catch {
+      // JSON can be read that is nested too deeply to be written. Whoever is sent this answers that it is no JSON.
+      return Buffer.from("It was nested too deeply to be written again.");
+    }
+  }
+}
+
+interface RawEntry {
+  readonly id: string;
+  readonly [name: string]: unknown;
+}
+
+function entriesIn(body: Uint8Array): readonly RawEntry[] {
+  const entries = parseJson(body);
+  if (Array.isArray(entries) && entries.length > MOST_ENTRIES)
+    throw malformed(`it holds more than ${MOST_ENTRIES} entries`);
+  if (!Array.isArray(entries) || entries.length === 0 || !entries.every(isEntry))
+    throw malformed("its body is no list of entries that each have an id");
+  return entries;
+}
+
+function isEntry(entry: unknown): entry is RawEntry {
+  return typeof entry === "object" && entry !== null && typeof (entry as RawEntry).id === "string";
+}
+
+// Absent, if there are none. Of a foreign sender, they may be anything.
+function headersOf(own: unknown, ours: WireHeaders | undefined): WireHeaders | undefined {
+  const table =
+    typeof own === "object" && own !== null && !Array.isArray(own) ? (own as WireHeaders) : undefined;
+  if (table === undefined) return ours === undefined || Object.keys(ours).length === 0 ? undefined : ours;
+  return { ...table, ...ours };
+}

@@ -1,0 +1,44 @@
+/** How much of a frame a message's properties take: AMQP cannot split them over several, as it does a body. */
+
+import { isTable } from "../codec.ts";
+import type { Properties } from "../message.ts";
+
+/** Class, weight, size of the body and flags, and the length of the header table, which clients write even if it is empty. */
+const FIXED_BYTES = 2 + 2 + 8 + 2 + 4;
+/** What frames need besides: type, channel, size and end. */
+const FRAME_BYTES = 8;
+/** AMQP clients encode a header table into 64 KiB. */
+const TABLE_BYTES = 64 * 1024;
+/** RabbitMQ's limit on frames, unless told otherwise. */
+const USUAL_FRAME = 128 * 1024;
+
+/** The most that the properties of a message may take where frames are limited to so many bytes. */
+export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
+  return Math.min(frameBytes - FRAME_BYTES, TABLE_BYTES);
+}
+
+/** What properties take in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
+export function propertyBytes({ headers, deliveryMode, mandatory: _, ...texts }: Properties): number {
+  let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1);
+  for (const text of Object.values(texts)) if (typeof text === "string") bytes += 1 + Buffer.byteLength(text);
+  return isTable(headers) ? bytes + tableBytes(headers) : bytes;
+}
+
+/** What a header table takes besides its length. */
+export function tableBytes(table: Readonly<Record<string, unknown>>): number {
+  let bytes = 0;
+  for (const name of Object.keys(table)) {
+    const value = table[name];
+    if (value !== undefined) bytes += 1 + Buffer.byteLength(name) + valueBytes(value);
+  }
+  return bytes;
+}
+
+// Numbers and the like as if they were of the longest kind.
+function valueBytes(value: unknown): number {
+  if (typeof value === "string") return 5 + Buffer.byteLength(value);
+  if (value instanceof Uint8Array) return 5 + value.length;
+  if (Array.isArray(value)) return value.reduce((sum: number, each) => sum + valueBytes(each), 5);
+  if (typeof value === "object" && value !== null) return 5 + tableBytes(value as Record<string, unknown>);
+  return 9;
+}

@@ -1,0 +1,116 @@
+/** Which subscriptions an event is for. */
+
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
+import { bindingKey, isParameter, withSlash } from "../protocol/address.ts";
+import { TopicMatcher } from "../protocol/topics/topic-matcher.ts";
+
+/** Who gets a copy of an event: one instance of a service, or each. */
+export type Per = "service" | "instance";
+
+/** One subscription of a service. */
+export interface Subscription<Handler> {
+  /** With a leading slash; names the subscription in dead letters. */
+  readonly pattern: string;
+  readonly key: string;
+  readonly per: Per;
+  readonly handler: Handler;
+}
+
+/** Subscriptions by pattern. The cost of a look-up does not grow with their number. */
+export class Subscriptions<Handler> {
+  /** Those with wildcards or parameters. */
+  readonly #matchers: Readonly<Record<Per, TopicMatcher<Subscription<Handler>>>> = {
+    service: new TopicMatcher(),
+    instance: new TopicMatcher(),
+  };
+  readonly #patterns: Record<Per, number> = { service: 0, instance: 0 };
+  /** The others match one key each. By {@link idOf}. */
+  readonly #literal = new Map<string, readonly [Subscription<Handler>]>();
+  readonly #all = new Map<string, Subscription<Handler>>();
+
+  /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
+  add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
+    checkParameters(pattern);
+    const subscription = { pattern: withSlash(pattern), key: bindingKey(pattern), per, handler };
+    const id = idOf(per, subscription.key);
+    if (this.#all.has(id)) {
+      throw new ConfluoError(
+        "ALREADY_REGISTERED",
+        `This service has subscribed to ${show(pattern)} already: a pattern has one handler.`,
+      );
+    }
+    this.#all.set(id, subscription);
+    if (isPattern(subscription.key)) {
+      this.#matchers[per].add(subscription.key, subscription);
+      this.#patterns[per] += 1;
+    } else this.#literal.set(id, [subscription]);
+    return subscription;
+  }
+
+  remove({ key, per }: Subscription<Handler>): void {
+    const id = idOf(per, key);
+    const present = this.#all.get(id);
+    if (present === undefined) return;
+    this.#all.delete(id);
+    if (this.#literal.delete(id)) return;
+    this.#matchers[per].remove(key, present);
+    this.#patterns[per] -= 1;
+  }
+
+  /** The one with a binding key. */
+  find(key: string, per: Per): Subscription<Handler> | undefined {
+    return this.#all.get(idOf(per, key));
+  }
+
+  /** Those that match the routing key of a path. */
+  match(key: string, per: Per): readonly Subscription<Handler>[] {
+    const literal = this.#literal.get(idOf(per, key)) ?? none;
+    if (this.#patterns[per] === 0) return literal;
+    const matching = this.#matchers[per].match(key);
+    return literal.length === 0 ? matching : [...literal, ...matching];
+  }
+
+  /** All of them. */
+  list(): readonly Subscription<Handler>[] {
+    return [...this.#all.values()];
+  }
+}
+
+const none: readonly [] = [];
+
+function idOf(per: Per, key: string): string {
+  return `${per} ${key}`;
+}
+
+function isPattern(key: string): boolean {
+  return key.split(".").some((word) => word === "*" || word === "#");
+}
+
+// Between two #, no one could say which segment a parameter is.
+function checkParameters(pattern: string): void {
+  const segments = pattern.split("/");
+  const names = segments.filter((segment) => segment.startsWith(":"));
+  if (new Set(names).size < names.length)
+    throw invalidArgument("A pattern's parameters", "of different names", pattern);
+  const between = segments.slice(segments.indexOf("#"), segments.lastIndexOf("#"));
+  if (between.some((segment) => segment.startsWith(":")))
+    throw invalidArgument("A pattern", "one without parameters between two #", pattern);
+}
+
+/** Values of a pattern's `:name` segments in a path that matches it; both with a leading slash. */
+export function eventParams(pattern: string, path: string): Readonly<Record<string, string>> {
+  if (!pattern.includes(":")) return noParams;
+  const wanted = pattern.split("/");
+  const given = path.split("/");
+  // A `#` stands for any number of segments: parameters behind it are counted from the end.
+  const rest = wanted.indexOf("#");
+  const shift = rest === -1 ? 0 : given.length - wanted.length;
+  const found: [string, string][] = [];
+  wanted.forEach((segment, i) => {
+    if (!isParameter(segment)) return;
+    found.push([segment.slice(1), given[rest !== -1 && i > rest ? i + shift : i] ?? ""]);
+  });
+  return Object.fromEntries(found);
+}
+
+const noParams: Readonly<Record<string, string>> = Object.freeze({});

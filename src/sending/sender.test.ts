@@ -1,0 +1,175 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { describe, expect, it, vi } from "vitest";
+import { Gate } from "../async/gate.ts";
+import { command } from "../contract/command.ts";
+import { diagnosticsChannels } from "../diagnostics.ts";
+import { ConfluoError } from "../errors.ts";
+import { silentLogger } from "../logging/logger.ts";
+import { schemaOf } from "../testing/schema-of.ts";
+import { SessionSlot } from "../transport/session-slot.ts";
+import type { Rejection, Session } from "../transport/transport.ts";
+import { InFlightLimit } from "./in-flight-limit.ts";
+import { Sender } from "./sender.ts";
+
+/** The requesting side of a service, on a link that takes nothing until it is relieved. */
+function held() {
+  const gate = new Gate();
+  let congestion: Gate | undefined = gate;
+  const relieve = (): void => {
+    congestion = undefined;
+    gate.open();
+  };
+  const published = vi.fn((..._given: unknown[]) => undefined);
+  const link = {
+    connected: true,
+    replyTo: "q",
+    lookForQueues: () => undefined,
+    get congestion() {
+      return congestion;
+    },
+    call: (service: string, _message: unknown, _settled: unknown) => published(service),
+    send: (service: string, _message: unknown, settled: () => void) => {
+      published(service);
+      setImmediate(settled);
+    },
+    publish: (key: string, _message: unknown, settled: () => void) => {
+      published(key);
+      setImmediate(settled);
+    },
+  } as unknown as Session;
+  const sessions = new SessionSlot(async () => link);
+  sessions.ready = link;
+  const requests = new Sender({
+    service: "s",
+    instance: "i",
+    logger: silentLogger,
+    timeoutMs: 1_000,
+    validates: true,
+    batching: { maxCalls: 1, maxBytes: 65_536 },
+    unwanted: () => undefined,
+    sessions,
+  });
+  const verbs = {
+    // As a service does: what it throws is a rejection.
+    call: async (options: object, body?: unknown) =>
+      requests.call({ service: "a", target: "/", contract: undefined }, body, options),
+    send: async (options: object, body?: unknown) =>
+      requests.send({ service: "a", target: "/", contract: undefined }, body, options),
+    publish: async (options: object, body?: unknown) =>
+      requests.publish({ target: "/e", contract: undefined }, body, options),
+  };
+  const rejectAll = (): void => {
+    const error = new ConfluoError("CONNECTION_LOST", "The connection broke.");
+    requests.rejectCalls(() => error);
+    requests.rejectUnconfirmed(() => error);
+  };
+  return { verbs, published, relieve, requests, gate, rejectAll, link };
+}
+
+describe("a publish whose confirm was lost with the connection", () => {
+  it("goes out again without another check of its body", async () => {
+    const { requests, relieve, link } = held();
+    relieve();
+    const outcomes: (Rejection | undefined)[] = ["lost", undefined];
+    link.send = (_service, _message, settled) => void setImmediate(settled, outcomes.shift());
+    const check = vi.fn((value: unknown) => ({ value: value as number }));
+    const contract = command("a", "/", { input: schemaOf<number, number>("a number", check) });
+    await requests.send({ service: "a", target: "/", contract }, 1);
+    expect([outcomes, check.mock.calls]).toEqual([[], [[1]]]);
+  });
+});
+
+describe("while the broker takes nothing more", () => {
+  it("what is sent waits, and goes out when it takes again", async () => {
+    const { verbs, published, relieve } = held();
+    const sent = [verbs.send({}), verbs.publish({})];
+    const called = verbs.call({ timeoutMs: 200 }).catch((error: unknown) => error);
+    await new Promise(setImmediate);
+    expect(published).not.toHaveBeenCalled();
+    relieve();
+    await Promise.all(sent);
+    expect(published).toHaveBeenCalledTimes(3);
+    expect(await called).toMatchObject({ code: "TIMEOUT" }); // nobody answers here
+  });
+
+  it("what is sent rejects at its deadline or signal, and never goes out", async () => {
+    const { verbs, published, relieve, requests } = held();
+    for (const verb of Object.values(verbs)) {
+      await expect(verb({ timeoutMs: 20 })).rejects.toMatchObject({ code: "TIMEOUT" });
+      const stop = new AbortController();
+      const cancelled = verb({ signal: stop.signal });
+      stop.abort();
+      await expect(cancelled).rejects.toMatchObject({ code: "CANCELLED" });
+    }
+    relieve();
+    await requests.idle();
+    await new Promise(setImmediate);
+    expect(published).not.toHaveBeenCalled();
+  });
+
+  it("nothing is kept of what its sender has given up on", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const { verbs, requests } = held();
+    const before = process.memoryUsage().arrayBuffers;
+    for (const verb of Object.values(verbs)) {
+      for (let n = 0; n < 32; n += 1) {
+        const error = await verb({ timeoutMs: 1 }, new Uint8Array(1024 * 1024)).catch(
+          (reason: unknown) => reason,
+        );
+        expect(error).toMatchObject({ code: "TIMEOUT" });
+      }
+    }
+    await requests.idle();
+    // Freeing takes a few turns.
+    const keptBytes = (): number => process.memoryUsage().arrayBuffers - before;
+    for (let turns = 0; turns < 50 && keptBytes() > 24 * 1024 * 1024; turns += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      collect();
+    }
+    expect(keptBytes()).toBeLessThan(24 * 1024 * 1024); // of 96
+  });
+
+  it("no more waits than memory bears, and then again; what is too much is told to no listener", async () => {
+    const { verbs, rejectAll } = held();
+    const { start, end } = diagnosticsChannels.outgoing;
+    let underWay = 0;
+    const count: [string, () => number][] = [
+      [start, () => ++underWay],
+      [end, () => --underWay],
+    ];
+    for (const [name, listener] of count) subscribe(name, listener);
+    try {
+      for (const verb of Object.values(verbs)) {
+        const most = Promise.allSettled(Array.from({ length: 65_536 }, () => verb({})));
+        await expect(verb({})).rejects.toMatchObject({ code: "OVERLOADED" });
+        expect(underWay).toBe(65_536);
+        rejectAll();
+        await most;
+        expect(underWay).toBe(0);
+        await expect(verb({ timeoutMs: 10 })).rejects.toMatchObject({ code: "TIMEOUT" });
+      }
+    } finally {
+      for (const [name, listener] of count) unsubscribe(name, listener);
+    }
+    // Some 200,000 promises.
+  }, 120_000);
+});
+
+describe("a backlog", () => {
+  it("takes 256 MiB of bodies, or one that is larger", () => {
+    const MIB = 1024 * 1024;
+    const backlog = new InFlightLimit("the broker");
+    backlog.add("/huge", 300 * MIB);
+    expect(() => backlog.add("/small", 0)).toThrow(expect.objectContaining({ code: "OVERLOADED" }));
+    backlog.release(300 * MIB); // it went out, and is still waited for
+    for (let n = 0; n < 16; n += 1) backlog.add("/large", 16 * MIB);
+    expect(() => backlog.add("/small", 1)).toThrow(/wait for the broker/);
+    backlog.add("/empty", 0);
+    backlog.release(16 * MIB);
+    backlog.remove();
+    backlog.add("/large", 16 * MIB);
+  });
+});

@@ -1,0 +1,382 @@
+/** The face: a service with its four verbs. */
+
+import type { Context, Middleware, Reply } from "../api/context.ts";
+import type {
+  Answered,
+  Bound,
+  CallArguments,
+  CommandHandler,
+  EventHandler,
+  PublishArguments,
+  SendArguments,
+  Verbs,
+} from "../api/verbs.ts";
+import { onAbort } from "../async/abort.ts";
+import { withCallerStack } from "../async/timed-promise.ts";
+import type { Broker, BrokerAddress } from "../broker/broker.ts";
+import { isSameBroker, resolveBroker } from "../broker/default-broker.ts";
+import { type AnyCommand, checkCommand } from "../contract/command.ts";
+import type { AnyEvent } from "../contract/event.ts";
+import { boundPath } from "../contract/path.ts";
+import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
+import { Dispatcher } from "../handling/dispatcher.ts";
+import { newInstanceId } from "../identity.ts";
+import { Lifecycle } from "../lifecycle/lifecycle.ts";
+import type { Health, ServiceState, StateChange } from "../lifecycle/state.ts";
+import { onStopSignal } from "../lifecycle/stop-signals.ts";
+import { guardedLogger, type Logger } from "../logging/logger.ts";
+import { checkOptions, checkSignal } from "../options/checks.ts";
+import type { RouteOptions, SubscribeOptions } from "../options/verb-options.ts";
+import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { checkName } from "../protocol/address.ts";
+import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
+import { Registry } from "../registry/registry.ts";
+import { Sender } from "../sending/sender.ts";
+import { commandArguments, eventTarget, refuseAddressed, routePattern } from "../sending/verb-arguments.ts";
+import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
+import { startTelemetry } from "../telemetry/start.ts";
+import { SessionSlot } from "../transport/session-slot.ts";
+import type { Batching } from "../transport/transport.ts";
+import { InstanceReport } from "./instance-report.ts";
+import {
+  DRAIN_MS,
+  routeSettings,
+  type ServiceOptions,
+  type ServiceSettings,
+  type ShutdownOptions,
+  serviceSettings,
+  subscribeSettings,
+} from "./service-options.ts";
+
+export type { Health, ServiceState, StateChange } from "../lifecycle/state.ts";
+export type { BatchingOptions, ServiceOptions, ShutdownOptions } from "./service-options.ts";
+
+/**
+ * A component that handles commands and events and calls others. Instances of one name share the work; a service that
+ * only calls is a client and makes no queue of its own.
+ *
+ * @example
+ * const orders = new Service("orders");
+ * orders.route("/orders/:id", ({ params }) => find(params.id));
+ * await orders.connect();
+ * @throws `INVALID_ARGUMENT` for a name or option that is not valid.
+ */
+export class Service implements Verbs {
+  readonly name: string;
+  /** Identity of this instance, new for every `new Service`. */
+  readonly instance: string = newInstanceId();
+  readonly #settings: ServiceSettings;
+  readonly #logger: Logger;
+  readonly #registry = new Registry();
+  readonly #lifecycle: Lifecycle;
+  readonly #introspection: InstanceReport;
+  readonly #sessions = new SessionSlot(() => this.#lifecycle.whenReady());
+  readonly #sender: Sender;
+  #broker: Broker | undefined;
+
+  constructor(name: string, options?: ServiceOptions) {
+    this.name = checkName(name, "service");
+    this.#settings = serviceSettings(options);
+    const settings = this.#settings;
+    const { prefetch, discovery, version } = settings;
+    const { instance } = this;
+    const logger = guardedLogger(settings.logger, { service: name, instance });
+    this.#logger = logger;
+    const sessions = this.#sessions;
+    const dispatcher = new Dispatcher({
+      service: name,
+      instance,
+      registry: this.#registry,
+      logger,
+      sessions,
+      callTimeoutMs: settings.timeoutMs,
+      unhandledRetryMs: settings.unhandledRetryMs,
+      mostCalls: prefetch.calls,
+      mostWaiting: settings.mostWaiting,
+    });
+    const sender = new Sender({
+      service: name,
+      instance,
+      logger,
+      sessions,
+      timeoutMs: settings.timeoutMs,
+      validates: settings.validates,
+      batching: settings.batching,
+      unwanted: (correlationId) => dispatcher.letGo(correlationId),
+    });
+    this.#sender = sender;
+    this.#lifecycle = new Lifecycle({
+      service: name,
+      instance,
+      prefetch,
+      batching: () => this.#batching,
+      registry: this.#registry,
+      logger,
+      sessions,
+      dispatcher,
+      sender,
+      onQuestion: discovery ? (question) => this.#introspection.answer(question) : undefined,
+    });
+    this.#introspection = new InstanceReport({
+      service: name,
+      instance,
+      version,
+      registry: this.#registry,
+      health: () => this.health(),
+      underWay: () => sender.underWay,
+      reconnects: () => this.#lifecycle.states.losses,
+      uses: () => sender.uses,
+    });
+  }
+
+  /** Where the service stands. */
+  get state(): ServiceState {
+    return this.#lifecycle.states.current;
+  }
+
+  /**
+   * How well the service is, at this moment: for a readiness probe, `status === "healthy"`.
+   *
+   * @example if (orders.health().status !== "healthy") response.writeHead(503);
+   */
+  health(): Health {
+    return this.#lifecycle.health;
+  }
+
+  /** What this instance has done since it was made: what `broker.stats()` asks of all of them. */
+  stats(): InstanceStats {
+    return this.#introspection.stats();
+  }
+
+  /**
+   * Calls back with each change of state, until the signal fires. The listener is called in the turn of the change and
+   * must not block; what it throws is logged.
+   *
+   * @example service.onState(({ from, to, reason }) => metrics.state(to));
+   * @throws `INVALID_ARGUMENT` for what is no function or no signal.
+   */
+  onState(
+    listener: (change: StateChange) => void,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): this {
+    if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
+    const signal = checkSignal(checkOptions("onState", options, { signal: true }).signal);
+    if (signal?.aborted) return this;
+    const stop = this.#lifecycle.states.listen(listener);
+    if (signal !== undefined) onAbort(signal, stop);
+    return this;
+  }
+
+  // --- Handling ---
+
+  route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this {
+    const { pattern, contract } = this.#ownCommand(target);
+    const { signal, timeoutMs, retry } = routeSettings(handler, options, this.#settings);
+    if (signal?.aborted) return this;
+    const entry = {
+      pattern,
+      handler: handler as unknown as (context: Context) => unknown,
+      contract,
+      timeoutMs,
+      retry,
+      tally: new HandlerStatsRecorder(),
+    };
+    this.#registry.routes.add(pattern, entry);
+    if (signal !== undefined) onAbort(signal, () => this.#registry.routes.remove(pattern));
+    this.#lifecycle.serve();
+    return this;
+  }
+
+  subscribe<T extends string | AnyEvent>(
+    target: T,
+    handler: EventHandler<T>,
+    options?: SubscribeOptions,
+  ): this {
+    const { pattern, contract } = eventTarget(target);
+    if (contract !== undefined) refuseAddressed(contract);
+    const { signal, timeoutMs, retry, per } = subscribeSettings(handler, options, this.#settings);
+    if (pattern.includes("?"))
+      throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
+    if (signal?.aborted) return this;
+    const entry = {
+      pattern,
+      handler: handler as unknown as (context: Context) => unknown,
+      contract,
+      timeoutMs,
+      retry,
+      tally: new HandlerStatsRecorder(),
+    };
+    const subscription = this.#registry.subscriptions.add(pattern, per, entry);
+    if (signal !== undefined) {
+      onAbort(signal, () => {
+        this.#registry.subscriptions.remove(subscription);
+        this.#lifecycle.unsubscribe(subscription.key, per);
+      });
+    }
+    this.#lifecycle.subscribe(subscription.key, per);
+    return this;
+  }
+
+  /**
+   * Runs a function around every handler of this service, the first registered outermost. It gets the context and
+   * `next`, which runs what is further in, and returns the reply.
+   *
+   * @example service.use(async (context, next) => { const reply = await next(); count(context.path); return reply; });
+   * @throws `INVALID_ARGUMENT` if it is no function.
+   */
+  use(middleware: Middleware): this {
+    if (typeof middleware !== "function") throw invalidArgument("A middleware", "a function", middleware);
+    this.#registry.middleware.push(middleware);
+    return this;
+  }
+
+  // --- Sending ---
+
+  call<T extends string | AnyCommand>(
+    target: T & Bound<T>,
+    ...rest: CallArguments<T>
+  ): Promise<Reply<Answered<T>>> {
+    return this.#attempt(() => {
+      const { command, body, options } = commandArguments(target, rest);
+      return this.#sender.call(command, body, options);
+    }) as Promise<Reply<Answered<T>>>;
+  }
+
+  send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void> {
+    return this.#attempt(() => {
+      const { command, body, options } = commandArguments(target, rest);
+      return this.#sender.send(command, body, options);
+    });
+  }
+
+  publish<T extends string | AnyEvent>(target: T & Bound<T>, ...rest: PublishArguments<T>): Promise<void> {
+    return this.#attempt(() => {
+      const [body, options] = rest as [unknown, object | undefined];
+      const { pattern, contract } = eventTarget(target);
+      if (contract !== undefined) boundPath(contract);
+      return this.#sender.publish({ target: pattern, contract }, body, options);
+    });
+  }
+
+  // --- Life ---
+
+  /**
+   * Connects and resolves when everything that was registered is declared, bound and consumed. Called again, it waits
+   * for what was registered since. A broker that does not answer is tried again until the deadline.
+   *
+   * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TOPOLOGY_CONFLICT`, `NO_BROKER_ADDRESS`, `TIMEOUT`, `CANCELLED`,
+   * `INVALID_ARGUMENT`.
+   */
+  async connect(broker?: BrokerAddress, options?: WaitOptions): Promise<this> {
+    const limits = readWaitOptions("connect", options, this.#settings.timeoutMs);
+    return this.#attempt(async () => {
+      const telemetry = startTelemetry(this.#logger.warn);
+      if (telemetry !== undefined) await telemetry;
+      await this.#lifecycle.connect(() => this.#choose(broker).transport, limits);
+      return this;
+    });
+  }
+
+  /**
+   * Takes no more work, lets what runs finish and answers it, then leaves, together with other services of this process that
+   * are shut down at the same time: they answer each other until all have finished what they had. What still runs after `timeoutMs` is told by
+   * its signal and goes back to the queue. Twice is fine, and the shorter wait counts; `connect` works again afterwards.
+   *
+   * @throws `INVALID_ARGUMENT` for an option that is not valid, and nothing else.
+   */
+  async shutdown(options?: ShutdownOptions): Promise<void> {
+    await this.#lifecycle.shutdown(readWaitOptions("shutdown", options, DRAIN_MS));
+  }
+
+  /**
+   * Connects, then stays until SIGINT, SIGTERM or its `signal` has shut the service down, or `shutdown` was called. Does not
+   * end the process; a second SIGINT or SIGTERM does, as it would without confluo.
+   */
+  async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
+    const { ms: timeoutMs, signal } = readWaitOptions("run", options, DRAIN_MS);
+    if (signal?.aborted) return; // asked to stop before it began
+    let isAsked = false;
+    const stop = (): void => {
+      isAsked = true;
+      this.shutdown({ timeoutMs }).catch((error: unknown) =>
+        this.#logger.error({ err: error }, `${this.name} did not shut down.`),
+      );
+    };
+    const stopListening = onStopSignal(stop);
+    const stopWatching = signal === undefined ? undefined : onAbort(signal, stop);
+    // Nothing else holds a process whose broker is embedded.
+    const hold = setInterval(() => undefined, 2_147_483_647);
+    try {
+      await this.connect(broker);
+      if (isAsked) stop(); // asked before there was anything to shut down
+      const at = this.#broker?.description ?? "";
+      this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
+      await this.#lifecycle.stopped();
+    } catch (error) {
+      // Shut down before it was connected: that is what was asked for, no failure.
+      if (!isConfluoError(error, "SHUTTING_DOWN")) throw error;
+    } finally {
+      clearInterval(hold);
+      stopWatching?.();
+      stopListening();
+    }
+  }
+
+  /** `await using service = …` shuts it down at the end of the block. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+
+  // --- Inside ---
+
+  /** @internal For `confluo run`: the broker that it has, else the one that it was made with. */
+  get broker(): BrokerAddress | undefined {
+    return this.#broker ?? this.#settings.broker;
+  }
+
+  // One broker until the service has been shut down: a repeated connect() must not make another.
+  #choose(address: BrokerAddress | undefined): Broker {
+    const present = this.state === "idle" || this.state === "stopped" ? undefined : this.#broker;
+    if (present !== undefined && (address === undefined || isSameBroker(present, address))) return present;
+    const chosen = resolveBroker(address ?? this.#settings.broker, this.#logger);
+    if (present === undefined) {
+      this.#broker = chosen;
+      this.#sessions.maxBodyBytes = chosen.maxBodyBytes;
+    }
+    return chosen;
+  }
+
+  get #batching(): Batching {
+    const { maxCalls, maxBytes } = this.#settings.batching;
+    // With room for what is not a body.
+    const most = Math.floor(this.#sessions.maxBodyBytes / 2);
+    return {
+      maxCalls,
+      maxBytes: Math.min(maxBytes, most),
+      isEager: this.#broker?.gathersEagerly === true,
+    };
+  }
+
+  #ownCommand(target: string | AnyCommand): {
+    readonly pattern: string;
+    readonly contract: AnyCommand | undefined;
+  } {
+    if (typeof target === "string") return { pattern: routePattern(target), contract: undefined };
+    checkCommand(target);
+    refuseAddressed(target);
+    if (target.service === this.name) return { pattern: routePattern(target.path), contract: target };
+    throw new ConfluoError(
+      "INVALID_ARGUMENT",
+      `The command ${target.path} belongs to the service ${target.service}: ${this.name} cannot handle it.`,
+    );
+  }
+
+  // What the caller did wrong rejects the promise, too: a verb never throws.
+  #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return work().catch(withCallerStack);
+    } catch (error) {
+      return Promise.reject(error).catch(withCallerStack);
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { ConfluoError } from "../errors.ts";
+import { HandlerStatsRecorder } from "./handler-stats.ts";
+
+// Any moment will do; a whole number leaves the durations exact.
+const NOW = 2 ** 40;
+
+function ago(ms: number): number {
+  return NOW - ms;
+}
+
+beforeEach(() => {
+  vi.spyOn(performance, "now").mockReturnValue(NOW);
+});
+
+describe("a tally", () => {
+  it("counts what ended, how, and what is under way", () => {
+    const tally = new HandlerStatsRecorder();
+    for (let n = 0; n < 5; n += 1) tally.began();
+    tally.succeeded(ago(1), "web");
+    tally.failed(ago(2), "web", new Error("first line\nsecond line"));
+    tally.refused(ago(3), "web", new ConfluoError("INVALID_INPUT", "not so"));
+    tally.abandoned();
+    tally.retried(4_000);
+    tally.deadLettered();
+    const read = tally.read();
+    expect(read).toMatchObject({
+      handled: 1,
+      refused: 1,
+      failed: 1,
+      retried: 1,
+      deadLettered: 1,
+      inFlight: 1,
+    });
+    expect(read.lastError).toMatchObject({ code: "HANDLER_FAILED", message: "first line" });
+    expect(read.lastRefusal).toMatchObject({ code: "INVALID_INPUT", message: "not so" });
+    expect(Date.parse(read.lastError?.at ?? "")).toBeGreaterThan(0);
+  });
+
+  it("names the code of an error of ours, and cuts a long message", () => {
+    const tally = new HandlerStatsRecorder();
+    tally.began();
+    tally.failed(ago(1), "web", new ConfluoError("TIMEOUT", "x".repeat(1_000)));
+    const { lastError } = tally.read();
+    expect(lastError?.code).toBe("TIMEOUT");
+    expect(lastError?.message.length).toBeLessThanOrEqual(201);
+  });
+
+  it("says nothing of what has not happened", () => {
+    expect(new HandlerStatsRecorder().read()).toEqual({
+      handled: 0,
+      refused: 0,
+      failed: 0,
+      retried: 0,
+      deadLettered: 0,
+      inFlight: 0,
+      waiting: 0,
+      durations: [],
+      recent: { ms: 1_000, handled: 0, refused: 0, failed: 0, durations: [] },
+      senders: [],
+    });
+  });
+
+  it("tells senders apart as far as there is room, and those with a name that could be one", () => {
+    const tally = new HandlerStatsRecorder();
+    const senders = Array.from({ length: 40 }, (_, n) => `s${n}`);
+    for (const from of ["web", "", "no name", ...senders, "web"]) {
+      tally.began();
+      tally.succeeded(ago(1), from);
+    }
+    tally.began();
+    tally.failed(ago(1), "s3", new Error("no"));
+    const read = tally.read().senders;
+    expect(read).toHaveLength(33);
+    expect(read[0]).toEqual({ service: "web", handled: 2, refused: 0, failed: 0 });
+    expect(read.find(({ service }) => service === "s3")).toMatchObject({ handled: 1, failed: 1 });
+    expect(read.at(-1)).toEqual({ handled: 11, refused: 0, failed: 0 });
+    expect(read.reduce((sum, { handled, failed }) => sum + handled + failed, 0)).toBe(45);
+  });
+
+  it.each([0, 0.001, 0.0149, 0.016, 0.5, 1, 7.3, 999, 60_000, 3_600_000, 2_000_000_000, -5])(
+    "knows a duration of %s ms to an eighth",
+    (ms) => {
+      const tally = new HandlerStatsRecorder();
+      tally.began();
+      tally.succeeded(ago(ms), "web");
+      const [[upTo, count] = [0, 0]] = tally.read().durations;
+      expect(count).toBe(1);
+      const known = Math.min(Math.max(0, Math.round(ms * 1_000)), 2 ** 31 - 1) / 1_000;
+      expect(upTo).toBeGreaterThanOrEqual(known);
+      expect(upTo).toBeLessThanOrEqual(known * 1.125 + 0.001);
+    },
+  );
+
+  it("keeps the order of durations", () => {
+    const tally = new HandlerStatsRecorder();
+    let last = 0;
+    for (let us = 1; us < 2 ** 30; us = Math.ceil(us * 1.05)) {
+      tally.began();
+      tally.succeeded(ago(us / 1_000), "web");
+    }
+    for (const [upTo] of tally.read().durations) {
+      expect(upTo).toBeGreaterThan(last);
+      last = upTo;
+    }
+  });
+});

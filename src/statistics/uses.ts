@@ -1,0 +1,90 @@
+/** What a service sends, and to whom: counted as it is sent, within bounds. */
+
+import { type CommandUse, type Counted, type EventUse, MOST_USES } from "../protocol/discovery/traffic.ts";
+
+/** What is used: a contract's path, that of one with values for its parameters, or none. */
+type Contract = { readonly path: string; readonly pattern?: string | undefined } | undefined;
+
+/** Counts by service and path. What has no room is counted together. */
+class UseCounts {
+  readonly #byService = new Map<string, Map<string | undefined, { count: number }>>();
+  #size = 0;
+  #others = 0;
+
+  add(service: string, path: string | undefined): void {
+    const known = this.#byService.get(service)?.get(path);
+    if (known !== undefined) known.count += 1;
+    else if (this.#size < MOST_USES) this.#begin(service, path);
+    else this.#others += 1;
+  }
+
+  #begin(service: string, path: string | undefined): void {
+    this.#size += 1;
+    let paths = this.#byService.get(service);
+    if (paths === undefined) {
+      paths = new Map();
+      this.#byService.set(service, paths);
+    }
+    paths.set(path, { count: 1 });
+  }
+
+  read(): readonly { readonly service: string; readonly path: string | undefined; readonly count: number }[] {
+    return [...this.#byService].flatMap(([service, paths]) =>
+      [...paths].map(([path, { count }]) => ({ service, path, count })),
+    );
+  }
+
+  get others(): number {
+    return this.#others;
+  }
+}
+
+/** What an instance tells of what it sends. */
+export interface Uses {
+  readonly calls: readonly Counted<CommandUse>[];
+  readonly sends: readonly Counted<CommandUse>[];
+  readonly publishes: readonly Counted<EventUse>[];
+}
+
+/** What an instance calls, sends and publishes. */
+export class UseRecorder {
+  readonly #calls = new UseCounts();
+  readonly #sends = new UseCounts();
+  readonly #publishes = new UseCounts();
+
+  called(service: string, contract: Contract): void {
+    this.#calls.add(service, pathOf(contract));
+  }
+
+  sent(service: string, contract: Contract): void {
+    this.#sends.add(service, pathOf(contract));
+  }
+
+  published(contract: Contract): void {
+    this.#publishes.add("", pathOf(contract));
+  }
+
+  read(): Uses {
+    return { calls: commands(this.#calls), sends: commands(this.#sends), publishes: events(this.#publishes) };
+  }
+}
+
+function pathOf(contract: Contract): string | undefined {
+  return contract === undefined ? undefined : (contract.pattern ?? contract.path);
+}
+
+function commands(counts: UseCounts): readonly Counted<CommandUse>[] {
+  const told = counts
+    .read()
+    .map(({ service, path, count }) => ({ service, ...(path === undefined ? {} : { path }), count }));
+  return counts.others === 0 ? told : [...told, { count: counts.others }];
+}
+
+// One that was published by its path alone is not told apart from what has no room.
+function events(counts: UseCounts): readonly Counted<EventUse>[] {
+  const all = counts.read();
+  const told = all.flatMap(({ path, count }) => (path === undefined ? [] : [{ path, count }]));
+  const unnamed = all.find(({ path }) => path === undefined)?.count ?? 0;
+  const others = unnamed + counts.others;
+  return others === 0 ? told : [...told, { count: others }];
+}

@@ -1,0 +1,61 @@
+/** Whether all instances of a service take batches: what one instance says of itself does not hold for its neighbours. */
+
+import type { Namespace } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../wire.ts";
+
+/** For how long an answer of the broker holds, in milliseconds: while all instances take batches, and while some do not. */
+const ALL_MS = 5_000;
+const SOME_MS = 1_000;
+
+/**
+ * Compares the consumers of a service's queue for batches with those of its queue for calls. Callers prefer the former, so
+ * that a service of which only some instances take batches would leave the others idle. Nothing is asked of the broker
+ * unless a caller wants to know.
+ */
+export class BatchCensus {
+  readonly #service: string;
+  readonly #namespace: Namespace;
+  readonly #wire: () => AmqpClient | undefined;
+  #allTake = false;
+  #countedAt = Number.NEGATIVE_INFINITY;
+  #isCounting = false;
+
+  constructor(service: string, namespace: Namespace, wire: () => AmqpClient | undefined) {
+    this.#service = service;
+    this.#namespace = namespace;
+    this.#wire = wire;
+  }
+
+  /** Whether all instances took batches when the broker was last asked. Asks it again when that was too long ago. */
+  get allTake(): boolean {
+    const age = performance.now() - this.#countedAt;
+    if (!this.#isCounting && age >= (this.#allTake ? ALL_MS : SOME_MS)) void this.#count();
+    return this.#allTake && age < 2 * ALL_MS;
+  }
+
+  /** Forgets the answer: the connection that it came over is gone. */
+  forget(): void {
+    this.#allTake = false;
+    this.#countedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  async #count(): Promise<void> {
+    const wire = this.#wire();
+    if (wire === undefined) return;
+    this.#isCounting = true;
+    const consumersOf = async (queue: string): Promise<number> =>
+      (await wire.inspectQueue(queue))?.consumers ?? 0;
+    const { calls, batches } = {
+      calls: this.#namespace.calls(this.#service),
+      batches: this.#namespace.batches(this.#service),
+    };
+    // A broker that does not say leaves it at 'no'.
+    const [all, able] = await Promise.all([consumersOf(calls), consumersOf(batches)]).catch(
+      () => [1, 0] as const,
+    );
+    this.#isCounting = false;
+    if (this.#wire() !== wire) return;
+    this.#allTake = able > 0 && able >= all;
+    this.#countedAt = performance.now();
+  }
+}

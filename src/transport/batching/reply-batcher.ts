@@ -1,0 +1,138 @@
+/** Replies on their way back: those of one turn to one requester travel together, if it takes that. */
+
+import { batchableLength, batchReplies, withBatchLimit } from "../../protocol/batch.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { Batching, Settled } from "../transport.ts";
+import type { BatchCensus } from "./batch-census.ts";
+import type { AdaptiveBatchLimit } from "./batch-limit.ts";
+import { TurnBuffer } from "./turn-buffer.ts";
+
+/** What a reply gatherer works with. */
+export interface ReplyBatcherDependencies {
+  readonly service: string;
+  readonly batching: Batching;
+  readonly appetite: AdaptiveBatchLimit;
+  readonly census: Pick<BatchCensus, "allTake">;
+  post(to: string, message: Message, failed?: Settled): void;
+}
+
+interface BatchedReply {
+  readonly message: Message;
+  readonly failed: Settled | undefined;
+}
+
+/** One who takes gathered replies. */
+interface Requester {
+  readonly collector: TurnBuffer<BatchedReply>;
+  /** It has asked how many calls it may send in one message. */
+  asks: boolean;
+}
+
+/**
+ * For how long a caller may still send batches after it was told that they are welcome: for as long as it believes that
+ * (half a second, by the protocol), and for what is on its way meanwhile.
+ */
+const BELIEVED_MS = 1_000;
+const MOST_REPLIES = 64;
+const MOST_REQUESTERS = 4_096;
+
+/** Sends replies, each by itself or several together. */
+export class ReplyBatcher {
+  readonly #parts: ReplyBatcherDependencies;
+  readonly #requesters = new Map<string, Requester>();
+  /** When it was last said that batches are welcome. */
+  #welcomedAt = Number.NEGATIVE_INFINITY;
+  #leaving: { readonly done: Promise<void>; end(): void } | undefined;
+
+  constructor(parts: ReplyBatcherDependencies) {
+    this.#parts = parts;
+  }
+
+  /** A call said that its sender takes gathered replies, and wants to know how many calls it may send in one message. */
+  heard(replyTo: string): void {
+    if (this.#parts.batching.maxCalls === 1) return;
+    const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
+    requester.asks = true;
+  }
+
+  reply(to: string, message: Message, failed?: Settled): void {
+    const { batching, appetite, post } = this.#parts;
+    appetite.answered();
+    const requester = this.#requesters.get(to);
+    if (requester === undefined) {
+      post(to, message, failed);
+      return;
+    }
+    const length = batchableLength(message, batching.maxBytes);
+    if (length === undefined) post(to, this.#withAnswer(requester, message), failed);
+    else requester.collector.add({ message, failed }, length, MOST_REPLIES);
+  }
+
+  /** Says from now on that calls are to come one by one. Resolves when no caller believes otherwise. */
+  leave(): Promise<void> {
+    const leftMs = this.#welcomedAt + BELIEVED_MS - performance.now();
+    this.#leaving ??= leftMs > 0 ? pauseOf(leftMs) : { done: Promise.resolve(), end: () => undefined };
+    return this.#leaving.done;
+  }
+
+  /** Sends what waits for the end of its turn, and waits for nobody any more. */
+  close(): void {
+    for (const { collector } of this.#requesters.values()) collector.flush();
+    this.#leaving?.end();
+  }
+
+  #requesterAt(replyTo: string): Requester {
+    // The oldest goes; if it is still there, it asks again.
+    for (const known of this.#requesters.keys()) {
+      if (this.#requesters.size < MOST_REQUESTERS) break;
+      this.#requesters.get(known)?.collector.flush();
+      this.#requesters.delete(known);
+    }
+    const { maxBytes: bytes, isEager } = this.#parts.batching;
+    const collector = new TurnBuffer<BatchedReply>({
+      bytes,
+      isEager,
+      send: (replies) => this.#send(replyTo, requester, replies),
+    });
+    const requester: Requester = { collector, asks: false };
+    this.#requesters.set(replyTo, requester);
+    return requester;
+  }
+
+  #send(to: string, requester: Requester, replies: readonly [BatchedReply, ...BatchedReply[]]): void {
+    const { batching, post } = this.#parts;
+    const [{ message, failed }] = replies;
+    if (replies.length === 1 && !batching.isEager) {
+      post(to, this.#withAnswer(requester, message), failed);
+      return;
+    }
+    const together = batchReplies(replies.map((reply) => reply.message));
+    post(to, this.#withAnswer(requester, together), () => {
+      // Together they were too large for the broker, which need not be so for each.
+      for (const each of replies) post(to, each.message, each.failed);
+    });
+  }
+
+  // Says how many calls are welcome, if that was asked.
+  #withAnswer(requester: Requester, message: Message): Message {
+    if (!requester.asks) return message;
+    requester.asks = false;
+    const { service, appetite, census } = this.#parts;
+    const takes = this.#leaving === undefined && census.allTake ? appetite.current : 1;
+    if (takes > 1) this.#welcomedAt = performance.now();
+    const { properties, ...rest } = withBatchLimit(message, takes);
+    return { ...rest, properties: { ...properties, appId: service } };
+  }
+}
+
+function pauseOf(ms: number): { readonly done: Promise<void>; end(): void } {
+  let end: () => void = () => undefined;
+  const done = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+  return { done, end };
+}

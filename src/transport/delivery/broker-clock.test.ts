@@ -1,0 +1,78 @@
+import { expect, it, vi } from "vitest";
+import { fakeWire } from "../session/fake-wire.test-support.ts";
+import type { AmqpClient, ConsumeOptions } from "../wire.ts";
+import { BrokerClock } from "./broker-clock.ts";
+
+/** A wire whose broker's clock says a number of seconds to whoever has a message die. */
+function wireAt(seconds: unknown, own: Partial<AmqpClient> = {}) {
+  let consumer: ConsumeOptions | undefined;
+  const asked: object[] = [];
+  const closed = vi.fn(async () => undefined);
+  const wire = fakeWire({
+    declareQueue: async (spec) => {
+      asked.push(spec.arguments);
+      return `q${asked.length}`;
+    },
+    consume: async (options) => {
+      consumer = options;
+      return { cancel: async () => undefined, close: closed };
+    },
+    publish: ({ key }, message, settled) => {
+      settled();
+      const headers = { "x-death": [{ queue: key, time: { "!": "timestamp", value: seconds } }] };
+      const properties = { ...message.properties, headers };
+      const settle = { ack: () => undefined, requeue: () => undefined, hold: "released" as const };
+      const delivery = { message: { ...message, properties }, exchange: "", key: "q1", redelivered: false };
+      setImmediate(() => consumer?.onDelivery({ ...delivery, ...settle }));
+    },
+    ...own,
+  });
+  return { wire, asked, closed };
+}
+
+it("tells how long ago something was, to the second and never more", async () => {
+  const { wire, asked, closed } = wireAt(1_000);
+  const clock = new BrokerClock();
+  const ages = await Promise.all([990, 999, 1_000, 1_005].map((seconds) => clock.since(seconds, wire)));
+  const [long = 0, ...short] = ages;
+  expect(long).toBeGreaterThanOrEqual(9_000);
+  expect(long).toBeLessThan(9_900);
+  for (const age of short) expect(age).toBeLessThan(900);
+  // Asked once for all, and not again for what comes later.
+  expect(asked).toHaveLength(2);
+  expect(asked[1]).toMatchObject({ "x-message-ttl": 0, "x-dead-letter-routing-key": "q1" });
+  await clock.since(990, wire);
+  expect(asked).toHaveLength(2);
+  expect(closed).toHaveBeenCalledTimes(1);
+  // Another connection may be one to another broker.
+  const other = wireAt(2_000);
+  expect(await clock.since(1_990, other.wire)).toBeGreaterThanOrEqual(9_000);
+});
+
+it("knows of no time where the broker does not tell it", async () => {
+  for (const { wire } of [
+    wireAt("soon"),
+    wireAt(1_000, { declareQueue: () => Promise.reject(new Error("refused")) }),
+    wireAt(1_000, { publish: (_route, _message, settled) => void setImmediate(settled, "lost") }),
+  ])
+    expect(await new BrokerClock().since(1, wire)).toBe(0);
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+  try {
+    const silent = wireAt(1_000, { publish: () => undefined });
+    const age = new BrokerClock().since(1, silent.wire);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await age).toBe(0);
+    await vi.waitFor(() => expect(silent.closed).toHaveBeenCalledTimes(1));
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it("leaves no queue behind and does not ask again soon where it is refused", async () => {
+  const deleteQueue = vi.fn(async () => 0);
+  const { wire, asked } = wireAt(1_000, { consume: () => Promise.reject(new Error("refused")), deleteQueue });
+  const clock = new BrokerClock();
+  for (let n = 0; n < 3; n += 1) expect(await clock.since(990, wire)).toBe(0);
+  await vi.waitFor(() => expect(deleteQueue).toHaveBeenCalledTimes(2));
+  expect(asked).toHaveLength(2);
+});

@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest";
+import { Namespace } from "../../protocol/topology.ts";
+import type { DeliveryHistory } from "../transport.ts";
+import { CallsPutAside } from "./calls-put-aside.ts";
+import { Crowd } from "./crowd.ts";
+import { Isolations } from "./isolations.ts";
+import { type DeliveryDependencies, SessionDelivery, type Source } from "./session-delivery.ts";
+import { CopiesUnderWay } from "./under-way.ts";
+
+function delivered(source: Source, headers: Readonly<Record<string, number>>): SessionDelivery {
+  const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
+  const wired = {
+    message,
+    exchange: "",
+    key: "",
+    redelivered: true,
+    ack: () => undefined,
+    requeue: () => undefined,
+    hold: "held" as const,
+  };
+  const surroundings: DeliveryDependencies = {
+    instance: "i",
+    namespace: new Namespace("confluo"),
+    dead: "confluo.s.dead",
+    connection: { wire: undefined },
+    isClosing: false,
+    queueOf: () => "confluo.s.inbox",
+    declareMoves: async () => undefined,
+    newId: () => "id",
+    warn: () => undefined,
+    copies: new CopiesUnderWay(),
+    isolations: new Isolations(),
+    crowd: new Crowd(),
+    putAside: new CallsPutAside(async () => 1),
+    waits: () => undefined,
+    expired: () => undefined,
+  };
+  return new SessionDelivery(source, wired, { link: surroundings, receivedAt: 0 });
+}
+
+const records: readonly (readonly [alone: boolean, looked: DeliveryHistory, lost: DeliveryHistory])[] = [
+  [false, "first", "redelivered"],
+  [true, "isolated", "isolated-redelivered"],
+];
+
+describe("a message that was delivered before", () => {
+  it("is what it was if it was only looked at, where the broker counts that apart", () => {
+    for (const [alone, looked, lost] of records) {
+      const source: Source = { lane: "inbox", alone };
+      expect(delivered(source, { "x-acquired-count": 3 })).toMatchObject({
+        history: looked,
+        redelivered: alone,
+      });
+      expect(delivered(source, { "x-acquired-count": 2, "x-delivery-count": 1 }).history).toBe(lost);
+      // Older brokers have one count for both, and classic queues none.
+      expect(delivered(source, { "x-delivery-count": 1 }).history).toBe(lost);
+      expect(delivered({ lane: "calls", alone }, {}).history).toBe(lost);
+    }
+  });
+});

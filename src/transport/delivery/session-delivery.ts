@@ -1,0 +1,379 @@
+/** One delivery of a lane, settled once. */
+
+import { ConfluoError, show } from "../../errors.ts";
+import { header, headerBytes, roughLength } from "../../protocol/codec.ts";
+import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
+import type { Message, WireHeaders } from "../../protocol/message.ts";
+import { republishedCall } from "../../protocol/republish.ts";
+import type { Namespace } from "../../protocol/topology.ts";
+import { firstHop, type Hop } from "../../retry/delay-levels.ts";
+import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
+import type { Delivery, DeliveryHistory, Lane } from "../transport.ts";
+import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
+import type { CallsPutAside } from "./calls-put-aside.ts";
+
+import type { Crowd } from "./crowd.ts";
+import { recordOf, wasOnlyLookedAt } from "./delivery-history.ts";
+import type { Isolations } from "./isolations.ts";
+import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
+import type { CopiesUnderWay } from "./under-way.ts";
+
+const FIRST_AGAIN_MS = 1_000;
+const LAST_AGAIN_MS = 8_000;
+/** RabbitMQ refuses an expiration of twice as much and more. */
+const LONGEST_MS = 2 ** 31 - 1;
+const EXPIRATION_BYTES = 1 + String(LONGEST_MS).length;
+
+/** What a delivery needs of the link that it came over. */
+export interface DeliveryDependencies {
+  readonly instance: string;
+  readonly namespace: Namespace;
+  readonly dead: string;
+  /** The connection at the moment. */
+  readonly connection: { readonly wire: AmqpClient | undefined };
+  /** Whether the session is being closed: then no copy begins. */
+  isClosing: boolean;
+  readonly isolations: Isolations;
+  readonly crowd: Crowd;
+  readonly putAside: CallsPutAside;
+  queueOf(source: Source): string;
+  /** Declares anew where moved messages go, which someone may have deleted. */
+  declareMoves(): Promise<void>;
+  /** Notes that a copy goes to a delay level. */
+  waits(levelMs: number): void;
+  /** Copies that the broker has not confirmed: the originals must not go back before it has. */
+  readonly copies: CopiesUnderWay;
+  newId(): string;
+  /** Hears of a dead letter that is made here, since the message's time is over. */
+  expired(delivery: Delivery, failure: Failure): void;
+  warn(details: object, message: string): void;
+}
+
+/** Which queue of a service's a delivery came from: a lane's own, or the one for what is tried again alone. */
+export interface Source {
+  readonly lane: Lane;
+  readonly alone: boolean;
+}
+
+/** How a delivery came. */
+export interface DeliveryArrival {
+  readonly link: DeliveryDependencies;
+  /** On the monotonic clock. */
+  readonly receivedAt: number;
+  /** Whether it is marked as redelivered for no more than a look at its queue. */
+  readonly isOnlyLookedAt?: boolean;
+}
+
+/** {@link Delivery} over a wire's delivery. */
+export class SessionDelivery implements Delivery {
+  readonly lane: Lane;
+  readonly message: Message;
+  envelope: Envelope;
+  readonly history: DeliveryHistory;
+  readonly redelivered: boolean;
+  readonly receivedAt: number;
+  readonly size: number;
+  readonly #source: Source;
+  readonly #wired: AmqpDelivery;
+  readonly #link: DeliveryDependencies;
+  /** That it came over. */
+  readonly #wire: AmqpClient | undefined;
+  #settled = false;
+  /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
+  #letters: Map<string | undefined, Moved> | undefined;
+
+  constructor(
+    source: Source,
+    wired: AmqpDelivery,
+    { link, receivedAt, isOnlyLookedAt = false }: DeliveryArrival,
+  ) {
+    const { lane } = source;
+    this.receivedAt = receivedAt;
+    this.lane = lane;
+    this.#source = source;
+    this.message = wired.message;
+    this.#wired = wired;
+    this.#link = link;
+    this.#wire = link.isClosing ? undefined : link.connection.wire;
+    // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
+    const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
+    const eventKey = isReturn ? undefined : wired.key;
+    this.envelope = readEnvelope(wired.message, { lane, eventKey, newId: link.newId });
+    const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.#headers);
+    this.history = recordOf(source, isMarked, this.envelope.deaths);
+    this.redelivered = this.history !== "first" || this.envelope.isGivenBack;
+    this.size = roughLength(wired.message);
+  }
+
+  get hold(): Hold {
+    const { hold } = this.#wired;
+    return hold === "held" && !this.#isOnItsWire ? "lost" : hold;
+  }
+
+  settle(outcome: Outcome): boolean | Promise<boolean> {
+    if (this.#settled) return false;
+    this.#settled = true;
+    switch (outcome.kind) {
+      case "done":
+        this.#wired.ack();
+        return true;
+      case "release":
+        // Its queue is gone with its consumer, and nobody else has one.
+        if (this.lane === "instance") return true;
+        // As a copy: what the broker itself delivers again looks like what a death left behind.
+        return this.#move([() => this.#givenBack()]);
+      case "isolate":
+        if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), outcome);
+        return this.#isolate(outcome);
+      case "forward": {
+        // The queue's name is taken now: a later connection may have another.
+        const queue = this.#link.queueOf(this.#source);
+        const moved = outcome.moves.map((move) => this.#moved(move, queue));
+        return this.#move(moved.map((each) => () => each));
+      }
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
+  async #bounce(bouncing: Promise<boolean>, outcome: Isolation): Promise<boolean> {
+    if (!(await bouncing)) return this.#isolate(outcome);
+    this.#link.putAside.note(this.message);
+    this.#wired.ack();
+    return true;
+  }
+
+  #isolate({
+    subscriptions,
+    deaths,
+    until = Number.POSITIVE_INFINITY,
+  }: Isolation): boolean | Promise<boolean> {
+    if (this.lane === "calls") this.#link.putAside.note(this.message);
+    const earliest = Math.min(until, this.#until);
+    const alone = this.lane === "calls" || deaths > 0 || this.#link.crowd.isFew();
+    const past = { deaths: alone ? deaths : 1, until: earliest };
+    const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;
+    const copies = patterns.map((subscription) => {
+      return () => this.#copied({ lane: this.lane, alone }, { ...past, subscription });
+    });
+    return this.#link.isolations.add(this.#moveSurely(copies));
+  }
+
+  // Until the broker has the acknowledgement, both the copy and the original are there.
+  async #moveSurely(copies: readonly Copy[]): Promise<boolean> {
+    const isMoved = await this.#move(copies);
+    if (isMoved) await this.#wired.acksTaken?.();
+    return isMoved;
+  }
+
+  // When its sender or its caller waits no longer, on the monotonic clock.
+  get #until(): number {
+    return this.receivedAt + (this.envelope.expiresMs ?? Number.POSITIVE_INFINITY);
+  }
+
+  /**
+   * Notes how long it lay in its queue before it came here. If its time is over by that, it becomes a dead letter: then it is
+   * settled, and its handler must not run.
+   */
+  async aged(ms: number): Promise<boolean> {
+    const { expiresMs, subscription } = this.envelope;
+    if (this.#settled || expiresMs === undefined) return this.#settled;
+    const leftMs = Math.floor(expiresMs - ms);
+    if (this.receivedAt + leftMs - performance.now() >= 1) {
+      this.envelope = { ...this.envelope, expiresMs: leftMs };
+      return false;
+    }
+    this.#settled = true;
+    const expired = this.#expired(subscription);
+    await this.#move([() => expired]);
+    return true;
+  }
+
+  /** Sends a message that has not waited long enough on to its next delay queue. Like {@link settle}, never rejects. */
+  async waitOn(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    const hop = firstHop(this.envelope.waitMs);
+    const { unclaimedMs, expiresMs } = this.envelope;
+    const headers = { ...waitHeaders({ hop, unclaimedMs, expiresMs }), ...this.#deaths };
+    const delayed = this.#delayed(hop, this.#unchanged(headers));
+    await this.#move([() => delayed]);
+  }
+
+  #unchanged(added: Readonly<Record<string, string>>): Message {
+    return unchangedCopy(this, added, this.#most);
+  }
+
+  #givenBack(): Moved | undefined {
+    const { deaths, subscription } = this.envelope;
+    return this.#copied(this.#source, { deaths, subscription, until: this.#until, isGivenBack: true });
+  }
+
+  // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
+  // broker drops it; anything else is dead then.
+  #copied(source: Source, { deaths, subscription, until, isGivenBack }: Past): Moved | undefined {
+    const key = this.#link.queueOf(source);
+    // What is left, as far as this instance knows: not how long it was under way before.
+    const leftMs = Math.floor(until - performance.now());
+    if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
+    const { unclaimedMs } = this.envelope;
+    const message =
+      this.lane === "calls"
+        ? republishedCall(this.message, this.envelope, this.#most)
+        : this.#unchanged({
+            ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+            ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
+            ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
+          });
+    const { body, properties } = message;
+    const expiration =
+      leftMs === Number.POSITIVE_INFINITY ? {} : { expiration: String(Math.min(leftMs, LONGEST_MS)) };
+    const headers = isGivenBack ? { headers: { ...properties.headers, [header.givenBack]: "1" } } : {};
+    return { exchange: "", key, message: { body, properties: { ...properties, ...expiration, ...headers } } };
+  }
+
+  #expired(subscription: string | undefined): Moved {
+    this.#letters ??= new Map();
+    const made = this.#letters.get(subscription);
+    if (made !== undefined) return made;
+    const { path, expiresMs } = this.envelope;
+    const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed before it was handled.`;
+    const error = new ConfluoError("TIMEOUT", message);
+    const failure: Failure = {
+      error,
+      retry: "final",
+      ...(subscription === undefined ? {} : { subscription }),
+    };
+    const letter = this.#moved({ kind: "dead-letter", failure }, this.#link.queueOf(this.#source));
+    this.#letters.set(subscription, letter);
+    this.#link.expired(this, failure);
+    return letter;
+  }
+
+  // What a copy's properties may take, with room for the mark of what is given back and for the time that is left.
+  get #most(): number | undefined {
+    const most = this.#wire?.mostPropertyBytes;
+    return most === undefined ? undefined : most - headerBytes(header.givenBack, "1") - EXPIRATION_BYTES;
+  }
+
+  get #headers(): WireHeaders | undefined {
+    return this.message.properties.headers;
+  }
+
+  // On another wire or channel it cannot be settled, and its broker delivers it again.
+  get #standing(): boolean {
+    return this.#isOnItsWire && this.#wired.hold !== "lost";
+  }
+
+  get #isOnItsWire(): boolean {
+    const { connection, isClosing } = this.#link;
+    return this.#wire !== undefined && !isClosing && connection.wire === this.#wire;
+  }
+
+  // Until it is done, or the wire is gone: giving it back would have the handler run again, or look like a death.
+  // Each attempt makes its copies again, since the time that is left is written in some of them.
+  async #move(copies: readonly Copy[]): Promise<boolean> {
+    let left = copies;
+    for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
+      const done = this.#link.copies.begin();
+      const posted = await Promise.allSettled(left.map((copy) => this.#post(copy())));
+      const isMoved = posted.every(({ status }) => status === "fulfilled");
+      // Also when the link is being closed: it waits for that, or the broker would return the original beside its copy.
+      if (isMoved) this.#wired.ack();
+      done();
+      if (isMoved) return true;
+      if (!this.#standing) return false;
+      left = left.filter((_, n) => posted[n]?.status === "rejected");
+      const err = posted.find((result) => result.status === "rejected")?.reason;
+      // Once, not once for each attempt.
+      if (waitMs === FIRST_AGAIN_MS) {
+        const where = left.map((copy) => nameOf(copy())).join(", ");
+        this.#link.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+    }
+    return false;
+  }
+
+  async #post(moved: Moved | undefined): Promise<void> {
+    if (moved === undefined) return;
+    if ((await this.#publish(moved)) === undefined) return;
+    if (!this.#standing) throw new Error("the connection broke");
+    await this.#link.declareMoves();
+    const rejection = await this.#publish(moved);
+    if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
+  }
+
+  #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
+    return new Promise((resolve) => {
+      if (this.#wire === undefined || !this.#standing) resolve("lost");
+      else
+        this.#wire.publish({ exchange, key }, message, (failure, why) =>
+          resolve(why === undefined ? failure : `${failure} (${why.message})`),
+        );
+    });
+  }
+
+  #moved(move: Move, queue: string): Moved {
+    const { attempt } = this.envelope;
+    switch (move.kind) {
+      case "dead-letter":
+        return { exchange: "", key: this.#link.dead, message: this.#copy(move, queue, attempt, {}) };
+      case "retry":
+        return this.#delayed(
+          move.hop,
+          this.#copy(move, queue, attempt + 1, waitHeaders({ ...move, unclaimedMs: 0 })),
+        );
+      case "retry-unhandled":
+        return this.#delayed(
+          move.hop,
+          this.#copy(move, queue, attempt, { ...waitHeaders(move), ...this.#deaths }),
+        );
+      default:
+        return move satisfies never;
+    }
+  }
+
+  get #deaths(): Readonly<Record<string, string>> {
+    const { deaths } = this.envelope;
+    return deaths === 0 ? {} : { [header.deaths]: String(deaths) };
+  }
+
+  // What is tried alone comes back to be tried alone.
+  #delayed({ levelMs }: Hop, message: Message): Moved {
+    this.#link.waits(levelMs);
+    const key = this.#link.queueOf({ lane: "inbox", alone: this.#source.alone });
+    return { exchange: this.#link.namespace.delay(levelMs), key, message };
+  }
+
+  #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
+    const { instance } = this.#link;
+    return failedCopy(this, { failure, queue, instance, attempt, added }, this.#most);
+  }
+}
+
+type Isolation = Extract<Outcome, { readonly kind: "isolate" }>;
+
+/** How a copy differs from its original. */
+interface Past {
+  readonly deaths: number;
+  readonly subscription: string | undefined;
+  /** When it expires, on the monotonic clock. */
+  readonly until: number;
+  readonly isGivenBack?: true;
+}
+
+/** Makes a copy; `undefined` if nothing is left to be published. */
+type Copy = () => Moved | undefined;
+
+function nameOf(moved: Moved | undefined): string {
+  return moved === undefined ? "" : moved.exchange || moved.key;
+}
+
+/** A copy of a message, and where it goes. */
+interface Moved {
+  readonly exchange: string;
+  readonly key: string;
+  readonly message: Message;
+}

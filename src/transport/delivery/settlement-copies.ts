@@ -1,0 +1,94 @@
+/** Copies of a message that a settled delivery leaves behind: they wait, go back, or are dead letters. */
+
+import { header, protocolHeader } from "../../protocol/codec.ts";
+import type { Envelope } from "../../protocol/envelope.ts";
+import type { Message } from "../../protocol/message.ts";
+import { republished } from "../../protocol/republish.ts";
+import type { Hop } from "../../retry/delay-levels.ts";
+import { type Failure, storyOf } from "../../retry/outcome.ts";
+
+/** The headers that tell the story of a message that failed. */
+const storyHeaders: readonly string[] = [
+  header.error,
+  header.errorName,
+  header.errorMessage,
+  header.errorStack,
+  header.firstFailedAt,
+  header.failedAt,
+  header.queue,
+  header.instance,
+];
+
+/** What a copy that waits has to say. */
+interface DelayedRetry {
+  readonly hop: Hop;
+  readonly unclaimedMs: number;
+  readonly expiresMs: number | undefined;
+}
+
+/** Returns the headers of a copy that waits, each left out when it holds its default. */
+export function waitHeaders({ hop, unclaimedMs, expiresMs }: DelayedRetry): Readonly<Record<string, string>> {
+  return {
+    ...(hop.restMs === 0 ? {} : { [header.wait]: String(hop.restMs) }),
+    ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
+    ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
+  };
+}
+
+/** A message, and what it is. */
+interface Original {
+  readonly message: Message;
+  readonly envelope: Envelope;
+}
+
+/** Copies a message as it is, with its failures so far. `most` bounds its properties, in bytes. */
+export function unchangedCopy(
+  { message, envelope }: Original,
+  added: Readonly<Record<string, string>>,
+  most: number | undefined,
+): Message {
+  const { subscription } = envelope;
+  const story = storyHeaders.map((name) => [name, protocolHeader(message.properties.headers, name)] as const);
+  const all = {
+    ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+    ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
+    ...added,
+  };
+  return republished(message, envelope, all, most);
+}
+
+/** What a copy says of a failure. */
+interface FailedCopy {
+  readonly failure: Failure;
+  /** The queue that the message came from. */
+  readonly queue: string;
+  /** The instance that it failed in. */
+  readonly instance: string;
+  /** Number of the next try. */
+  readonly attempt: number;
+  readonly added: Readonly<Record<string, string>>;
+}
+
+/** Copies a message that failed, with the details of the first and the last failure. `most` bounds its properties, in bytes. */
+export function failedCopy(
+  { message: original, envelope }: Original,
+  { failure, queue, instance, attempt, added }: FailedCopy,
+  most: number | undefined,
+): Message {
+  const { name, code, message, stack } = storyOf(failure.error);
+  const now = new Date().toISOString();
+  const firstFailedAt = protocolHeader(original.properties.headers, header.firstFailedAt) ?? now;
+  const headers = {
+    ...added,
+    ...(failure.subscription === undefined ? {} : { [header.subscription]: failure.subscription }),
+    [header.error]: code,
+    [header.errorName]: name,
+    [header.errorMessage]: message,
+    [header.errorStack]: stack,
+    [header.firstFailedAt]: firstFailedAt,
+    [header.failedAt]: now,
+    [header.queue]: queue,
+    [header.instance]: instance,
+  };
+  return republished(original, { ...envelope, attempt }, headers, most);
+}

@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { ConfluoError } from "../../errors.ts";
+import { Namespace } from "../../protocol/topology.ts";
+import { fakeWire } from "../session/fake-wire.test-support.ts";
+import type { AmqpClient } from "../wire.ts";
+import { ReturnWatch } from "./return-watch.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** A watch over a wire whose levels bring nothing back unless they are told to. */
+function watching(own: Partial<AmqpClient> = {}) {
+  const sent: string[] = [];
+  const lines: string[] = [];
+  const state = { returns: false };
+  const wire = fakeWire({
+    publish: ({ exchange, key }, _message, settled) => {
+      sent.push(`${exchange} ${key}`);
+      settled();
+    },
+    inspectQueue: async () => ({ messages: state.returns ? 1 : 0, consumers: 0 }),
+    ...own,
+  });
+  const namespace = new Namespace("c");
+  const watch = new ReturnWatch({
+    namespace,
+    wire: () => wire,
+    warn: (_details, line) => void lines.push(line),
+  });
+  return { watch, sent, lines, state };
+}
+
+it("finds a level from which nothing comes back, and that it does again", async () => {
+  const { watch, sent, lines, state } = watching();
+  watch.used(250);
+  watch.used(250);
+  expect(watch.stalled).toEqual([]);
+  await vi.advanceTimersByTimeAsync(6_000);
+  expect(sent).toEqual(["c.delay.250 c.returned.250"]);
+  expect(watch.stalled).toEqual(["c.delay.250"]);
+  state.returns = true;
+  await vi.advanceTimersByTimeAsync(25_000);
+  expect(watch.stalled).toEqual([]);
+  expect(lines).toEqual([
+    expect.stringContaining("does not come back"),
+    expect.stringContaining("comes back again"),
+  ]);
+  watch.end();
+});
+
+it("says nothing of levels that flow, and looks no more when they are not used", async () => {
+  const { watch, sent, lines, state } = watching();
+  state.returns = true;
+  watch.used(1_000);
+  await vi.advanceTimersByTimeAsync(400_000);
+  const { length } = sent;
+  await vi.advanceTimersByTimeAsync(400_000);
+  expect([watch.stalled, lines, sent.length]).toEqual([[], [], length]);
+  expect(vi.getTimerCount()).toBe(0);
+  watch.used(1_000);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(sent).toHaveLength(length + 1);
+  watch.end();
+});
+
+it("leaves no timer behind, and claims nothing, when the wire goes or does not do what it is asked", async () => {
+  const { watch } = watching();
+  watch.used(250);
+  await vi.advanceTimersByTimeAsync(1_000);
+  watch.end();
+  await vi.advanceTimersByTimeAsync(1);
+  expect([vi.getTimerCount(), watch.stalled]).toEqual([0, []]);
+  watch.close();
+  watch.used(250); // such as by what still ends while the link closes
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("asks no more often for all the messages that wait while it cannot look, and not again where it may not", async () => {
+  for (const [error, asked] of [
+    [new Error("no answer"), 5],
+    [new ConfluoError("ACCESS_REFUSED", "no right"), 1],
+  ] as const) {
+    const declareQueue = vi.fn(() => Promise.reject(error));
+    const { watch, lines } = watching({ declareQueue });
+    for (let ms = 0; ms < 60_000; ms += 1_000) {
+      watch.used(250);
+      watch.used(1_024_000);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect([declareQueue.mock.calls.length, watch.stalled, lines]).toEqual([asked, [], []]);
+    watch.close();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(vi.getTimerCount()).toBe(0);
+  }
+});
+
+it("does not hold the process", async () => {
+  vi.useRealTimers();
+  const { watch } = watching();
+  const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  watch.used(250);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBe(before);
+  watch.close();
+});

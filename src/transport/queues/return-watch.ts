@@ -1,0 +1,123 @@
+/**
+ * Finds delay queues from which nothing comes back. RabbitMQ hands on at most 32 messages of a queue at a time: when the queue
+ * that they return to takes none of them, those of every other service wait behind. A count of the messages does not show it,
+ * since what has waited long enough is not counted any more.
+ */
+
+import { idleDelay } from "../../async/abort.ts";
+import { isConfluoError } from "../../errors.ts";
+import type { Namespace } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../wire.ts";
+
+/** How often a level that is used is looked at, with one small message each time. */
+const EVERY_MS = 15_000;
+/** How much later than its level a message may come back. Shorter than it then stays where it is looked for. */
+const GRACE_MS = 5_000;
+/** For how long a level is looked at after it was used last. */
+const USED_MS = 300_000;
+/** What waits for longer is found by the shorter levels, if at all in time. */
+const LONGEST_LEVEL_MS = 64_000;
+
+/** What a watch works with. */
+export interface ReturnWatchDependencies {
+  readonly namespace: Namespace;
+  /** The wire at the moment; `undefined` while there is none. */
+  readonly wire: () => AmqpClient | undefined;
+  warn(details: object, message: string): void;
+}
+
+interface WatchedLevel {
+  usedAt: number;
+  isStalled: boolean;
+}
+
+/** Watches the levels that an instance makes messages wait in. */
+export class ReturnWatch {
+  readonly #parts: ReturnWatchDependencies;
+  readonly #levels = new Map<number, WatchedLevel>();
+  #stop = new AbortController();
+  #isClosed = false;
+
+  constructor(parts: ReturnWatchDependencies) {
+    this.#parts = parts;
+  }
+
+  /** Names of the delay queues from which nothing comes back. */
+  get stalled(): readonly string[] {
+    if (this.#levels.size === 0) return none;
+    const { namespace } = this.#parts;
+    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delay(ms));
+  }
+
+  /** Notes that a message waits in a level. */
+  used(levelMs: number): void {
+    if (this.#isClosed) return;
+    const known = this.#levels.get(levelMs);
+    if (known !== undefined) known.usedAt = performance.now();
+    else if (levelMs <= LONGEST_LEVEL_MS) {
+      const level = { usedAt: performance.now(), isStalled: false };
+      this.#levels.set(levelMs, level);
+      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
+      this.#watch(levelMs, level, this.#stop.signal).catch(() => undefined);
+    }
+  }
+
+  /** Ends all looks for good. */
+  close(): void {
+    this.#isClosed = true;
+    this.end();
+  }
+
+  /** Ends all looks: the wire is gone. */
+  end(): void {
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    this.#levels.clear();
+  }
+
+  async #watch(levelMs: number, level: WatchedLevel, stop: AbortSignal): Promise<void> {
+    while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
+      const returns = await this.#returns(levelMs, stop).catch((error: unknown) => {
+        // Of a look that failed in another way nothing was learnt.
+        if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;
+        return !level.isStalled;
+      });
+      stop.throwIfAborted();
+      if (returns === level.isStalled) this.#tell(levelMs, level);
+      level.isStalled = !returns;
+      await idleDelay(EVERY_MS, stop);
+    }
+    this.#levels.delete(levelMs);
+  }
+
+  #tell(levelMs: number, { isStalled }: WatchedLevel): void {
+    const queue = this.#parts.namespace.delay(levelMs);
+    const message = isStalled
+      ? `What waits in ${queue} comes back again.`
+      : `What waits in ${queue} does not come back: a queue of some service takes nothing. confluo doctor --management says which.`;
+    this.#parts.warn({ queue }, message);
+  }
+
+  // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
+  // queue of this instance alone would be gone when it comes back later, and the message would be an orphan.
+  async #returns(levelMs: number, stop: AbortSignal): Promise<boolean> {
+    const { namespace, wire } = this.#parts;
+    const on = wire();
+    if (on === undefined) throw new Error("there is no connection");
+    const plan = namespace.returned(levelMs);
+    await on.declareQueue(plan);
+    for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
+    await new Promise<void>((resolve, reject) => {
+      const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
+      const message = { body: new Uint8Array(0), properties };
+      on.publish({ exchange: namespace.delay(levelMs), key: plan.name }, message, (failure) => {
+        if (failure === undefined) resolve();
+        else reject(new Error(failure));
+      });
+    });
+    await idleDelay(levelMs + GRACE_MS, stop);
+    return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
+  }
+}
+
+const none: readonly string[] = [];

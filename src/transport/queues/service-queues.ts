@@ -1,0 +1,345 @@
+/** What a service has at the broker: its queues, bindings and consumers, on whatever wire there is at the moment. */
+
+import { withinMs } from "../../async/abort.ts";
+import { settleAll } from "../../async/concurrently.ts";
+import { isConfluoError } from "../../errors.ts";
+import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
+import type { Source } from "../delivery/session-delivery.ts";
+import type { AmqpClient, AmqpDelivery } from "../wire.ts";
+import { ExclusiveQueue } from "./exclusive-queue.ts";
+import { type Part, type Place, partOf, type ReattachTarget, SHARED_PLACES, sources } from "./places.ts";
+import { SharedQueues } from "./shared-queues.ts";
+
+const CLOSE_MS = 400;
+const REATTACH_MS = 250;
+const LAST_REATTACH_MS = 8_000;
+
+/** What attachments need of the link that they belong to. */
+export interface ServiceQueuesDependencies {
+  readonly service: string;
+  readonly prefetch: { readonly calls: number; readonly inbox: number };
+  /** Whether messages that hold several calls are welcome. */
+  readonly takesBatches: boolean;
+  readonly namespace: Namespace;
+  /** The wire at the moment; `undefined` while there is none. */
+  readonly wire: () => AmqpClient | undefined;
+  onDelivery(source: Source, delivery: AmqpDelivery): void;
+  onReply(delivery: AmqpDelivery): void;
+  /** The broker ended the consumer of a queue. */
+  onEnded(place: Place): void;
+  /** Reports a failure that nobody waits for. */
+  warn(details: object, message: string): void;
+}
+
+/** What was asked for is remembered and done again on a new wire. */
+export class ServiceQueues {
+  readonly #parts: ServiceQueuesDependencies;
+
+  // What was asked for: declared again on every new wire.
+  #serving = false;
+  readonly #serviceKeys = new Set<string>();
+  readonly #instanceKeys = new Set<string>();
+  #replying = false;
+  #hasServed = false;
+
+  // What there is on the present wire.
+  readonly #shared: SharedQueues;
+  readonly #instance: ExclusiveQueue;
+  /** Where replies come in. */
+  readonly replies: ExclusiveQueue;
+  readonly #reattaching = new Map<ReattachTarget, NodeJS.Timeout>();
+  // Said to be so already.
+  readonly #unavailable = new Set<Place>();
+  readonly #work = new Map<Part, Promise<void>>();
+  #openingReplies: Promise<void> | undefined;
+  #state: "taking" | "calls only" | "paused" | "closed" = "taking";
+
+  constructor(parts: ServiceQueuesDependencies) {
+    this.#parts = parts;
+    const { namespace, service, prefetch, takesBatches, warn } = parts;
+    const isStanding = (wire: AmqpClient): boolean => this.#state !== "closed" && parts.wire() === wire;
+    this.#shared = new SharedQueues({
+      service,
+      prefetch,
+      takesBatches,
+      namespace,
+      isStanding,
+      mayTake: (place) => this.#mayTake(place),
+      onDelivery: parts.onDelivery,
+      onCancelled: (place) => this.#reattach(place, REATTACH_MS),
+      onEnded: parts.onEnded,
+      onUnavailable: (place, error) => {
+        this.#warnOnce(place, error);
+        this.#reattach(place, LAST_REATTACH_MS);
+      },
+      warn,
+    });
+    const own = { exchange: namespace.events, isStanding, warn };
+    this.#instance = new ExclusiveQueue({
+      ...own,
+      purpose: `the events of an instance of ${service}`,
+      arguments: INSTANCE_EVENTS_ARGUMENTS,
+      prefetch: prefetch.inbox,
+      onDelivery: (delivery) => parts.onDelivery(sources.instance, delivery),
+      onGone: () => this.#reattach("instance", REATTACH_MS),
+    });
+    this.replies = new ExclusiveQueue({
+      ...own,
+      purpose: `the replies to an instance of ${service}`,
+      arguments: REPLIES_ARGUMENTS,
+      prefetch: "no-ack",
+      onDelivery: parts.onReply,
+      onGone: () => this.#reattach("replies", REATTACH_MS),
+    });
+  }
+
+  /** Has the queues of this instance alone looked for before their time. */
+  lookForQueues(): void {
+    this.replies.lookSoon();
+    this.#instance.lookSoon();
+  }
+
+  /** The name of a queue; empty while the broker has not named it. */
+  queueOf({ lane, alone }: Source): string {
+    if (lane === "instance") return this.#instance.name;
+    return this.#shared.nameOf(alone ? `${lane} alone` : lane);
+  }
+
+  get detached(): readonly string[] {
+    const unbound = [
+      ...[...this.#serviceKeys].filter((key) => !this.#shared.isBound(key)),
+      ...[...this.#instanceKeys].filter((key) => !this.#instance.isBound(key)),
+    ];
+    return [
+      ...(this.#serving ? this.#shared.missing : []),
+      ...(this.#instanceKeys.size > 0 && !this.isConsumed("instance") ? ["events of this instance"] : []),
+      ...(this.#replying && !this.isConsumed("replies") ? ["replies to this instance"] : []),
+      ...unbound.map((key) => `binding of ${key}`),
+    ];
+  }
+
+  /** Declares the service's queues and consumes them. */
+  serve(): Promise<void> {
+    this.#serving = true;
+    return this.#enqueue("inbox", (wire) => this.#attachService(wire));
+  }
+
+  /** Binds keys to what the instances share, or to this instance's own queue. */
+  bind(keys: readonly string[], per: "service" | "instance"): Promise<void> {
+    const wanted = per === "service" ? this.#serviceKeys : this.#instanceKeys;
+    for (const key of keys) wanted.add(key);
+    // What is bound has to be consumed, also if this fails now.
+    if (per === "service") this.#serving = true;
+    const bound =
+      per === "service"
+        ? this.#enqueue("inbox", (wire) => this.#shared.bind(wire, keys))
+        : this.#enqueue("instance", (wire) => this.#attachInstance(wire));
+    // Whoever asked hears of it; and it is tried again, since nobody else would.
+    bound.catch(() => this.#bindLater());
+    return bound;
+  }
+
+  unbindInstance(key: string): Promise<void> {
+    this.#instanceKeys.delete(key);
+    return this.#enqueue("instance", () => this.#instance.unbind(key));
+  }
+
+  openReplies(): Promise<void> {
+    this.#replying = true;
+    if (this.#openingReplies !== undefined) return this.#openingReplies;
+    const opening = this.#enqueue("replies", (wire) => this.replies.attach(wire, [])).finally(() => {
+      // After `forget` there may be another by now.
+      if (this.#openingReplies === opening) this.#openingReplies = undefined;
+    });
+    this.#openingReplies = opening;
+    opening.catch(() => this.#reattach("replies", LAST_REATTACH_MS));
+    return opening;
+  }
+
+  /** Has so many messages of calls handed over before one of them is settled. */
+  allowCalls(messages: number): void {
+    this.#shared.allowCalls(messages);
+  }
+
+  /** Ends all consumers but those of the replies and of calls: what runs may still call, and be called. */
+  async pauseAllButCalls(): Promise<void> {
+    if (this.#state === "taking") await this.#end("calls only");
+  }
+
+  /**
+   * Ends all consumers but that of the replies: what runs may still call. Batches are taken until `leaving` settles, as
+   * long as callers may send some.
+   */
+  async pause(leaving: Promise<void>): Promise<void> {
+    if (this.#state === "paused" || this.#state === "closed") return;
+    await this.#end("paused");
+    await leaving;
+    await this.#shared.cancel(["calls batch"]);
+  }
+
+  async #end(state: "calls only" | "paused"): Promise<void> {
+    this.#state = state;
+    for (const [place, timer] of this.#reattaching)
+      if (place === "bindings" || !this.#mayTake(place)) clearTimeout(timer);
+    const ending = SHARED_PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
+    const cancel = (): Promise<unknown> =>
+      Promise.allSettled([this.#instance.cancel(), this.#shared.cancel(ending)]);
+    await cancel();
+    await Promise.all([...this.#work].map(([part, work]) => part !== "replies" && work));
+    await cancel(); // what was attached meanwhile
+  }
+
+  #mayTake(place: Place): boolean {
+    if (place === "replies" || this.#state === "taking") return true;
+    return this.#state === "calls only" && partOf[place] === "calls";
+  }
+
+  /** Ends all consumers, without holding up whoever waits for it. */
+  async close(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    // A broker that does not answer must not hold a shutdown.
+    const closing = [this.#instance, this.replies, this.#shared].map((each) => each.close());
+    const ended = Promise.allSettled([...this.#work.values(), ...closing]);
+    await withinMs(CLOSE_MS, ended, () => undefined).catch(() => undefined);
+  }
+
+  /** Does again, on a new wire, all that was asked for. Each part by itself: none waits for what another lacks. */
+  async restore(): Promise<void> {
+    const parts: Promise<void>[] = [];
+    if (this.#replying) parts.push(this.#comeBack("replies"));
+    if (this.#state === "calls only" && this.#serving) parts.push(this.#comeBack("calls"));
+    if (this.#state === "taking") {
+      if (this.#serving && this.#hasServed) parts.push(this.#comeBack("inbox"), this.#comeBack("calls"));
+      else if (this.#serving) parts.push(this.serve());
+      if (this.#instanceKeys.size > 0) parts.push(this.#comeBack("instance"));
+    }
+    await settleAll(parts);
+  }
+
+  /** The wire is gone, and all that was attached to it. */
+  forget(): void {
+    for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
+    for (const timer of this.#reattaching.values()) clearTimeout(timer);
+    this.#reattaching.clear();
+    // What still waits for an answer of that wire must not hold up what is asked of the next.
+    this.#work.clear();
+    this.#openingReplies = undefined;
+  }
+
+  // One thing at a time in each part, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
+  #enqueue(part: Part, work: (wire: AmqpClient) => Promise<void>): Promise<void> {
+    const next = (this.#work.get(part) ?? Promise.resolve()).then(async () => {
+      const wire = this.#parts.wire();
+      if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
+      await work(wire);
+    });
+    const settled = next.catch(() => undefined);
+    this.#work.set(part, settled);
+    return next;
+  }
+
+  // Who connects for the first time shall hear of what cannot be had, and is bound before it takes anything.
+  async #attachService(wire: AmqpClient): Promise<void> {
+    if (this.#hasServed) return this.#shared.resumeInbox(wire, this.#serviceKeys);
+    await this.#shared.bind(wire, this.#serviceKeys);
+    await settleAll([
+      this.#shared.consumeInbox(wire),
+      this.#enqueue("calls", (present) => this.#shared.consumeCalls(present)),
+    ]);
+    this.#hasServed = true;
+  }
+
+  async #attachInstance(wire: AmqpClient): Promise<void> {
+    if (this.#state === "taking") await this.#instance.attach(wire, this.#instanceKeys);
+  }
+
+  #comeBack(part: Part): Promise<void> {
+    return this.#enqueue(part, async (wire) => {
+      try {
+        await this.#attachPart(wire, part);
+        this.#forgetUnavailable();
+      } catch (error) {
+        if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+        this.#warnOnce(part, error);
+        if (part === "inbox") this.#bindLater();
+        else this.#reattach(part, LAST_REATTACH_MS);
+      }
+    });
+  }
+
+  #attachPart(wire: AmqpClient, part: Part): Promise<void> {
+    switch (part) {
+      case "replies":
+        return this.replies.attach(wire, []);
+      case "instance":
+        return this.#attachInstance(wire);
+      case "calls":
+        return this.#shared.consumeCalls(wire);
+      case "inbox":
+        return this.#attachService(wire);
+      default:
+        return part satisfies never;
+    }
+  }
+
+  // Once, not once for each attempt.
+  #warnOnce(place: Place, error: unknown): void {
+    if (this.#unavailable.has(place)) return;
+    this.#unavailable.add(place);
+    const isOwn = place === "replies" || place === "instance";
+    const queue = isOwn ? `The queue of this instance's ${place}` : this.#shared.nameOf(place);
+    this.#parts.warn({ queue, err: error }, `${queue} is not available; trying again.`);
+  }
+
+  #forgetUnavailable(): void {
+    for (const place of this.#unavailable) if (this.isConsumed(place)) this.#unavailable.delete(place);
+  }
+
+  /** Returns whether a place is consumed at the moment. */
+  isConsumed(place: Place): boolean {
+    if (place === "replies") return this.replies.isConsumed;
+    return place === "instance" ? this.#instance.isConsumed : this.#shared.isConsumed(place);
+  }
+
+  #bindLater(): void {
+    if (this.#state !== "taking") return;
+    const attempt = (): void => {
+      this.#reattaching.delete("bindings");
+      settleAll([
+        this.#enqueue("inbox", async (wire) => {
+          if (this.#serving) await this.#attachService(wire);
+        }),
+        this.#enqueue("instance", async (wire) => {
+          if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
+        }),
+      ]).catch(() => this.#bindLater());
+    };
+    clearTimeout(this.#reattaching.get("bindings"));
+    this.#reattaching.set("bindings", setTimeout(attempt, LAST_REATTACH_MS));
+  }
+
+  #attach(wire: AmqpClient, place: Place): Promise<void> {
+    if (place === "calls" || place === "calls alone" || place === "calls batch")
+      return this.#shared.consumeCallsAt(wire, place);
+    if (partOf[place] === "inbox") this.#shared.forgetInbox();
+    return this.#attachPart(wire, partOf[place]);
+  }
+
+  #reattach(place: Place, afterMs: number): void {
+    if (this.#state === "closed" || !this.#mayTake(place)) return;
+    const attempt = (): void => {
+      this.#reattaching.delete(place);
+      this.#enqueue(partOf[place], async (wire) => {
+        if (!this.isConsumed(place)) await this.#attach(wire, place);
+        this.#forgetUnavailable();
+      }).catch((error: unknown) => {
+        this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
+        this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
+      });
+    };
+    clearTimeout(this.#reattaching.get(place));
+    this.#reattaching.set(place, setTimeout(attempt, afterMs));
+  }
+}

@@ -1,0 +1,184 @@
+/** Acknowledgements of a channel: all that one turn makes go out together. */
+
+import type { Channel, ConsumeMessage } from "amqplib";
+import type { Hold } from "../../wire.ts";
+
+/** How long after an acknowledgement the broker is asked whether it has it, if nothing else tells. */
+const ASK_AFTER_MS = 1_000;
+
+/**
+ * One `basic.ack` for every message up to a delivery tag where it can be, instead of one for each: a broker pays for each,
+ * on a quorum queue with an entry of its log. What ends out of order is acknowledged by itself.
+ *
+ * AMQP confirms no acknowledgement. Two things show that the broker has taken one: a delivery that its prefetch would not
+ * have allowed otherwise, and the answer to a request that was written after it on the same channel.
+ */
+export class Acknowledgements {
+  readonly #channel: Channel;
+  /** The most messages that the broker may have handed over unsettled. */
+  #most: number;
+  /** The prefetch that the channel was told last. */
+  #prefetch: number;
+  /** Tags of what is not settled yet, in their order, which is that of delivery. */
+  readonly #unsettled = new Set<number>();
+  #turn: number[] = [];
+
+  // What one turn writes is a batch. Batches are numbered from 1.
+  #written = 0;
+  #taken = 0;
+  /** For each batch that is written and not known to be taken: how many messages had been settled with it. */
+  readonly #settled: number[] = [];
+  #settledInAll = 0;
+  #asking: Promise<void> | undefined;
+  #stopAsking: () => void = () => undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  constructor(channel: Channel, prefetch: number) {
+    this.#channel = channel;
+    this.#prefetch = prefetch;
+    this.#most = prefetch;
+  }
+
+  /** Notes that the channel is told another prefetch, for one more consumer, and what it may have unsettled with that. */
+  widen(prefetch: number, most: number): void {
+    this.#prefetch = prefetch;
+    if (most > this.#most) this.#most = most;
+  }
+
+  /** A message came. */
+  delivered(tag: number): void {
+    this.#unsettled.add(tag);
+    const oldest = this.#settled[0];
+    // As many of those before it are unsettled as the prefetch allows, so all others have been settled at the broker.
+    if (oldest !== undefined && this.#most > 0 && oldest <= tag - this.#most) this.#tookBefore(tag);
+  }
+
+  /** @returns the number of the batch that it is written in. */
+  ack(tag: number): number {
+    if (this.#turn.length === 0) setImmediate(this.flush);
+    this.#turn.push(tag);
+    return this.#written + 1;
+  }
+
+  /**
+   * Gives a message back to its queue.
+   *
+   * @returns the number of the batch that it is written in.
+   */
+  requeue(tag: number): number {
+    this.flush();
+    this.#unsettled.delete(tag);
+    this.#attempt(() => this.#channel.reject(withTag(tag), true));
+    this.#wrote(1);
+    return this.#written;
+  }
+
+  /** Tells of a message by the batch that it was settled in; 0 if it is unsettled. */
+  holdOf(batch: number): Hold {
+    if (batch !== 0 && batch <= this.#taken) return "released";
+    return this.#isOver ? "lost" : "held";
+  }
+
+  /** Writes what is not written yet. */
+  readonly flush = (): void => {
+    const tags = this.#turn;
+    if (tags.length === 0) return;
+    this.#turn = [];
+    for (const tag of tags) this.#unsettled.delete(tag);
+    const [oldest = Number.POSITIVE_INFINITY] = this.#unsettled;
+    // RabbitMQ takes only a tag that is unsettled, so it has to be one of this turn.
+    let last = 0;
+    let together = 0;
+    for (const tag of tags) {
+      if (tag > oldest) continue;
+      together += 1;
+      if (tag > last) last = tag;
+    }
+    if (together > 1) this.#attempt(() => this.#channel.ack(withTag(last), true));
+    else if (together === 1) this.#attempt(() => this.#channel.ack(withTag(last)));
+    if (together < tags.length)
+      for (const tag of tags) if (tag > oldest) this.#attempt(() => this.#channel.ack(withTag(tag)));
+    this.#wrote(tags.length);
+  };
+
+  /** Resolves when the broker has taken all acknowledgements so far, or the channel is gone. */
+  async taken(): Promise<void> {
+    this.flush();
+    const batch = this.#written;
+    while (this.#taken < batch && !this.#isOver) await this.#ask();
+  }
+
+  /** The channel is gone, or is given up: what the broker is not known to have taken may come again. */
+  end(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    this.#stopAsking();
+  }
+
+  #wrote(count: number): void {
+    this.#written += 1;
+    this.#settledInAll += count;
+    this.#settled.push(this.#settledInAll);
+    if (this.#timer === undefined && !this.#isOver)
+      this.#timer = setTimeout(this.#askLater, ASK_AFTER_MS).unref();
+  }
+
+  #tookBefore(tag: number): void {
+    let count = 0;
+    for (const settled of this.#settled) {
+      if (settled > tag - this.#most) break;
+      count += 1;
+    }
+    this.#took(this.#taken + count);
+  }
+
+  #took(batch: number): void {
+    if (batch <= this.#taken) return;
+    this.#settled.splice(0, batch - this.#taken);
+    this.#taken = batch;
+  }
+
+  readonly #askLater = (): void => {
+    this.#timer = undefined;
+    if (this.#settled.length === 0 || this.#isOver) return;
+    // An earlier question, still unanswered, covers only what was written before it.
+    void this.#ask().then(() => {
+      if (this.#settled.length > 0 && this.#timer === undefined && !this.#isOver)
+        this.#timer = setTimeout(this.#askLater, ASK_AFTER_MS).unref();
+    });
+  };
+
+  // The same prefetch once more: that changes nothing, and is answered after what was written before.
+  #ask(): Promise<void> {
+    this.#asking ??= new Promise<void>((resolve) => {
+      const batch = this.#written;
+      this.#stopAsking = resolve;
+      const failed = (): void => this.end();
+      try {
+        this.#channel.prefetch(this.#prefetch).then(() => {
+          this.#took(batch);
+          resolve();
+        }, failed);
+      } catch {
+        failed();
+      }
+    }).finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  #attempt(act: () => void): void {
+    try {
+      act();
+    } catch {
+      // The channel is gone: the broker has given the message to someone else already.
+    }
+  }
+}
+
+// All that amqplib reads of a message that is to be settled.
+function withTag(deliveryTag: number): ConsumeMessage {
+  return { fields: { deliveryTag } } as ConsumeMessage;
+}

@@ -1,0 +1,105 @@
+import { describe, expect, it } from "vitest";
+import type { Connection } from "./connection.ts";
+import { Controls } from "./management-channels.ts";
+
+interface Opened {
+  isClosed: boolean;
+  onClose: () => void;
+}
+
+/** Requests that the test answers, on a connection that counts its channels. */
+function controls() {
+  const opened: Opened[] = [];
+  const connection = {
+    channel: async () => {
+      const channel = {
+        isClosed: false,
+        onClose: (): void => undefined,
+        close: async () => {
+          channel.isClosed = true;
+        },
+        on: (event: string, listener: () => void) => {
+          if (event === "close") channel.onClose = listener;
+        },
+      };
+      opened.push(channel);
+      return channel;
+    },
+    answeredOrAlive: <Value>(_what: string, request: Promise<Value>): Promise<Value> => request,
+  } as unknown as Connection;
+  const all = new Controls(connection);
+  const asked: { readonly on: unknown; answer(): void; refuse(): void }[] = [];
+  const ask = (): Promise<void> =>
+    all.run("do it", (channel) => {
+      return new Promise((answer, reject) => {
+        asked.push({ on: channel, answer, refuse: () => reject(new Error("PRECONDITION_FAILED")) });
+      });
+    });
+  return { ask, asked, opened };
+}
+
+const turn = (): Promise<void> => new Promise(setImmediate);
+
+describe("what is asked of the broker", () => {
+  it("uses one channel where one thing follows the other", async () => {
+    const { ask, asked, opened } = controls();
+    for (let n = 0; n < 3; n += 1) {
+      const asking = ask();
+      await turn();
+      asked[n]?.answer();
+      await asking;
+    }
+    expect(opened).toHaveLength(1);
+  });
+
+  it("is asked together up to a bound, and one at a time on each channel", async () => {
+    const { ask, asked, opened } = controls();
+    const all = Promise.all(Array.from({ length: 10 }, ask));
+    await turn();
+    expect([asked.length, opened.length]).toEqual([4, 4]);
+    expect(new Set(asked.map(({ on }) => on)).size).toBe(4);
+    for (let n = 0; n < 10; n += 1) {
+      asked[n]?.answer();
+      await turn();
+    }
+    await all;
+    expect(opened).toHaveLength(4);
+  });
+
+  it("takes nothing else along when it is refused", async () => {
+    const { ask, asked, opened } = controls();
+    const [refused, ...others] = Array.from({ length: 6 }, ask);
+    await turn();
+    asked[0]?.refuse();
+    await expect(refused).rejects.toMatchObject({
+      message: expect.stringContaining("to do it: PRECONDITION_FAILED"),
+    });
+    for (let n = 1; n < 6; n += 1) {
+      asked[n]?.answer();
+      await turn();
+    }
+    await Promise.all(others);
+    expect(opened.map(({ isClosed }) => isClosed)).toEqual([true, false, false, false, false]);
+  });
+
+  it("is asked on a channel that is open: the end of one that was given up is not that of its successor", async () => {
+    const { ask, asked, opened } = controls();
+    const answered = async (): Promise<void> => {
+      const asking = ask();
+      await turn();
+      asked.at(-1)?.answer();
+      await asking;
+    };
+    const refused = ask();
+    await turn();
+    asked[0]?.refuse();
+    await expect(refused).rejects.toThrow();
+    await answered();
+    opened[0]?.onClose();
+    await answered();
+    expect(opened).toHaveLength(2);
+    opened[1]?.onClose();
+    await answered();
+    expect(opened).toHaveLength(3);
+  });
+});

@@ -1,0 +1,281 @@
+/** Confirmed publishing on a channel of its own, which is opened again when the broker closes it. */
+
+import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
+import type { ConfluoError } from "../../../errors.ts";
+import type { Message, Properties } from "../../../protocol/message.ts";
+import type { PublishFailure, PublishSettled, Route } from "../../wire.ts";
+import type { Connection } from "../connection.ts";
+import { isClosed, operationFailure, unwritable } from "../failure.ts";
+import type { Pressure } from "./publish-backpressure.ts";
+import { type PublishRefusal, refusalOfPublish } from "./publish-refusal.ts";
+import type { Refusals } from "./refusals.ts";
+
+interface Waiting {
+  readonly route: Route;
+  readonly body: Buffer;
+  readonly properties: Properties;
+  readonly settled: PublishSettled;
+  /** It was written to a channel that the broker closed then, and may have arrived. */
+  again: boolean;
+  /** How many channels it was on that were closed without anyone's being named. */
+  strikes: number;
+}
+
+/** A channel, and what is known of it. */
+interface Line {
+  readonly channel: ConfirmChannel;
+  readonly returned: Map<string, number>;
+  /** Why the broker closes it. */
+  error: unknown;
+  /** What it left unconfirmed when it closed, in the order in which that was published. */
+  readonly left: Waiting[];
+}
+
+const MOST_STRIKES = 3;
+
+/** Publishes are pipelined and each is settled once. */
+export class Publisher {
+  readonly #connection: Connection;
+  readonly #pressure: Pressure;
+  readonly #refusals: Refusals;
+  readonly #isSpare: boolean;
+  #line: Line | undefined;
+  #opening: Promise<void> | undefined;
+  /** What waits for the channel to open, or for what goes out again before it. */
+  #queue: Waiting[] = [];
+  /** What was written again and is not confirmed yet: a further refusal must not make it go out a third time. */
+  #again = 0;
+  /**
+   * Mandatory messages with an id of their own that are under way, and what has the same id and waits for them: the broker
+   * does not say which of two copies it returns.
+   */
+  readonly #underWay = new Map<string, Waiting[] | undefined>();
+  // Learned from the broker when it refuses a message; what may be sent at all is decided above.
+  #maxBytes = Number.POSITIVE_INFINITY;
+
+  /** @param isSpare it is not worth the connection if there is no channel for it. */
+  constructor(connection: Connection, pressure: Pressure, refusals: Refusals, isSpare = false) {
+    this.#connection = connection;
+    this.#pressure = pressure;
+    this.#refusals = refusals;
+    this.#isSpare = isSpare;
+  }
+
+  open(): Promise<void> {
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #open(): Promise<void> {
+    const channel = await this.#connection.confirmChannel();
+    const line: Line = { channel, returned: new Map(), error: undefined, left: [] };
+    channel.on("return", ({ fields, properties }: AmqpMessage) => {
+      const id = identity(fields.exchange, fields.routingKey, properties);
+      line.returned.set(id, (line.returned.get(id) ?? 0) + 1);
+    });
+    channel.on("error", (error: unknown) => {
+      line.error = error;
+    });
+    channel.on("close", () => this.#closed(line));
+    this.#line = line;
+    this.#flush(line);
+  }
+
+  publish(route: Route, message: Message, settled: PublishSettled): void {
+    const body = asBuffer(message.body);
+    if (body.length > this.#maxBytes) return void setImmediate(settled, "too-large");
+    const waiting: Waiting = {
+      route,
+      body,
+      properties: message.properties,
+      settled,
+      again: false,
+      strikes: 0,
+    };
+    if (this.#line !== undefined && this.#again === 0) this.#write(this.#line, waiting);
+    else if (this.#connection.open) this.#hold(waiting);
+    else setImmediate(settled, "lost");
+  }
+
+  #hold(waiting: Waiting): void {
+    this.#pressure.add(waiting.body.length);
+    this.#queue.push(waiting);
+    if (this.#line === undefined) this.#reopen();
+  }
+
+  // What went out before goes first, and alone.
+  #flush(line: Line): void {
+    const queue = this.#queue;
+    const first = queue.findIndex(({ again }) => !again);
+    const count = first === -1 ? queue.length : first === 0 ? queue.length : first;
+    this.#queue = queue.slice(count);
+    if (first !== 0) this.#again = count;
+    for (const waiting of queue.slice(0, count)) {
+      this.#pressure.remove(waiting.body.length);
+      this.#write(line, waiting);
+    }
+  }
+
+  #write(line: Line, waiting: Waiting): void {
+    const { route, body, properties } = waiting;
+    if (properties.mandatory && properties.messageId !== undefined) {
+      if (this.#isBehindAnother(properties.messageId, waiting)) return;
+    }
+    const { length } = body;
+    this.#pressure.add(length);
+    try {
+      line.channel.publish(route.exchange, route.key, body, properties as object, (error: unknown) => {
+        this.#pressure.remove(length);
+        if (error === null || error === undefined) {
+          if (this.#refusals.any) this.#refusals.taken(route);
+          this.#settle(line, waiting, takeReturn(line, waiting) ? "returned" : undefined);
+        } else if (isNack(error)) this.#settle(line, waiting, "refused");
+        else line.left.push(waiting); // 'close' comes in this very turn
+      });
+    } catch (error) {
+      this.#pressure.remove(length);
+      // Nothing of it was written. A channel that is gone says so by its 'close'; anything else is this message's own.
+      setImmediate(() => {
+        if (isClosed(error)) this.#settle(line, waiting, "lost");
+        else this.#settle(line, waiting, "invalid", unwritable(error));
+      });
+    }
+  }
+
+  #isBehindAnother(id: string, waiting: Waiting): boolean {
+    const behind = this.#underWay.get(id);
+    if (behind === undefined && !this.#underWay.has(id)) {
+      this.#underWay.set(id, undefined);
+      return false;
+    }
+    this.#pressure.add(waiting.body.length);
+    if (behind === undefined) this.#underWay.set(id, [waiting]);
+    else behind.push(waiting);
+    return true;
+  }
+
+  #settle(line: Line, waiting: Waiting, failure?: PublishFailure, why?: ConfluoError): void {
+    // What is counted here ends with the channel.
+    if (this.#line === line) {
+      const { messageId, mandatory } = waiting.properties;
+      if (mandatory && messageId !== undefined) this.#next(messageId, line);
+      if (waiting.again) {
+        this.#again -= 1;
+        if (this.#again === 0) this.#flush(line);
+      }
+    }
+    waiting.settled(failure, why);
+  }
+
+  // The next with the same id goes out.
+  #next(id: string, line: Line): void {
+    const behind = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    const next = behind?.shift();
+    if (next === undefined) return;
+    this.#pressure.remove(next.body.length);
+    this.#write(line, next);
+    if (behind !== undefined && behind.length > 0) this.#underWay.set(id, behind);
+  }
+
+  // The broker handles what is published on a channel in its order, and closes it at the first that it refuses: what came
+  // before that has been routed, though perhaps not safely; what came after it has not been looked at.
+  #closed(line: Line): void {
+    if (this.#line !== line) return;
+    this.#line = undefined;
+    this.#again = 0;
+    const queue = this.#queue;
+    this.#queue = [];
+    const behind = [...this.#underWay.values()].flatMap((waiting) => waiting ?? []);
+    this.#underWay.clear();
+    this.#sort(line);
+    this.#queue.push(...behind, ...queue);
+    if (!this.#connection.open) this.#abandon("lost");
+    else if (this.#queue.length > 0 || line.error !== undefined) this.#reopen();
+  }
+
+  #reopen(): void {
+    this.open().catch((error: unknown) => {
+      if (this.#isSpare && this.#connection.open) {
+        this.#abandon("refused", operationFailure(error, "open one more channel"));
+        return;
+      }
+      // Without it nothing would ever be sent again: then better a new connection, where all begins anew.
+      this.#connection.giveUp(error as Error);
+      this.#abandon("lost");
+    });
+  }
+
+  #sort(line: Line): void {
+    const { error, left } = line;
+    const refusal = error === undefined ? undefined : refusalOfPublish(error, left);
+    if (refusal === undefined) {
+      for (const { settled } of left) settled("lost");
+      return;
+    }
+    if (refusal.maxBytes !== undefined) this.#maxBytes = Math.min(this.#maxBytes, refusal.maxBytes);
+    if (refusal.about !== undefined) this.#refusals.note(refusal.about, refusal.why);
+    const { first } = refusal;
+    for (const [n, waiting] of left.entries()) {
+      if (first === undefined) this.#withoutCulprit(waiting, refusal);
+      else if (refusal.names(waiting)) waiting.settled(refusal.failure, refusal.why);
+      else if (n > first) this.#requeue(waiting, false);
+      else if (takeReturn(line, waiting)) waiting.settled("returned");
+      else if (waiting.properties.deliveryMode === 2) this.#requeue(waiting, true);
+      // Of a call, it is the answer that counts: a second one could run twice.
+      else waiting.settled();
+    }
+  }
+
+  // Whoever is on channel after channel that is closed is the likely cause.
+  #withoutCulprit(waiting: Waiting, { failure, why }: PublishRefusal): void {
+    waiting.strikes += 1;
+    if (waiting.strikes >= MOST_STRIKES) waiting.settled(failure, why);
+    else if (waiting.properties.deliveryMode === 2) this.#requeue(waiting, true);
+    else waiting.settled("lost");
+  }
+
+  #requeue(waiting: Waiting, again: boolean): void {
+    waiting.again = again;
+    this.#pressure.add(waiting.body.length);
+    this.#queue.push(waiting);
+  }
+
+  #abandon(failure: PublishFailure, why?: ConfluoError): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const { body, settled } of queue) {
+      this.#pressure.remove(body.length);
+      setImmediate(settled, failure, why);
+    }
+  }
+}
+
+function takeReturn({ returned }: Line, { route: { exchange, key }, properties }: Waiting): boolean {
+  if (returned.size === 0) return false;
+  const id = identity(exchange, key, properties);
+  const returns = returned.get(id) ?? 0;
+  if (returns > 1) returned.set(id, returns - 1);
+  else returned.delete(id);
+  return returns > 0;
+}
+
+// A return is matched to its confirm by the message's identity and where it went, which no two under way have in common.
+function identity(
+  exchange: string,
+  key: string,
+  properties: { readonly messageId?: unknown; readonly correlationId?: unknown },
+): string {
+  return `${exchange} ${key} ${properties.messageId ?? properties.correlationId ?? ""}`;
+}
+
+function isNack(error: unknown): boolean {
+  return error instanceof Error && error.message === "message nacked";
+}
+
+/** A view, not a copy: amqplib insists on its own kind of byte array. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

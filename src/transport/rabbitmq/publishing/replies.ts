@@ -1,0 +1,112 @@
+/** Publishing without confirms, for answers: on a channel of its own, which is opened again when the broker closes it. */
+
+import type { Channel } from "amqplib";
+import { bodyLength } from "../../../protocol/codec.ts";
+import type { Message } from "../../../protocol/message.ts";
+import type { PublishSettled } from "../../wire.ts";
+import type { Connection } from "../connection.ts";
+import { isClosed, unwritable } from "../failure.ts";
+import type { Pressure } from "./publish-backpressure.ts";
+import { refusalOfPublish } from "./publish-refusal.ts";
+import { asBuffer, type Publisher } from "./publisher.ts";
+import type { Refusals } from "./refusals.ts";
+
+/** No broker is set to refuse what is not above this. */
+const SMALL_BYTES = 64 * 1024;
+/** Held while there is no channel: what heeds congestion stops long before. */
+const MOST_HELD_BYTES = 16 * 1024 * 1024;
+
+const ANY_REPLY = { route: { exchange: "", key: "" }, body: new Uint8Array(0) };
+
+interface Held {
+  readonly queue: string;
+  readonly message: Message;
+  readonly failed: PublishSettled | undefined;
+  readonly bytes: number;
+}
+
+/** Posts messages to queues. What waits here counts as congestion. */
+export class Replies {
+  readonly #connection: Connection;
+  readonly #pressure: Pressure;
+  readonly #confirmed: Publisher;
+  readonly #refusals: Refusals;
+  #channel: Channel | undefined;
+  /** Replies that are not known to be written. */
+  #unwritten: number[] = [];
+  #held: Held[] = [];
+  #heldBytes = 0;
+
+  /** @param confirmed takes what is large: a refusal for size takes its channel along, and only confirms tell what was on it. */
+  constructor(
+    connection: Connection,
+    pressure: Pressure,
+    { confirmed, refusals }: { readonly confirmed: Publisher; readonly refusals: Refusals },
+  ) {
+    this.#connection = connection;
+    this.#pressure = pressure;
+    this.#confirmed = confirmed;
+    this.#refusals = refusals;
+  }
+
+  async open(): Promise<void> {
+    const channel = await this.#connection.channel();
+    channel.on("drain", () => this.#written());
+    channel.on("error", (error: unknown) => {
+      const { about, why } = refusalOfPublish(error, [ANY_REPLY]);
+      if (about !== undefined) this.#refusals.note(about, why);
+    });
+    channel.on("close", () => {
+      this.#written();
+      this.#channel = undefined;
+      // Without it no call would ever be answered again: then better a new connection, where all begins anew.
+      if (this.#connection.open)
+        this.open().catch((error: unknown) => this.#connection.giveUp(error as Error));
+    });
+    this.#channel = channel;
+    const held = this.#held;
+    this.#held = [];
+    this.#heldBytes = 0;
+    for (const { queue, message, failed, bytes } of held) {
+      this.#pressure.remove(bytes);
+      this.post(queue, message, failed);
+    }
+  }
+
+  post(queue: string, message: Message, failed?: PublishSettled): void {
+    if (bodyLength(message) > SMALL_BYTES) {
+      this.#confirmed.publish({ exchange: "", key: queue }, message, (failure, why) => {
+        if (failure === "too-large" || failure === "invalid") failed?.(failure, why);
+      });
+      return;
+    }
+    const channel = this.#channel;
+    if (channel === undefined) {
+      this.#hold(queue, message, failed);
+      return;
+    }
+    const body = asBuffer(message.body);
+    try {
+      if (channel.publish("", queue, body, message.properties as object)) return;
+      this.#unwritten.push(body.length);
+      this.#pressure.add(body.length);
+    } catch (error) {
+      // A channel that is gone says so by its 'close'. Anything else is this message's own.
+      if (isClosed(error)) this.#hold(queue, message, failed);
+      else if (failed !== undefined) setImmediate(failed, "invalid", unwritable(error));
+    }
+  }
+
+  // Opened again at the moment, unless the connection is gone: then nobody waits for this any more.
+  #hold(queue: string, message: Message, failed: Held["failed"]): void {
+    const bytes = bodyLength(message);
+    if (!this.#connection.open || this.#heldBytes + bytes > MOST_HELD_BYTES) return;
+    this.#held.push({ queue, message, failed, bytes });
+    this.#heldBytes += bytes;
+    this.#pressure.add(bytes);
+  }
+
+  #written(): void {
+    for (const bytes of this.#unwritten.splice(0)) this.#pressure.remove(bytes);
+  }
+}

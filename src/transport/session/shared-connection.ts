@@ -1,0 +1,263 @@
+/** Services of a process at one broker: shares the wire among them, and opens a new one when it breaks. */
+
+import { delay, untilAborted } from "../../async/abort.ts";
+import { runOutsideContext } from "../../async/outside-context.ts";
+import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
+import type { Namespace } from "../../protocol/topology.ts";
+import { declareExchanges, declareQueues } from "../queues/declare.ts";
+import type { Session, SessionListener, Transport } from "../transport.ts";
+import type { AmqpClient } from "../wire.ts";
+import { AmqpSession, type ConnectionSlot, type SessionHost } from "./amqp-session.ts";
+import { ReconnectPause, STEADY_MS } from "./pause.ts";
+
+/** What a hub is made of. */
+export interface SharedConnectionOptions {
+  readonly description: string;
+  /** The same for whatever means the same broker. */
+  readonly address: string;
+  readonly namespace: Namespace;
+  /** Opens a wire: one round of all addresses. Rejects with a `ConfluoError`. */
+  open(
+    signal: AbortSignal,
+    onBlocked: (reason: string | undefined) => void,
+    onRefused: (error: ConfluoError) => void,
+  ): Promise<AmqpClient>;
+  newId(): string;
+  warn(details: object, message: string): void;
+  info(details: object, message: string): void;
+}
+
+/** {@link Transport} over wires. */
+export class SharedConnection implements Transport {
+  readonly #parts: SharedConnectionOptions;
+  readonly #links = new Set<AmqpSession>();
+  /** What sessions know of the connection. */
+  readonly #slot: SessionHost & ConnectionSlot;
+  #opening: Promise<AmqpClient> | undefined;
+  #closing: Promise<void> | undefined;
+  #stop = new AbortController();
+  #members = 0;
+  readonly #pause = new ReconnectPause();
+  #recovery = 0;
+  #openedAt = 0;
+  #lastFailure: ConfluoError | undefined;
+
+  constructor(parts: SharedConnectionOptions) {
+    this.#parts = parts;
+    const { namespace, newId, warn } = parts;
+    this.#slot = {
+      wire: undefined,
+      connections: 0,
+      namespace,
+      newId,
+      warn,
+      declareShared: (on) => this.#declareShared(on),
+      leave: async (link) => {
+        if (this.#links.delete(link)) await this.#leave();
+      },
+    };
+  }
+
+  get description(): string {
+    return this.#parts.description;
+  }
+
+  get realm(): string {
+    return `${this.#parts.namespace.name} ${this.#parts.address}`;
+  }
+
+  get lastFailure(): ConfluoError | undefined {
+    return this.#lastFailure;
+  }
+
+  async openSession(member: SessionListener, signal: AbortSignal): Promise<Session> {
+    this.#members += 1;
+    try {
+      // It may break in the very turn in which it was told of.
+      while (this.#slot.wire === undefined) await untilAborted(this.#connected(), signal);
+    } catch (error) {
+      await this.#leave();
+      throw error;
+    }
+    const link = new AmqpSession(this.#slot, member);
+    this.#links.add(link);
+    return link;
+  }
+
+  // The last one out closes the wire, or ends the attempt to open one.
+  async #leave(): Promise<void> {
+    this.#members -= 1;
+    if (this.#members > 0) return;
+    this.#stop.abort();
+    this.#stop = new AbortController();
+    this.#pause.reset();
+    this.#lastFailure = undefined;
+    const wire = this.#slot.wire;
+    this.#slot.wire = undefined;
+    this.#opening = undefined;
+    this.#closing = wire?.close();
+    await this.#closing;
+  }
+
+  async #connected(): Promise<AmqpClient> {
+    await this.#closing;
+    // Whoever asked may have left meanwhile: then nobody would ever close what is opened now.
+    if (this.#members === 0)
+      throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
+    if (this.#slot.wire !== undefined) return this.#slot.wire;
+    // The connection serves all services, and outlives the connect() that opens it.
+    this.#opening ??= runOutsideContext(() => this.#open(this.#stop.signal));
+    return this.#opening;
+  }
+
+  async #open(stop: AbortSignal): Promise<AmqpClient> {
+    for (;;) {
+      try {
+        const wire = await this.#attempt(stop);
+        if (stop.aborted) {
+          await wire.close(); // the last one left in this very turn
+          throw stop.reason;
+        }
+        this.#slot.wire = wire;
+        this.#openedAt = performance.now();
+        this.#slot.connections += 1;
+        this.#opening = undefined;
+        // Services that were on an earlier one have yet to be restored.
+        if (this.#links.size === 0) this.#lastFailure = undefined;
+        void wire.lost.then((reason) => this.#onLost(wire, reason));
+        return wire;
+      } catch (error) {
+        if (stop.aborted) throw error;
+        if (!isPassing(error)) {
+          this.#opening = undefined;
+          this.#failed(error);
+          throw error;
+        }
+        // Once for each reason, not once for each attempt.
+        if (error.message !== this.#lastFailure?.message) {
+          this.#parts.warn({ err: error }, `${error.message} Trying again.`);
+        }
+        this.#failed(error);
+        await delay(this.#pause.next(), stop);
+      }
+    }
+  }
+
+  async #attempt(stop: AbortSignal): Promise<AmqpClient> {
+    const wire = await this.#parts.open(
+      stop,
+      (reason) => this.#onBlocked(reason),
+      (error) => this.#onRefused(error),
+    );
+    try {
+      stop.throwIfAborted();
+      await this.#declareShared(wire);
+      stop.throwIfAborted();
+      return wire;
+    } catch (error) {
+      await wire.close();
+      throw error;
+    }
+  }
+
+  async #declareShared(wire: AmqpClient): Promise<void> {
+    const { namespace } = this.#parts;
+    await declareExchanges(wire, namespace.exchanges());
+    await declareQueues(wire, namespace.sharedQueues());
+  }
+
+  // Until all is well again, it is what there is to say.
+  #failed(error: unknown): void {
+    if (!isConfluoError(error)) return;
+    const { message: text, data } = error;
+    if (!isLimit(error)) {
+      this.#lastFailure = error;
+      return;
+    }
+    this.#pause.limited();
+    this.#lastFailure = new ConfluoError("UNAVAILABLE", text, { cause: error, data });
+  }
+
+  #onRefused(error: ConfluoError): void {
+    const { description, warn } = this.#parts;
+    warn({ err: error }, `${description} refuses what is published: ${error.message}`);
+  }
+
+  #onBlocked(reason: string | undefined): void {
+    const { description, warn, info } = this.#parts;
+    if (reason === undefined) info({}, `${description} takes messages again.`);
+    else warn({ reason }, `${description} takes no messages at the moment: ${reason}. What is sent waits.`);
+  }
+
+  #onLost(wire: AmqpClient, reason: ConfluoError | undefined): void {
+    if (this.#slot.wire !== wire) return;
+    this.#slot.wire = undefined;
+    const error =
+      reason ?? new ConfluoError("CONNECTION_LOST", `The connection to ${this.description} was closed.`);
+    this.#parts.warn({ err: error }, `Lost the connection to ${this.description}; connecting again.`);
+    for (const link of this.#links) {
+      link.forget();
+      link.member.onLost(error);
+    }
+    const stood = performance.now() - this.#openedAt >= STEADY_MS;
+    if (stood) this.#pause.reset();
+    this.#failed(error);
+    void this.#recover(stood ? 0 : this.#pause.next());
+  }
+
+  /** @param firstMs how long to wait before that. */
+  async #recover(firstMs: number): Promise<void> {
+    const stop = this.#stop.signal;
+    // A connection that breaks while services are restored on it ends this recovery: the next one goes on, at its own pace.
+    this.#recovery += 1;
+    const recovery = this.#recovery;
+    const isOver = (): boolean => stop.aborted || this.#recovery !== recovery;
+    let told = "";
+    if (firstMs > 0) await delay(firstMs, stop).catch(() => undefined);
+    while (!isOver()) {
+      try {
+        const wire = await this.#connected();
+        // One that cannot be restored must not hold up its neighbours.
+        const restored = await Promise.allSettled(
+          [...this.#links].map(async (link) => {
+            await link.restore();
+            if (this.#slot.wire === wire) link.member.onRestored();
+          }),
+        );
+        if (this.#slot.wire !== wire) return; // lost again meanwhile: the next recovery goes on
+        const failed = restored.find((result) => result.status === "rejected");
+        if (failed !== undefined) throw failed.reason;
+        this.#lastFailure = undefined;
+        this.#parts.info({}, `Connected to ${this.description} again.`);
+        return;
+      } catch (error) {
+        if (isOver()) return;
+        // Once for each reason, not once for each attempt.
+        const reason = describeThrown(error).message;
+        if (reason !== told) {
+          this.#parts.warn(
+            { err: error },
+            `Could not restore the services at ${this.description} yet; trying again.`,
+          );
+        }
+        told = reason;
+        this.#failed(error);
+        await delay(this.#pause.next(), stop).catch(() => undefined);
+      }
+    }
+  }
+}
+
+// What may be over at the next attempt.
+function isPassing(error: unknown): error is ConfluoError {
+  return (
+    isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST") || isLimit(error)
+  );
+}
+
+// One of the broker's, on connections or the like: others may leave.
+function isLimit(error: unknown): boolean {
+  return (
+    isConfluoError(error) && (error.data as { readonly limit?: unknown } | undefined)?.limit !== undefined
+  );
+}

@@ -1,0 +1,194 @@
+/** Bodies on their way out: checked as their receivers will read them, without what their schemas do not declare. */
+
+import { isDeepStrictEqual } from "node:util";
+import type { MaybePromise } from "../async/maybe-promise.ts";
+import { sidesAgree } from "../contract/json-schema.ts";
+import { type AnySchema, type Validated, type ValidationIssue, validateWith } from "../contract/schema.ts";
+import { type EncodedBody, encodeBody } from "../protocol/codec.ts";
+import { isPlainObject } from "../protocol/encoding/json-data.ts";
+import { type Checked, invalid } from "./validated.ts";
+
+/** A body that is to be sent, before it is checked. */
+export interface Unchecked extends Checked {
+  readonly body: unknown;
+  readonly encoded: EncodedBody;
+}
+
+/**
+ * The body to send, of one that a schema takes. What is checked is what the receiver will read. What is sent is what the
+ * schema returned, without the fields that it does not declare, if a receiver makes the same of it; else the body as given
+ * without those fields, if that makes the same; else the body as given. Returns a promise only where the schema does.
+ *
+ * @throws the code, with the problems in its data.
+ */
+export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<EncodedBody> {
+  const { body, encoded } = unchecked;
+  const given = encoded.isSame ? body : read(encoded);
+  const result = validateWith(schema, given);
+  if (!(result instanceof Promise)) return chosen(schema, { ...unchecked, given }, result);
+  // Read again: the sender may have changed its own meanwhile.
+  return result.then((later) => chosen(schema, { ...unchecked, given: read(encoded) }, later));
+}
+
+/**
+ * As {@link sendable}, of a body as its sender gave it: encoded at once, since the sender may go on to change it, with what
+ * is still to be waited for. `bounded` throws for a body that is too large.
+ */
+export function outgoingBody(
+  schema: AnySchema,
+  given: Checked & { readonly body: unknown },
+  bounded: (body: EncodedBody) => EncodedBody,
+): { readonly body: EncodedBody; readonly validate: (() => Promise<EncodedBody>) | undefined } {
+  const encoded = encodeBody(given.body);
+  let valid: MaybePromise<EncodedBody>;
+  try {
+    valid = sendable(schema, { ...given, encoded });
+  } catch (error) {
+    return { body: bounded(encoded), validate: () => Promise.reject(error) };
+  }
+  if (!(valid instanceof Promise)) return { body: bounded(valid), validate: undefined };
+  const later = valid.then(bounded);
+  later.catch(() => undefined); // whoever waits for it is told
+  return { body: bounded(encoded), validate: () => later };
+}
+
+/**
+ * The data of a declared error as it travels: as {@link sendable} says, and as it is where the schema does not take it.
+ */
+export function sendableData(schema: AnySchema, data: unknown): MaybePromise<unknown> {
+  try {
+    const encoded = encodeBody(data);
+    const asRead = (valid: EncodedBody): unknown => (valid === encoded ? data : read(valid));
+    const valid = sendable(schema, { body: data, encoded, code: "INVALID_OUTPUT", what: "The data" });
+    return valid instanceof Promise ? valid.then(asRead, () => data) : asRead(valid);
+  } catch {
+    return data;
+  }
+}
+
+interface Sending extends Unchecked {
+  /** The body as the receiver reads it. */
+  readonly given: unknown;
+}
+
+function chosen(schema: AnySchema, sending: Sending, result: Validated): MaybePromise<EncodedBody> {
+  if (result.issues !== undefined) return refuse(schema, sending, result.issues);
+  const { encoded, given } = sending;
+  const { value } = result;
+  if (given === undefined || isSame(value, given)) return encoded;
+  const returned = sidesAgree(schema) === false ? undefined : encodedIfPossible(value);
+  if (returned === undefined) return declared(schema, sending, value);
+  // Also where the sides agree: zod does not tell what runs before a schema, which may read fields that this leaves out.
+  const again = validateWith(schema, returned.isSame ? value : read(returned));
+  const pick = (later: Validated): MaybePromise<EncodedBody> =>
+    isStable(later, value) ? returned : declared(schema, sending, value);
+  return again instanceof Promise ? again.then(pick) : pick(again);
+}
+
+// A default or a transformation is the receiver's: the body as given, without what the schema left out, if that makes no
+// difference to it. A schema that reads one field and returns another would miss the one.
+function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown): MaybePromise<EncodedBody> {
+  const rest = without(given, value);
+  if (rest === given) return encoded;
+  const decide = (again: Validated): MaybePromise<EncodedBody> => {
+    if (again.issues !== undefined) return encoded;
+    const [made, sent] = [again.value, encodeBody(rest)];
+    if (isSame(made, value)) return sent;
+    // What differs each time, such as an id that is made by default, says nothing of the fields that are left out.
+    const pick = (once: Validated): EncodedBody =>
+      once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
+    const once = validateWith(schema, given);
+    return once instanceof Promise ? once.then(pick) : pick(once);
+  };
+  const again = validateWith(schema, rest);
+  return again instanceof Promise ? again.then(decide) : decide(again);
+}
+
+/** Whether one value is as another, but for what a third, made like the other, does not share with it either. */
+function isAlike(value: unknown, other: unknown, third: unknown): boolean {
+  if (isSame(value, other)) return true;
+  if (isSame(third, other) || typeof value !== typeof other) return false;
+  const [fields, others, thirds] = [fieldsOf(value), fieldsOf(other), fieldsOf(third)];
+  if (fields === undefined || others === undefined || thirds === undefined)
+    return fields === others && Array.isArray(value) === Array.isArray(other);
+  const keys = Object.keys(others);
+  const isComplete = keys.length === Object.keys(fields).length;
+  return isComplete && keys.every((key) => isAlike(fields[key], others[key], thirds[key]));
+}
+
+/** Returns what was given without the fields that are not in what a schema made of it; the very same if there are none. */
+function without(given: unknown, value: unknown): unknown {
+  if (Array.isArray(given)) {
+    if (!Array.isArray(value) || given.length !== value.length) return given;
+    const rest = given.map((each, index) => without(each, value[index]));
+    return rest.some((each, index) => each !== given[index]) ? rest : given;
+  }
+  const [fields, kept] = [fieldsOf(given), fieldsOf(value)];
+  if (fields === undefined || kept === undefined) return given;
+  const entries = Object.keys(fields).filter((key) => Object.hasOwn(kept, key));
+  const rest = entries.map((key) => [key, without(fields[key], kept[key])] as const);
+  const isAll = entries.length === Object.keys(fields).length;
+  return isAll && rest.every(([key, each]) => each === fields[key]) ? given : Object.fromEntries(rest);
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return value as Readonly<Record<string, unknown>>;
+}
+
+function isStable(again: Validated, value: unknown): boolean {
+  return again.issues === undefined && isSame(again.value, value);
+}
+
+function encodedIfPossible(value: unknown): EncodedBody | undefined {
+  try {
+    return encodeBody(value);
+  } catch {
+    return undefined; // it is what the receiver gets to see, and need not travel
+  }
+}
+
+/** What the receiver of a body reads. */
+function read({ json, bytes }: EncodedBody): unknown {
+  if (json === undefined) return bytes;
+  return json === "" ? undefined : JSON.parse(json);
+}
+
+/** Whether two values are the same to a receiver: a field that is `undefined` does not travel. */
+function isSame(value: unknown, other: unknown): boolean {
+  if (value === other) return true;
+  if (typeof value !== "object" || typeof other !== "object" || value === null || other === null)
+    return Number.isNaN(value) && Number.isNaN(other);
+  if (Array.isArray(value)) {
+    return (
+      Array.isArray(other) &&
+      other.length === value.length &&
+      other.every((each, index) => isSame(value[index], each))
+    );
+  }
+  if (Array.isArray(other) || !isPlainObject(value) || !isPlainObject(other))
+    return isDeepStrictEqual(value, other);
+  const fields = value as Readonly<Record<string, unknown>>;
+  const others = other as Readonly<Record<string, unknown>>;
+  const sent = (of: Readonly<Record<string, unknown>>): readonly string[] =>
+    Object.keys(of).filter((key) => of[key] !== undefined);
+  const names = sent(fields);
+  return (
+    names.length === sent(others).length &&
+    names.every((key) => Object.hasOwn(others, key) && isSame(fields[key], others[key]))
+  );
+}
+
+function refuse(schema: AnySchema, sending: Sending, issues: readonly ValidationIssue[]): Promise<never> {
+  const { body, encoded } = sending;
+  if (encoded.isSame) throw invalid(sending, issues);
+  const refused = (asGiven: Validated): never => {
+    throw invalid(sending, issues, asGiven.issues === undefined ? asJson : "");
+  };
+  const asGiven = validateWith(schema, body);
+  return asGiven instanceof Promise ? asGiven.then(refused) : refused(asGiven);
+}
+
+const asJson =
+  " It was valid before it became JSON, which makes text of a date and plain objects of instances: let the schema take" +
+  " what travels, for a date z.coerce.date() or z.iso.datetime(), say.";

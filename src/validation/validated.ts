@@ -1,0 +1,37 @@
+/** Values against schemas, with errors of ours. */
+
+import { type AnySchema, describeProblems, type ValidationIssue, validateWith } from "../contract/schema.ts";
+import { ConfluoError } from "../errors.ts";
+
+/** The code of the error if a value is not valid, and what the value is. */
+export interface Checked {
+  readonly code: "INVALID_INPUT" | "INVALID_OUTPUT";
+  readonly what: string;
+}
+
+/**
+ * The value as the schema transforms it.
+ *
+ * @throws the code, with the problems in its data.
+ */
+export async function validated(
+  schema: AnySchema,
+  value: unknown,
+  code: Checked["code"],
+  what: string,
+): Promise<unknown> {
+  const result = await validateWith(schema, value);
+  if (result.issues === undefined) return result.value;
+  throw invalid({ code, what }, result.issues);
+}
+
+/** The error of a value that is not valid; `more` follows the problems. */
+export function invalid(
+  { code, what }: Checked,
+  issues: readonly ValidationIssue[],
+  more = "",
+): ConfluoError {
+  return new ConfluoError(code, `${what} is not valid: ${describeProblems(issues)}.${more}`, {
+    data: { problems: issues },
+  });
+}
