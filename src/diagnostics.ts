@@ -8,7 +8,7 @@ import type { Message } from "./protocol/message.ts";
 import type { Delivery } from "./transport/transport.ts";
 
 /**
- * Names of the channels. A message that goes out is an {@link PreparedMessage}, one that a handler gets a
+ * Names of the channels. A message that goes out is an {@link OutgoingMessage}, one that a handler gets a
  * {@link HandledMessage}; each is published on `start`, on `error` if it failed, and on `end`, as the same object.
  */
 export const diagnosticsChannels: {

