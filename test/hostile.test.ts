@@ -214,7 +214,14 @@ it("a call whose reply_to leads nowhere is dropped with its answer", async () =>
   expect(await attacker.publish("", queue("calls"), Buffer.from("1"), direct)).toBe("refused");
 });
 
-// RabbitMQ's own weakness: it ends the connection of whoever publishes to such a key.
+// RabbitMQ's own weakness, up to 4.2: it ends the connection of whoever publishes to such a key.
+async function endsConnections(): Promise<boolean> {
+  const client = await broker.openClient();
+  const [major = 0, minor = 0] = client.server.version.split(".").map(Number);
+  await client.close();
+  return major < 4 || (major === 4 && minor < 3);
+}
+
 it("a call whose reply_to is a forged direct one costs the connection, which is made again", async () => {
   let changedAt = 0;
   const stop = new AbortController();
@@ -228,7 +235,8 @@ it("a call whose reply_to is a forged direct one costs the connection, which is 
   // Once for each time that it is answered, the last time with INSTANCE_LOST.
   const isOver = (): boolean =>
     changedAt > 0 && performance.now() - changedAt > 4_000 && victim.state === "running";
-  await eventually(isOver, "the last loss of the connection", { timeoutMs: 45_000 });
+  if (await endsConnections())
+    await eventually(isOver, "the last loss of the connection", { timeoutMs: 45_000 });
   stop.abort();
   await Promise.all([victim.connect(), caller.connect()]);
   await expectToGoOn();
@@ -262,7 +270,7 @@ it("gathered calls whose reply_to is a forged direct one are not sent back there
   const body = Buffer.from('[{"id":"a","path":"/no/where"},{"id":"b","path":"/echo","body":1}]');
   const options = { contentType: CALLS_TYPE };
   await attack("", queue("calls"), [{ what: "forged", body, options }], "amq.rabbitmq.reply-to.AAAA.x");
-  await eventually(() => losses > 0, "the loss of the connection");
+  if (await endsConnections()) await eventually(() => losses > 0, "the loss of the connection");
   // It may be given to an instance twice more, if its acknowledgement was lost.
   for (let quiet = 0, seen = losses; quiet < 10; quiet += 1) {
     await new Promise((resolve) => setTimeout(resolve, 200));
