@@ -1,8 +1,8 @@
 /** Many things that come and go. */
 
-/** What can be in a {@link SlotSet}: it keeps its own place there. */
+/** What can be in a {@link SlotSet}: it keeps its own slot. */
 export interface SlotSetItem {
-  /** Only its bag writes it. Below 0 while it is in none. */
+  /** Only its set writes it. Below 0 while the item is in none. */
   slot: number;
 }
 
@@ -25,12 +25,12 @@ export class SlotSet<Item extends SlotSetItem> {
 
   /** @returns whether it was in here. */
   delete(item: Item): boolean {
-    const { slot: place } = item;
-    if (this.#items[place] !== item) return false;
+    const { slot } = item;
+    if (this.#items[slot] !== item) return false;
     const last = this.#items.pop() as Item;
     if (last !== item) {
-      this.#items[place] = last;
-      last.slot = place;
+      this.#items[slot] = last;
+      last.slot = slot;
     }
     item.slot = -1;
     return true;

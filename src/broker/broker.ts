@@ -89,7 +89,7 @@ export class Broker {
   readonly maxBodyBytes: number;
   readonly #names: Namespace;
   readonly #newId: () => string;
-  readonly #hub: SharedConnection;
+  readonly #connection: SharedConnection;
   readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<AmqpClient>;
   /** The same, with what it takes to write a message again as it was. */
   readonly #openExact: (signal: AbortSignal) => Promise<AmqpClient>;
@@ -129,7 +129,7 @@ export class Broker {
         runOutsideContext(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
       this.#openExact = (signal) => runOutsideContext(openRabbit, { nodes, tls, keepsHeaders: true }, signal);
     }
-    this.#hub = new SharedConnection({
+    this.#connection = new SharedConnection({
       description: this.description,
       address: place,
       namespace: this.#names,
@@ -145,7 +145,7 @@ export class Broker {
 
   /** @internal What services join. */
   get transport(): Transport {
-    return this.#hub;
+    return this.#connection;
   }
 
   /**

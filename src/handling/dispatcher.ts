@@ -310,7 +310,7 @@ export class Dispatcher {
   }
 
   async #settleRedeliveredCall(delivery: Delivery, earlier: InFlightMessage | undefined): Promise<void> {
-    const { envelope, history: record } = delivery;
+    const { envelope, history } = delivery;
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(envelope);
     if (isHarmless) {
       const message = new InFlightMessage(delivery, 0);
@@ -318,7 +318,7 @@ export class Dispatcher {
       return;
     }
     const { path } = envelope;
-    if (record === "redelivered" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
+    if (history === "redelivered" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
       this.#logger.debug(
         messageFields(delivery),
         `An instance that had the call ${show(path)} is gone; it runs alone.`,
@@ -341,8 +341,8 @@ export class Dispatcher {
 
 // How long a call was under way before it begins here, as far as this instance knows.
 function passedMs({ delivery, heldMs, until }: InFlightMessage): number {
-  const { history: record, receivedAt, envelope } = delivery;
-  if (record === "first") return heldMs;
+  const { history, receivedAt, envelope } = delivery;
+  if (history === "first") return heldMs;
   const now = performance.now();
   return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);
 }

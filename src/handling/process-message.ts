@@ -80,11 +80,11 @@ export class MessageProcessor {
   /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
   afterLoss(delivery: Delivery): Outcome {
     const { handlers, logger } = this.#parts;
-    const { envelope, history: record } = delivery;
+    const { envelope, history } = delivery;
     const { path, deaths } = envelope;
     const subscriptions =
       envelope.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
-    if (record === "redelivered") {
+    if (history === "redelivered") {
       logger.debug(
         messageFields(delivery),
         `An instance that had ${show(path)} is gone; it is tried once more.`,

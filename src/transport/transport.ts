@@ -65,9 +65,9 @@ export interface Batching {
 export type Lane = "calls" | "inbox" | "instance";
 
 /**
- * What is known of a message's past. `fresh`: no instance was given it before. `suspect`: one was and is gone; whether
- * its handler ran nobody knows. `again`: a suspect that is tried once more: by itself, or, if it is one of a crowd, like any
- * other. `fatal`: the instance that had it by itself is gone, too.
+ * What is known of a message's past. `first`: no instance was given it before. `redelivered`: an instance had it and is gone;
+ * whether its handler ran nobody knows. `isolated`: a redelivered message that is tried once more, by itself or, if it is one of
+ * many, like any other. `isolated-redelivered`: the instance that had it by itself is gone, too.
  */
 export type DeliveryHistory = "first" | "redelivered" | "isolated" | "isolated-redelivered";
 

@@ -21,8 +21,8 @@ export class AdaptiveBatchLimit {
   #sampledAt = performance.now();
   #activeBefore = activeMs();
 
-  constructor({ maxCalls: calls, isEager }: Batching, places: number) {
-    this.#most = Math.max(1, Math.min(calls, Math.floor(places * SHARE_OF_PLACES)));
+  constructor({ maxCalls, isEager }: Batching, places: number) {
+    this.#most = Math.max(1, Math.min(maxCalls, Math.floor(places * SHARE_OF_PLACES)));
     this.#isEager = isEager;
   }
 

@@ -59,15 +59,15 @@ export class CallBatcher {
   }
 
   call(service: string, message: Message, settled: Settled): void {
-    const { maxCalls: calls, maxBytes: bytes, isEager } = this.#batching;
-    if (calls === 1) {
+    const { maxCalls, maxBytes, isEager } = this.#batching;
+    if (maxCalls === 1) {
       this.#routes.single(service, message, settled);
       return;
     }
     const target = this.#targets.get(service) ?? this.#targetOf(service);
     const isKnown = performance.now() - target.learnedAt < KNOWN_MS;
-    const most = isEager ? calls : isKnown ? Math.min(calls, target.takes) : 1;
-    const length = most === 1 ? undefined : batchableLength(message, bytes);
+    const most = isEager ? maxCalls : isKnown ? Math.min(maxCalls, target.takes) : 1;
+    const length = most === 1 ? undefined : batchableLength(message, maxBytes);
     if (length === undefined) {
       this.#single(service, target, { message, settled });
       return;
@@ -95,9 +95,9 @@ export class CallBatcher {
   }
 
   #targetOf(service: string): CallTarget {
-    const { maxBytes: bytes, isEager } = this.#batching;
+    const { maxBytes, isEager } = this.#batching;
     const collector = new TurnBuffer<BatchedCall>({
-      bytes,
+      bytes: maxBytes,
       isEager,
       send: (items) => this.#send(service, target, items),
     });

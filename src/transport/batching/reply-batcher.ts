@@ -88,9 +88,9 @@ export class ReplyBatcher {
       this.#requesters.get(known)?.collector.flush();
       this.#requesters.delete(known);
     }
-    const { maxBytes: bytes, isEager } = this.#parts.batching;
+    const { maxBytes, isEager } = this.#parts.batching;
     const collector = new TurnBuffer<BatchedReply>({
-      bytes,
+      bytes: maxBytes,
       isEager,
       send: (replies) => this.#send(replyTo, requester, replies),
     });

@@ -10,7 +10,7 @@ import type { AmqpClient } from "../wire.ts";
 import { AmqpSession, type ConnectionSlot, type SessionHost } from "./amqp-session.ts";
 import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
-/** What a hub is made of. */
+/** What a shared connection is made of. */
 export interface SharedConnectionOptions {
   readonly description: string;
   /** The same for whatever means the same broker. */
