@@ -87,7 +87,7 @@ export class Dispatcher {
     if (delivery.lane === "calls") this.#places.enter(delivery);
     switch (delivery.history) {
       case "first":
-        this.#process(new InFlightMessage(delivery, heldMs));
+        this.#process(delivery, new InFlightMessage(delivery, heldMs));
         return;
       case "isolated":
         this.#processIsolated(delivery, heldMs);
@@ -98,25 +98,23 @@ export class Dispatcher {
   }
 
   // A promise is made for what is not over at once, and no more than one.
-  #process(message: InFlightMessage): void {
-    const { delivery } = message;
-    const outcome = this.#outcomeOf(message);
+  #process(delivery: Delivery, message: InFlightMessage): void {
+    const outcome = this.#outcomeOf(delivery, message);
     if (outcome instanceof Promise) {
       outcome.then(
-        (later) => this.#end(message, later),
-        (error: unknown) => this.#unsettled(message, error),
+        (later) => this.#end(delivery, message, later),
+        (error: unknown) => this.#unsettled(delivery, message, error),
       );
-    } else this.#end(message, outcome);
+    } else this.#end(delivery, message, outcome);
     if (!message.isOver && delivery.lane !== "instance") this.#recent.begin(message);
   }
 
-  #outcomeOf(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
-    const { delivery } = message;
+  #outcomeOf(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
     let failure: unknown;
     try {
-      if (delivery.lane !== "calls") return this.#messages.process(message);
+      if (delivery.lane !== "calls") return this.#messages.process(delivery, message);
       const unanswerable = whyUnanswerable(delivery);
-      if (unanswerable === undefined) return this.#calls.process(delivery, passedMs(message));
+      if (unanswerable === undefined) return this.#calls.process(delivery, passedMs(delivery, message));
       failure = malformed(unanswerable);
     } catch (error) {
       failure = error; // nothing here throws; if it ever did, the message must not be lost for it
@@ -124,23 +122,22 @@ export class Dispatcher {
     return this.#messages.outcomeOf(delivery, [{ error: failure, retry: "final" }], 0);
   }
 
-  #end(message: InFlightMessage, outcome: Outcome | typeof abandoned): void {
+  #end(delivery: Delivery, message: InFlightMessage, outcome: Outcome | typeof abandoned): void {
     let settled: MaybePromise<void>;
     try {
-      settled = this.#settle(message, outcome);
+      settled = this.#settle(delivery, message, outcome);
     } catch (error) {
-      this.#unsettled(message, error);
+      this.#unsettled(delivery, message, error);
       return;
     }
-    if (settled instanceof Promise) this.#releaseAfter(settled, message.delivery);
-    else this.#release(message.delivery);
+    if (settled instanceof Promise) this.#releaseAfter(settled, delivery);
+    else this.#release(delivery);
   }
 
   // Nothing in between throws; if anything ever did, neither its place nor what comes again must be lost for it.
-  #unsettled(message: InFlightMessage, error: unknown): void {
-    const { delivery } = message;
+  #unsettled(delivery: Delivery, message: InFlightMessage, error: unknown): void {
     this.#say(delivery, error);
-    if (!message.isOver) this.#complete(message, undefined);
+    if (!message.isOver) this.#complete(delivery, message, undefined);
     this.#release(delivery);
   }
 
@@ -148,17 +145,22 @@ export class Dispatcher {
     this.#logger.error({ err: error, ...messageFields(delivery) }, "A delivery could not be settled.");
   }
 
-  #settle(message: InFlightMessage, outcome: Outcome | typeof abandoned): MaybePromise<void> {
-    const { delivery } = message;
+  #settle(
+    delivery: Delivery,
+    message: InFlightMessage,
+    outcome: Outcome | typeof abandoned,
+  ): MaybePromise<void> {
     if (outcome === abandoned) {
-      this.#complete(message, undefined);
+      this.#complete(delivery, message, undefined);
       return this.#giveBack(delivery);
     }
-    return andThen(delivery.settle(outcome), (stands) => this.#complete(message, { outcome, stands }));
+    return andThen(delivery.settle(outcome), (stands) =>
+      this.#complete(delivery, message, { outcome, stands }),
+    );
   }
 
-  #complete(message: InFlightMessage, completion: Completion | undefined): void {
-    if (message.delivery.lane === "instance") message.end(completion);
+  #complete(delivery: Delivery, message: InFlightMessage, completion: Completion | undefined): void {
+    if (delivery.lane === "instance") message.end(completion);
     else this.#recent.end(message, completion);
   }
 
@@ -249,10 +251,11 @@ export class Dispatcher {
   // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
   #processIsolated(delivery: Delivery, heldMs: number): void {
     const earlier = this.#recent.claim(delivery);
-    if (earlier === undefined) this.#process(new InFlightMessage(delivery, heldMs));
+    if (earlier === undefined) this.#process(delivery, new InFlightMessage(delivery, heldMs));
     else if (delivery.lane !== "calls" || !earlier.isOver)
       this.#releaseAfter(this.#follow(delivery, earlier), delivery);
-    else if (earlier.runs < MOST_RUNS) this.#process(new InFlightMessage(delivery, heldMs, earlier));
+    else if (earlier.runs < MOST_RUNS)
+      this.#process(delivery, new InFlightMessage(delivery, heldMs, earlier));
     else {
       this.#giveUp(delivery);
       this.#release(delivery);
@@ -314,7 +317,7 @@ export class Dispatcher {
     const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(envelope);
     if (isHarmless) {
       const message = new InFlightMessage(delivery, 0);
-      await this.#settle(message, await this.#outcomeOf(message));
+      await this.#settle(delivery, message, await this.#outcomeOf(delivery, message));
       return;
     }
     const { path } = envelope;
@@ -340,8 +343,7 @@ export class Dispatcher {
 }
 
 // How long a call was under way before it begins here, as far as this instance knows.
-function passedMs({ delivery, heldMs, until }: InFlightMessage): number {
-  const { history, receivedAt, envelope } = delivery;
+function passedMs({ history, receivedAt, envelope }: Delivery, { heldMs, until }: InFlightMessage): number {
   if (history === "first") return heldMs;
   const now = performance.now();
   return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);

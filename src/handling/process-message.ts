@@ -34,10 +34,8 @@ export class MessageProcessor {
   }
 
   /** Runs what a message is for. Returns what becomes of it, or that the shutdown stopped waiting for it. */
-  process(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
-    return message.delivery.envelope.kind === "event"
-      ? this.#event(message)
-      : this.#command(message.delivery);
+  process(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+    return delivery.envelope.kind === "event" ? this.#event(delivery, message) : this.#command(delivery);
   }
 
   #after(delivery: Delivery, failures: readonly Failure[], began: number): Outcome | typeof abandoned {
@@ -149,9 +147,8 @@ export class MessageProcessor {
     return runs.run(attempt);
   }
 
-  #event(message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+  #event(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
     const { handlers } = this.#parts;
-    const { delivery } = message;
     const began = performance.now();
     const matching = handlers.subscribed(delivery);
     message.subscriptions = matching;

@@ -52,7 +52,8 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
   });
   const deliver = async (record: DeliveryHistory, past: Partial<Past> = {}): Promise<Outcome | undefined> => {
     const { lane = "inbox", messageId = "m", body = "1", headers, type = "/", on = new FakeChannel() } = past;
-    const settle = vi.fn(async (_outcome: Outcome) => past.stands ?? true);
+    const stands = past.stands ?? true;
+    const settle = vi.fn((_outcome: Outcome) => (past.isSettledAtOnce ? stands : Promise.resolve(stands)));
     const properties = {
       type,
       messageId,
@@ -103,6 +104,8 @@ interface Past {
   readonly messageId: string;
   /** Whether the outcome stood, as far as this instance knows. */
   readonly stands: boolean;
+  /** Whether `settle` returns that at once, and no promise of it. */
+  readonly isSettledAtOnce: boolean;
   readonly body: string | Uint8Array;
   readonly headers: Readonly<Record<string, string>>;
   readonly type: string;
@@ -361,4 +364,26 @@ describe("a call that comes again", () => {
       vi.useRealTimers();
     }
   });
+});
+
+describe("many that end together after their channel was lost", () => {
+  // As many as are swept at once, and more: the one that starts the sweep is itself forgotten by it.
+  const many = 600;
+
+  for (const lane of ["inbox", "calls"] as const)
+    for (const isSettledAtOnce of [true, false])
+      it(`are all let go (${lane}, settled ${isSettledAtOnce ? "at once" : "later"})`, async () => {
+        const { handler, finish } = heldHandler();
+        const { deliver, dispatch } = serviceWith(handler);
+        const on = new FakeChannel();
+        const ended = Array.from({ length: many }, (_, n) =>
+          deliver("first", { lane, messageId: `m${n}`, on, stands: false, isSettledAtOnce }),
+        );
+        on.hold = "lost";
+        finish();
+        await Promise.all(ended);
+        await dispatch.idle();
+        expect(dispatch.isIdle).toBe(true);
+        expect(handler).toHaveBeenCalledTimes(many);
+      });
 });

@@ -20,9 +20,6 @@ export interface SharedCompletion {
   stood(): void;
 }
 
-// In place of a delivery that is not kept any more: it would hold on to its body.
-const forgotten = undefined as unknown as Delivery;
-
 /**
  * Work on one delivery. Other deliveries may be taken for the same message later: each of them once, in place of one whose
  * channel is gone.
@@ -39,8 +36,8 @@ export class InFlightMessage implements SlotSetItem {
   lostAt = 0;
   /** Subscriptions that it is work for; `undefined` for a command or a call. */
   subscriptions: readonly { readonly pattern: string }[] | undefined;
-  /** Only while the work is not over, or nothing is remembered of it yet. */
-  delivery: Delivery;
+  /** `undefined` once no more is kept than is needed to know the message again: it would hold on to its body. */
+  #delivery: Delivery | undefined;
   /** Are set when the delivery itself is not kept any more. */
   #id: string | undefined;
   #identity: string | undefined;
@@ -59,7 +56,7 @@ export class InFlightMessage implements SlotSetItem {
   /** @param earlier work on the same message, which this is to run again. */
   constructor(delivery: Delivery, heldMs: number, earlier?: InFlightMessage) {
     const { receivedAt, envelope } = delivery;
-    this.delivery = delivery;
+    this.#delivery = delivery;
     this.#holder = delivery;
     this.#only = envelope.subscription;
     this.heldMs = heldMs;
@@ -101,10 +98,11 @@ export class InFlightMessage implements SlotSetItem {
 
   /** Whether a delivery that comes again may be of this message: nothing at the broker stands for it any more. */
   mayBe(delivery: Delivery, identity: () => string): boolean {
-    const id = this.delivery === forgotten ? this.#id : idOf(this.delivery);
+    const own = this.#delivery;
+    const id = own === undefined ? this.#id : idOf(own);
     if (id === undefined || id !== idOf(delivery) || !this.#isLostFor(delivery.envelope.subscription))
       return false;
-    return (this.#identity ?? identityOf(this.delivery)) === identity();
+    return (own === undefined ? this.#identity : identityOf(own)) === identity();
   }
 
   #isLostFor(subscription: string | undefined): boolean {
@@ -129,6 +127,11 @@ export class InFlightMessage implements SlotSetItem {
     }
   }
 
+  /** Of its body, in bytes, as long as that is kept. */
+  get size(): number {
+    return this.#delivery?.size ?? 0;
+  }
+
   /** Of what stands for it at the broker now. */
   get hold(): Delivery["hold"] {
     return this.#holder?.hold ?? "lost";
@@ -146,10 +149,11 @@ export class InFlightMessage implements SlotSetItem {
   /** Keeps no more than is needed to know the message again. */
   slim(now: number): void {
     if (this.lostAt === 0) this.lostAt = now;
-    if (this.delivery === forgotten) return;
-    this.#id = idOf(this.delivery);
-    this.#identity = identityOf(this.delivery);
-    this.delivery = forgotten;
+    const delivery = this.#delivery;
+    if (delivery === undefined) return;
+    this.#id = idOf(delivery);
+    this.#identity = identityOf(delivery);
+    this.#delivery = undefined;
     if (this.hold === "lost") this.#holder = undefined;
   }
 }
@@ -195,7 +199,7 @@ export class RecentMessages {
     work.end(ended);
     if (ended === undefined || work.hold === "released") return;
     this.#finished.push(work);
-    this.#bytes += work.delivery.size;
+    this.#bytes += work.size;
     if (this.#finished.length >= this.#sweepAt || this.#bytes >= this.#sweepAtBytes) this.#sweep();
     else this.#timer ??= setTimeout(this.#sweep, SWEEP_AFTER_MS).unref();
   }
@@ -227,7 +231,7 @@ export class RecentMessages {
       const { hold } = work;
       if (hold === "held") {
         held.push(work);
-        this.#bytes += work.delivery.size;
+        this.#bytes += work.size;
       } else if (hold === "lost") {
         work.slim(now);
         this.#lost.push(work);
