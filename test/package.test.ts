@@ -1,10 +1,18 @@
-import { execFile } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { consumers, makeConsumer, type Packed, runNode } from "./support/consumer.ts";
 
 /** The package as users get it: packed, installed into an empty project, used from there. */
 
@@ -12,27 +20,10 @@ const root = join(import.meta.dirname, "..");
 const folder = mkdtempSync(join(tmpdir(), "confluo-package-"));
 const consumer = join(folder, "consumer");
 
-let tarball: string;
-let packed: readonly string[];
+let packed: Packed;
 
 beforeAll(async () => {
-  if (!existsSync(join(root, "dist", "index.js"))) await runNode(root, join(root, "scripts", "build.mjs"));
-  const listing = JSON.parse(await run(root, "npm", ["pack", "--json", "--pack-destination", folder]));
-  tarball = join(folder, listing[0].filename);
-  packed = listing[0].files.map((file: { readonly path: string }) => file.path);
-  mkdirSync(consumer);
-  writeFileSync(
-    join(consumer, "package.json"),
-    JSON.stringify({ name: "consumer", private: true, type: "module" }),
-  );
-  await run(consumer, "npm", [
-    "install",
-    "--prefer-offline",
-    "--no-audit",
-    "--no-fund",
-    "--loglevel=error",
-    tarball,
-  ]);
+  packed = await makeConsumer(consumer);
 }, 180_000);
 
 afterAll(() => {
@@ -50,15 +41,15 @@ describe("the tarball", () => {
       "dist/index.d.ts",
       "docs/alerts.yml",
     ]) {
-      expect(packed).toContain(path);
+      expect(packed.files).toContain(path);
     }
     const allowed =
       /^(package\.json|dev-broker\/[\w-]+\.m[jt]s|dev-broker\/index\.d\.mts|README\.md|LICENSE|CHANGELOG\.md|docs\/alerts\.yml|dist\/.+(\.js|\.d\.ts))$/;
-    expect(packed.filter((path) => !allowed.test(path))).toEqual([]);
+    expect(packed.files.filter((path) => !allowed.test(path))).toEqual([]);
   });
 
   test("holds no tests", () => {
-    expect(packed.filter((path) => /\.(test|test-d|spec|bench)\./.test(path))).toEqual([]);
+    expect(packed.files.filter((path) => /\.(test|test-d|spec|bench)\./.test(path))).toEqual([]);
   });
 
   test("asks for four packages at most, and none that users must add", () => {
@@ -71,12 +62,12 @@ describe("the tarball", () => {
   });
 
   test("satisfies publint", async () => {
-    await runNode(root, findTool("publint", "src/cli.js"), "run", tarball, "--strict");
+    await runNode(root, findTool("publint", "src/cli.js"), "run", packed.tarball, "--strict");
   });
 
   test("resolves to types in every ESM resolution (are the types wrong?)", async () => {
     const tool = findTool("@arethetypeswrong/cli", "dist/index.js");
-    await runNode(root, tool, tarball, "--profile", "esm-only", "--no-emoji", "--format", "ascii");
+    await runNode(root, tool, packed.tarball, "--profile", "esm-only", "--no-emoji", "--format", "ascii");
   }, 60_000);
 
   test("says in its types which library they need", () => {
@@ -152,7 +143,7 @@ describe("an installed package", () => {
     "bundles with esbuild (%s) without the optional OpenTelemetry, and runs where nothing is installed",
     async (format, file) => {
       expect(existsSync(join(consumer, "node_modules", "@opentelemetry"))).toBe(false);
-      writeFileSync(join(consumer, "app.js"), bundledCode);
+      copyFileSync(join(consumers, "bundled.js"), join(consumer, "app.js"));
       const target = join(folder, "bundled", file);
       const options = { entryPoints: [join(consumer, "app.js")], outfile: target, format };
       const { warnings } = await esbuild.build({
@@ -192,22 +183,6 @@ describe("an installed package", () => {
     60_000,
   );
 });
-
-/** Loads everything that a bundle may lack: the embedded broker, the AMQP client, what an OpenTelemetry SDK asks for. */
-const bundledCode = `
-import { Broker, Service, silentLogger } from "confluo";
-async function main() {
-  globalThis[Symbol.for("opentelemetry.js.api.1")] = {};
-  const service = new Service("bundled", { logger: silentLogger });
-  service.route("/", () => "ran").subscribe("/a/*", () => undefined);
-  await service.connect("memory:");
-  const { body } = await service.call("bundled", "/");
-  await service.shutdown();
-  const error = await new Broker("amqp://127.0.0.1:1").openClient().catch((reason) => reason);
-  console.log(body, error.code, globalThis.require);
-}
-main();
-`;
 
 /** The bundler that tsx brings. */
 const esbuild: {
@@ -328,23 +303,4 @@ function findTool(name: string, file: string): string {
 async function evaluate(inputType: "module" | "commonjs", code: string): Promise<string> {
   const quiet = "--disable-warning=ExperimentalWarning";
   return (await runNode(consumer, quiet, `--input-type=${inputType}`, "--eval", code)).trim();
-}
-
-function runNode(cwd: string, ...args: readonly string[]): Promise<string> {
-  return run(cwd, process.execPath, args);
-}
-
-/** Resolves with what was printed; rejects with it, if the program fails. */
-async function run(cwd: string, program: string, args: readonly string[]): Promise<string> {
-  // What npm and vitest set for their own children would lead npm to this project instead of the consumer's.
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(npm_|vitest|node_env$|node_options$)/i.test(name)),
-  );
-  try {
-    const { stdout } = await promisify(execFile)(program, args, { cwd, env });
-    return stdout;
-  } catch (error) {
-    const { stdout = "", stderr = "" } = error as { readonly stdout?: string; readonly stderr?: string };
-    throw new Error(`${program} ${args.join(" ")} failed:\n${stdout}${stderr}`);
-  }
 }
