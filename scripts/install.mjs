@@ -24,7 +24,9 @@ export async function ensureInstalled({ folder = root, log = console.log } = {})
   log(`Installing dependencies${where} with npm ${command}: ${reason}.`);
   // With NODE_ENV=production npm would leave out what the tests need.
   const options = [`--prefix=${folder}`, "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
-  const { code, output } = await runNpm([command, ...options]);
+  let { code, output } = await runNpm([command, ...options, "--prefer-offline"]);
+  // The cache may know of no version as new as the locked one.
+  if (code !== 0 && output.includes("ETARGET")) ({ code, output } = await runNpm([command, ...options]));
   if (code === 0) return;
   console.error(output);
   throw new Error(`npm ${command} failed with exit code ${code}.`);
