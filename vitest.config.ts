@@ -60,6 +60,8 @@ export default defineConfig({
           name: "broker",
           include: ["test/**/*.test.ts"],
           exclude: [
+            // What is installed there has tests of its own.
+            "test/runtimes/**",
             "test/types/fixtures/**",
             "test/types/**",
             "test/architecture.test.ts",

@@ -22,6 +22,7 @@ import {
   QUESTIONS_ARGUMENTS,
   REPLIES_ARGUMENTS,
 } from "../src/protocol/topology.ts";
+import { versions } from "./support/runtimes.ts";
 
 const root = join(import.meta.dirname, "..");
 const pages = ["README.md", ...readPages("docs")];
@@ -76,6 +77,16 @@ describe("docs/operations.md", () => {
     const alerts = named(readPage("docs/alerts.yml"), /^ +- alert: (\w+)$/gm);
     expect(alerts.length).toBeGreaterThan(0);
     expect(named(unpadded(readPage("docs/operations.md")), /^\| `(Confluo\w+)` \|/gm)).toEqual(alerts);
+  });
+});
+
+describe("docs/where-it-runs.md", () => {
+  it("names the versions that the package is tested with", () => {
+    const rows = unpadded(readPage("docs/where-it-runs.md")).matchAll(
+      /^\| (\w+).* \| tested: ([\d.]+) \|$/gm,
+    );
+    const named = [...rows].map(([, name = "", version]) => [name.toLowerCase(), version]);
+    expect(Object.fromEntries(named)).toEqual(versions);
   });
 });
 
