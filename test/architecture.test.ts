@@ -155,10 +155,12 @@ const rooms: readonly Room[] = [
   // The edges use the public face; if one needs more, the face is lacking.
   { path: "testing/", mayImport: face },
   { path: "http/", mayImport: face },
-  { path: "console/", mayImport: face },
+  // Which services a tool knows by their names; where those are kept is the tool's.
+  { path: "known/", mayImport: [...face, "protocol/address.ts"], builtins: [] },
+  { path: "console/", mayImport: [...face, "known/"] },
   {
     path: "cli/",
-    mayImport: [...face, "http/index.ts", "http/listen.ts"],
+    mayImport: [...face, "known/", "http/index.ts", "http/listen.ts"],
     packages: ["commander", "#dev-broker"],
   },
 ];

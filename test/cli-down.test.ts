@@ -1,5 +1,6 @@
 /** A service that is down, and what waits: a terminal leads there without being told the name. */
 
+import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Broker, Service, ServiceError, type ServiceOptions, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
@@ -39,6 +40,21 @@ async function mailIsDown(broker: Broker, { stays }: { readonly stays: boolean }
   await mail.shutdown();
   await Promise.all(Array.from({ length: 300 }, (_, n) => web.send("mail", `/welcome/${n}`)));
   if (!stays) await web.shutdown();
+}
+
+/** `mail`, to which nobody sends, gave one event up, is gone after `meanwhile`, and three wait for it. Nobody answers. */
+async function subscriberIsDown(broker: Broker, meanwhile: () => Promise<void>): Promise<void> {
+  const mail = make("mail").subscribe("/placed", () => {
+    throw new Error("the mail server refused");
+  });
+  await mail.connect(broker);
+  const web = await make("web").connect(broker);
+  await web.publish("/placed", 0);
+  await eventually(async () => (await broker.deadLetters("mail").count()) === 1, "the dead letter");
+  await meanwhile();
+  await mail.shutdown();
+  for (let n = 1; n <= 3; n += 1) await web.publish("/placed", n);
+  await web.shutdown();
 }
 
 describe("a service that is down", { timeout: 180_000 }, () => {
@@ -114,6 +130,78 @@ describe("a service that is down", { timeout: 180_000 }, () => {
     await eventually(() => /^mail +1 +healthy /m.test(out), "a line of it");
     await mail.shutdown();
     await eventually(() => /^mail +0 +down /m.test(out), "a line that it is down");
+  });
+
+  it("is led to by who saw it before, in another process, until its queues are gone", async () => {
+    const { broker, confluo } = openNamespace(["mail"]);
+    await subscriberIsDown(broker, async () => {
+      expect((await confluo("ls")).out).toMatch(/^mail +1 +healthy /m);
+    });
+    const ls = await confluo("ls");
+    expect(ls.out).toMatch(/^mail +0 +down +– +– +– +– +3 +– +– +– +1$/m);
+    expect(ls.out).toContain("or if they were seen from here before");
+    expect(JSON.parse((await confluo("ls --json")).out)).toMatchObject([{ service: "mail", health: "down" }]);
+    const doctor = await confluo("doctor");
+    expect(doctor.code).toBe(1);
+    expect(doctor.out).toMatch(/^problem +Nobody consumes the inbox queue of mail; 3 wait\.$/m);
+    expect(doctor.out).toMatch(/^warning +Looked for mail\. .* were not seen from here before/m);
+    expect((await confluo("dead ls")).out).toMatch(/^mail +1 +HANDLER_FAILED +\/placed /m);
+    expect((await confluo("show mail")).out).toMatch(/^inbox: 3 waiting, 0 consumers$/m);
+
+    const off = { CONFLUO_STATE: "off" };
+    const blind = await confluo("ls", off);
+    expect(blind.out).toContain("No service answers");
+    expect(blind.out).not.toContain("seen from here before");
+    const unaware = await confluo("doctor", off);
+    expect(unaware.out).toContain("Looked for no service.");
+    expect(unaware.out).not.toContain("seen from here before");
+    expect((await confluo("dead ls", off)).out).toBe("No dead letters of orphans.\n");
+
+    // What removes the queues also forgets the name.
+    expect((await confluo("rm mail --force --yes")).code).toBe(0);
+    for (const env of [{}, off]) {
+      const gone = await confluo("ls", env);
+      expect(gone).toMatchObject({ code: 0, err: "", out: expect.stringContaining("No service answers") });
+      expect(gone.out).not.toContain("mail");
+    }
+    expect((await confluo("doctor")).out).toContain("Looked for no service.");
+  });
+
+  it("is not shown, and forgotten, if its queues went otherwise; and is still missing for those who use it", async () => {
+    const { broker, confluo } = openNamespace(["mail"]);
+    await subscriberIsDown(broker, async () => {
+      await confluo("ls");
+    });
+    expect((await confluo("ls")).out).toMatch(/^mail +0 +down /m);
+    await broker.removeService("mail", { force: true });
+    expect((await confluo("doctor")).out).toContain("Looked for no service.");
+    expect((await confluo("ls")).out).not.toContain("mail");
+    const named = await confluo("ls mail");
+    expect(named.code).toBe(1);
+    expect(named.out).toMatch(/^mail +0 +missing /m);
+
+    const mail = await make("mail")
+      .route("/welcome", () => undefined)
+      .connect(broker);
+    const web = await make("web").connect(broker);
+    await web.call("mail", "/welcome");
+    await confluo("ls");
+    await mail.shutdown();
+    await broker.removeService("mail", { force: true });
+    expect((await confluo("ls")).out).toMatch(/^mail +0 +missing /m);
+  });
+
+  it("is looked at all the same where nothing can be kept, without a word of it", async () => {
+    const { broker, confluo } = openNamespace(["mail"]);
+    const env = { XDG_STATE_HOME: join(import.meta.filename, "state") };
+    await subscriberIsDown(broker, async () => {
+      const seen = await confluo("ls", env);
+      expect(seen).toMatchObject({ code: 0, err: "", out: expect.stringMatching(/^mail +1 +healthy /m) });
+      expect(seen.out).not.toContain("seen from here before");
+    });
+    expect(await confluo("ls mail", env)).toMatchObject({ code: 0, err: "" });
+    expect((await confluo("ls", env)).out).toContain("No service answers");
+    expect(await confluo("rm mail --force --yes", env)).toMatchObject({ code: 0, err: "" });
   });
 
   it("is not hidden by a name beside it that there is nothing of", async () => {

@@ -112,10 +112,12 @@ export function servicesToLookFor({ env }: Terminal): readonly string[] {
   return (env.CONFLUO_SERVICES ?? "").split(/[\s,]+/).filter((name) => name !== "");
 }
 
-/** What a tool says of what it cannot see. */
-export const NOT_SEEN: string =
-  "Services that are down are seen if they are named, here or in CONFLUO_SERVICES,\n" +
-  "or if one that answers calls them, sends to them or heard from them.";
+/** Says which services that are down a tool sees. `isKept` tells whether it keeps names for later. */
+export function notSeen({ isKept }: { readonly isKept: boolean }): string {
+  const used = "if one that answers calls them, sends to them or heard from them";
+  const ways = isKept ? `${used},\nor if they were seen from here before` : `or ${used}`;
+  return `Services that are down are seen if they are named, here or in CONFLUO_SERVICES,\n${ways}.`;
+}
 
 /** A broker at an address, which may be several with commas between. */
 export function brokerAt(address: string, namespace: string | undefined, logger?: Logger): Broker {

@@ -2,11 +2,19 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { afterAll } from "vitest";
 
 const root = join(import.meta.dirname, "..", "..");
 const main = join(root, "dist", "cli", "main.js");
+
+/** Where commands keep what they saw: for the tests of a file together, and never in the home of whoever runs them. */
+const state = mkdtempSync(join(tmpdir(), "confluo-state-"));
+
+afterAll(() => rmSync(state, { recursive: true, force: true }));
 
 /** What a command left behind. */
 export interface Finished {
@@ -25,7 +33,7 @@ export function startCommand(
   const inherited = Object.fromEntries(Object.entries(process.env).filter((each) => !isOwn(each)));
   return spawn(process.execPath, [main, ...args], {
     cwd: root,
-    env: { ...inherited, ...env },
+    env: { ...inherited, XDG_STATE_HOME: state, ...env },
   });
 }
 

@@ -9,7 +9,8 @@ import {
   type CommandSetup,
   countOf,
   limitsOf,
-  NOT_SEEN,
+  notSeen,
+  servicesToLookFor,
   withBrokerFlags,
 } from "../broker-flags.ts";
 import { confirm } from "../confirm.ts";
@@ -17,6 +18,7 @@ import {
   checkExists,
   DEAD,
   existing,
+  namesOf,
   noSuchService,
   ORPHANS,
   servicesWithLetters,
@@ -32,6 +34,7 @@ import {
 } from "../dead-letters/letters.ts";
 import { EndedError, exitCodes } from "../exit-codes.ts";
 import { lookedAt } from "../services/absent.ts";
+import { knownServicesAt } from "../state/kept-names.ts";
 import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { addFileCommands } from "./dead-files.ts";
@@ -94,10 +97,12 @@ interface Group {
 async function list(terminal: Terminal, named: readonly string[], flags: BrokerFlags): Promise<void> {
   const broker = brokerOf(flags, terminal);
   const limits = limitsOf(flags, terminal);
+  const known = knownServicesAt(broker, terminal);
   const { services, unknown } =
     named.length > 0
       ? await existing(broker, named, limits)
-      : await servicesWithLetters(broker, terminal, limits);
+      : await servicesWithLetters(broker, known, { services: servicesToLookFor(terminal), ...limits });
+  if (named.length > 0) known.learnNames(namesOf(services));
   const groups: Group[] = [];
   const seen: string[] = [];
   for (const service of services) {
@@ -117,7 +122,8 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
     if (flags.json) writeJson(terminal, groups);
     else if (groups.length > 0) printGroups(terminal, groups);
     else writeLine(terminal.stdout, `No dead letters of ${lookedAt(seen)}.`);
-    if (named.length === 0 && !flags.json) writeLine(terminal.stderr, paintOf(terminal).faint(NOT_SEEN));
+    if (named.length === 0 && !flags.json)
+      writeLine(terminal.stderr, paintOf(terminal).faint(notSeen(known)));
   }
   const [first] = unknown;
   if (first !== undefined) throw noSuchService(lookedAt(unknown));

@@ -10,6 +10,7 @@ import {
   type QueueInfo,
   type ServiceStats,
 } from "../../index.ts";
+import type { KnownServices } from "../../known/known-services.ts";
 import {
   addressOf,
   type BrokerFlags,
@@ -40,6 +41,7 @@ import { Management } from "../checks/management.ts";
 import { aboutPolicies } from "../checks/policies.ts";
 import { EndedError, exitCodes } from "../exit-codes.ts";
 import { aboutDelayed, aboutMissing, aboutSilent, lookedAt } from "../services/absent.ts";
+import { knownServicesAt } from "../state/kept-names.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 
 interface DoctorFlags extends BrokerFlags {
@@ -51,7 +53,7 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
     program
       .command("doctor [services...]")
       .description(
-        "look at the broker, its settings and all services that answer, that those use, or that are named, here or in CONFLUO_SERVICES, and say what to do; ends with 1 if there is a problem",
+        "look at the broker, its settings and all services that answer, that those use, that are named, here or in CONFLUO_SERVICES, or that were seen from here before, and say what to do; ends with 1 if there is a problem",
       )
       .option(
         "-m, --management <url>",
@@ -104,12 +106,14 @@ class Examination {
   readonly #flags: DoctorFlags;
   readonly #terminal: Terminal;
   readonly #broker: Broker;
+  readonly #known: KnownServices;
 
   constructor(services: readonly string[], flags: DoctorFlags, terminal: Terminal) {
     this.#services = services;
     this.#flags = flags;
     this.#terminal = terminal;
     this.#broker = brokerOf(flags, terminal);
+    this.#known = knownServicesAt(this.#broker, terminal);
   }
 
   get #limits(): ReturnType<typeof limitsOf> {
@@ -209,7 +213,7 @@ class Examination {
     );
     const named = [...new Set([...this.#services, ...servicesToLookFor(this.#terminal)])];
     const services = [...new Set([...named, ...(listed ?? [])])].slice(0, MOST_KNOWN);
-    const overview = await broker.overview({ services, ...this.#limits });
+    const overview = await this.#known.look(broker, { services, ...this.#limits });
     // Only now: it leaves messages of its own there for a moment.
     const delays = this.#orProblem(() => this.#delays(management));
     const infos = await broker.discover(this.#limits);
@@ -246,7 +250,7 @@ class Examination {
     if (management === undefined)
       found.push(
         warning(
-          `Looked for ${lookedAt(overview.lookedFor)}. Services that are down and that none of these calls, sends to or hears from, and stale bindings, were not looked for: AMQP lists neither.`,
+          `Looked for ${lookedAt(overview.lookedFor)}. Services that are down and that none of these calls, sends to or hears from${this.#known.isKept ? ", and that were not seen from here before" : ""}, and stale bindings, were not looked for: AMQP lists neither.`,
           "Name services, here or in CONFLUO_SERVICES, or give --management http://….",
         ),
       );

@@ -6,7 +6,7 @@ import {
   brokerOf,
   type CommandSetup,
   limitsOf,
-  NOT_SEEN,
+  notSeen,
   servicesToLookFor,
   withBrokerFlags,
 } from "../broker-flags.ts";
@@ -18,6 +18,7 @@ import {
   rateForHumans,
   type ServiceLine,
 } from "../services/service-table.ts";
+import { knownServicesAt } from "../state/kept-names.ts";
 import { type Column, fittedTable } from "../table.ts";
 import { jsonOf, type Paint, paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
@@ -30,6 +31,8 @@ interface LsFlags extends BrokerFlags {
 interface SeenServices {
   readonly overview: Overview;
   readonly lines: readonly ServiceLine[];
+  /** Whether those that are down will be known to later commands. */
+  readonly isKept: boolean;
 }
 
 export const lsCommand: CommandSetup = (program, terminal) => {
@@ -37,20 +40,19 @@ export const lsCommand: CommandSetup = (program, terminal) => {
     program
       .command("ls [services...]")
       .description(
-        "list services: instances, rates, latencies, errors, what waits; also those that are down, as far as they are known: by services that call them, send to them or heard from them, or by their names, here or in CONFLUO_SERVICES",
+        "list services: instances, rates, latencies, errors, what waits; also those that are down, as far as they are known: by services that call them, send to them or heard from them, by their names, here or in CONFLUO_SERVICES, or since they were seen from here before",
       )
       .option("-w, --watch", "again every two seconds, until Ctrl-C"),
   ).action(async (named: string[], flags: LsFlags) => {
     const broker = brokerOf(flags, terminal);
-    // What is gone from one look to the next is what is looked for.
-    const known = new Set([...servicesToLookFor(terminal), ...named]);
+    const known = knownServicesAt(broker, terminal);
+    const services = [...servicesToLookFor(terminal), ...named];
     const look = async (): Promise<SeenServices> => {
-      const overview = await broker.overview({ services: [...known], ...limitsOf(flags, terminal) });
-      for (const { service, queues } of overview.services)
-        if (queues.inbox !== undefined && known.size < MOST_KNOWN) known.add(service);
+      const overview = await known.look(broker, { services, ...limitsOf(flags, terminal) });
       const lines = linesOf(overview);
       return {
         overview,
+        isKept: known.isKept,
         lines: named.length === 0 ? lines : lines.filter(({ service }) => named.includes(service)),
       };
     };
@@ -74,9 +76,6 @@ export const lsCommand: CommandSetup = (program, terminal) => {
   });
 };
 
-/** As many as may be looked for. */
-const MOST_KNOWN = 1_000;
-
 const columns: readonly Column[] = [
   { title: "SERVICE" },
   { title: "INSTANCES", align: "right" },
@@ -94,13 +93,13 @@ const columns: readonly Column[] = [
 ];
 
 function linesOfServices(
-  { overview, lines }: SeenServices,
+  { overview, lines, isKept }: SeenServices,
   named: readonly string[],
   terminal: Terminal,
 ): readonly string[] {
   const paint = paintOf(terminal);
-  const notSeen = named.length === 0 ? [paint.faint(NOT_SEEN)] : [];
-  if (lines.length === 0) return ["No service answers at this broker and namespace.", ...notSeen];
+  const others = named.length === 0 ? [paint.faint(notSeen({ isKept }))] : [];
+  if (lines.length === 0) return ["No service answers at this broker and namespace.", ...others];
   const { lines: table, leftOut } = tableOfServices(lines, terminal);
   const over = `RATE, P50 and P99 are ${OVER}, counts since the instances began.`;
   const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
@@ -110,7 +109,7 @@ function linesOfServices(
     ...without,
     ...table,
     ...(delayed === undefined ? [] : [paint.doubtful(`RETRY: ${delayed}`)]),
-    ...notSeen,
+    ...others,
   ];
 }
 

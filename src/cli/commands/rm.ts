@@ -1,9 +1,10 @@
 /** `confluo rm` and `confluo unbind`: what nobody needs any more. */
 
-import { ConfluoError, type RemovedQueue } from "../../index.ts";
+import { ConfluoError, isConfluoError, type RemovedQueue } from "../../index.ts";
 import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../broker-flags.ts";
 import { counted } from "../checks/checks.ts";
 import { confirm } from "../confirm.ts";
+import { knownServicesAt } from "../state/kept-names.ts";
 import { writeJson, writeLine } from "../terminal.ts";
 
 interface RemoveFlags extends BrokerFlags {
@@ -20,7 +21,7 @@ export const removeCommands: CommandSetup = (program, terminal) => {
     program
       .command("rm <service>")
       .description(
-        "remove the queues of a service that is gone for good; they have to be empty and without consumers",
+        "remove the queues of a service that is gone for good, and forget its name; they have to be empty and without consumers",
       )
       .option("--force", "also queues that hold messages, which are lost then, or have consumers")
       .option("-y, --yes", "without asking"),
@@ -35,7 +36,12 @@ export const removeCommands: CommandSetup = (program, terminal) => {
         `Remove ${service} from ${broker.namespace} at ${broker.description}, ${what}?`,
       );
     }
-    const removed = await broker.removeService(service, { ...limits, force }).catch(advise(service));
+    const known = knownServicesAt(broker, terminal);
+    const removed = await broker.removeService(service, { ...limits, force }).catch((error: unknown) => {
+      if (isConfluoError(error, "NO_SUCH_SERVICE")) known.forget(service);
+      return advise(service)(error);
+    });
+    known.forget(service);
     if (flags.json) writeJson(terminal, { removed });
     else for (const queue of removed) writeLine(terminal.stdout, lineOf(queue));
   });

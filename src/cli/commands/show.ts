@@ -1,6 +1,7 @@
 /** `confluo show`: one service from close by. */
 
 import { type Broker, ConfluoError, type InstanceInfo, type ServiceStats } from "../../index.ts";
+import type { KnownServices } from "../../known/known-services.ts";
 import {
   type BrokerFlags,
   brokerOf,
@@ -12,6 +13,7 @@ import {
 import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../services/service-table.ts";
 import { queueLines, silentLines } from "../services/silent.ts";
 import { talkLines } from "../services/talkers.ts";
+import { knownServicesAt } from "../state/kept-names.ts";
 import { type Column, cut, fittedTable, tableOf } from "../table.ts";
 import { jsonOf, paintOf, type Terminal, writeLine } from "../terminal.ts";
 import { watch } from "../watch.ts";
@@ -41,6 +43,7 @@ export const showCommand: CommandSetup = (program, terminal) => {
 class View {
   readonly #broker: Broker;
   readonly #service: string;
+  readonly #known: KnownServices;
   readonly #flags: ShowFlags;
   readonly #terminal: Terminal;
 
@@ -51,6 +54,7 @@ class View {
   ) {
     this.#broker = broker;
     this.#service = service;
+    this.#known = knownServicesAt(broker, terminal);
     this.#flags = flags;
     this.#terminal = terminal;
   }
@@ -60,6 +64,7 @@ class View {
     const [infos, stats] = await Promise.all([this.#broker.discover(options), this.#broker.stats(options)]);
     const [service] = stats;
     if (service === undefined) return this.#silent();
+    this.#known.learn(stats);
     const handlers = handlersOf(service);
     if (this.#flags.json) return [jsonOf(machineForm(service, infos))];
     if (this.#flags.contracts) return [JSON.stringify(contractsOf(infos), undefined, 2)];
@@ -118,7 +123,7 @@ class View {
   async #silent(): Promise<readonly string[]> {
     const limits = limitsOf(this.#flags, this.#terminal);
     const services = [...new Set([this.#service, ...servicesToLookFor(this.#terminal)])];
-    const overview = await this.#broker.overview({ services, ...limits });
+    const overview = await this.#known.look(this.#broker, { services, ...limits });
     const service = overview.services.find((each) => each.service === this.#service);
     if (service === undefined)
       throw new ConfluoError(

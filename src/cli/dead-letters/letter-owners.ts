@@ -1,8 +1,7 @@
 /** Whose letters there are: services by name, and what nobody handles. */
 
-import { type Broker, ConfluoError } from "../../index.ts";
-import { servicesToLookFor } from "../broker-flags.ts";
-import type { Terminal } from "../terminal.ts";
+import { type Broker, ConfluoError, type OverviewOptions } from "../../index.ts";
+import type { KnownServices } from "../../known/known-services.ts";
 
 /** The letters that nobody handles. A service may have that name, too: then it goes by the name of its queue. */
 export const ORPHANS = "orphans";
@@ -13,13 +12,18 @@ export function serviceIn(name: string): string {
   return name.endsWith(DEAD) ? name.slice(0, -DEAD.length) : name;
 }
 
-/** Those that are known. One that is down, and that nobody who answers has to do with, has to be named. */
+/** Returns the names of services among what letters are of. */
+export function namesOf(owners: readonly string[]): readonly string[] {
+  return owners.filter((owner) => owner !== ORPHANS).map(serviceIn);
+}
+
+/** Returns those that are known. One that is down, that was not seen before, and that nobody who answers has to do with, has to be named. */
 export async function servicesWithLetters(
   broker: Broker,
-  terminal: Terminal,
-  limits: { readonly signal: AbortSignal },
+  known: KnownServices,
+  options: OverviewOptions,
 ): Promise<FoundLetters> {
-  const there = await broker.overview({ services: servicesToLookFor(terminal), ...limits });
+  const there = await known.look(broker, options);
   const names = there.services
     .filter(({ queues, unknownQueues }) => queues.dead !== undefined || unknownQueues?.includes("dead"))
     .map(({ service }) => service);
