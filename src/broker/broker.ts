@@ -169,8 +169,8 @@ export class Broker {
    * What of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
    * it. What does not exist is no conflict, and is not made.
    *
-   * @returns an error for each queue or exchange, with what the broker says: `TOPOLOGY_CONFLICT`, or `ACCESS_REFUSED` for one that
-   *   this user may not compare.
+   * @returns an error for each queue or exchange, with what the broker says: `TOPOLOGY_CONFLICT`; or, for one that
+   *   could not be compared, `ACCESS_REFUSED` (this user may not) or `UNAVAILABLE` (its node is down).
    * @throws as {@link Broker.discover}.
    */
   conflicts(of?: string | readonly string[], options?: WaitOptions): Promise<readonly ConfluoError[]> {

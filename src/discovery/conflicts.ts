@@ -1,4 +1,4 @@
-/** What lies at the broker otherwise than confluo declares it, or cannot be compared for want of a right. */
+/** What lies at the broker otherwise than confluo declares it, or cannot be compared, for want of a right or since its node is down. */
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
@@ -8,6 +8,7 @@ import { checkName } from "../protocol/address.ts";
 import { withClient } from "../transport/short-session.ts";
 import type { AmqpClient, ExchangeSpec } from "../transport/wire.ts";
 import type { AskParts } from "./ask.ts";
+import { isUntold } from "./service-stats.ts";
 
 const TIMEOUT_MS = 20_000;
 
@@ -48,7 +49,7 @@ async function conflictOf(declaring: () => Promise<unknown>): Promise<ConfluoErr
     await declaring();
     return undefined;
   } catch (error) {
-    if (isConfluoError(error, "TOPOLOGY_CONFLICT") || isConfluoError(error, "ACCESS_REFUSED")) return error;
+    if (isConfluoError(error, "TOPOLOGY_CONFLICT") || isUntold(error)) return error;
     throw error;
   }
 }

@@ -9,7 +9,7 @@ import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 import { type AskParts, ask } from "./ask.ts";
-import { byService, inspectIfAllowed, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
+import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
 /** What to look at besides what instances tell. */
 export interface OverviewOptions extends WaitOptions {
@@ -38,7 +38,7 @@ export interface Overview {
   readonly delays: readonly DelayQueue[];
   /** What came back from there to a queue that is gone; `undefined` if no service ever connected in this namespace. */
   readonly orphans: QueueInfo | undefined;
-  /** Delay queues, and the one of orphans, that the broker does not let this user look at. Absent if there are none. */
+  /** Delay queues, and the one of orphans, that the broker does not tell of, for want of a right or since their node is down. Absent if there are none. */
   readonly unknownQueues?: readonly string[];
 }
 
@@ -85,7 +85,7 @@ async function look(
   const isFound = new Set(services.map(({ service }) => service));
   const unknownQueues: string[] = [];
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
-    inspectIfAllowed(wire, name, () => unknownQueues.push(name));
+    inspectIfTold(wire, name, () => unknownQueues.push(name));
   const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
     const name = namespace.delay(ms);
     return { name, ms, messages: (await inspect(name))?.messages ?? 0 };

@@ -8,11 +8,16 @@ import { byService } from "./service-stats.ts";
 
 const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes: [] };
 const refused = (what: string): ConfluoError => new ConfluoError("ACCESS_REFUSED", `no right on ${what}`);
+const away = (what: string): ConfluoError =>
+  new ConfluoError("UNAVAILABLE", `the home node of ${what} is down`);
 
-it("a queue that may not be looked at is unknown, and the others are known", async () => {
+it.each([
+  ["may not be looked at", refused],
+  ["is on a node that is down", away],
+])("a queue that %s is unknown, and the others are known", async (_, failure) => {
   const wire = fakeWire({
     inspectQueue: async (name) => {
-      if (name.endsWith(".dead")) throw refused(name);
+      if (name.endsWith(".dead")) throw failure(name);
       return name.endsWith(".inbox") ? { messages: 3, consumers: 1 } : undefined;
     },
   });
@@ -22,11 +27,24 @@ it("a queue that may not be looked at is unknown, and the others are known", asy
   expect(stats?.unknownQueues).toEqual(["dead"]);
 });
 
-it("what may not be compared is told, and the rest is compared", async () => {
+it("a limit that is reached says nothing of a queue: the look fails", async () => {
+  const wire = fakeWire({
+    inspectQueue: async () => {
+      throw new ConfluoError("UNAVAILABLE", "a limit on channels", { data: { limit: "channels" } });
+    },
+  });
+  const answer = { ...nothing, service: "s", instance: "i", unclaimed: 0 } as unknown as InstanceStats;
+  await expect(byService(wire, new Namespace("c"), [answer])).rejects.toMatchObject({ code: "UNAVAILABLE" });
+});
+
+it.each([
+  ["may not be compared", refused],
+  ["is on a node that is down", away],
+])("a queue that %s is told, and the rest is compared", async (_, failure) => {
   const compared: string[] = [];
   const wire = fakeWire({
     inspectQueue: async (name) => {
-      if (name.endsWith(".calls")) throw refused(name);
+      if (name.endsWith(".calls")) throw failure(name);
       return { messages: 0, consumers: 0 };
     },
     declareQueue: async ({ name }) => {
@@ -37,7 +55,7 @@ it("what may not be compared is told, and the rest is compared", async () => {
   const parts = { namespace: new Namespace("c"), open: async () => wire, newId: () => "id" };
   const found = await conflicts(parts, "s", undefined);
   expect(found.map(({ code, message }) => [code, message])).toEqual([
-    ["ACCESS_REFUSED", "no right on c.s.calls"],
+    [failure("").code, failure("c.s.calls").message],
   ]);
   expect(compared).toContain("c.s.inbox");
 });

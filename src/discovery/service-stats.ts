@@ -1,7 +1,7 @@
 /** What the instances of a service have done together, and what waits at the broker for them. */
 
 import { mapConcurrently } from "../async/concurrently.ts";
-import { isConfluoError } from "../errors.ts";
+import { type ConfluoError, isConfluoError } from "../errors.ts";
 import type { HandlerStats, InstanceStats, LastError } from "../protocol/discovery/instance-answer.ts";
 import type {
   CommandUse,
@@ -35,8 +35,8 @@ export interface ServiceStats {
    */
   readonly queues: Readonly<Record<QueueOfService, QueueInfo | undefined>>;
   /**
-   * Queues that the broker does not let this user look at: `undefined` in {@link ServiceStats.queues}, and perhaps there. Absent if
-   * there are none.
+   * Queues that the broker does not tell of, since this user may not look at them or their node is down: `undefined` in
+   * {@link ServiceStats.queues}, and perhaps there. Absent if there are none.
    */
   readonly unknownQueues?: readonly QueueOfService[];
 }
@@ -50,29 +50,40 @@ export function silentService(service: string, seen: QueuesSeen): ServiceStats {
   return { service, instances: [], ...nothing, ...seen };
 }
 
-/** Asks the broker for a queue. One that this user may not look at is told as refused, and looks as if it were not there. */
-export async function inspectIfAllowed(
+/**
+ * Asks the broker for a queue. Calls `onUnknown` and returns `undefined`, as if there were none, for a queue that the broker does
+ * not tell of: see {@link isUntold}.
+ */
+export async function inspectIfTold(
   wire: AmqpClient,
   name: string,
-  onRefused: () => void,
+  onUnknown: () => void,
 ): Promise<QueueInfo | undefined> {
   try {
     return await wire.inspectQueue(name);
   } catch (error) {
-    if (!isConfluoError(error, "ACCESS_REFUSED")) throw error;
-    onRefused();
+    if (!isUntold(error)) throw error;
+    onUnknown();
     return undefined;
   }
 }
 
-/** The queues of a service, as far as they may be looked at. */
+/** Returns whether the broker answered, but not about this queue: the user may not look at it, or the node that holds it is down. */
+export function isUntold(error: unknown): error is ConfluoError {
+  return (
+    isConfluoError(error, "ACCESS_REFUSED") ||
+    (isConfluoError(error, "UNAVAILABLE") && error.data === undefined)
+  );
+}
+
+/** The queues of a service, as far as the broker tells of them. */
 export type QueuesSeen = Pick<ServiceStats, "queues" | "unknownQueues">;
 
 /** Asks the broker for the queues of a service. */
 export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: string): Promise<QueuesSeen> {
   const unknown: QueueOfService[] = [];
   const inspect = (which: QueueOfService, name: string): Promise<QueueInfo | undefined> =>
-    inspectIfAllowed(wire, name, () => unknown.push(which));
+    inspectIfTold(wire, name, () => unknown.push(which));
   const [callsName, inboxName] = [namespace.calls(service), namespace.inbox(service)];
   const [inbox, dead] = await Promise.all([
     inspect("inbox", inboxName),

@@ -128,11 +128,11 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
   return found.length > 0 ? found : [ok(`${service}: ${instances.length} healthy, nothing waits for long.`)];
 }
 
-/** Queues that the broker does not let this user look at. */
+/** A warning of queues that the broker does not tell of. */
 export function unknownDepth(of: string, queues: readonly string[]): Finding {
   return warning(
-    `What waits for ${of} is unknown: the broker does not let this user look at ${queues.join(", ")}.`,
-    "RabbitMQ 4.2.6 and later answer those alone who have a right on a queue: docs/operations.md.",
+    `What waits for ${of} is unknown: the broker does not tell of ${queues.join(", ")}.`,
+    "Either their node is down, or this user has no right on them, whom RabbitMQ 4.2.6 and later do not answer: docs/operations.md.",
   );
 }
 
@@ -246,23 +246,25 @@ function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
 /** Queues and exchanges that differ from what confluo declares. */
 export function aboutConflicts(of: string, conflicts: readonly ConfluoError[]): readonly Finding[] {
   if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares it.`)];
-  const refused = conflicts.filter(({ code }) => code === "ACCESS_REFUSED");
+  const untold = conflicts.filter(({ code }) => code !== "TOPOLOGY_CONFLICT");
   const found = conflicts
-    .filter(({ code }) => code !== "ACCESS_REFUSED")
+    .filter(({ code }) => code === "TOPOLOGY_CONFLICT")
     .map(({ message }) =>
       problem(
         message,
         "Something else declared it. Empty it, delete it, and let a service connect: it is made anew.",
       ),
     );
-  const [first] = refused;
+  const [first] = untold;
   if (first === undefined) return found;
-  const others = refused.length === 1 ? "" : ` And ${counted(refused.length - 1, "other")} alike.`;
+  const others = untold.length === 1 ? "" : ` And ${counted(untold.length - 1, "other")} alike.`;
   return [
     ...found,
     warning(
       `${of}: not compared with what confluo declares. ${first.message}${others}`,
-      "Run it as the user of the services.",
+      first.code === "ACCESS_REFUSED"
+        ? "Run it as the user of the services."
+        : "Run it again when its node is back.",
     ),
   ];
 }

@@ -300,7 +300,7 @@ class Examination {
     try {
       return await this.#broker.queue(queue, this.#limits);
     } catch (error) {
-      if (isConfluoError(error, "ACCESS_REFUSED")) return "unknown";
+      if (isConfluoError(error, "ACCESS_REFUSED") || isConfluoError(error, "UNAVAILABLE")) return "unknown";
       throw error;
     }
   }

@@ -37,7 +37,7 @@ export interface ServiceLine {
   /** What its instances put into delay queues: to be tried again, or for want of a handler. */
   readonly toRetry: number | undefined;
   readonly dead: number | undefined;
-  /** Queues that the broker does not let this user look at. Absent if there are none. */
+  /** Queues that the broker does not tell of. Absent if there are none. */
   readonly unknownQueues?: ServiceStats["unknownQueues"];
   readonly lastError: HandlerStats["lastError"] | undefined;
 }

@@ -15,14 +15,15 @@ export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly
       ? []
       : [`${name}: ${queue.messages.toLocaleString("en")} waiting, ${counted(queue.consumers, "consumer")}`],
   );
-  const unknown = unknownQueues.map((name) => `${name}: unknown, this user may not look at it`);
+  const unknown = unknownQueues.map((name) => `${name}: unknown, the broker does not tell of it`);
   return [...known, ...unknown];
 }
 
 const states = {
   down: "No instance answers, and nobody consumes its queues: it is down.",
   silent: "No instance answers, though someone consumes its queues: it is busy, or has discovery turned off.",
-  unknown: "No instance answers, and the broker does not let this user look at its queues.",
+  unknown:
+    "No instance answers, and the broker does not tell of its queues: this user may not look at them, or their node is down.",
 } as const;
 
 /** What `show` says of it. */
