@@ -11,7 +11,7 @@ import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireErr
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
 import { LONGEST_MS } from "../options/checks.ts";
-import { type EncodedBody, type EncodedMessage, encodeBody } from "../protocol/codec.ts";
+import { type EncodedBody, type EncodedMessage, encodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { whyNoReturn } from "../protocol/return-address.ts";
@@ -22,6 +22,7 @@ import type { Delivery, Rejection } from "../transport/transport.ts";
 import { sendable, sendableData } from "../validation/sendable-body.ts";
 import { abandoned, type Execution, type HandlerRunner, overdue, type Task } from "./handler-runner.ts";
 import { type HandlerInvoker, repliedWith, replyOf } from "./invoke-handler.ts";
+import type { InFlightMessage } from "./recent-messages.ts";
 
 /** What answering needs of its surroundings. */
 export interface CallProcessorDependencies {
@@ -45,12 +46,16 @@ export class CallProcessor {
   }
 
   /**
-   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. Returns what becomes of it,
-   * or that the shutdown stopped waiting for it.
+   * Runs a call, which may have waited here for a while, and answers it, unless its deadline passes first. Returns what
+   * becomes of it, or that the shutdown stopped waiting for it.
+   *
+   * @throws `MALFORMED_MESSAGE` if it cannot be answered.
    */
-  process(delivery: Delivery, heldMs: number): MaybePromise<typeof done | typeof abandoned> {
+  process(delivery: Delivery, message: InFlightMessage): MaybePromise<typeof done | typeof abandoned> {
     const { runs, waits, logger } = this.#parts;
-    const ms = this.#deadlineOf(delivery) - heldMs;
+    const unanswerable = whyUnanswerable(delivery);
+    if (unanswerable !== undefined) throw malformed(unanswerable);
+    const ms = this.#deadlineOf(delivery) - passedMs(delivery, message);
     if (ms >= 1) return runs.run(new CallInProgress(this, delivery, { ms, waits }));
     const { path } = delivery.envelope;
     logger.debug(messageFields(delivery), `The call ${path} waited here for longer than its caller did.`);
@@ -362,4 +367,11 @@ function correlationOf({ message }: Delivery): string | undefined {
 export function whyUnanswerable({ message }: Delivery): string | undefined {
   const why = whyNoReturn(message.properties);
   return why === undefined ? undefined : `it came as a call and cannot be answered: ${why}`;
+}
+
+// How long a call was under way before it begins here, as far as this instance knows.
+function passedMs({ history, receivedAt, envelope }: Delivery, { heldMs, until }: InFlightMessage): number {
+  if (history === "first") return heldMs;
+  const now = performance.now();
+  return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);
 }
