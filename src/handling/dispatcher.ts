@@ -1,5 +1,6 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
+import { abandoned, RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
@@ -9,7 +10,6 @@ import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
-import { abandoned, HandlerRunner } from "./handler-runner.ts";
 import { HandlerInvoker } from "./invoke-handler.ts";
 import { CallProcessor, whyUnanswerable } from "./process-call.ts";
 import { MessageProcessor } from "./process-message.ts";
@@ -45,7 +45,7 @@ export class Dispatcher {
   #saidOverloaded = Number.NEGATIVE_INFINITY;
   #givingBack = 0;
   readonly #toGiveBack: { readonly delivery: Delivery; readonly resolve: () => void }[] = [];
-  readonly #runs = new HandlerRunner();
+  readonly #running = new RunningHandlers();
   readonly #recent = new RecentMessages();
   readonly #handlers: HandlerInvoker;
   readonly #calls: CallProcessor;
@@ -67,11 +67,11 @@ export class Dispatcher {
       allow: (messages) => sessions.session?.allow(messages),
     });
     this.#places = places;
-    const runs = this.#runs;
+    const running = this.#running;
     const handlers = new HandlerInvoker(parts, registry);
     this.#handlers = handlers;
-    this.#calls = new CallProcessor({ ...parts, handlers, runs, waits: places.waits });
-    this.#messages = new MessageProcessor({ ...parts, handlers, runs });
+    this.#calls = new CallProcessor({ ...parts, handlers, running, waits: places.waits });
+    this.#messages = new MessageProcessor({ ...parts, handlers, running });
   }
 
   /** Takes a delivery: admits it, processes it, settles it and makes room for the next. Never throws. */
@@ -178,17 +178,17 @@ export class Dispatcher {
 
   /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */
   letGo(correlationId: string): void {
-    this.#runs.letGo(correlationId);
+    this.#running.letGo(correlationId);
   }
 
   /** Whether a call has been begun here and has not ended. */
   runs(correlationId: string): boolean {
-    return this.#runs.has(correlationId);
+    return this.#running.has(correlationId);
   }
 
   /** What its handlers call is called by a service that leaves. */
   leaves(): void {
-    this.#runs.isLeaving = true;
+    this.#running.isLeaving = true;
   }
 
   /** Resolves when nothing is in hand. */
@@ -199,13 +199,13 @@ export class Dispatcher {
 
   /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
-    this.#runs.abandon(reason);
+    this.#running.abandon(reason);
     for (const delivery of this.#places.takeHeld("all")) this.#processUnasked(delivery);
   }
 
   /** Takes work again after {@link abandon}. */
   resume(): void {
-    this.#runs.resume();
+    this.#running.resume();
     this.#places.reset();
   }
 
