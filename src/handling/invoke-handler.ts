@@ -8,8 +8,7 @@ import { HandledMessage, handledMessages, type Whose } from "../diagnostics.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import { malformed } from "../protocol/codec.ts";
 import type { Envelope } from "../protocol/envelope.ts";
-import type { CommandEntry, EventEntry, Registered, Registry } from "../registry/registry.ts";
-import { eventParams, type Subscription } from "../registry/subscriptions.ts";
+import type { CommandEntry, Registered, Registry } from "../registry/registry.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { validated } from "../validation/validated.ts";
@@ -104,14 +103,6 @@ export class HandlerInvoker {
     const handler = async (): Promise<Reply> => replyOf(await entry.handler(context));
     return runThrough(middleware, context, handler).then(asHandlerReply);
   }
-}
-
-/** A subscription's handler, for an event that it is for. */
-export function invocationOf(
-  { pattern, handler }: Subscription<EventEntry>,
-  { path }: Envelope,
-): Invocation<EventEntry> {
-  return { entry: handler, pattern, params: eventParams(pattern, path), schema: handler.contract?.body };
 }
 
 /** The error that a reply stands for whose status says 'failed'. */

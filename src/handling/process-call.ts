@@ -129,10 +129,11 @@ class CallInProgress extends DeadlineScope<Message, CallEnd> implements Executio
   #wrong: { readonly error: unknown; readonly status: number } | undefined;
 
   constructor(processor: CallProcessor, delivery: Delivery, ms: number) {
+    const correlationId = correlationOf(delivery);
     super(ms, processor.parts.running, processor.parts.waits);
     this.#processor = processor;
     this.delivery = delivery;
-    this.correlationId = correlationOf(delivery);
+    this.correlationId = correlationId;
   }
 
   override get what(): string {

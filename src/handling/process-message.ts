@@ -8,17 +8,11 @@ import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
 import { bindingKey, eventKey } from "../protocol/address.ts";
 import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
-import type { Subscription } from "../registry/subscriptions.ts";
+import { eventParams, type Subscription } from "../registry/subscriptions.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { Delivery } from "../transport/transport.ts";
-import {
-  type Execution,
-  type HandlerInvoker,
-  type Invocation,
-  invocationOf,
-  repliedWith,
-} from "./invoke-handler.ts";
+import { type Execution, type HandlerInvoker, type Invocation, repliedWith } from "./invoke-handler.ts";
 import type { InFlightMessage } from "./recent-messages.ts";
 
 /** What handling needs of its surroundings. */
@@ -196,17 +190,13 @@ export class MessageProcessor {
 
   #attempt<End>(
     delivery: Delivery,
-    subscription: Subscription<EventEntry>,
+    { pattern, handler, parameters }: Subscription<EventEntry>,
     ended: (failure: Failure | undefined) => End,
   ): MaybePromise<End> {
     const { handlers, running } = this.#parts;
-    return new Attempt(running, {
-      delivery,
-      handlers,
-      invocation: invocationOf(subscription, delivery.envelope),
-      subscription: subscription.pattern,
-      ended,
-    }).run();
+    const params = eventParams(parameters, delivery.envelope.path);
+    const invocation = { entry: handler, pattern, params, schema: handler.contract?.body };
+    return new Attempt(running, { delivery, handlers, invocation, subscription: pattern, ended }).run();
   }
 
   // All that match or, of one published again, the one that it names.
