@@ -50,16 +50,18 @@ export abstract class DeadlineScope<Result = unknown, End = unknown>
   abstract get what(): string;
   /** Does the work itself, validation and handler alike. */
   abstract work(): MaybePromise<Result>;
+  /** Is told what it returned. */
   abstract returned(result: Result): MaybePromise<End>;
   /** Is told that it threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
   abstract failed(reason: unknown): MaybePromise<End>;
 
-  /** The scope that this is running in, if it is. What a handler left running when it ended is nobody's handler any more. */
+  /** The scope that this is running in, if it is. Work that a handler left running when it ended is in none. */
   static get current(): DeadlineScope | undefined {
     const scope = scopes.getStore();
     return scope === undefined || scope.#ended ? undefined : scope;
   }
 
+  /** Whether its service is being shut down. */
   get isLeaving(): boolean {
     return this.#beside.isLeaving;
   }
@@ -124,7 +126,7 @@ export abstract class DeadlineScope<Result = unknown, End = unknown>
     this.#stop(abandoned, reason);
   }
 
-  // What still runs is told by its signal.
+  // Work that still runs is told by its signal.
   #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
     if (!this.#forget()) return;
     this.stopped = { reason };
@@ -141,7 +143,7 @@ export abstract class DeadlineScope<Result = unknown, End = unknown>
     this.#leave();
   }
 
-  // Nobody waits for it any more, so it does not count as waiting, whatever it goes on to do.
+  // Work that is not waited for any more does not count as waiting, whatever it goes on to do.
   #leave(): void {
     const waits = this.#waits;
     this.#waits = undefined;
@@ -164,7 +166,7 @@ function workWithin<Result, End>(this: DeadlineScope<Result, End>): MaybePromise
 
 /** The handlers that one service is running, each in its {@link DeadlineScope}: abandoned together when a shutdown waits no longer. */
 export class RunningHandlers {
-  /** Those that were not over at once. */
+  /** Work that was not over at once. */
   readonly running: SlotSet<DeadlineScope> = new SlotSet();
   /** Whether none is begun any more. */
   isClosed = false;
@@ -194,7 +196,7 @@ export class RunningHandlers {
   }
 }
 
-/** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
+/** Returns what a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
 export function remainingMs(ownMs: number, scope: DeadlineScope | undefined): number {
   return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }

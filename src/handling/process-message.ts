@@ -127,7 +127,7 @@ export class MessageProcessor {
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 
-  /** @returns how long it waits. */
+  /** Counts what becomes of a message. @returns how long it waits until it is tried again, in milliseconds. */
   #count(move: Move, delivery: Delivery): number {
     const { registry } = this.#parts;
     const { error, subscription } = move.failure;
@@ -147,7 +147,7 @@ export class MessageProcessor {
     return waitMs;
   }
 
-  // That of what a message is for; `subscription` names the one of several.
+  // Returns the tally of what a message is for; `subscription` names the one of several.
   #tallyOf({ lane, envelope }: Delivery, subscription: string | undefined): HandlerStatsRecorder | undefined {
     const { routes, subscriptions } = this.#parts.registry;
     if (envelope.kind !== "event") return routes.find(envelope.path)?.route.tally;
@@ -199,7 +199,7 @@ export class MessageProcessor {
     return new Attempt(running, { delivery, handlers, invocation, subscription: pattern, ended }).run();
   }
 
-  // All that match or, of one published again, the one that it names.
+  // Returns all subscriptions that an event matches or, if it names one since it was published again, that one.
   #subscribed({ lane, envelope }: Delivery): readonly Subscription<EventEntry>[] {
     const { subscriptions } = this.#parts.registry;
     const matching = subscriptions.match(keyOf(envelope.path), lane === "instance" ? "instance" : "service");
@@ -221,7 +221,7 @@ export class MessageProcessor {
   }
 }
 
-/** What is run, and what its end comes to. */
+/** A run of a handler, and what its end comes to. */
 interface AttemptDetails<End> {
   readonly delivery: Delivery;
   readonly handlers: HandlerInvoker;
