@@ -112,4 +112,4 @@ export {
   type ShutdownOptions,
   type StateChange,
 } from "./service/service.ts";
-export { mergeDurations, quantile } from "./statistics/histogram.ts";
+export { mergeDurations, quantile } from "./statistics/durations.ts";

@@ -90,6 +90,11 @@ export function isHandlerReply(value: unknown): value is HandlerReply {
   return typeof value === "object" && value !== null && handlerReply in value;
 }
 
+/** The reply that a handler means by what it returned. */
+export function replyOf(result: unknown): Reply {
+  return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
+}
+
 /** Whether an answer may have a status: 200 to 599. */
 export function isReplyStatus(status: unknown): status is number {
   return typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599;

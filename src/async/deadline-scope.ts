@@ -1,49 +1,109 @@
-/** Until when a handler may run, known to everything that it calls. */
+/** Work within a deadline, in an asynchronous context of its own: until when it may run is known to everything that it calls. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
-import { newEmptyResource } from "./outside-context.ts";
+import type { MaybePromise } from "./maybe-promise.ts";
+import { newEmptyResource, runInNewContext } from "./outside-context.ts";
+import { SlotSet, type SlotSetItem } from "./slot-set.ts";
+import { timedOut } from "./timed-promise.ts";
+import { startTimer, stopTimer, TimeoutEntry } from "./timeouts.ts";
 
-/** What runs, and how long it may. */
-export interface ExecutionLimits {
-  readonly ms: number;
-  /** In words that follow 'while waiting for'. */
-  readonly what: string;
-  /** Is told when it begins to wait for answers to calls, and when it goes on; `undefined` if that makes no difference. */
-  readonly waits: ((isWaiting: boolean) => void) | undefined;
-}
+/** Why work failed whose limit passed first. */
+export const overdue: unique symbol = Symbol("overdue");
+/** Why work failed that the shutdown stopped waiting for. */
+export const abandoned: unique symbol = Symbol("abandoned");
 
-/** What everything knows that a handler calls: until when it may run. */
-export class DeadlineScope {
+/** One run of a handler: its limit, its context, and what its end comes to. */
+export abstract class DeadlineScope<Result = unknown, End = unknown>
+  extends TimeoutEntry
+  implements SlotSetItem
+{
+  slot = -1;
   /** On the monotonic clock. */
   readonly began: number = performance.now();
+  readonly ms: number;
   readonly deadline: number;
-  #waits: ExecutionLimits["waits"];
+  /** The handler's context, once it is entered: its signal tells when nobody waits for it any more. */
+  context: { abort(reason: unknown): void } | undefined;
+  /** Is set when nobody waits for it any more. */
+  stopped: { readonly reason: unknown } | undefined;
+  /** Is called with the reason if nobody waits for it any more before it ends. */
+  onStop: ((reason: unknown) => void) | undefined;
+  readonly #beside: RunningHandlers;
+  #waits: ((isWaiting: boolean) => void) | undefined;
   /** Calls that it has made and that are not answered. */
   #calls = 0;
   #ended = false;
-  readonly #of: { readonly isLeaving: boolean };
+  #resolve: ((end: MaybePromise<End>) => void) | undefined;
 
-  /** @param of whether the service that it runs in is being shut down. */
-  constructor({ ms, waits }: ExecutionLimits, of: { readonly isLeaving: boolean }) {
-    this.#of = of;
+  /** `waits` is told when it begins to wait for answers to calls, and when it goes on: if that makes a difference. */
+  constructor(ms: number, beside: RunningHandlers, waits: ((isWaiting: boolean) => void) | undefined) {
+    super();
+    this.ms = ms;
     this.deadline = this.began + ms;
+    this.#beside = beside;
     this.#waits = waits;
   }
 
-  /** The scope that this is running in, if it is. What a handler left running when it ended is nobody's handler any more. */
+  /** The `correlation_id` of a call. */
+  abstract readonly correlationId: string | undefined;
+  /** In words that follow 'while waiting for'. */
+  abstract get what(): string;
+  /** Does the work itself, validation and handler alike. */
+  abstract work(): MaybePromise<Result>;
+  /** Is told what it returned. */
+  abstract returned(result: Result): MaybePromise<End>;
+  /** Is told that it threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
+  abstract failed(reason: unknown): MaybePromise<End>;
+
+  /** The scope that this is running in, if it is. Work that a handler left running when it ended is in none. */
   static get current(): DeadlineScope | undefined {
     const scope = scopes.getStore();
     return scope === undefined || scope.#ended ? undefined : scope;
   }
 
-  run<Argument, Result>(task: { work(argument: Argument): Result }, argument: Argument): Result {
-    // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
-    // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
-    return newEmptyResource("confluo.handler").runInAsyncScope(begin<Argument, Result>, this, task, argument);
+  /** Whether its service is being shut down. */
+  get isLeaving(): boolean {
+    return this.#beside.isLeaving;
   }
 
-  get isLeaving(): boolean {
-    return this.#of.isLeaving;
+  /**
+   * Does the work within its limit, and returns what its end comes to. After {@link overdue} and {@link abandoned} the work may
+   * go on, told by its signal, and nobody listens to it any more.
+   */
+  run(): MaybePromise<End> {
+    if (this.#beside.isClosed) return this.failed(abandoned);
+    let result: MaybePromise<Result>;
+    try {
+      // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
+      // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
+      result = newEmptyResource("confluo.handler").runInAsyncScope(workWithin<Result, End>, this);
+    } catch (error) {
+      this.#end();
+      return this.failed(error);
+    }
+    if (result instanceof Promise) return this.#watch(result);
+    this.#end();
+    return this.returned(result);
+  }
+
+  // Only what is not over at once needs a limit, and can be abandoned.
+  #watch(coming: Promise<Result>): Promise<End> {
+    const end = new Promise<End>((resolve) => {
+      this.#resolve = resolve;
+      coming.then(
+        (result) => {
+          this.#end();
+          if (this.#forget()) resolve(this.returned(result));
+        },
+        (error: unknown) => {
+          this.#end();
+          if (this.#forget()) resolve(this.failed(error));
+        },
+      );
+    });
+    startTimer(this, this.ms);
+    this.#beside.running.add(this as DeadlineScope);
+    return end;
   }
 
   /** A call was made in it. */
@@ -58,31 +118,85 @@ export class DeadlineScope {
     if (this.#calls === 0) this.#waits?.(false);
   }
 
-  /** Nobody waits for it any more, so it does not count as waiting, whatever it goes on to do. */
-  leave(): void {
+  override pass(): void {
+    this.#stop(overdue, timedOut(this));
+  }
+
+  abandon(reason: unknown): void {
+    this.#stop(abandoned, reason);
+  }
+
+  // Work that still runs is told by its signal.
+  #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
+    if (!this.#forget()) return;
+    this.stopped = { reason };
+    this.#leave();
+    this.#resolve?.(this.failed(why));
+    runInNewContext(() => {
+      this.onStop?.(reason);
+      this.context?.abort(reason);
+    });
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#leave();
+  }
+
+  // Work that is not waited for any more does not count as waiting, whatever it goes on to do.
+  #leave(): void {
     const waits = this.#waits;
     this.#waits = undefined;
     if (this.#calls > 0) waits?.(false);
   }
 
-  end(): void {
-    this.#ended = true;
-    this.leave();
+  /** @returns whether anyone still waited for it. */
+  #forget(): boolean {
+    stopTimer(this);
+    return this.#beside.running.delete(this as DeadlineScope);
   }
 }
 
 const scopes = new AsyncLocalStorage<DeadlineScope>();
 
-function begin<Argument, Result>(
-  this: DeadlineScope,
-  task: { work(argument: Argument): Result },
-  argument: Argument,
-): Result {
-  scopes.enterWith(this); // the resource is this run's own: there is nothing to go back to
-  return task.work(argument);
+function workWithin<Result, End>(this: DeadlineScope<Result, End>): MaybePromise<Result> {
+  scopes.enterWith(this as DeadlineScope); // the resource is this run's own: there is nothing to go back to
+  return this.work();
 }
 
-/** What a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
+/** The handlers that one service is running, each in its {@link DeadlineScope}: abandoned together when a shutdown waits no longer. */
+export class RunningHandlers {
+  /** Work that was not over at once. */
+  readonly running: SlotSet<DeadlineScope> = new SlotSet();
+  /** Whether none is begun any more. */
+  isClosed = false;
+  /** Whether the service is being shut down. */
+  isLeaving = false;
+
+  /** Whether a call runs. */
+  has(correlationId: string): boolean {
+    return this.running.find((scope) => scope.correlationId === correlationId) !== undefined;
+  }
+
+  /** Has a call, if it runs, go on without a place: it counts as waiting until it ends. */
+  letGo(correlationId: string): void {
+    this.running.find((scope) => scope.correlationId === correlationId)?.asks();
+  }
+
+  /** Stops waiting for what runs, and fires its signals with the reason. */
+  abandon(reason: unknown): void {
+    this.isClosed = true;
+    for (const scope of this.running.list()) scope.abandon(reason);
+  }
+
+  /** Takes work again after {@link abandon}. */
+  resume(): void {
+    this.isClosed = false;
+    this.isLeaving = false;
+  }
+}
+
+/** Returns what a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
 export function remainingMs(ownMs: number, scope: DeadlineScope | undefined): number {
   return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }

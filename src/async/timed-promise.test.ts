@@ -1,7 +1,22 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkMs } from "../options/checks.ts";
-import { DeadlineScope, remainingMs } from "./deadline-scope.ts";
+import { DeadlineScope, RunningHandlers, remainingMs } from "./deadline-scope.ts";
 import { type TimedPromiseControls, waitFor } from "./timed-promise.ts";
+
+/** 200 ms of work. */
+class Scope extends DeadlineScope<void, void> {
+  override readonly correlationId = undefined;
+  override readonly what = "it";
+  override readonly work: () => Promise<void>;
+
+  constructor(work: () => Promise<void>) {
+    super(200, new RunningHandlers(), undefined);
+    this.work = work;
+  }
+
+  override returned(): void {}
+  override failed(): void {}
+}
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -54,7 +69,6 @@ describe("a deadline", () => {
   it("is inherited by what runs within it, and by nothing that goes on afterwards", async () => {
     expect(remainingMs(500, DeadlineScope.current)).toBe(500);
     let later = 0;
-    const scope = new DeadlineScope({ ms: 200, what: "it", waits: undefined }, { isLeaving: false });
     const work = async (): Promise<void> => {
       setTimeout(() => {
         later = remainingMs(500, DeadlineScope.current);
@@ -64,8 +78,7 @@ describe("a deadline", () => {
       vi.advanceTimersByTime(300);
       expect(remainingMs(500, DeadlineScope.current)).toBeLessThanOrEqual(0);
     };
-    await scope.run({ work }, undefined);
-    scope.end();
+    await new Scope(work).run();
     vi.advanceTimersByTime(400);
     expect(later).toBe(500);
   });

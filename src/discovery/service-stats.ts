@@ -11,7 +11,7 @@ import type {
   SenderStats,
 } from "../protocol/discovery/traffic.ts";
 import type { Namespace } from "../protocol/topology.ts";
-import { mergeDurations } from "../statistics/histogram.ts";
+import { mergeDurations } from "../statistics/durations.ts";
 import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 
 /** A service, of those instances that answered. */

@@ -4,14 +4,9 @@ import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 
 function places(own: { readonly most?: number; readonly mostWaiting?: number } = {}) {
-  const begin = vi.fn((delivery: Delivery) => all.enter(delivery));
-  const parts = { most: 2, mostWaiting: 100, begin, refuse: vi.fn(), allow: vi.fn(), ...own };
+  const parts = { most: 2, mostWaiting: 100, begin: vi.fn(), refuse: vi.fn(), allow: vi.fn(), ...own };
   const all = new ConcurrencyLimit(parts);
-  const arrive = (delivery: Delivery = call()) => {
-    const admission = all.admit(delivery);
-    if (admission === "now") all.enter(delivery);
-    return admission;
-  };
+  const arrive = (delivery: Delivery = call()) => all.admit(delivery);
   return { all, arrive, ...parts };
 }
 

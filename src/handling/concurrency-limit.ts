@@ -9,7 +9,7 @@ export interface ConcurrencyLimitDependencies {
   readonly most: number;
   /** Handlers that wait for answers to calls of their own, when there are so many, leave no room for others to begin. */
   readonly mostWaiting: number;
-  /** Begins a call that waited here for a place. */
+  /** Begins a call that waited here for a place, and has it. */
   begin(delivery: Delivery, heldMs: number): void;
   /** Turns away a call that waited here for a place: as many handlers wait for answers as may. */
   refuse(delivery: Delivery): void;
@@ -57,16 +57,21 @@ export class ConcurrencyLimit {
     this.#allowed = parts.most;
   }
 
-  /** Says what becomes of a call that has arrived. One for later is kept here, until it is begun, refused or taken out. */
+  /**
+   * Says what becomes of a call that has arrived. One that begins now has its place, and one for later is kept here until it
+   * is begun, refused or taken out.
+   */
   admit(delivery: Delivery): Admission {
     if (this.#held.length > 0 || !this.#hasPlace) {
       this.#held.push({ delivery, since: performance.now() });
       return "later";
     }
-    return this.#hasRoom(delivery) ? "now" : "never";
+    if (!this.#hasRoom(delivery)) return "never";
+    this.enter(delivery);
+    return "now";
   }
 
-  /** A handler begins. */
+  /** Gives a call its place, whether there is one or not: it comes again, or no handler runs for it. */
   enter({ size }: Delivery): void {
     this.#running += 1;
     this.#bytes += size;
@@ -133,8 +138,10 @@ export class ConcurrencyLimit {
     this.#isBeginning = true;
     while (this.#held.length > 0 && this.#hasPlace) {
       const { delivery, since } = this.#held.shift() as QueuedCall;
-      if (this.#hasRoom(delivery)) this.#parts.begin(delivery, performance.now() - since);
-      else this.#parts.refuse(delivery);
+      if (this.#hasRoom(delivery)) {
+        this.enter(delivery);
+        this.#parts.begin(delivery, performance.now() - since);
+      } else this.#parts.refuse(delivery);
     }
     this.#isBeginning = false;
   }

@@ -1,20 +1,19 @@
 /** From a delivery to its handlers, and from what they did to an answer and an outcome. */
 
+import { abandoned, RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
-import { malformed } from "../protocol/codec.ts";
 import type { Registry } from "../registry/registry.ts";
 import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
-import { abandoned, HandlerRunner } from "./handler-runner.ts";
 import { HandlerInvoker } from "./invoke-handler.ts";
 import { CallProcessor, whyUnanswerable } from "./process-call.ts";
 import { MessageProcessor } from "./process-message.ts";
-import { type Completion, InFlightMessage, RecentMessages } from "./recent-messages.ts";
+import { InFlightMessage, RecentMessages } from "./recent-messages.ts";
 
 /** What dispatch needs of its surroundings. */
 export interface DispatcherDependencies {
@@ -46,12 +45,14 @@ export class Dispatcher {
   #saidOverloaded = Number.NEGATIVE_INFINITY;
   #givingBack = 0;
   readonly #toGiveBack: { readonly delivery: Delivery; readonly resolve: () => void }[] = [];
-  readonly #runs = new HandlerRunner();
+  readonly #running = new RunningHandlers();
   readonly #recent = new RecentMessages();
   readonly #handlers: HandlerInvoker;
   readonly #calls: CallProcessor;
   readonly #messages: MessageProcessor;
   #inHand = 0;
+  /** Whether nothing is in hand. Only this class writes it. */
+  isIdle = true;
   #whenIdle: (() => void)[] = [];
 
   constructor(parts: DispatcherDependencies) {
@@ -61,40 +62,37 @@ export class Dispatcher {
     const places = new ConcurrencyLimit({
       most,
       mostWaiting,
-      begin: (delivery, heldMs) => this.#begin(delivery, heldMs),
+      begin: (delivery, heldMs) => this.#process(delivery, new InFlightMessage(delivery, heldMs)),
       refuse: (delivery) => this.#refuse(delivery),
       allow: (messages) => sessions.session?.allow(messages),
     });
     this.#places = places;
-    const runs = this.#runs;
+    const running = this.#running;
     const handlers = new HandlerInvoker(parts, registry);
     this.#handlers = handlers;
-    this.#calls = new CallProcessor({ ...parts, handlers, runs, waits: places.waits });
-    this.#messages = new MessageProcessor({ ...parts, handlers, runs });
+    this.#calls = new CallProcessor({ ...parts, handlers, running, waits: places.waits });
+    this.#messages = new MessageProcessor({ ...parts, handlers, running });
   }
 
   /** Takes a delivery: admits it, processes it, settles it and makes room for the next. Never throws. */
   handle(delivery: Delivery): void {
     this.#inHand += 1;
+    this.isIdle = false;
+    const { lane, history } = delivery;
+    if (history !== "first") {
+      this.#handleAgain(delivery);
+      return;
+    }
     // What came together may be more than there are places.
-    const admission =
-      delivery.lane === "calls" && delivery.history === "first" ? this.#places.admit(delivery) : "now";
-    if (admission === "now") this.#begin(delivery, 0);
+    const admission = lane === "calls" ? this.#places.admit(delivery) : "now";
+    if (admission === "now") this.#process(delivery, new InFlightMessage(delivery, 0));
     else if (admission === "never") this.#refuse(delivery);
   }
 
-  #begin(delivery: Delivery, heldMs: number): void {
+  #handleAgain(delivery: Delivery): void {
     if (delivery.lane === "calls") this.#places.enter(delivery);
-    switch (delivery.history) {
-      case "first":
-        this.#process(delivery, new InFlightMessage(delivery, heldMs));
-        return;
-      case "isolated":
-        this.#processIsolated(delivery, heldMs);
-        return;
-      default:
-        this.#releaseAfter(this.#settleRedelivered(delivery), delivery);
-    }
+    if (delivery.history === "isolated") this.#processIsolated(delivery);
+    else this.#releaseAfter(this.#settleRedelivered(delivery), delivery);
   }
 
   // A promise is made for what is not over at once, and no more than one.
@@ -106,20 +104,18 @@ export class Dispatcher {
         (error: unknown) => this.#unsettled(delivery, message, error),
       );
     } else this.#end(delivery, message, outcome);
-    if (!message.isOver && delivery.lane !== "instance") this.#recent.begin(message);
+    this.#recent.begin(message);
   }
 
   #outcomeOf(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
-    let failure: unknown;
     try {
-      if (delivery.lane !== "calls") return this.#messages.process(delivery, message);
-      const unanswerable = whyUnanswerable(delivery);
-      if (unanswerable === undefined) return this.#calls.process(delivery, passedMs(delivery, message));
-      failure = malformed(unanswerable);
+      return delivery.lane === "calls"
+        ? this.#calls.process(delivery, message)
+        : this.#messages.process(delivery, message);
     } catch (error) {
-      failure = error; // nothing here throws; if it ever did, the message must not be lost for it
+      // A call that cannot be answered. If anything else is ever thrown, the message must not be lost for it.
+      return this.#messages.outcomeOf(delivery, [{ error, retry: "final" }], 0);
     }
-    return this.#messages.outcomeOf(delivery, [{ error: failure, retry: "final" }], 0);
   }
 
   #end(delivery: Delivery, message: InFlightMessage, outcome: Outcome | typeof abandoned): void {
@@ -137,7 +133,7 @@ export class Dispatcher {
   // Nothing in between throws; if anything ever did, neither its place nor what comes again must be lost for it.
   #unsettled(delivery: Delivery, message: InFlightMessage, error: unknown): void {
     this.#say(delivery, error);
-    if (!message.isOver) this.#complete(delivery, message, undefined);
+    if (!message.isOver) this.#recent.end(message, undefined);
     this.#release(delivery);
   }
 
@@ -151,17 +147,13 @@ export class Dispatcher {
     outcome: Outcome | typeof abandoned,
   ): MaybePromise<void> {
     if (outcome === abandoned) {
-      this.#complete(delivery, message, undefined);
+      this.#recent.end(message, undefined);
       return this.#giveBack(delivery);
     }
-    return andThen(delivery.settle(outcome), (stands) =>
-      this.#complete(delivery, message, { outcome, stands }),
-    );
-  }
-
-  #complete(delivery: Delivery, message: InFlightMessage, completion: Completion | undefined): void {
-    if (delivery.lane === "instance") message.end(completion);
-    else this.#recent.end(message, completion);
+    const stands = delivery.settle(outcome);
+    if (stands instanceof Promise)
+      return stands.then((later) => this.#recent.end(message, { outcome, stands: later }));
+    this.#recent.end(message, { outcome, stands });
   }
 
   #releaseAfter(settled: Promise<void>, delivery: Delivery): void {
@@ -175,8 +167,8 @@ export class Dispatcher {
   }
 
   #release(delivery: Delivery): void {
-    if (delivery.lane === "calls") this.#places.leave(delivery);
     this.#handed();
+    if (delivery.lane === "calls") this.#places.leave(delivery);
   }
 
   /** A message became a dead letter since its time was over; nothing here ran it, or its copy came too late. */
@@ -186,45 +178,41 @@ export class Dispatcher {
 
   /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */
   letGo(correlationId: string): void {
-    this.#runs.letGo(correlationId);
+    this.#running.letGo(correlationId);
   }
 
   /** Whether a call has been begun here and has not ended. */
   runs(correlationId: string): boolean {
-    return this.#runs.has(correlationId);
+    return this.#running.has(correlationId);
   }
 
   /** What its handlers call is called by a service that leaves. */
   leaves(): void {
-    this.#runs.isLeaving = true;
-  }
-
-  get isIdle(): boolean {
-    return this.#inHand === 0;
+    this.#running.isLeaving = true;
   }
 
   /** Resolves when nothing is in hand. */
   idle(): Promise<void> {
-    if (this.#inHand === 0) return Promise.resolve();
+    if (this.isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
   /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
-    this.#runs.abandon(reason);
-    for (const delivery of this.#places.takeHeld("all")) this.#begin(delivery, 0);
+    this.#running.abandon(reason);
+    for (const delivery of this.#places.takeHeld("all")) this.#processUnasked(delivery);
   }
 
   /** Takes work again after {@link abandon}. */
   resume(): void {
-    this.#runs.resume();
+    this.#running.resume();
     this.#places.reset();
   }
 
   // As many handlers wait for answers as may: at once, since nobody knows when one of them goes on.
   #refuse(delivery: Delivery): void {
     if (whyUnanswerable(delivery) !== undefined) {
-      this.#begin(delivery, 0);
+      this.#processUnasked(delivery);
       return;
     }
     const message = `${this.#service} did not begin ${show(delivery.envelope.path)}: ${this.#places.full}.`;
@@ -243,19 +231,25 @@ export class Dispatcher {
   #handed(): void {
     this.#inHand -= 1;
     if (this.#inHand > 0) return;
+    this.isIdle = true;
     const waiting = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of waiting) resolve();
   }
 
+  // No handler runs for it, so there need be no place.
+  #processUnasked(delivery: Delivery): void {
+    this.#places.enter(delivery);
+    this.#process(delivery, new InFlightMessage(delivery, 0));
+  }
+
   // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
-  #processIsolated(delivery: Delivery, heldMs: number): void {
+  #processIsolated(delivery: Delivery): void {
     const earlier = this.#recent.claim(delivery);
-    if (earlier === undefined) this.#process(delivery, new InFlightMessage(delivery, heldMs));
+    if (earlier === undefined) this.#process(delivery, new InFlightMessage(delivery, 0));
     else if (delivery.lane !== "calls" || !earlier.isOver)
       this.#releaseAfter(this.#follow(delivery, earlier), delivery);
-    else if (earlier.runs < MOST_RUNS)
-      this.#process(delivery, new InFlightMessage(delivery, heldMs, earlier));
+    else if (earlier.runs < MOST_RUNS) this.#process(delivery, new InFlightMessage(delivery, 0, earlier));
     else {
       this.#giveUp(delivery);
       this.#release(delivery);
@@ -264,9 +258,10 @@ export class Dispatcher {
 
   /** Gives back, for another instance, what came from outside and waits for a place. Resolves when nothing is in hand. */
   drained(): Promise<void> {
+    const idle = this.idle();
     for (const delivery of this.#places.takeHeld("from outside"))
       void this.#giveBack(delivery).then(() => this.#handed());
-    return this.idle();
+    return idle;
   }
 
   /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */
@@ -340,11 +335,4 @@ export class Dispatcher {
     this.#calls.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
     void delivery.settle(done);
   }
-}
-
-// How long a call was under way before it begins here, as far as this instance knows.
-function passedMs({ history, receivedAt, envelope }: Delivery, { heldMs, until }: InFlightMessage): number {
-  if (history === "first") return heldMs;
-  const now = performance.now();
-  return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);
 }

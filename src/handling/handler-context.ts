@@ -13,7 +13,7 @@ import {
   type StateKey,
 } from "../api/context.ts";
 import { invalidArgument } from "../errors.ts";
-import { checkHeaders, decodeQuery, userHeaders } from "../protocol/codec.ts";
+import { checkHeaders, decodeBody, decodeQuery, userHeaders } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 
 /**
@@ -26,7 +26,8 @@ export class HandlerContext implements Context {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query;
   readonly headers: MessageHeaders;
-  readonly body: unknown;
+  /** As received, until a schema has made another of it. */
+  body: unknown;
   readonly messageId: string;
   readonly from: string;
   declare readonly signal: AbortSignal;
@@ -43,8 +44,10 @@ export class HandlerContext implements Context {
   #aborted: { readonly reason: unknown } | undefined;
   #state: Map<StateKey<unknown>, unknown> | undefined;
 
-  constructor(delivery: Delivery, params: Readonly<Record<string, string>>, body: unknown) {
+  /** @throws `MALFORMED_MESSAGE` if its body cannot be read. */
+  constructor(delivery: Delivery, params: Readonly<Record<string, string>>) {
     const { envelope, message, redelivered } = delivery;
+    const body = decodeBody(message);
     this.kind = envelope.kind;
     this.path = envelope.path;
     this.params = params;

@@ -1,6 +1,7 @@
 /** Calls: from a delivery to its answer, whatever happens. */
 
-import type { Reply } from "../api/context.ts";
+import { type Reply, replyOf } from "../api/context.ts";
+import { abandoned, DeadlineScope, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import type { Gate } from "../async/gate.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { timedOut } from "../async/timed-promise.ts";
@@ -11,7 +12,7 @@ import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireErr
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
 import { LONGEST_MS } from "../options/checks.ts";
-import { type EncodedBody, type EncodedMessage, encodeBody } from "../protocol/codec.ts";
+import { type EncodedBody, type EncodedMessage, encodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
 import { whyNoReturn } from "../protocol/return-address.ts";
@@ -20,13 +21,13 @@ import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Delivery, Rejection } from "../transport/transport.ts";
 import { sendable, sendableData } from "../validation/sendable-body.ts";
-import { abandoned, type Execution, type HandlerRunner, overdue, type Task } from "./handler-runner.ts";
-import { type HandlerInvoker, repliedWith, replyOf } from "./invoke-handler.ts";
+import { type Execution, type HandlerInvoker, repliedWith } from "./invoke-handler.ts";
+import type { InFlightMessage } from "./recent-messages.ts";
 
 /** What answering needs of its surroundings. */
 export interface CallProcessorDependencies {
   readonly handlers: HandlerInvoker;
-  readonly runs: HandlerRunner;
+  readonly running: RunningHandlers;
   readonly logger: Logger;
   /** The session to answer on. */
   readonly sessions: SessionSlot;
@@ -36,90 +37,58 @@ export interface CallProcessorDependencies {
   waits(isWaiting: boolean): void;
 }
 
+/** What becomes of a call: it is answered, or its caller has given up; or the shutdown stopped waiting for it. */
+type CallEnd = typeof done | typeof abandoned;
+
 /** Answers calls. */
 export class CallProcessor {
-  readonly #parts: CallProcessorDependencies;
+  readonly parts: CallProcessorDependencies;
 
   constructor(parts: CallProcessorDependencies) {
-    this.#parts = parts;
+    this.parts = parts;
   }
 
   /**
-   * Runs a call, which waited here for a while, and answers it, unless its deadline passes first. Returns what becomes of it,
-   * or that the shutdown stopped waiting for it.
+   * Runs a call, which may have waited here for a while, and answers it, unless its deadline passes first.
+   *
+   * @throws `MALFORMED_MESSAGE` if it cannot be answered.
    */
-  process(delivery: Delivery, heldMs: number): MaybePromise<typeof done | typeof abandoned> {
-    const { runs, waits, logger } = this.#parts;
-    const ms = this.#deadlineOf(delivery) - heldMs;
-    if (ms >= 1) return runs.run(new CallInProgress(this, delivery, { ms, waits }));
-    const { path } = delivery.envelope;
-    logger.debug(messageFields(delivery), `The call ${path} waited here for longer than its caller did.`);
+  process(delivery: Delivery, message: InFlightMessage): MaybePromise<CallEnd> {
+    const unanswerable = whyUnanswerable(delivery);
+    if (unanswerable !== undefined) throw malformed(unanswerable);
+    const ms = this.#deadlineOf(delivery) - passedMs(delivery, message);
+    if (ms >= 1) return new CallInProgress(this, delivery, ms).run();
+    const text = `The call ${delivery.envelope.path} waited here for longer than its caller did.`;
+    this.parts.logger.debug(messageFields(delivery), text);
     return done;
   }
 
-  /** Runs a call. Whatever happens is an answer. */
-  work(call: CallInProgress): MaybePromise<Message> {
-    const { handlers } = this.#parts;
-    const { delivery } = call;
-    try {
-      const found = handlers.route(delivery.envelope);
-      const { contract, tally } = found.route;
-      call.routed(tally, contract);
-      const result = handlers.command(delivery, found, call.execution as Execution);
-      if (contract?.output !== undefined) return this.#checked(call, result, contract.output);
-      if (!(result instanceof Promise)) return this.#encode(replyOf(result), call);
-      // Here, so that what the handler returned is written in the handler's context.
-      return result.then(
-        (later) => this.#encode(replyOf(later), call),
-        (error: unknown) => this.#failure(call, error),
-      );
-    } catch (error) {
-      return this.#failure(call, error);
-    }
-  }
-
-  /** Sends the answer. */
-  returned(call: CallInProgress, answer: Message): MaybePromise<typeof done> {
-    call.answered();
-    return this.#post(call.delivery, answer, call.ms);
-  }
-
-  /** Answers with an error, if anybody still waits for an answer. */
-  failed(call: CallInProgress, reason: unknown): MaybePromise<typeof done | typeof abandoned> {
-    if (reason === abandoned) {
-      call.abandoned();
-      return abandoned;
-    }
-    if (reason !== overdue)
-      return andThen(this.#failure(call, reason), (answer) => this.returned(call, answer));
-    call.timedOut();
-    const { delivery, ms } = call;
-    const message = `The handler of ${delivery.envelope.path} took longer than its caller's ${ms} ms.`;
-    this.#parts.logger.warn(messageFields(delivery), message);
-    return done;
-  }
-
-  // Returns when there is room for more answers.
-  #post(delivery: Delivery, answer: Message, ms: number): MaybePromise<typeof done> {
+  /** Answers a call with an error, without running it. */
+  refuse(delivery: Delivery, error: ConfluoError): void {
     const { replyTo } = delivery.message.properties;
-    const { session } = this.#parts.sessions;
+    this.parts.sessions.session?.reply(replyTo as string, this.#refusal(error, delivery));
+  }
+
+  /** Answers a call with an error, without running it. Returns when there is room for more of that. */
+  turnAway(delivery: Delivery, error: ConfluoError): MaybePromise<typeof done> {
+    return this.post(delivery, this.#refusal(error, delivery), this.#deadlineOf(delivery));
+  }
+
+  #refusal(refused: ConfluoError, delivery: Delivery): Message {
+    const { status, error } = refusalToWire(refused);
+    return encodeErrorReply(correlationOf(delivery), status, error, this.parts.sessions.maxBodyBytes);
+  }
+
+  /** Sends an answer. Returns when there is room for more answers. */
+  post(delivery: Delivery, answer: Message, ms: number): MaybePromise<typeof done> {
+    const { replyTo } = delivery.message.properties;
+    const { session } = this.parts.sessions;
     session?.reply(replyTo as string, answer, (rejection, why) =>
       this.#notTaken(delivery, answer, { rejection, why }),
     );
     const congestion = session?.congestion;
     // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
     return congestion === undefined ? done : relieved(congestion, ms).then(() => done);
-  }
-
-  /** Answers a call with an error, without running it. */
-  refuse(delivery: Delivery, error: ConfluoError): void {
-    const { replyTo } = delivery.message.properties;
-    this.#parts.sessions.session?.reply(replyTo as string, this.#refusal(error, delivery));
-  }
-
-  /** Answers a call with an error, without running it. Returns when there is room for more of that. */
-  turnAway(delivery: Delivery, error: ConfluoError): MaybePromise<typeof done> {
-    return this.#post(delivery, this.#refusal(error, delivery), this.#deadlineOf(delivery));
   }
 
   // Its caller is told why, unless no answer at all gets out.
@@ -137,20 +106,94 @@ export class CallProcessor {
       const message = `The answer of ${path} cannot be sent: ${why?.message}`;
       error = new ConfluoError("INVALID_OUTPUT", message, { cause: why });
     } else return;
-    this.#parts.logger.error({ err: error, ...messageFields(delivery) }, error.message);
+    this.parts.logger.error({ err: error, ...messageFields(delivery) }, error.message);
     this.refuse(delivery, error);
   }
 
+  // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
+  #deadlineOf(delivery: Delivery): number {
+    const { expiration } = delivery.message.properties;
+    const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
+    return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.parts.callTimeoutMs;
+  }
+}
+
+/** A call that is being answered, and how it ends for the statistics. */
+class CallInProgress extends DeadlineScope<Message, CallEnd> implements Execution {
+  readonly #processor: CallProcessor;
+  readonly delivery: Delivery;
+  override readonly correlationId: string | undefined;
+  tally: HandlerStatsRecorder | undefined;
+  #contract: AnyCommand | undefined;
+  /** Why its answer has a status of 400 or above. */
+  #wrong: { readonly error: unknown; readonly status: number } | undefined;
+
+  constructor(processor: CallProcessor, delivery: Delivery, ms: number) {
+    const correlationId = correlationOf(delivery);
+    super(ms, processor.parts.running, processor.parts.waits);
+    this.#processor = processor;
+    this.delivery = delivery;
+    this.correlationId = correlationId;
+  }
+
+  override get what(): string {
+    return `the handler of ${this.delivery.envelope.path}`;
+  }
+
+  // Whatever happens is an answer.
+  override work(): MaybePromise<Message> {
+    const { handlers } = this.#processor.parts;
+    try {
+      const invocation = handlers.route(this.delivery.envelope);
+      this.#contract = invocation.entry.contract;
+      const result = handlers.invoke(this, invocation);
+      const schema = this.#contract?.output;
+      if (schema !== undefined) return this.#checked(result, schema);
+      if (!(result instanceof Promise)) return this.#answer(result);
+      // Here, so that what the handler returned is written in the handler's context.
+      return result.then(
+        (later) => this.#answer(later),
+        (error: unknown) => this.#failure(error),
+      );
+    } catch (error) {
+      return this.#failure(error);
+    }
+  }
+
+  override returned(answer: Message): MaybePromise<typeof done> {
+    const { from } = this.delivery.envelope;
+    if (this.#wrong === undefined) this.tally?.succeeded(this.began, from);
+    else if (this.#wrong.status < 500) this.tally?.refused(this.began, from, this.#wrong.error);
+    else this.tally?.failed(this.began, from, this.#wrong.error);
+    return this.#processor.post(this.delivery, answer, this.ms);
+  }
+
+  /** Answers with an error, if anybody still waits for an answer. */
+  override failed(reason: unknown): MaybePromise<CallEnd> {
+    if (reason === abandoned) {
+      this.tally?.abandoned();
+      return abandoned;
+    }
+    if (reason !== overdue) return andThen(this.#failure(reason), (answer) => this.returned(answer));
+    const { from, path } = this.delivery.envelope;
+    this.tally?.failed(this.began, from, timedOut(this));
+    const message = `The handler of ${path} took longer than its caller's ${this.ms} ms.`;
+    this.#processor.parts.logger.warn(messageFields(this.delivery), message);
+    return done;
+  }
+
   // Within the limit of the run, since a schema may take its time.
-  async #checked(call: CallInProgress, coming: MaybePromise<unknown>, schema: AnySchema): Promise<Message> {
+  async #checked(coming: MaybePromise<unknown>, schema: AnySchema): Promise<Message> {
+    let result: unknown;
     let reply: Reply;
     try {
-      reply = replyOf(await coming);
+      result = await coming;
+      reply = replyOf(result);
     } catch (error) {
-      return this.#failure(call, error);
+      return this.#failure(error);
     }
-    if (reply.status >= 400) return this.#encode(reply, call);
-    const { path } = call.delivery.envelope;
+    if (reply.status >= 400) return this.#answer(result);
+    const { path } = this.delivery.envelope;
     const { body } = reply;
     try {
       const unchecked = {
@@ -159,163 +202,79 @@ export class CallProcessor {
         code: "INVALID_OUTPUT",
         what: `The answer of ${path}`,
       } as const;
-      return this.#encode({ ...reply, encoded: await sendable(schema, unchecked) }, call);
+      return this.#answer(result, await sendable(schema, unchecked));
     } catch (error) {
-      return this.#unsendable(error, call);
+      return this.#unsendable(error);
     }
   }
 
-  // Before the handler is entered, the call is refused; from there on it is the handler that failed.
-  #failure(call: CallInProgress, error: unknown): MaybePromise<Message> {
-    if (call.execution?.entered === true) return this.#thrown(error, call);
-    this.#parts.handlers.strayed(error);
-    return this.#refusal(error, call.delivery, call);
-  }
-
-  #unsendable(error: unknown, call: CallInProgress): Message {
-    const { delivery } = call;
-    const { path } = delivery.envelope;
-    if (!call.isStopped)
-      this.#parts.logger.error(
-        { err: error, ...messageFields(delivery) },
-        `The answer of ${path} could not be sent.`,
-      );
-    return this.#refusal(error, delivery, call);
-  }
-
-  #thrown(error: unknown, call: CallInProgress): MaybePromise<Message> {
-    const { delivery, contract } = call;
-    const { status, error: wired } = thrownToWire(error);
-    call.wentWrong(error, status);
-    if (wired.code === "HANDLER_FAILED" && !call.isStopped) {
-      const message = `The handler of ${delivery.envelope.path} failed; its caller was told so.`;
-      this.#parts.logger.error({ err: error, ...messageFields(delivery) }, message);
-    } else if (!call.isStopped && hasCause(error)) {
-      // Its caller is told what the handler says, and not why: that is known here alone.
-      const message = `The handler of ${delivery.envelope.path} refused with status ${status}.`;
-      const level = status >= 500 ? "warn" : "debug";
-      this.#parts.logger[level]({ err: error, ...messageFields(delivery) }, message);
-    }
-    const encode = (sent: WireError): Message =>
-      encodeErrorReply(correlationOf(delivery), status, sent, this.#parts.sessions.maxBodyBytes);
-    const schema = contract === undefined ? undefined : dataSchemaOf(contract, wired.code);
-    if (schema === undefined || wired.data === undefined) return encode(wired);
-    const data = sendableData(schema, wired.data);
-    return data instanceof Promise
-      ? data.then((later) => encode({ ...wired, data: later }))
-      : encode({ ...wired, data });
-  }
-
-  // `call` is the one in hand, if it was begun.
-  #refusal(refused: unknown, delivery: Delivery, call?: CallInProgress): Message {
-    const { status, error } = refusalToWire(refused);
-    call?.wentWrong(refused, status);
-    return encodeErrorReply(correlationOf(delivery), status, error, this.#parts.sessions.maxBodyBytes);
-  }
-
-  #encode({ encoded, ...reply }: Encoding, call: CallInProgress): Message {
-    const { delivery } = call;
-    if (reply.status >= 400) call.wentWrong(repliedWith(reply.status), reply.status);
-    const maxBodyBytes = this.#parts.sessions.maxBodyBytes;
-    const { path } = delivery.envelope;
+  // `encoded` is its body as it travels, if that is known.
+  #answer(result: unknown, encoded?: EncodedBody): Message {
+    const reply = replyOf(result);
+    if (reply.status >= 400) this.#wentWrong(repliedWith(reply.status), reply.status);
+    const { maxBodyBytes } = this.#processor.parts.sessions;
+    const { path } = this.delivery.envelope;
     let message: EncodedMessage;
     try {
-      message = encodeReply(correlationOf(delivery), reply, encoded);
+      message = encodeReply(this.correlationId, reply, encoded);
     } catch (cause) {
-      return this.#unsendable(cannotBeSent(path, cause), call);
+      return this.#unsendable(cannotBeSent(path, cause));
     }
     const { length } = message;
     if (length <= maxBodyBytes) return message;
     const text = `The answer of ${path} takes ${length} bytes, the limit is ${maxBodyBytes}.`;
-    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text), call);
+    return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text));
   }
 
-  // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
-  #deadlineOf(delivery: Delivery): number {
-    const { expiration } = delivery.message.properties;
-    const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
-    return ms >= 1 ? Math.min(ms, LONGEST_MS) : this.#parts.callTimeoutMs;
-  }
-}
-
-/** A reply, and its body as it travels if that is known. */
-type Encoding = Reply & { readonly encoded?: EncodedBody };
-
-/** A call that is being answered, and how it ends for the statistics. */
-class CallInProgress implements Task<Message, typeof done | typeof abandoned> {
-  readonly #processor: CallProcessor;
-  readonly delivery: Delivery;
-  readonly ms: number;
-  readonly waits: CallProcessorDependencies["waits"];
-  readonly correlationId: string | undefined;
-  contract: AnyCommand | undefined;
-  execution: Execution | undefined;
-  #tally: HandlerStatsRecorder | undefined;
-  #failure: { readonly error: unknown; readonly status: number } | undefined;
-
-  constructor(
-    processor: CallProcessor,
-    delivery: Delivery,
-    { ms, waits }: Pick<CallProcessorDependencies, "waits"> & { readonly ms: number },
-  ) {
-    this.#processor = processor;
-    this.delivery = delivery;
-    this.ms = ms;
-    this.waits = waits;
-    this.correlationId = correlationOf(delivery);
+  // Before the handler is entered, the call is refused; from there on it is the handler that failed.
+  #failure(error: unknown): MaybePromise<Message> {
+    if (this.context !== undefined) return this.#thrown(error);
+    this.#processor.parts.handlers.strayed(error);
+    return this.#refusal(error);
   }
 
-  work(execution: Execution): MaybePromise<Message> {
-    this.execution = execution;
-    return this.#processor.work(this);
+  #unsendable(error: unknown): Message {
+    const { delivery } = this;
+    const message = `The answer of ${delivery.envelope.path} could not be sent.`;
+    if (this.stopped === undefined)
+      this.#processor.parts.logger.error({ err: error, ...messageFields(delivery) }, message);
+    return this.#refusal(error);
   }
 
-  returned(answer: Message): MaybePromise<typeof done> {
-    return this.#processor.returned(this, answer);
+  #thrown(error: unknown): MaybePromise<Message> {
+    const { delivery } = this;
+    const { logger } = this.#processor.parts;
+    const { status, error: wired } = thrownToWire(error);
+    this.#wentWrong(error, status);
+    if (wired.code === "HANDLER_FAILED" && this.stopped === undefined) {
+      const message = `The handler of ${delivery.envelope.path} failed; its caller was told so.`;
+      logger.error({ err: error, ...messageFields(delivery) }, message);
+    } else if (this.stopped === undefined && hasCause(error)) {
+      // Its caller is told what the handler says, and not why: that is known here alone.
+      const message = `The handler of ${delivery.envelope.path} refused with status ${status}.`;
+      const level = status >= 500 ? "warn" : "debug";
+      logger[level]({ err: error, ...messageFields(delivery) }, message);
+    }
+    const schema = this.#contract === undefined ? undefined : dataSchemaOf(this.#contract, wired.code);
+    if (schema === undefined || wired.data === undefined) return this.#error(status, wired);
+    const data = sendableData(schema, wired.data);
+    return data instanceof Promise
+      ? data.then((later) => this.#error(status, { ...wired, data: later }))
+      : this.#error(status, { ...wired, data });
   }
 
-  failed(reason: unknown): MaybePromise<typeof done | typeof abandoned> {
-    return this.#processor.failed(this, reason);
+  #refusal(refused: unknown): Message {
+    const { status, error } = refusalToWire(refused);
+    this.#wentWrong(refused, status);
+    return this.#error(status, error);
   }
 
-  /** Whether nobody waits for it any more. */
-  get isStopped(): boolean {
-    return this.execution?.stopped === true;
+  #error(status: number, error: WireError): Message {
+    return encodeErrorReply(this.correlationId, status, error, this.#processor.parts.sessions.maxBodyBytes);
   }
 
-  get what(): string {
-    return `the handler of ${this.delivery.envelope.path}`;
-  }
-
-  routed(tally: HandlerStatsRecorder, contract: AnyCommand | undefined): void {
-    this.contract = contract;
-    this.#tally = tally;
-    tally.began();
-  }
-
-  /** Its answer has a status of 400 or above. */
-  wentWrong(error: unknown, status: number): void {
-    this.#failure ??= { error, status };
-  }
-
-  answered(): void {
-    const failure = this.#failure;
-    const { from } = this.delivery.envelope;
-    if (failure === undefined) this.#tally?.succeeded(this.#began, from);
-    else if (failure.status < 500) this.#tally?.refused(this.#began, from, failure.error);
-    else this.#tally?.failed(this.#began, from, failure.error);
-  }
-
-  abandoned(): void {
-    this.#tally?.abandoned();
-  }
-
-  timedOut(): void {
-    this.#tally?.failed(this.#began, this.delivery.envelope.from, timedOut(this));
-  }
-
-  get #began(): number {
-    return this.execution?.began ?? performance.now();
+  #wentWrong(error: unknown, status: number): void {
+    this.#wrong ??= { error, status };
   }
 }
 
@@ -362,4 +321,11 @@ function correlationOf({ message }: Delivery): string | undefined {
 export function whyUnanswerable({ message }: Delivery): string | undefined {
   const why = whyNoReturn(message.properties);
   return why === undefined ? undefined : `it came as a call and cannot be answered: ${why}`;
+}
+
+// How long a call was under way before it begins here, as far as this instance knows.
+function passedMs({ history, receivedAt, envelope }: Delivery, { heldMs, until }: InFlightMessage): number {
+  if (history === "first") return heldMs;
+  const now = performance.now();
+  return envelope.expiresMs === undefined ? now - receivedAt : envelope.expiresMs - (until - now);
 }

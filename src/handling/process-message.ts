@@ -1,17 +1,18 @@
 /** One-way commands and events: handled, tried again later, or a dead letter. */
 
+import { isHandlerReply } from "../api/context.ts";
+import { abandoned, DeadlineScope, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
+import { bindingKey, eventKey } from "../protocol/address.ts";
 import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
-import type { FoundRoute } from "../registry/router.ts";
-import type { Subscription } from "../registry/subscriptions.ts";
+import { eventParams, type Subscription } from "../registry/subscriptions.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
+import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { Delivery } from "../transport/transport.ts";
-import { Attempt } from "./attempt.ts";
-import { abandoned, type HandlerRunner } from "./handler-runner.ts";
-import type { HandlerInvoker } from "./invoke-handler.ts";
+import { type Execution, type HandlerInvoker, type Invocation, repliedWith } from "./invoke-handler.ts";
 import type { InFlightMessage } from "./recent-messages.ts";
 
 /** What handling needs of its surroundings. */
@@ -19,11 +20,14 @@ export interface MessageProcessorDependencies {
   readonly service: string;
   readonly registry: Registry;
   readonly handlers: HandlerInvoker;
-  readonly runs: HandlerRunner;
+  readonly running: RunningHandlers;
   readonly logger: Logger;
   /** How long an event or one-way command without a handler goes round, in milliseconds. */
   readonly unhandledRetryMs: number;
 }
+
+/** What becomes of a message, or that the shutdown stopped waiting for it. */
+type MessageEnd = Outcome | typeof abandoned;
 
 /** Runs the handlers of durable messages and says what becomes of them. */
 export class MessageProcessor {
@@ -34,11 +38,11 @@ export class MessageProcessor {
   }
 
   /** Runs what a message is for. Returns what becomes of it, or that the shutdown stopped waiting for it. */
-  process(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+  process(delivery: Delivery, message: InFlightMessage): MaybePromise<MessageEnd> {
     return delivery.envelope.kind === "event" ? this.#event(delivery, message) : this.#command(delivery);
   }
 
-  #after(delivery: Delivery, failures: readonly Failure[], began: number): Outcome | typeof abandoned {
+  #after(delivery: Delivery, failures: readonly Failure[], began: number): MessageEnd {
     if (failures.length === 0) return done;
     if (failures.some(({ error }) => error === abandoned)) return abandoned;
     if (delivery.lane !== "instance") return this.outcomeOf(delivery, failures, performance.now() - began);
@@ -77,11 +81,11 @@ export class MessageProcessor {
 
   /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
   afterLoss(delivery: Delivery): Outcome {
-    const { handlers, logger } = this.#parts;
+    const { logger } = this.#parts;
     const { envelope, history } = delivery;
     const { path, deaths } = envelope;
     const subscriptions =
-      envelope.kind === "event" ? handlers.subscribed(delivery).map(({ pattern }) => pattern) : [];
+      envelope.kind === "event" ? this.#subscribed(delivery).map(({ pattern }) => pattern) : [];
     if (history === "redelivered") {
       logger.debug(
         messageFields(delivery),
@@ -99,27 +103,23 @@ export class MessageProcessor {
   }
 
   #tell(move: Move, delivery: Delivery): void {
-    const { service, logger, handlers } = this.#parts;
+    const { service, logger } = this.#parts;
     const { envelope } = delivery;
     const { path, attempt } = envelope;
     const { error, subscription, retry } = move.failure;
+    const waitMs = this.#count(move, delivery);
     const what =
       subscription === undefined ? show(path) : `${show(path)} for the subscription ${subscription}`;
     const details = { err: error, ...messageFields(delivery), subscription, attempt };
     if (move.kind === "dead-letter") {
-      handlers.deadLettered(delivery, subscription, error);
       logger.error(details, `${service} did not handle ${what}; it goes to the dead-letter queue.`);
       return;
     }
-    const waitMs = move.hop.levelMs + move.hop.restMs;
-    const seconds = waitMs / 1_000;
     if (move.kind === "retry") {
-      handlers.tallyOf(delivery, subscription)?.retried(waitMs);
       const tries = `try ${attempt}${typeof retry === "object" ? ` of ${retry.attempts}` : ""}`;
-      logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${seconds} s.`);
+      logger.warn(details, `${service} did not handle ${what}, ${tries}; again in ${waitMs / 1_000} s.`);
       return;
     }
-    this.#parts.registry.unclaimed.add(waitMs);
     if (envelope.unclaimedMs > 0) return;
     // What expires earlier goes to the dead letters earlier.
     const leftMs = (move.expiresMs ?? Number.POSITIVE_INFINITY) + waitMs;
@@ -127,30 +127,57 @@ export class MessageProcessor {
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 
-  #command(delivery: Delivery): MaybePromise<Outcome | typeof abandoned> {
-    const { handlers, runs } = this.#parts;
+  /** Counts what becomes of a message. @returns how long it waits until it is tried again, in milliseconds. */
+  #count(move: Move, delivery: Delivery): number {
+    const { registry } = this.#parts;
+    const { error, subscription } = move.failure;
+    if (move.kind === "dead-letter") {
+      // Once: for its handler, if it has one here, and for the first of those that an event as a whole is for.
+      const isWhole = delivery.envelope.kind === "event" && subscription === undefined;
+      const tally = isWhole
+        ? this.#subscribed(delivery)[0]?.handler.tally
+        : this.#tallyOf(delivery, subscription);
+      const stray = isConfluoError(error, "MALFORMED_MESSAGE") ? registry.malformed : registry.unmatched;
+      (tally ?? stray).deadLettered();
+      return 0;
+    }
+    const waitMs = move.hop.levelMs + move.hop.restMs;
+    if (move.kind === "retry") this.#tallyOf(delivery, subscription)?.retried(waitMs);
+    else registry.unclaimed.add(waitMs);
+    return waitMs;
+  }
+
+  // Returns the tally of what a message is for; `subscription` names the one of several.
+  #tallyOf({ lane, envelope }: Delivery, subscription: string | undefined): HandlerStatsRecorder | undefined {
+    const { routes, subscriptions } = this.#parts.registry;
+    if (envelope.kind !== "event") return routes.find(envelope.path)?.route.tally;
+    const key = subscription === undefined ? undefined : bindingKeyOf(subscription);
+    if (key === undefined) return undefined;
+    return subscriptions.find(key, lane === "instance" ? "instance" : "service")?.handler.tally;
+  }
+
+  #command(delivery: Delivery): MaybePromise<MessageEnd> {
+    const { handlers, running } = this.#parts;
     const began = performance.now();
-    let found: FoundRoute<CommandEntry>;
+    let invocation: Invocation<CommandEntry>;
     try {
-      found = handlers.route(delivery.envelope);
+      invocation = handlers.route(delivery.envelope);
     } catch (error) {
       const retry = isConfluoError(error, "NO_SUCH_ROUTE") ? "unclaimed" : "final";
       return this.#after(delivery, [{ error, retry }], began);
     }
-    const attempt = new Attempt({
+    return new Attempt(running, {
       delivery,
-      registered: found.route,
+      handlers,
+      invocation,
       subscription: undefined,
-      handle: (execution) => handlers.command(delivery, found, execution),
       ended: (failure) => this.#after(delivery, listed(failure), began),
-    });
-    return runs.run(attempt);
+    }).run();
   }
 
-  #event(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
-    const { handlers } = this.#parts;
+  #event(delivery: Delivery, message: InFlightMessage): MaybePromise<MessageEnd> {
     const began = performance.now();
-    const matching = handlers.subscribed(delivery);
+    const matching = this.#subscribed(delivery);
     message.subscriptions = matching;
     const [first, ...others] = matching;
     if (first === undefined) return this.#after(delivery, this.#unsubscribed(delivery), began);
@@ -163,18 +190,22 @@ export class MessageProcessor {
 
   #attempt<End>(
     delivery: Delivery,
-    subscription: Subscription<EventEntry>,
+    { pattern, handler, parameters }: Subscription<EventEntry>,
     ended: (failure: Failure | undefined) => End,
   ): MaybePromise<End> {
-    const { handlers, runs } = this.#parts;
-    const attempt = new Attempt({
-      delivery,
-      registered: subscription.handler,
-      subscription: subscription.pattern,
-      handle: (execution) => handlers.event(delivery, subscription, execution),
-      ended,
-    });
-    return runs.run(attempt);
+    const { handlers, running } = this.#parts;
+    const params = eventParams(parameters, delivery.envelope.path);
+    const invocation = { entry: handler, pattern, params, schema: handler.contract?.body };
+    return new Attempt(running, { delivery, handlers, invocation, subscription: pattern, ended }).run();
+  }
+
+  // Returns all subscriptions that an event matches or, if it names one since it was published again, that one.
+  #subscribed({ lane, envelope }: Delivery): readonly Subscription<EventEntry>[] {
+    const { subscriptions } = this.#parts.registry;
+    const matching = subscriptions.match(keyOf(envelope.path), lane === "instance" ? "instance" : "service");
+    if (envelope.subscription === undefined) return matching;
+    const only = bindingKeyOf(envelope.subscription);
+    return matching.filter(({ key }) => key === only);
   }
 
   #unsubscribed({ lane, envelope }: Delivery): readonly Failure[] {
@@ -190,6 +221,72 @@ export class MessageProcessor {
   }
 }
 
+/** A run of a handler, and what its end comes to. */
+interface AttemptDetails<End> {
+  readonly delivery: Delivery;
+  readonly handlers: HandlerInvoker;
+  readonly invocation: Invocation;
+  /** The pattern of the subscription; `undefined` for a command. */
+  readonly subscription: string | undefined;
+  /** `undefined` if it went well. */
+  readonly ended: (failure: Failure | undefined) => End;
+}
+
+/** One run of a handler whose result nobody waits for: counts how it ends, and says whether the message may be tried again. */
+class Attempt<End> extends DeadlineScope<unknown, End> implements Execution {
+  readonly #details: AttemptDetails<End>;
+  readonly delivery: Delivery;
+  override readonly correlationId = undefined;
+  tally: HandlerStatsRecorder | undefined;
+
+  constructor(running: RunningHandlers, details: AttemptDetails<End>) {
+    // Calls have places of their own: the answer that this one waits for does not need its.
+    super(details.invocation.entry.timeoutMs, running, undefined);
+    this.#details = details;
+    this.delivery = details.delivery;
+  }
+
+  override get what(): string {
+    return `the handler of ${this.delivery.envelope.path}`;
+  }
+
+  override work(): MaybePromise<unknown> {
+    return this.#details.handlers.invoke(this, this.#details.invocation);
+  }
+
+  override returned(result: unknown): End {
+    let status = 200;
+    try {
+      if (isHandlerReply(result)) status = result.status;
+    } catch (error) {
+      return this.failed(error);
+    }
+    // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
+    if (status >= 400) return this.failed(repliedWith(status));
+    this.tally?.succeeded(this.began, this.delivery.envelope.from);
+    return this.#details.ended(undefined);
+  }
+
+  override failed(thrown: unknown): End {
+    const { invocation, subscription, ended } = this.#details;
+    const error = thrown === overdue ? this.#timeout() : thrown;
+    if (thrown === abandoned) this.tally?.abandoned();
+    else this.tally?.failed(this.began, this.delivery.envelope.from, error);
+    // What did not come as far as the handler will be no better for waiting.
+    const isEntered = this.context !== undefined || thrown === overdue;
+    const failure = { error, retry: isEntered ? invocation.entry.retry : "final" } as const;
+    return ended(subscription === undefined ? failure : { ...failure, subscription });
+  }
+
+  #timeout(): ConfluoError {
+    const { lane, envelope } = this.delivery;
+    return new ConfluoError(
+      "TIMEOUT",
+      `The handler of ${envelope.path} ran longer than its limit of ${this.ms} ms on the ${lane} lane.`,
+    );
+  }
+}
+
 const none: readonly Failure[] = [];
 
 function listed(failure: Failure | undefined): readonly Failure[] {
@@ -199,4 +296,22 @@ function listed(failure: Failure | undefined): readonly Failure[] {
 function together<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {
   const isPromised = values.some((value) => value instanceof Promise);
   return isPromised ? Promise.all(values) : (values as readonly Value[]);
+}
+
+// Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.
+function keyOf(path: string): string {
+  try {
+    return eventKey(path);
+  } catch {
+    return path.slice(1).replaceAll("/", ".");
+  }
+}
+
+// By key, not by pattern: a new version may have renamed a parameter. What a foreign sender wrote may be no pattern.
+function bindingKeyOf(pattern: string): string | undefined {
+  try {
+    return bindingKey(pattern);
+  } catch {
+    return undefined;
+  }
 }

@@ -11,6 +11,9 @@ import { SessionSlot } from "../transport/session-slot.ts";
 import type { Delivery, DeliveryHistory, Session } from "../transport/transport.ts";
 import { Dispatcher } from "./dispatcher.ts";
 
+/** More than any of this takes, also on a busy machine. */
+const LONG_MS = 60_000;
+
 /** What deliveries come over: a channel that the test can break, or of which it can say that the broker has all. */
 class FakeChannel {
   hold: Delivery["hold"] = "held";
@@ -19,7 +22,7 @@ class FakeChannel {
 /** A service with a route and two subscriptions to one event, and deliveries over channels. */
 function serviceWith(handler: () => unknown, subscribers: readonly (() => unknown)[] = []) {
   const registry = new Registry();
-  const entry = { contract: undefined, timeoutMs: 1_000, retry: defaultRetry };
+  const entry = { contract: undefined, timeoutMs: LONG_MS, retry: defaultRetry };
   registry.routes.add("/", { pattern: "/", handler, tally: new HandlerStatsRecorder(), ...entry });
   for (const [n, subscriber] of subscribers.entries()) {
     const pattern = n === 0 ? "/e" : "/#";
@@ -45,7 +48,7 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
     registry,
     logger: silentLogger,
     sessions,
-    callTimeoutMs: 1_000,
+    callTimeoutMs: LONG_MS,
     unhandledRetryMs: 600_000,
     mostCalls: 128,
     mostWaiting: 8_192,
@@ -76,7 +79,7 @@ function serviceWith(handler: () => unknown, subscribers: readonly (() => unknow
       },
       settle,
     });
-    await vi.waitFor(() => expect(settle).toHaveBeenCalled());
+    await vi.waitFor(() => expect(settle).toHaveBeenCalled(), LONG_MS);
     await new Promise(setImmediate);
     return settle.mock.calls[0]?.[0];
   };

@@ -26,6 +26,8 @@ export interface SharedCompletion {
  */
 export class InFlightMessage implements SlotSetItem {
   slot = -1;
+  /** Whether the broker may deliver it again. A queue of an instance's own is gone with its connection. */
+  readonly mayComeAgain: boolean;
   /** How long it waited here before it began, in milliseconds. */
   readonly heldMs: number;
   /** When its caller or its sender waits no longer, on the monotonic clock, as far as this instance knows. */
@@ -59,6 +61,7 @@ export class InFlightMessage implements SlotSetItem {
     this.#delivery = delivery;
     this.#holder = delivery;
     this.#only = envelope.subscription;
+    this.mayComeAgain = delivery.lane !== "instance";
     this.heldMs = heldMs;
     const until = receivedAt + (envelope.expiresMs ?? Number.POSITIVE_INFINITY);
     this.until = earlier === undefined ? until : Math.min(until, earlier.until);
@@ -188,16 +191,18 @@ export class RecentMessages {
   /** Has ended, and may come again. */
   #lost: InFlightMessage[] = [];
 
-  /** Work goes on. */
+  /** Work goes on, unless it is over already. */
   begin(work: InFlightMessage): void {
-    this.#running.add(work);
+    if (!work.isOver && work.mayComeAgain) this.#running.add(work);
   }
 
   /** Work has ended, be it that it never went on. Remembers it until the broker has surely taken its acknowledgement. */
   end(work: InFlightMessage, ended: Completion | undefined): void {
-    this.#running.delete(work);
     work.end(ended);
-    if (ended === undefined || work.hold === "released") return;
+    if (!work.mayComeAgain) return;
+    const { hold } = work;
+    this.#running.delete(work);
+    if (ended === undefined || hold === "released") return;
     this.#finished.push(work);
     this.#bytes += work.size;
     if (this.#finished.length >= this.#sweepAt || this.#bytes >= this.#sweepAtBytes) this.#sweep();

@@ -36,9 +36,11 @@ describe("parameters of an event's path", () => {
   });
 
   it("are read from before and behind a #", () => {
-    expect(eventParams("/order/:id/placed", "/order/7/placed")).toEqual({ id: "7" });
-    expect(eventParams("/:a/#/:b", "/x/1/2/3/y")).toEqual({ a: "x", b: "y" });
-    expect(eventParams("/:a/#/:b", "/x/y")).toEqual({ a: "x", b: "y" });
-    expect(eventParams("/a/*", "/a/b")).toEqual({});
+    const paramsOf = (pattern: string, path: string) =>
+      eventParams(new Subscriptions<string>().add(pattern, "service", "handler").parameters, path);
+    expect(paramsOf("/order/:id/placed", "/order/7/placed")).toEqual({ id: "7" });
+    expect(paramsOf("/:a/#/:b", "/x/1/2/3/y")).toEqual({ a: "x", b: "y" });
+    expect(paramsOf("/:a/#/:b", "/x/y")).toEqual({ a: "x", b: "y" });
+    expect(paramsOf("/a/*", "/a/b")).toEqual({});
   });
 });

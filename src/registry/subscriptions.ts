@@ -14,6 +14,14 @@ export interface Subscription<Handler> {
   readonly key: string;
   readonly per: Per;
   readonly handler: Handler;
+  readonly parameters: readonly Parameter[];
+}
+
+/** A `:name` segment of a pattern. */
+interface Parameter {
+  readonly name: string;
+  /** Which segment of a path is its value; below 0 if that is counted from the end. */
+  readonly at: number;
 }
 
 /** Subscriptions by pattern. The cost of a look-up does not grow with their number. */
@@ -31,8 +39,10 @@ export class Subscriptions<Handler> {
   /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
   add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
     checkParameters(pattern);
-    const subscription = { pattern: withSlash(pattern), key: bindingKey(pattern), per, handler };
-    const id = idOf(per, subscription.key);
+    const key = bindingKey(pattern);
+    const slashed = withSlash(pattern);
+    const subscription = { pattern: slashed, key, per, handler, parameters: parametersOf(slashed) };
+    const id = idOf(per, key);
     if (this.#all.has(id)) {
       throw new ConfluoError(
         "ALREADY_REGISTERED",
@@ -40,8 +50,8 @@ export class Subscriptions<Handler> {
       );
     }
     this.#all.set(id, subscription);
-    if (isPattern(subscription.key)) {
-      this.#matchers[per].add(subscription.key, subscription);
+    if (isPattern(key)) {
+      this.#matchers[per].add(key, subscription);
       this.#patterns[per] += 1;
     } else this.#literal.set(id, [subscription]);
     return subscription;
@@ -97,20 +107,27 @@ function checkParameters(pattern: string): void {
     throw invalidArgument("A pattern", "one without parameters between two #", pattern);
 }
 
-/** Values of a pattern's `:name` segments in a path that matches it; both with a leading slash. */
-export function eventParams(pattern: string, path: string): Readonly<Record<string, string>> {
-  if (!pattern.includes(":")) return noParams;
-  const wanted = pattern.split("/");
-  const given = path.split("/");
-  // A `#` stands for any number of segments: parameters behind it are counted from the end.
-  const rest = wanted.indexOf("#");
-  const shift = rest === -1 ? 0 : given.length - wanted.length;
-  const found: [string, string][] = [];
-  wanted.forEach((segment, i) => {
-    if (!isParameter(segment)) return;
-    found.push([segment.slice(1), given[rest !== -1 && i > rest ? i + shift : i] ?? ""]);
-  });
-  return Object.fromEntries(found);
+/** Says where the `:name` segments of a pattern are, which has a leading slash. */
+function parametersOf(pattern: string): readonly Parameter[] {
+  const segments = pattern.split("/");
+  const rest = segments.indexOf("#");
+  const found: Parameter[] = [];
+  for (const [i, segment] of segments.entries()) {
+    // A `#` stands for any number of segments: parameters behind it are counted from the end.
+    const at = rest !== -1 && i > rest ? i - segments.length : i;
+    if (isParameter(segment)) found.push({ name: segment.slice(1), at });
+  }
+  return found;
+}
+
+/** Returns the values of a subscription's parameters in a path that it matches, which has a leading slash. */
+export function eventParams(
+  parameters: Subscription<unknown>["parameters"],
+  path: string,
+): Readonly<Record<string, string>> {
+  if (parameters.length === 0) return noParams;
+  const segments = path.split("/");
+  return Object.fromEntries(parameters.map(({ name, at }) => [name, segments.at(at) ?? ""]));
 }
 
 const noParams: Readonly<Record<string, string>> = Object.freeze({});

@@ -1,6 +1,7 @@
-/** Waits made of the levels that there are queues for. */
+/** How long a message waits before it is tried again, in levels that there are queues for. Pure: chance comes from outside. */
 
 import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
+import type { Backoff } from "./policy.ts";
 
 /** One stay in a delay queue, and what is left to wait afterwards. */
 export interface Hop {
@@ -10,6 +11,11 @@ export interface Hop {
 
 const [SHORTEST] = DELAY_LEVELS_MS;
 const LONGEST: number = Math.max(...DELAY_LEVELS_MS);
+
+/** How long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
+export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backoff, chance: number): number {
+  return chance * Math.min(maxMs, firstMs * factor ** (failedTries - 1));
+}
 
 /**
  * A random level around a wait, so that waits of any length come out right on average: of 3 s, half are 2 s and half are

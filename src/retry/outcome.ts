@@ -3,8 +3,8 @@
 import { stacksOf } from "../causes.ts";
 import { ConfluoError, clip, describeThrown, show } from "../errors.ts";
 import type { Envelope } from "../protocol/envelope.ts";
-import { firstHop, type Hop, hopNear } from "./delay-levels.ts";
-import { backoffMs, type RetryPolicy } from "./policy.ts";
+import { backoffMs, firstHop, type Hop, hopNear } from "./delay-levels.ts";
+import type { RetryPolicy } from "./policy.ts";
 
 /** Why a message was not handled, told to whoever opens the dead letter. */
 export interface Failure {
@@ -75,32 +75,30 @@ export function decide(failures: readonly Failure[], circumstances: Circumstance
 function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random }: Circumstances): Move {
   const dead: Move = { kind: "dead-letter", failure };
   const { retry, error } = failure;
+  let hop: Hop;
   if (retry === "final") return dead;
-  // What it may still wait after this. A wait that outlasts it would only be for the dead letters.
-  const leftMs = envelope.expiresMs === undefined ? undefined : envelope.expiresMs - heldMs;
-  const after = (hop: Hop): { readonly hop: Hop; readonly expiresMs: number | undefined } | undefined => {
-    if (leftMs === undefined) return { hop, expiresMs: undefined };
-    const expiresMs = Math.floor(leftMs - hop.levelMs - hop.restMs);
-    return expiresMs < 1 ? undefined : { hop, expiresMs };
-  };
   if (retry === "unclaimed") {
     if (envelope.unclaimedMs >= unhandledRetryMs) return dead;
     // Soon at first, since another instance may know it already; then ever more patiently.
-    const hop = firstHop(Math.min(envelope.unclaimedMs, LONGEST_ROUND_MS));
-    const wait = after(hop);
-    return wait === undefined
-      ? dead
-      : { kind: "retry-unhandled", failure, ...wait, unclaimedMs: envelope.unclaimedMs + hop.levelMs };
+    hop = firstHop(Math.min(envelope.unclaimedMs, LONGEST_ROUND_MS));
+  } else {
+    if (envelope.attempt >= retry.attempts) return dead;
+    const asked = describeThrown(error).ours?.retry;
+    if (asked === "never") return dead;
+    hop =
+      asked === undefined
+        ? hopNear(backoffMs(envelope.attempt, retry.backoff, random()), random())
+        : firstHop(asked.afterMs);
   }
-  if (envelope.attempt >= retry.attempts) return dead;
-  const asked = describeThrown(error).ours?.retry;
-  if (asked === "never") return dead;
-  const hop =
-    asked === undefined
-      ? hopNear(backoffMs(envelope.attempt, retry.backoff, random()), random())
-      : firstHop(asked.afterMs);
-  const wait = after(hop);
-  return wait === undefined ? dead : { kind: "retry", failure, ...wait };
+  let expiresMs: number | undefined;
+  if (envelope.expiresMs !== undefined) {
+    // What it may still wait after this. A wait that outlasts it would only be for the dead letters.
+    expiresMs = Math.floor(envelope.expiresMs - heldMs - hop.levelMs - hop.restMs);
+    if (expiresMs < 1) return dead;
+  }
+  if (retry !== "unclaimed") return { kind: "retry", failure, hop, expiresMs };
+  const unclaimedMs = envelope.unclaimedMs + hop.levelMs;
+  return { kind: "retry-unhandled", failure, hop, expiresMs, unclaimedMs };
 }
 
 const LONGEST_ROUND_MS = 64_000;

@@ -1,4 +1,4 @@
-/** How often a failed message is tried again, and when. Pure: chance comes from outside. */
+/** How often a failed message is tried again, and when. */
 
 /** When a one-way command or event whose handler failed is tried again. A call is never retried: its caller decides. */
 export interface RetryOptions {
@@ -35,8 +35,3 @@ export const defaultRetry: RetryPolicy = {
   attempts: 10,
   backoff: { firstMs: 1_000, maxMs: 256_000, factor: 2 },
 };
-
-/** How long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
-export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backoff, chance: number): number {
-  return chance * Math.min(maxMs, firstMs * factor ** (failedTries - 1));
-}

@@ -1,14 +1,19 @@
-/** What became of what a route or subscription was given: counted as it ends, at the cost of a few additions. */
+/**
+ * What became of what a route or subscription was given: counted as it ends, in all and of late, at the cost of a few
+ * additions.
+ */
 
 import { clip, describeThrown } from "../errors.ts";
 import { isServiceName } from "../protocol/address.ts";
 import type { HandlerStats, LastError } from "../protocol/discovery/instance-answer.ts";
-import { MOST_SENDERS } from "../protocol/discovery/traffic.ts";
+import { type Durations, MOST_SENDERS, type RecentRuns } from "../protocol/discovery/traffic.ts";
 import { DueTimes } from "./due-times.ts";
-import { Histogram, rangeOf } from "./histogram.ts";
-import { type End, LastSeconds } from "./last-seconds.ts";
+import { mergeDurations } from "./durations.ts";
 
 const MESSAGE_LENGTH = 200;
+
+/** How a run ended. */
+type End = "handled" | "refused" | "failed";
 
 /** Counts the runs of one handler. */
 export class HandlerStatsRecorder {
@@ -110,4 +115,108 @@ function lastly(error: unknown): LastError {
   const [line = ""] = message.split("\n");
   const code = ours?.code ?? "HANDLER_FAILED";
   return { code, message: clip(line, MESSAGE_LENGTH), at: new Date().toISOString() };
+}
+
+/** What is looked at is the part of the present slot that has passed, and the whole one before it. */
+const SLOT_MS = 5_000;
+/** Younger ones count as that old: one run in the first millisecond is no thousand a second. */
+const LEAST_MS = 1_000;
+
+class Slot {
+  readonly ends: Record<End, number> = noEnds();
+  readonly durations = new Histogram();
+
+  clear(): void {
+    this.ends.handled = 0;
+    this.ends.refused = 0;
+    this.ends.failed = 0;
+    this.durations.clear();
+  }
+}
+
+/** Counts what ended in the last 5 to 10 seconds, at the cost of a few additions and two slots. */
+class LastSeconds {
+  readonly #madeAt: number = performance.now();
+  #number = 0;
+  #present = new Slot();
+  #before = new Slot();
+
+  /** A run ended now, on the monotonic clock; `range` is that of its duration. */
+  add(end: End, range: number, now: number): void {
+    const number = Math.floor(now / SLOT_MS);
+    if (number !== this.#number) this.#turn(number);
+    this.#present.ends[end] += 1;
+    this.#present.durations.add(range);
+  }
+
+  read(): RecentRuns {
+    const now = performance.now();
+    const number = Math.floor(now / SLOT_MS);
+    if (number !== this.#number) this.#turn(number);
+    const [one, other] = [this.#present, this.#before];
+    const ms = Math.min(now - this.#madeAt, SLOT_MS + (now - number * SLOT_MS));
+    return {
+      ms: Math.max(LEAST_MS, Math.round(ms)),
+      handled: one.ends.handled + other.ends.handled,
+      refused: one.ends.refused + other.ends.refused,
+      failed: one.ends.failed + other.ends.failed,
+      durations: mergeDurations([other.durations.read(), one.durations.read()]),
+    };
+  }
+
+  #turn(number: number): void {
+    const isNext = number === this.#number + 1;
+    [this.#before, this.#present] = [this.#present, this.#before];
+    this.#present.clear();
+    if (!isNext) this.#before.clear();
+    this.#number = number;
+  }
+}
+
+// An octave of microseconds has so many ranges.
+const STEPS_BITS = 3;
+const STEPS = 1 << STEPS_BITS;
+const RANGES = (31 - STEPS_BITS + 2) * STEPS;
+const MOST_US = 2 ** 31 - 1;
+
+/** Counts durations by their ranges. */
+class Histogram {
+  /** Made with the first duration: a service may have a thousand routes that nobody calls. */
+  #ranges: Uint32Array | undefined;
+
+  /** @param range that of {@link rangeOf}. */
+  add(range: number): void {
+    this.#ranges ??= new Uint32Array(RANGES);
+    this.#ranges[range] = (this.#ranges[range] as number) + 1;
+  }
+
+  clear(): void {
+    this.#ranges?.fill(0);
+  }
+
+  read(): Durations {
+    const durations: [number, number][] = [];
+    this.#ranges?.forEach((count, range) => {
+      if (count > 0) durations.push([upToMs(range), count]);
+    });
+    return durations;
+  }
+}
+
+/**
+ * The range of a duration in milliseconds. The first two octaves have one for each microsecond, every other as many steps: the
+ * leading bit and those behind it.
+ */
+function rangeOf(ms: number): number {
+  const us = Math.min(Math.max(0, Math.round(ms * 1_000)), MOST_US);
+  if (us < 2 * STEPS) return us;
+  const shift = 31 - Math.clz32(us) - STEPS_BITS;
+  return (shift << STEPS_BITS) + (us >> shift);
+}
+
+function upToMs(range: number): number {
+  if (range < 2 * STEPS) return range / 1_000;
+  const shift = (range >> STEPS_BITS) - 1;
+  const step = (range & (STEPS - 1)) + STEPS;
+  return ((step + 1) * 2 ** shift - 1) / 1_000;
 }

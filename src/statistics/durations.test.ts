@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { mergeDurations, quantile } from "./histogram.ts";
+import { mergeDurations, quantile } from "./durations.ts";
 
 describe("durations", () => {
   it("of several instances add up", () => {
