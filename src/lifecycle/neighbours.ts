@@ -1,18 +1,16 @@
 /** Services of this process that are connected. Those that are shut down at the same time leave together. */
 
-import { Gate } from "../async/gate.ts";
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
 import { roughLength } from "../protocol/codec.ts";
-import type { Envelope } from "../protocol/envelope.ts";
-import { readEnvelope } from "../protocol/envelope.ts";
+import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Outcome } from "../retry/outcome.ts";
 import type { Caller, PendingCall } from "../sending/caller.ts";
 import type { Publisher } from "../sending/publisher.ts";
 import type { Delivery, Session } from "../transport/transport.ts";
 
-/** What a neighbour is made of. */
+/** The parts of a neighbour. */
 export interface NeighbourDependencies {
   readonly service: string;
   /** Services meet only where this is the same. */
@@ -34,9 +32,9 @@ let leaving = 0;
 export class Neighbour {
   readonly #parts: NeighbourDependencies;
   #isLeaving = false;
-  /** Opens when it takes nothing more from outside, or is gone. */
-  readonly #closed = new Gate();
+  /** Whether it takes nothing more from outside, or is gone. */
   #isClosed = false;
+  readonly #whenClosed: (() => void)[] = [];
 
   constructor(parts: NeighbourDependencies) {
     this.#parts = parts;
@@ -119,7 +117,7 @@ export class Neighbour {
   #close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#closed.open();
+    for (const resolve of this.#whenClosed.splice(0)) resolve();
   }
 
   /** Whether nothing can begin in it any more but what another service that leaves calls. */
@@ -133,7 +131,7 @@ export class Neighbour {
   /** Resolves when it has been idle, or is gone. */
   async idle(): Promise<void> {
     const { dispatcher, caller, publisher } = this.#parts;
-    if (!this.#isClosed) await new Promise<void>((resolve) => void this.#closed.onOpen(resolve));
+    if (!this.#isClosed) await new Promise<void>((resolve) => this.#whenClosed.push(resolve));
     await dispatcher.idle();
     await caller.inFlight.empty();
     await publisher.inFlight.empty();

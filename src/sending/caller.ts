@@ -21,7 +21,7 @@ import { type InFlightCall, InFlightCalls } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
 import { reconnecting, rejected } from "./publish-errors.ts";
 
-/** What a caller works with. */
+/** The parts that a caller works with. */
 export interface CallerDependencies {
   readonly service: string;
   readonly instance: string;
@@ -35,7 +35,7 @@ export interface CallerDependencies {
   readonly sessions: SessionSlot;
   /** Where calls to this service itself run. */
   readonly dispatcher: {
-    /** Nobody waits any more for a call, which may be running here. */
+    /** Takes its place from a call, if that runs here: its caller waits no longer. */
     letGo(correlationId: string): void;
   };
 }
@@ -77,6 +77,7 @@ export class Caller {
     scope?.asks();
     if (outgoingMessages.isWatched) this.#trace(call);
     if (!call.begin(signal)) return call.promise;
+    // At once, if nothing is to be waited for.
     const { ready } = this.#sessions;
     const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
     if (isReady && prepared.validate === undefined) this.#publish(call, ready);
@@ -121,7 +122,7 @@ export class Caller {
   sendAgain(id: string): void {
     const call = this.inFlight.withId(id);
     const { ready } = this.#sessions;
-    // One that nobody waits for any more does not run; one whose connection is gone has been rejected.
+    // A call that nobody waits for any more does not run; a call whose connection is gone has been rejected.
     if (call === undefined || ready === undefined) return;
     const message = this.#messageOf(call, ready);
     if (message === undefined) return;
@@ -216,7 +217,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
     this.#caller = caller;
   }
 
-  /** What is left of its deadline, in whole milliseconds. */
+  /** Returns what is left of its deadline, in whole milliseconds. */
   leftMs(): number {
     return Math.floor(this.dueAt - performance.now());
   }
@@ -228,7 +229,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
     this.body = body;
   }
 
-  /** Its body is on its way, and will not be asked for again: others account for it now. */
+  /** Lets go of its body, which is on its way and will not be asked for again: others account for it now. */
   release(): void {
     this.#caller.inFlight.resize(this, 0);
     this.body = undefined;
@@ -239,7 +240,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
     if (rejection !== undefined) this.reject(rejected(rejection, this.service, this.path, why));
   }
 
-  /** The error of a call that would have to be answered before it is made. */
+  /** Returns the error of a call that would have to be answered before it is made. */
   tooLate(): ConfluoError {
     return timedOut({ ms: 0, what: `${this.what}: the caller's own deadline has passed` });
   }
@@ -265,7 +266,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
   }
 }
 
-// What a call resolves with: an answer of 400 and above is an error; any other is what the contract says.
+// Returns what a call resolves with: an answer of 400 and above is an error; any other is what the contract says.
 function accepted(
   { status, headers, body }: ReceivedReply & Reply,
   { service, contract, path }: PendingCall,
@@ -280,7 +281,7 @@ function accepted(
   return parsed.then((value) => ({ status, headers, body: value }));
 }
 
-// The error that was answered. The data of a declared error is transformed by its schema, like an answer.
+// Rejects with the error that was answered. The data of a declared error is transformed by its schema, like an answer.
 async function refused(
   { error, status }: ReceivedReply & { readonly kind: "error" },
   { service, contract, path }: PendingCall,

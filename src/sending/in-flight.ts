@@ -16,7 +16,7 @@ export interface InFlightItem extends SlotSetItem {
 
 /** Messages of one kind that wait, and the bytes of their bodies as long as they are held here. */
 export class InFlightSet<Item extends InFlightItem> extends SlotSet<Item> {
-  /** What they wait for, in words that follow 'messages wait for'. */
+  /** The event that they wait for, in words that follow 'messages wait for'. */
   readonly #what: string;
   /** Of the bodies that are held. Only the set writes it. */
   bytes = 0;
@@ -98,12 +98,12 @@ export class InFlightCalls<Call extends InFlightCall> extends InFlightSet<Call> 
     call.secret = this.#secrets.next();
   }
 
-  /** What the reply to a call has as `correlation_id`. */
+  /** Returns what the reply to a call has as `correlation_id`. */
   idOf({ secret, serial, slot }: Call): string {
     return `${this.#instance}-${secret}-${serial}.${slot}`;
   }
 
-  /** The call that has an id, if it still waits. */
+  /** Returns the call that has an id, if it still waits. */
   withId(id: string): Call | undefined {
     const call = this.items[Number(id.slice(id.lastIndexOf(".") + 1))];
     return call !== undefined && this.idOf(call) === id ? call : undefined;

@@ -20,7 +20,7 @@ interface Address<Contract> {
   /** The routing key of an event; `undefined` for a command. */
   readonly key: string | undefined;
   readonly path: string;
-  /** What follows `?` in what the verb was given. */
+  /** The part after `?` of the path that the verb was given. */
   readonly query: string;
   readonly contract: Contract | undefined;
   readonly schema: AnySchema | undefined;
@@ -36,11 +36,11 @@ export interface PreparedMessage<Contract = AnyCommand | AnyEvent>
    * end; absent if nothing is to be waited for.
    */
   readonly validate: (() => Promise<EncodedBody>) | undefined;
-  /** Known by their names. Those that say how the message travels and how long it may take are still to be checked. */
+  /** As given, with known names. The values that say how the message travels and how long it may take are not checked yet. */
   readonly options: GivenOptions<SendOptions>;
 }
 
-/** What messages are prepared with. */
+/** The parts that messages are prepared with. */
 export interface PreparationDependencies {
   readonly logger: Pick<Logger, "warn">;
   readonly sessions: Pick<SessionSlot, "maxBodyBytes">;

@@ -17,7 +17,7 @@ import { type InFlightItem, InFlightSet } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
 import { likelyCause, rejected } from "./publish-errors.ts";
 
-/** What a publisher works with. */
+/** The parts that a publisher works with. */
 export interface PublisherDependencies {
   readonly service: string;
   readonly instance: string;
@@ -28,7 +28,7 @@ export interface PublisherDependencies {
   readonly sessions: SessionSlot;
 }
 
-/** Publishes what a service does not wait to be answered: its one-way commands and its events. */
+/** Publishes the one-way commands and the events of a service. */
 export class Publisher {
   readonly #parts: PublisherDependencies;
   readonly #sessions: SessionSlot;

@@ -1,4 +1,4 @@
-/** What is registered to be handled: commands and events, whether they came as names or as contracts. */
+/** Commands and events that are registered to be handled, whether they came as names or as contracts. */
 
 import { type AnyCommand, checkCommand } from "../contract/command.ts";
 import { type AnyEvent, checkEvent } from "../contract/event.ts";
@@ -11,7 +11,7 @@ export interface HandledTarget<Contract> {
   readonly contract: Contract | undefined;
 }
 
-/** @throws `INVALID_ARGUMENT` for what is no contract, or belongs to another service. */
+/** Reads the target of a route. @throws `INVALID_ARGUMENT` for what is no contract, or belongs to another service. */
 export function handledCommand(service: string, target: string | AnyCommand): HandledTarget<AnyCommand> {
   if (typeof target === "string") return { pattern: routePattern(target), contract: undefined };
   checkCommand(target);
@@ -30,7 +30,7 @@ function routePattern(path: string): string {
   return withSlash(path);
 }
 
-/** @throws `INVALID_ARGUMENT` for what is no contract. */
+/** Reads the target of a subscription. @throws `INVALID_ARGUMENT` for what is no contract. */
 export function handledEvent(target: string | AnyEvent): HandledTarget<AnyEvent> {
   if (typeof target === "string") return { pattern: target, contract: undefined };
   checkEvent(target);
