@@ -2,7 +2,7 @@
 
 /** What can be in a {@link SlotSet}: it keeps its own slot. */
 export interface SlotSetItem {
-  /** Only its set writes it. Below 0 while the item is in none. */
+  /** Stays the same while the item is in a set, which alone writes it. Below 0 while the item is in none. */
   slot: number;
 }
 
@@ -12,36 +12,36 @@ export interface SlotSetItem {
  * was seen to take a quarter of the processor's time.
  */
 export class SlotSet<Item extends SlotSetItem> {
-  readonly #items: Item[] = [];
-
-  get size(): number {
-    return this.#items.length;
-  }
+  /** By their slots; only the set writes it. */
+  protected readonly items: (Item | undefined)[] = [];
+  readonly #free: number[] = [];
+  /** How many items are in it. Only the set writes it. */
+  size = 0;
 
   add(item: Item): void {
-    item.slot = this.#items.length;
-    this.#items.push(item);
+    const slot = this.#free.pop() ?? this.items.length;
+    this.items[slot] = item;
+    item.slot = slot;
+    this.size += 1;
   }
 
   /** @returns whether it was in here. */
   delete(item: Item): boolean {
     const { slot } = item;
-    if (this.#items[slot] !== item) return false;
-    const last = this.#items.pop() as Item;
-    if (last !== item) {
-      this.#items[slot] = last;
-      last.slot = slot;
-    }
+    if (this.items[slot] !== item) return false;
+    this.items[slot] = undefined;
+    this.#free.push(slot);
     item.slot = -1;
+    this.size -= 1;
     return true;
   }
 
   find(isWanted: (item: Item) => boolean): Item | undefined {
-    return this.#items.find(isWanted);
+    return this.items.find((item) => item !== undefined && isWanted(item));
   }
 
-  /** As it is now, in no order. */
+  /** As it is now, in the order of the slots. */
   list(): readonly Item[] {
-    return [...this.#items];
+    return this.items.filter((item) => item !== undefined);
   }
 }

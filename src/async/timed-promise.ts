@@ -50,9 +50,10 @@ export interface TimedPromiseControls<Value> {
 /** A promise that settles by itself, at its deadline or when its signal fires, whichever is first. */
 export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedPromiseControls<Value> {
   readonly promise: Promise<Value>;
+  /** Whether it has ended. Only the wait itself writes it. */
+  over = false;
   readonly #ms: number;
-  /** `undefined` once it is over. */
-  #resolve: ((value: Value | Promise<never>) => void) | undefined;
+  #resolve!: (value: Value | Promise<never>) => void;
   #endings: (() => void)[] | undefined;
 
   constructor(ms: number) {
@@ -80,10 +81,6 @@ export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedP
     return true;
   }
 
-  get over(): boolean {
-    return this.#resolve === undefined;
-  }
-
   onEnd(callback: () => void): void {
     if (this.over) callback();
     else if (this.#endings === undefined) this.#endings = [callback];
@@ -103,13 +100,12 @@ export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedP
   }
 
   #end(outcome: Value | Promise<never>): void {
-    const resolve = this.#resolve;
-    if (resolve === undefined) return;
-    this.#resolve = undefined;
+    if (this.over) return;
+    this.over = true;
     stopTimer(this);
     if (this.#endings !== undefined) for (const callback of this.#endings) callback();
     this.ended();
-    resolve(outcome);
+    this.#resolve(outcome);
   }
 }
 
@@ -164,5 +160,16 @@ export function waitFor<Value>(
       wait.reject(error);
     }
   }
+  return wait.promise;
+}
+
+/** A promise's outcome, within limits. Beyond them, nobody hears of it. */
+export function settledWithin<Value>(limits: NamedWaitLimits, work: Promise<Value>): Promise<Value> {
+  const wait = new StartedTimedPromise<Value>(limits, undefined);
+  wait.begin(limits.signal);
+  work.then(
+    (value) => wait.resolve(value),
+    (error: unknown) => wait.reject(error),
+  );
   return wait.promise;
 }

@@ -2,15 +2,16 @@
 
 import { delay, onAbort, untilAborted, withinMs } from "../async/abort.ts";
 import { Gate } from "../async/gate.ts";
-import { type WaitLimits, waitFor } from "../async/timed-promise.ts";
+import { settledWithin, type WaitLimits, waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
 import type { Logger } from "../logging/logger.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { Per } from "../registry/subscriptions.ts";
-import type { Sender } from "../sending/sender.ts";
+import type { Caller } from "../sending/caller.ts";
+import type { Publisher } from "../sending/publisher.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
-import type { Delivery, Session, SessionListener, Transport } from "../transport/transport.ts";
+import type { Session, SessionListener, Transport } from "../transport/transport.ts";
 import { type Connecting, explained } from "./connecting.ts";
 import { bindKeys, Declarations, keysOf } from "./declarations.ts";
 import { Neighbour } from "./neighbours.ts";
@@ -26,7 +27,8 @@ export interface LifecycleDependencies {
   readonly logger: Logger;
   readonly sessions: SessionSlot;
   readonly dispatcher: Dispatcher;
-  readonly sender: Sender;
+  readonly caller: Caller;
+  readonly publisher: Publisher;
   readonly onQuestion: SessionListener["onQuestion"];
 }
 
@@ -49,10 +51,11 @@ export class Lifecycle {
   #neighbour: Neighbour | undefined;
   #connecting: Connecting | undefined;
   #stopping: Stopping | undefined;
-  // For those whose connect() waits for a shutdown to end: the next shutdown() is meant for them, too.
-  #queued = new AbortController();
+  // For those whose connect() waits for a shutdown to end, if there are any: the next shutdown() is meant for them, too.
+  #queued: AbortController | undefined;
   readonly #declarations: Declarations;
-  #serves = false;
+  /** Whether a route or subscription was ever registered. Only the lifecycle writes it. */
+  serves = false;
   readonly #stopped: (() => void)[] = [];
 
   constructor(parts: LifecycleDependencies) {
@@ -118,20 +121,20 @@ export class Lifecycle {
   }
 
   async #afterShutdown({ done }: Stopping, limits: WaitLimits): Promise<void> {
+    this.#queued ??= new AbortController();
     const { signal } = this.#queued;
     const what = `${this.#parts.service} to shut down before it connects again`;
-    await waitFor<void>({ ...limits, what }, (waiter) => {
-      untilAborted(done, signal).then(waiter.resolve, waiter.reject);
-    });
+    await settledWithin({ ...limits, what }, untilAborted(done, signal));
     signal.throwIfAborted();
   }
 
   // One that was given up is nobody's any more: what it ends with is not this caller's affair.
   async #afterGivenUp({ done }: Connecting, limits: WaitLimits): Promise<void> {
     const what = `${this.#parts.service} to end an earlier attempt to connect`;
-    await waitFor<void>({ ...limits, what }, ({ resolve }) => {
-      done.then(resolve, () => resolve());
-    });
+    await settledWithin(
+      { ...limits, what },
+      done.catch(() => undefined),
+    );
   }
 
   // An attempt that nobody waits for any more ends, so that nothing goes on unseen.
@@ -162,14 +165,9 @@ export class Lifecycle {
     const { signal } = stop;
     const link = await transport.openSession(this.#member(stop), signal);
     this.#sessions.session = link;
-    this.#neighbour = new Neighbour({
-      service: this.#parts.service,
-      realm: transport.realm,
-      serves: () => this.#serves,
-      dispatch: this.#parts.dispatcher,
-      requests: this.#parts.sender,
-    });
-    this.#parts.sender.neighbours = this.#neighbour;
+    const { service, dispatcher, caller, publisher } = this.#parts;
+    const { realm } = transport;
+    this.#neighbour = new Neighbour({ service, realm, lifecycle: this, dispatcher, caller, publisher });
     try {
       await this.#attached(link, signal);
       this.#sessions.ready = link;
@@ -179,7 +177,7 @@ export class Lifecycle {
       this.#sessions.ready = undefined;
       this.#neighbour.end();
       // What it was given meanwhile goes back to the queue.
-      this.#parts.dispatcher.abandon(error);
+      dispatcher.abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
       void this.#leave(link);
       throw error;
@@ -206,12 +204,12 @@ export class Lifecycle {
   async #attach(link: Session): Promise<void> {
     // Bound before it takes anything: an instance that is served is subscribed, too.
     await bindKeys(link, keysOf(this.#parts.registry.subscriptions.list()));
-    if (this.#serves) await link.serve();
+    if (this.serves) await link.serve();
     await link.openQuestions();
   }
 
   #member(attempt: AbortController): SessionListener {
-    const { service, instance, prefetch, batching, dispatcher, sender, onQuestion } = this.#parts;
+    const { service, instance, prefetch, batching, dispatcher, caller, onQuestion } = this.#parts;
     // What an earlier link goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
@@ -219,10 +217,10 @@ export class Lifecycle {
       instance,
       prefetch,
       batching: batching(),
-      onDelivery: (delivery: Delivery) => dispatcher.handle(delivery),
-      onExpired: (delivery, failure) => dispatcher.expired(delivery, failure),
-      onReply: (reply) => sender.receive(reply),
-      onBounced: (id) => sender.sendAgain(id),
+      onDelivery: dispatcher.handle.bind(dispatcher),
+      onExpired: dispatcher.expired.bind(dispatcher),
+      onReply: caller.receive.bind(caller),
+      onBounced: caller.sendAgain.bind(caller),
       onQuestion,
       onLost: (reason) => {
         if (!isPresent()) return;
@@ -230,12 +228,12 @@ export class Lifecycle {
         this.#sessions.broken ??= new Gate();
         dispatcher.dropWaiting();
         this.#parts.logger.debug({ service, err: reason }, `${service} rejects its calls in flight.`);
-        sender.rejectCalls((called, path) => {
-          const what = `The connection broke while ${called} was to answer ${path}`;
-          return new ConfluoError("CONNECTION_LOST", `${what}: it may or may not have run.`, {
-            cause: reason,
-          });
-        });
+        for (const call of caller.inFlight.list()) {
+          const what = `The connection broke while ${call.service} was to answer ${call.path}`;
+          call.reject(
+            new ConfluoError("CONNECTION_LOST", `${what}: it may or may not have run.`, { cause: reason }),
+          );
+        }
       },
       onRestored: () => {
         if (!isPresent()) return;
@@ -249,13 +247,13 @@ export class Lifecycle {
 
   /** A route was registered. */
   serve(): void {
-    this.#serves = true;
+    this.serves = true;
     this.#declarations.serve();
   }
 
   /** A subscription was registered. */
   subscribe(key: string, per: Per): void {
-    this.#serves = true;
+    this.serves = true;
     this.#declarations.bind(key, per);
   }
 
@@ -299,14 +297,12 @@ export class Lifecycle {
   /** Stops taking work, waits for what runs, answers it, leaves. Again is fine: the shortest wait counts. */
   async shutdown(limits: WaitLimits): Promise<void> {
     const { service } = this.#parts;
-    this.#queued.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
-    this.#queued = new AbortController();
+    this.#queued?.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
+    this.#queued = undefined;
     if (this.states.isAtRest) return this.states.enter("stopped");
     this.#stopping ??= this.#startStopping();
     const { done, hurry } = this.#stopping;
-    const wait = waitFor<void>({ ...limits, what: "what still runs" }, (waiter) => {
-      done.then(waiter.resolve, waiter.reject);
-    });
+    const wait = settledWithin({ ...limits, what: "what still runs" }, done);
     await wait.catch((error: unknown) => hurry.abort(error));
     await done;
   }
@@ -322,7 +318,7 @@ export class Lifecycle {
   }
 
   async #stop(hurry: AbortSignal): Promise<void> {
-    const { service, logger } = this.#parts;
+    const { service, logger, dispatcher, caller, publisher } = this.#parts;
     const reason = new ConfluoError("SHUTTING_DOWN", `${service} was shut down.`);
     const connecting = this.#connecting;
     connecting?.stop.abort(reason);
@@ -335,16 +331,17 @@ export class Lifecycle {
       const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
       logger.warn({ service, err: error }, message);
     });
-    this.#parts.dispatcher.abandon(reason);
+    dispatcher.abandon(reason);
     // What goes back is on its way when the link closes.
     await this.#givenBack();
-    const { sender } = this.#parts;
-    const shutDown = (what: string): ConfluoError =>
-      new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`);
-    sender.rejectCalls((called, path) => shutDown(`${called} was to answer ${path}`));
-    sender.rejectUnconfirmed((path) =>
-      shutDown(`the broker was to confirm ${path}: it may or may not have arrived`),
-    );
+    for (const call of caller.inFlight.list()) {
+      const what = `${call.service} was to answer ${call.path}`;
+      call.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
+    }
+    for (const message of publisher.inFlight.list()) {
+      const what = `the broker was to confirm ${message.path}: it may or may not have arrived`;
+      message.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
+    }
     this.#sessions.session = undefined;
     this.#sessions.ready = undefined;
     this.#transport = undefined;
@@ -359,7 +356,9 @@ export class Lifecycle {
     await link.close().catch(() => undefined);
   }
 
-  #givenBack(): Promise<void> {
-    return withinMs(GIVE_BACK_MS, this.#parts.dispatcher.idle(), () => undefined).catch(() => undefined);
+  async #givenBack(): Promise<void> {
+    const { dispatcher } = this.#parts;
+    if (!dispatcher.isIdle)
+      await withinMs(GIVE_BACK_MS, dispatcher.idle(), () => undefined).catch(() => undefined);
   }
 }

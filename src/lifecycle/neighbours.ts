@@ -1,26 +1,25 @@
 /** Services of this process that are connected. Those that are shut down at the same time leave together. */
 
-import { Gate } from "../async/gate.ts";
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
 import { roughLength } from "../protocol/codec.ts";
-import type { Envelope } from "../protocol/envelope.ts";
-import { readEnvelope } from "../protocol/envelope.ts";
+import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Outcome } from "../retry/outcome.ts";
-import type { PendingCall } from "../sending/pending-call.ts";
-import type { Sender } from "../sending/sender.ts";
+import type { Caller, PendingCall } from "../sending/caller.ts";
+import type { Publisher } from "../sending/publisher.ts";
 import type { Delivery, Session } from "../transport/transport.ts";
 
-/** What a neighbour is made of. */
+/** The parts of a neighbour. */
 export interface NeighbourDependencies {
   readonly service: string;
   /** Services meet only where this is the same. */
   readonly realm: string;
-  /** Whether it takes calls at all. */
-  readonly serves: () => boolean;
-  readonly dispatch: Dispatcher;
-  readonly requests: Sender;
+  /** Its life, which says whether it takes calls at all. */
+  readonly lifecycle: { readonly serves: boolean };
+  readonly dispatcher: Dispatcher;
+  readonly caller: Caller;
+  readonly publisher: Publisher;
 }
 
 const here = new Set<Neighbour>();
@@ -33,21 +32,23 @@ let leaving = 0;
 export class Neighbour {
   readonly #parts: NeighbourDependencies;
   #isLeaving = false;
-  /** Opens when it takes nothing more from outside, or is gone. */
-  readonly #closed = new Gate();
+  /** Whether it takes nothing more from outside, or is gone. */
   #isClosed = false;
+  readonly #whenClosed: (() => void)[] = [];
 
   constructor(parts: NeighbourDependencies) {
     this.#parts = parts;
     here.add(this);
+    if (leaving > 0) parts.caller.neighbours = this;
   }
 
   /** Takes nothing more, and resolves when neither this service nor any other that leaves has anything in hand. */
   async leave(link: Session): Promise<void> {
-    const { dispatch, requests } = this.#parts;
+    const { dispatcher } = this.#parts;
     this.#isLeaving = true;
     leaving += 1;
-    dispatch.leaves();
+    for (const each of here) each.#parts.caller.neighbours = each;
+    dispatcher.leaves();
     // Those that are shut down in the same turn leave, too, by then.
     await new Promise((resolve) => setImmediate(resolve));
     let coming = this.#coming();
@@ -58,15 +59,16 @@ export class Neighbour {
     // The wait may have been given up: what is in hand by now is of another connection.
     if (!here.has(this)) return;
     this.#close();
-    await dispatch.drained();
-    await requests.idle();
+    await dispatcher.drained();
     await untilAllAreIdle();
   }
 
-  /** It has no link any more. */
+  /** Is gone: it has no link any more. */
   end(): void {
     if (!here.delete(this)) return;
+    this.#parts.caller.neighbours = undefined;
     if (this.#isLeaving) leaving -= 1;
+    if (leaving === 0) for (const each of here) each.#parts.caller.neighbours = undefined;
     this.#close();
   }
 
@@ -75,8 +77,9 @@ export class Neighbour {
    * that nobody here consumes any more. @returns whether it does.
    */
   handOver(call: PendingCall, message: Message, link: Session): boolean {
-    if (leaving === 0 || !(this.#isLeaving || call.scope?.isLeaving === true)) return false;
-    const taker = [...here].find((each) => each.#isLeaving && each.#takes(call.service, this.#parts.realm));
+    if (!this.#isLeaving && call.scope?.isLeaving !== true) return false;
+    const { realm } = this.#parts;
+    const taker = [...here].find((each) => each.#isLeaving && each.#takes(call.service, realm));
     if (taker === undefined) return false;
     call.isNear = true;
     const again = (): void => {
@@ -84,42 +87,54 @@ export class Neighbour {
       if (!call.over) link.call(call.service, message, (rejection) => call.settle(rejection));
     };
     // Outside: the handler that takes it does not run inside of the one that makes it.
-    runOutsideContext(setImmediate, () => taker.#parts.dispatch.handle(new NearDelivery(message, again)));
+    runOutsideContext(setImmediate, () => taker.#parts.dispatcher.handle(new NearDelivery(message, again)));
     return true;
   }
 
   #takes(service: string, realm: string): boolean {
-    return this.#parts.service === service && this.#parts.realm === realm && this.#parts.serves();
+    return this.#parts.service === service && this.#parts.realm === realm && this.#parts.lifecycle.serves;
   }
 
-  // Calls to this service that those who leave wait for, and that have not been begun here.
+  // Calls to this service by way of the broker that those who leave wait for, and that have not been begun here: all calls of a
+  // service that leaves, else those of handlers that are called by one.
   #coming(): readonly PendingCall[] {
     const { service, realm } = this.#parts;
-    const all = [...here];
-    const takers = all.filter((each) => each.#takes(service, realm)).map((each) => each.#parts.dispatch);
-    return all
-      .filter((each) => each.#parts.realm === realm)
-      .flatMap((each) => each.#parts.requests.callsTo(service, each.#isLeaving))
-      .filter(({ id }) => !takers.some((dispatch) => dispatch.runs(id)))
-      .map(({ call }) => call);
+    const near = [...here].filter((each) => each.#parts.realm === realm);
+    const takers = near.filter((each) => each.#takes(service, realm));
+    const coming: PendingCall[] = [];
+    for (const each of near) {
+      const { inFlight } = each.#parts.caller;
+      for (const call of inFlight.list()) {
+        const isLeft = each.#isLeaving || call.scope?.isLeaving === true;
+        if (call.service !== service || call.isNear || !isLeft) continue;
+        const id = inFlight.idOf(call);
+        if (!takers.some((taker) => taker.#parts.dispatcher.runs(id))) coming.push(call);
+      }
+    }
+    return coming;
   }
 
   #close(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#closed.open();
+    for (const resolve of this.#whenClosed.splice(0)) resolve();
   }
 
   /** Whether nothing can begin in it any more but what another service that leaves calls. */
   get isIdle(): boolean {
-    const { dispatch, requests } = this.#parts;
-    return !this.#isLeaving || (this.#isClosed && dispatch.isIdle && requests.isIdle);
+    if (!this.#isLeaving) return true;
+    const { dispatcher, caller, publisher } = this.#parts;
+    const isQuiet = caller.inFlight.size === 0 && publisher.inFlight.size === 0;
+    return this.#isClosed && isQuiet && dispatcher.isIdle;
   }
 
   /** Resolves when it has been idle, or is gone. */
   async idle(): Promise<void> {
-    if (!this.#isClosed) await new Promise<void>((resolve) => void this.#closed.onOpen(resolve));
-    await this.#parts.dispatch.idle();
-    await this.#parts.requests.idle();
+    const { dispatcher, caller, publisher } = this.#parts;
+    if (!this.#isClosed) await new Promise<void>((resolve) => this.#whenClosed.push(resolve));
+    await dispatcher.idle();
+    await caller.inFlight.empty();
+    await publisher.inFlight.empty();
   }
 }
 

@@ -43,33 +43,19 @@ export interface Health {
 export class StateMachine {
   readonly #listeners = new Set<(change: StateChange) => void>();
   readonly #failed: (error: unknown) => void;
-  #current: ServiceState = "idle";
-  #reason: ConfluoError | undefined;
+  // Only `enter` writes these.
+  current: ServiceState = "idle";
+  /** Why it is there, where something went wrong. */
+  reason: ConfluoError | undefined;
+  /** Whether there is nothing to shut down. */
+  isAtRest = true;
+  /** How often the connection was lost. */
+  losses = 0;
   #hasStopped = false;
-  #losses = 0;
 
   /** `failed` is told what a listener threw. */
   constructor(failed: (error: unknown) => void) {
     this.#failed = failed;
-  }
-
-  get current(): ServiceState {
-    return this.#current;
-  }
-
-  /** How often the connection was lost. */
-  get losses(): number {
-    return this.#losses;
-  }
-
-  /** Why it is there, where something went wrong. */
-  get reason(): ConfluoError | undefined {
-    return this.#reason;
-  }
-
-  /** Whether there is nothing to shut down. */
-  get isAtRest(): boolean {
-    return this.#current === "idle" || this.#current === "stopped";
   }
 
   /** Calls back with each change. @returns a function that ends this. */
@@ -81,13 +67,14 @@ export class StateMachine {
   }
 
   enter(to: ServiceState, reason?: unknown): void {
-    const from = this.#current;
+    const from = this.current;
     if (from === to) return;
-    this.#current = to;
-    if (to === "reconnecting") this.#losses += 1;
+    this.current = to;
+    this.isAtRest = to === "idle" || to === "stopped";
+    if (to === "reconnecting") this.losses += 1;
     this.#hasStopped ||= to === "stopped";
-    this.#reason = isConfluoError(reason) ? reason : undefined;
-    const change: StateChange = { from, to, reason: this.#reason };
+    this.reason = reason !== undefined && isConfluoError(reason) ? reason : undefined;
+    const change: StateChange = { from, to, reason: this.reason };
     for (const listener of [...this.#listeners]) this.#tell(listener, change);
   }
 

@@ -15,10 +15,9 @@ import { onAbort } from "../async/abort.ts";
 import { withCallerStack } from "../async/timed-promise.ts";
 import type { Broker, BrokerAddress } from "../broker/broker.ts";
 import { isSameBroker, resolveBroker } from "../broker/default-broker.ts";
-import { type AnyCommand, checkCommand } from "../contract/command.ts";
+import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
-import { boundPath } from "../contract/path.ts";
-import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
+import { invalidArgument, isConfluoError } from "../errors.ts";
 import { Dispatcher } from "../handling/dispatcher.ts";
 import { newInstanceId } from "../identity.ts";
 import { Lifecycle } from "../lifecycle/lifecycle.ts";
@@ -31,12 +30,15 @@ import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { Registry } from "../registry/registry.ts";
-import { Sender } from "../sending/sender.ts";
-import { commandArguments, eventTarget, refuseAddressed, routePattern } from "../sending/verb-arguments.ts";
+import { Caller } from "../sending/caller.ts";
+import { MessagePreparer } from "../sending/prepare-message.ts";
+import { Publisher } from "../sending/publisher.ts";
 import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
+import { UseRecorder } from "../statistics/uses.ts";
 import { startTelemetry } from "../telemetry/start.ts";
 import { SessionSlot } from "../transport/session-slot.ts";
 import type { Batching } from "../transport/transport.ts";
+import { handledCommand, handledEvent } from "./handled-targets.ts";
 import { InstanceReport } from "./instance-report.ts";
 import {
   DRAIN_MS,
@@ -71,7 +73,8 @@ export class Service implements Verbs {
   readonly #lifecycle: Lifecycle;
   readonly #introspection: InstanceReport;
   readonly #sessions = new SessionSlot(() => this.#lifecycle.whenReady());
-  readonly #sender: Sender;
+  readonly #caller: Caller;
+  readonly #publisher: Publisher;
   #broker: Broker | undefined;
 
   constructor(name: string, options?: ServiceOptions) {
@@ -94,17 +97,21 @@ export class Service implements Verbs {
       mostCalls: prefetch.calls,
       mostWaiting: settings.mostWaiting,
     });
-    const sender = new Sender({
+    const sending = {
       service: name,
       instance,
       logger,
       sessions,
       timeoutMs: settings.timeoutMs,
-      validates: settings.validates,
       batching: settings.batching,
-      unwanted: (correlationId) => dispatcher.letGo(correlationId),
-    });
-    this.#sender = sender;
+      preparer: new MessagePreparer({ logger, sessions, validates: settings.validates }),
+      uses: new UseRecorder(),
+      dispatcher,
+    };
+    const caller = new Caller(sending);
+    const publisher = new Publisher(sending);
+    this.#caller = caller;
+    this.#publisher = publisher;
     this.#lifecycle = new Lifecycle({
       service: name,
       instance,
@@ -114,7 +121,8 @@ export class Service implements Verbs {
       logger,
       sessions,
       dispatcher,
-      sender,
+      caller,
+      publisher,
       onQuestion: discovery ? (question) => this.#introspection.answer(question) : undefined,
     });
     this.#introspection = new InstanceReport({
@@ -123,9 +131,9 @@ export class Service implements Verbs {
       version,
       registry: this.#registry,
       health: () => this.health(),
-      underWay: () => sender.underWay,
+      underWay: () => ({ calling: caller.inFlight.size, unconfirmed: publisher.inFlight.size }),
       reconnects: () => this.#lifecycle.states.losses,
-      uses: () => sender.uses,
+      uses: () => sending.uses.read(),
     });
   }
 
@@ -170,7 +178,7 @@ export class Service implements Verbs {
   // --- Handling ---
 
   route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this {
-    const { pattern, contract } = this.#ownCommand(target);
+    const { pattern, contract } = handledCommand(this.name, target);
     const { signal, timeoutMs, retry } = routeSettings(handler, options, this.#settings);
     if (signal?.aborted) return this;
     const entry = {
@@ -192,8 +200,7 @@ export class Service implements Verbs {
     handler: EventHandler<T>,
     options?: SubscribeOptions,
   ): this {
-    const { pattern, contract } = eventTarget(target);
-    if (contract !== undefined) refuseAddressed(contract);
+    const { pattern, contract } = handledEvent(target);
     const { signal, timeoutMs, retry, per } = subscribeSettings(handler, options, this.#settings);
     if (pattern.includes("?"))
       throw invalidArgument("The pattern of a subscription", "free of ?, which begins a query", pattern);
@@ -236,26 +243,15 @@ export class Service implements Verbs {
     target: T & Bound<T>,
     ...rest: CallArguments<T>
   ): Promise<Reply<Answered<T>>> {
-    return this.#attempt(() => {
-      const { command, body, options } = commandArguments(target, rest);
-      return this.#sender.call(command, body, options);
-    }) as Promise<Reply<Answered<T>>>;
+    return this.#attempt(() => this.#caller.call(target, rest)) as Promise<Reply<Answered<T>>>;
   }
 
   send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void> {
-    return this.#attempt(() => {
-      const { command, body, options } = commandArguments(target, rest);
-      return this.#sender.send(command, body, options);
-    });
+    return this.#attempt(() => this.#publisher.send(target, rest));
   }
 
   publish<T extends string | AnyEvent>(target: T & Bound<T>, ...rest: PublishArguments<T>): Promise<void> {
-    return this.#attempt(() => {
-      const [body, options] = rest as [unknown, object | undefined];
-      const { pattern, contract } = eventTarget(target);
-      if (contract !== undefined) boundPath(contract);
-      return this.#sender.publish({ target: pattern, contract }, body, options);
-    });
+    return this.#attempt(() => this.#publisher.publish(target, rest));
   }
 
   // --- Life ---
@@ -355,20 +351,6 @@ export class Service implements Verbs {
       maxBytes: Math.min(maxBytes, most),
       isEager: this.#broker?.gathersEagerly === true,
     };
-  }
-
-  #ownCommand(target: string | AnyCommand): {
-    readonly pattern: string;
-    readonly contract: AnyCommand | undefined;
-  } {
-    if (typeof target === "string") return { pattern: routePattern(target), contract: undefined };
-    checkCommand(target);
-    refuseAddressed(target);
-    if (target.service === this.name) return { pattern: routePattern(target.path), contract: target };
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      `The command ${target.path} belongs to the service ${target.service}: ${this.name} cannot handle it.`,
-    );
   }
 
   // What the caller did wrong rejects the promise, too: a verb never throws.

@@ -3,13 +3,13 @@ import { UseRecorder } from "./uses.ts";
 
 it("counts what is used by its contract, and together what has none", () => {
   const uses = new UseRecorder();
-  uses.called("stock", { path: "/orders/7/reserve", pattern: "/orders/:id/reserve" });
-  uses.called("stock", { path: "/orders/8/reserve", pattern: "/orders/:id/reserve" });
-  uses.called("stock", undefined);
-  uses.sent("mail", { path: "/welcome" });
-  uses.published({ path: "/orders/1/placed", pattern: "/orders/:id/placed" });
-  uses.published(undefined);
-  uses.published(undefined);
+  uses.calls.add("stock", { path: "/orders/7/reserve", pattern: "/orders/:id/reserve" });
+  uses.calls.add("stock", { path: "/orders/8/reserve", pattern: "/orders/:id/reserve" });
+  uses.calls.add("stock", undefined);
+  uses.sends.add("mail", { path: "/welcome" });
+  uses.publishes.add("", { path: "/orders/1/placed", pattern: "/orders/:id/placed" });
+  uses.publishes.add("", undefined);
+  uses.publishes.add("", undefined);
   expect(uses.read()).toEqual({
     calls: [
       { service: "stock", path: "/orders/:id/reserve", count: 2 },
@@ -22,8 +22,8 @@ it("counts what is used by its contract, and together what has none", () => {
 
 it("keeps no more than there is room for, and counts the rest", () => {
   const uses = new UseRecorder();
-  for (let n = 0; n < 600; n += 1) uses.called(`s${n}`, undefined);
-  for (let n = 0; n < 600; n += 1) uses.published({ path: `/e${n}` });
+  for (let n = 0; n < 600; n += 1) uses.calls.add(`s${n}`, undefined);
+  for (let n = 0; n < 600; n += 1) uses.publishes.add("", { path: `/e${n}` });
   const { calls, publishes } = uses.read();
   expect([calls.length, calls.at(-1)]).toEqual([501, { count: 100 }]);
   expect([publishes.length, publishes.at(-1)]).toEqual([501, { count: 100 }]);

@@ -11,7 +11,9 @@ class UseCounts {
   #size = 0;
   #others = 0;
 
-  add(service: string, path: string | undefined): void {
+  /** Counts one more. The service of an event is empty. */
+  add(service: string, contract: Contract): void {
+    const path = contract === undefined ? undefined : (contract.pattern ?? contract.path);
     const known = this.#byService.get(service)?.get(path);
     if (known !== undefined) known.count += 1;
     else if (this.#size < MOST_USES) this.#begin(service, path);
@@ -48,29 +50,13 @@ export interface Uses {
 
 /** What an instance calls, sends and publishes. */
 export class UseRecorder {
-  readonly #calls = new UseCounts();
-  readonly #sends = new UseCounts();
-  readonly #publishes = new UseCounts();
-
-  called(service: string, contract: Contract): void {
-    this.#calls.add(service, pathOf(contract));
-  }
-
-  sent(service: string, contract: Contract): void {
-    this.#sends.add(service, pathOf(contract));
-  }
-
-  published(contract: Contract): void {
-    this.#publishes.add("", pathOf(contract));
-  }
+  readonly calls: UseCounts = new UseCounts();
+  readonly sends: UseCounts = new UseCounts();
+  readonly publishes: UseCounts = new UseCounts();
 
   read(): Uses {
-    return { calls: commands(this.#calls), sends: commands(this.#sends), publishes: events(this.#publishes) };
+    return { calls: commands(this.calls), sends: commands(this.sends), publishes: events(this.publishes) };
   }
-}
-
-function pathOf(contract: Contract): string | undefined {
-  return contract === undefined ? undefined : (contract.pattern ?? contract.path);
 }
 
 function commands(counts: UseCounts): readonly Counted<CommandUse>[] {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { MisplacedOptions } from "./misplaced-options.ts";
+import { MisplacedOptions } from "./prepare-message.ts";
 
 function looking() {
   const lines: string[] = [];

@@ -7,11 +7,13 @@ import { command } from "../contract/command.ts";
 import { diagnosticsChannels } from "../diagnostics.ts";
 import { ConfluoError } from "../errors.ts";
 import { silentLogger } from "../logging/logger.ts";
+import { UseRecorder } from "../statistics/uses.ts";
 import { schemaOf } from "../testing/schema-of.ts";
 import { SessionSlot } from "../transport/session-slot.ts";
 import type { Rejection, Session } from "../transport/transport.ts";
-import { InFlightLimit } from "./in-flight-limit.ts";
-import { Sender } from "./sender.ts";
+import { Caller } from "./caller.ts";
+import { MessagePreparer } from "./prepare-message.ts";
+import { Publisher } from "./publisher.ts";
 
 /** The requesting side of a service, on a link that takes nothing until it is relieved. */
 function held() {
@@ -41,42 +43,45 @@ function held() {
   } as unknown as Session;
   const sessions = new SessionSlot(async () => link);
   sessions.ready = link;
-  const requests = new Sender({
+  const parts = {
     service: "s",
     instance: "i",
     logger: silentLogger,
     timeoutMs: 1_000,
-    validates: true,
     batching: { maxCalls: 1, maxBytes: 65_536 },
-    unwanted: () => undefined,
+    preparer: new MessagePreparer({ logger: silentLogger, sessions, validates: true }),
+    uses: new UseRecorder(),
+    dispatcher: { letGo: () => undefined },
     sessions,
-  });
+  };
+  const caller = new Caller(parts);
+  const publisher = new Publisher(parts);
   const verbs = {
     // As a service does: what it throws is a rejection.
-    call: async (options: object, body?: unknown) =>
-      requests.call({ service: "a", target: "/", contract: undefined }, body, options),
-    send: async (options: object, body?: unknown) =>
-      requests.send({ service: "a", target: "/", contract: undefined }, body, options),
-    publish: async (options: object, body?: unknown) =>
-      requests.publish({ target: "/e", contract: undefined }, body, options),
+    call: async (options: object, body?: unknown) => caller.call("a", ["/", body, options]),
+    send: async (options: object, body?: unknown) => publisher.send("a", ["/", body, options]),
+    publish: async (options: object, body?: unknown) => publisher.publish("/e", [body, options]),
   };
   const rejectAll = (): void => {
     const error = new ConfluoError("CONNECTION_LOST", "The connection broke.");
-    requests.rejectCalls(() => error);
-    requests.rejectUnconfirmed(() => error);
+    for (const each of [caller, publisher]) for (const message of each.inFlight.list()) message.reject(error);
   };
-  return { verbs, published, relieve, requests, gate, rejectAll, link };
+  const idle = async (): Promise<void> => {
+    await caller.inFlight.empty();
+    await publisher.inFlight.empty();
+  };
+  return { verbs, published, relieve, publisher, idle, rejectAll, link };
 }
 
 describe("a publish whose confirm was lost with the connection", () => {
   it("goes out again without another check of its body", async () => {
-    const { requests, relieve, link } = held();
+    const { publisher, relieve, link } = held();
     relieve();
     const outcomes: (Rejection | undefined)[] = ["lost", undefined];
     link.send = (_service, _message, settled) => void setImmediate(settled, outcomes.shift());
     const check = vi.fn((value: unknown) => ({ value: value as number }));
     const contract = command("a", "/", { input: schemaOf<number, number>("a number", check) });
-    await requests.send({ service: "a", target: "/", contract }, 1);
+    await publisher.send(contract, [1]);
     expect([outcomes, check.mock.calls]).toEqual([[], [[1]]]);
   });
 });
@@ -95,7 +100,7 @@ describe("while the broker takes nothing more", () => {
   });
 
   it("what is sent rejects at its deadline or signal, and never goes out", async () => {
-    const { verbs, published, relieve, requests } = held();
+    const { verbs, published, relieve, idle } = held();
     for (const verb of Object.values(verbs)) {
       await expect(verb({ timeoutMs: 20 })).rejects.toMatchObject({ code: "TIMEOUT" });
       const stop = new AbortController();
@@ -104,7 +109,7 @@ describe("while the broker takes nothing more", () => {
       await expect(cancelled).rejects.toMatchObject({ code: "CANCELLED" });
     }
     relieve();
-    await requests.idle();
+    await idle();
     await new Promise(setImmediate);
     expect(published).not.toHaveBeenCalled();
   });
@@ -112,7 +117,7 @@ describe("while the broker takes nothing more", () => {
   it("nothing is kept of what its sender has given up on", async () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
-    const { verbs, requests } = held();
+    const { verbs, idle } = held();
     const before = process.memoryUsage().arrayBuffers;
     for (const verb of Object.values(verbs)) {
       for (let n = 0; n < 32; n += 1) {
@@ -122,7 +127,7 @@ describe("while the broker takes nothing more", () => {
         expect(error).toMatchObject({ code: "TIMEOUT" });
       }
     }
-    await requests.idle();
+    await idle();
     // Freeing takes a few turns.
     const keptBytes = (): number => process.memoryUsage().arrayBuffers - before;
     for (let turns = 0; turns < 50 && keptBytes() > 24 * 1024 * 1024; turns += 1) {
@@ -156,20 +161,4 @@ describe("while the broker takes nothing more", () => {
     }
     // Some 200,000 promises.
   }, 120_000);
-});
-
-describe("a backlog", () => {
-  it("takes 256 MiB of bodies, or one that is larger", () => {
-    const MIB = 1024 * 1024;
-    const backlog = new InFlightLimit("the broker");
-    backlog.add("/huge", 300 * MIB);
-    expect(() => backlog.add("/small", 0)).toThrow(expect.objectContaining({ code: "OVERLOADED" }));
-    backlog.release(300 * MIB); // it went out, and is still waited for
-    for (let n = 0; n < 16; n += 1) backlog.add("/large", 16 * MIB);
-    expect(() => backlog.add("/small", 1)).toThrow(/wait for the broker/);
-    backlog.add("/empty", 0);
-    backlog.release(16 * MIB);
-    backlog.remove();
-    backlog.add("/large", 16 * MIB);
-  });
 });

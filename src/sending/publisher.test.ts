@@ -1,20 +1,22 @@
 import { expect, it, vi } from "vitest";
 import { EncodedBody } from "../protocol/codec.ts";
 import type { Session, Settled } from "../transport/transport.ts";
-import { PendingConfirm } from "./pending-confirm.ts";
+import { InFlightSet } from "./in-flight.ts";
+import { PendingConfirm } from "./publisher.ts";
 
 const LIMIT = 5;
 
 /** A message on its way, and a link that loses its connection each time. */
 function pendingOn(link: { connected: boolean; connections: number }) {
   const again = vi.fn();
-  const pending = new PendingConfirm(60_000, {
-    outgoing: { path: "/e", headers: undefined, body: new EncodedBody("1"), validate: undefined },
-    contract: undefined,
+  const prepared = {
+    ...{ service: "", key: "e", path: "/e", contract: undefined, options: {} },
+    ...{ headers: undefined, body: new EncodedBody("1"), validate: undefined },
+  };
+  const publisher = { inFlight: new InFlightSet<PendingConfirm>("a test"), publishLater: again };
+  const pending = new PendingConfirm(prepared, publisher, {
+    ms: 60_000,
     message: { body: Buffer.from("1"), properties: {} },
-    service: "",
-    key: "e",
-    of: { again, remove: () => undefined },
   });
   pending.begin(undefined);
   const rejected = vi.fn();

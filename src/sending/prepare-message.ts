@@ -1,0 +1,214 @@
+/** From what a verb was given to the message that it sends: read, checked, encoded and bounded. */
+
+import { type AnyCommand, checkCommand } from "../contract/command.ts";
+import { type AnyEvent, checkEvent } from "../contract/event.ts";
+import { boundPath } from "../contract/path.ts";
+import type { AnySchema } from "../contract/schema.ts";
+import type { Logger } from "../logging/logger.ts";
+import { checkOptions, type GivenOptions, type OptionNames } from "../options/checks.ts";
+import type { CallOptions, SendOptions } from "../options/verb-options.ts";
+import { checkCommandPath, checkName, eventKey, parseTarget } from "../protocol/address.ts";
+import { checkHeaders, type EncodedBody, encodeBody, encodeQuery, header } from "../protocol/codec.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
+import { outgoingBody } from "../validation/sendable-body.ts";
+import { tooLarge } from "./publish-errors.ts";
+
+/** Where a message goes, and what its body must be. */
+interface Address<Contract> {
+  /** Of a command; empty for an event. */
+  readonly service: string;
+  /** The routing key of an event; `undefined` for a command. */
+  readonly key: string | undefined;
+  readonly path: string;
+  /** The part after `?` of the path that the verb was given. */
+  readonly query: string;
+  readonly contract: Contract | undefined;
+  readonly schema: AnySchema | undefined;
+}
+
+/** A message before it goes out. */
+export interface PreparedMessage<Contract = AnyCommand | AnyEvent>
+  extends Pick<Address<Contract>, "service" | "key" | "path" | "contract"> {
+  readonly headers: Readonly<Record<string, string>> | undefined;
+  readonly body: EncodedBody;
+  /**
+   * Resolves with the body to send, or rejects with `INVALID_INPUT`. Waits for the schema, which may take its time or never
+   * end; absent if nothing is to be waited for.
+   */
+  readonly validate: (() => Promise<EncodedBody>) | undefined;
+  /** As given, with known names. The values that say how the message travels and how long it may take are not checked yet. */
+  readonly options: GivenOptions<SendOptions>;
+}
+
+/** The parts that messages are prepared with. */
+export interface PreparationDependencies {
+  readonly logger: Pick<Logger, "warn">;
+  readonly sessions: Pick<SessionSlot, "maxBodyBytes">;
+  /** Whether the sending side validates, too. */
+  readonly validates: boolean;
+}
+
+const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
+const callOptions: OptionNames<CallOptions> = messageOptions;
+const sendOptions: OptionNames<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
+const noOptions: GivenOptions<SendOptions> = {};
+
+function readOptions(
+  verb: "call" | "send" | "publish",
+  given: SendOptions | undefined,
+): GivenOptions<SendOptions> {
+  if (given === undefined) return noOptions;
+  return verb === "call"
+    ? checkOptions<CallOptions>(verb, given, callOptions)
+    : checkOptions(verb, given, sendOptions);
+}
+
+/** Prepares what a service sends. */
+export class MessagePreparer {
+  readonly #sessions: PreparationDependencies["sessions"];
+  readonly #validates: boolean;
+  readonly #misplaced: MisplacedOptions;
+
+  constructor({ logger, sessions, validates }: PreparationDependencies) {
+    this.#sessions = sessions;
+    this.#validates = validates;
+    this.#misplaced = new MisplacedOptions(logger);
+  }
+
+  /**
+   * Prepares a command for a service, or of a contract. `rest` is the path, unless there is a contract, the body, the options.
+   *
+   * @throws what is wrong with the arguments.
+   */
+  command(
+    verb: "call" | "send",
+    to: string | AnyCommand,
+    rest: readonly unknown[],
+  ): PreparedMessage<AnyCommand> {
+    let contract: AnyCommand | undefined;
+    let service: string;
+    let target: string;
+    let body: unknown;
+    let given: SendOptions | undefined;
+    if (typeof to === "string") {
+      service = to;
+      [target, body, given] = rest as [string, unknown, SendOptions | undefined];
+    } else {
+      checkCommand(to);
+      contract = to;
+      service = to.service;
+      target = boundPath(to);
+      [body, given] = rest as [unknown, SendOptions | undefined];
+    }
+    const schema = contract?.input;
+    if (given === undefined) this.#misplaced.look(verb, target, body, schema);
+    const options = readOptions(verb, given);
+    checkName(service, "service");
+    const { path, query } = parseTarget(target);
+    checkCommandPath(path);
+    return this.#encode({ service, key: undefined, path, query, contract, schema }, body, options);
+  }
+
+  /**
+   * Prepares an event of a path, or of a contract. `rest` is the body and the options.
+   *
+   * @throws what is wrong with the arguments.
+   */
+  event(to: string | AnyEvent, rest: readonly unknown[]): PreparedMessage<AnyEvent> {
+    let contract: AnyEvent | undefined;
+    let target: string;
+    if (typeof to === "string") target = to;
+    else {
+      checkEvent(to);
+      contract = to;
+      target = boundPath(to);
+    }
+    const [body, given] = rest as [unknown, SendOptions | undefined];
+    const schema = contract?.body;
+    if (given === undefined) this.#misplaced.look("publish", target, body, schema);
+    const options = readOptions("publish", given);
+    const { path, query } = parseTarget(target);
+    const key = eventKey(path);
+    return this.#encode({ service: "", key, path, query, contract, schema }, body, options);
+  }
+
+  // At once, since its sender may go on to change what it passed.
+  #encode<Contract>(
+    { service, key, path, query: written, contract, schema }: Address<Contract>,
+    value: unknown,
+    options: GivenOptions<SendOptions>,
+  ): PreparedMessage<Contract> {
+    const most = this.#sessions.maxBodyBytes;
+    const query = encodeQuery(written, options.query);
+    const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
+    const headers = query === "" ? own : { ...own, [header.query]: query };
+    if (schema === undefined || !this.#validates) {
+      const body = encodeBody(value);
+      if (body.length > most) throw tooLarge(path, body.length, most);
+      return { service, key, path, contract, headers, body, validate: undefined, options };
+    }
+    const given = { body: value, code: "INVALID_INPUT", what: `The body for ${path}` } as const;
+    const { body, validate } = outgoingBody(schema, given, (valid) => {
+      if (valid.length > most) throw tooLarge(path, valid.length, most);
+      return valid;
+    });
+    return { service, key, path, contract, headers, body, validate, options };
+  }
+}
+
+/**
+ * Warns once of each place where a body looks like options that were given in its place: sent as the body, they have no effect
+ * and say nothing.
+ */
+export class MisplacedOptions {
+  readonly #logger: Pick<Logger, "warn">;
+  readonly #told = new Set<string>();
+
+  constructor(logger: Pick<Logger, "warn">) {
+    this.#logger = logger;
+  }
+
+  /** Looks at a body that was given without options; a body that a schema checks is what it should be. */
+  look(
+    verb: "call" | "send" | "publish",
+    target: string,
+    body: unknown,
+    schema: AnySchema | undefined,
+  ): void {
+    if (schema !== undefined || typeof body !== "object" || body === null || !looksLikeOptions(body)) return;
+    const place = `${verb} ${target}`;
+    if (this.#told.has(place) || this.#told.size === MOST_TOLD) return;
+    this.#told.add(place);
+    const names = Object.keys(body).join(", ");
+    const message = `A body for ${target} has only names of options (${names}), and ${verb} takes options after the body. If it is meant as the body, give {} as the options.`;
+    this.#logger.warn({ verb, target }, message);
+  }
+}
+
+// Paths may hold ids: without a bound, there would be no end of places.
+const MOST_TOLD = 100;
+
+// Most bodies are told by their first field; one of bytes has a field for each.
+function looksLikeOptions(body: object): boolean {
+  if (Array.isArray(body) || ArrayBuffer.isView(body)) return false;
+  let isOption = false;
+  for (const name in body) {
+    isOption = Object.hasOwn(optionValues, name) && optionValues[name]?.((body as Body)[name]) === true;
+    if (!isOption) return false;
+  }
+  return isOption;
+}
+
+type Body = Readonly<Record<string, unknown>>;
+
+const isNumber = (value: unknown): boolean => typeof value === "number";
+const isTable = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const optionValues: Readonly<Record<string, (value: unknown) => boolean>> = {
+  timeoutMs: isNumber,
+  expiresMs: isNumber,
+  signal: (value) => value instanceof AbortSignal,
+  messageId: (value) => typeof value === "string",
+  query: isTable,
+  headers: isTable,
+};

@@ -1,0 +1,220 @@
+/** One-way commands and events: from what the verb was given to the broker's confirm. Each of them settles. */
+
+import { TimedPromise, untilOpen } from "../async/timed-promise.ts";
+import type { AnyCommand } from "../contract/command.ts";
+import type { AnyEvent } from "../contract/event.ts";
+import { OutgoingMessage, outgoingMessages } from "../diagnostics.ts";
+import { type ConfluoError, invalidArgument } from "../errors.ts";
+import { messageIds } from "../identity.ts";
+import { checkMs, checkSignal } from "../options/checks.ts";
+import { fitsShortString, SHORT_STRING_BYTES } from "../protocol/address.ts";
+import type { EncodedBody } from "../protocol/codec.ts";
+import type { Message, Properties } from "../protocol/message.ts";
+import type { UseRecorder } from "../statistics/uses.ts";
+import type { SessionSlot } from "../transport/session-slot.ts";
+import type { Rejection, Session, Settled } from "../transport/transport.ts";
+import { type InFlightItem, InFlightSet } from "./in-flight.ts";
+import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
+import { likelyCause, rejected } from "./publish-errors.ts";
+
+/** The parts that a publisher works with. */
+export interface PublisherDependencies {
+  readonly service: string;
+  readonly instance: string;
+  readonly timeoutMs: number;
+  readonly preparer: MessagePreparer;
+  readonly uses: UseRecorder;
+  /** The session at the moment. */
+  readonly sessions: SessionSlot;
+}
+
+/** Publishes the one-way commands and the events of a service. */
+export class Publisher {
+  readonly #parts: PublisherDependencies;
+  readonly #sessions: SessionSlot;
+  readonly #newId: () => string;
+  /** Messages that wait for their confirm. */
+  readonly inFlight: InFlightSet<PendingConfirm> = new InFlightSet("the broker to confirm them");
+  /** How many of them wait to go out. */
+  #later = 0;
+
+  constructor(parts: PublisherDependencies) {
+    this.#parts = parts;
+    this.#sessions = parts.sessions;
+    this.#newId = messageIds(parts.instance);
+  }
+
+  /** @throws what is wrong with the arguments; the promise rejects with the rest. */
+  send(to: string | AnyCommand, rest: readonly unknown[]): Promise<void> {
+    const prepared = this.#parts.preparer.command("send", to, rest);
+    const body = prepared.body.bytes;
+    const properties = { ...this.#propertiesOf(prepared), type: prepared.path, mandatory: true } as const;
+    this.#parts.uses.sends.add(prepared.service, prepared.contract);
+    return this.#publish(prepared, { body, properties });
+  }
+
+  /** @throws as {@link send}. */
+  publish(to: string | AnyEvent, rest: readonly unknown[]): Promise<void> {
+    const prepared = this.#parts.preparer.event(to, rest);
+    const message = { body: prepared.body.bytes, properties: this.#propertiesOf(prepared) };
+    this.#parts.uses.publishes.add("", prepared.contract);
+    return this.#publish(prepared, message);
+  }
+
+  #propertiesOf({ body, headers, options: { messageId, expiresMs } }: PreparedMessage): Properties {
+    if (messageId !== undefined) checkMessageId(messageId);
+    const properties: Properties = {
+      contentType: body.contentType,
+      messageId: messageId ?? this.#newId(),
+      appId: this.#parts.service,
+      deliveryMode: 2,
+    };
+    if (expiresMs === undefined && headers === undefined) return properties;
+    return {
+      ...properties,
+      ...(expiresMs === undefined ? {} : { expiration: String(checkMs("expiresMs", expiresMs)) }),
+      ...(headers === undefined ? {} : { headers }),
+    };
+  }
+
+  #publish(prepared: PreparedMessage, message: Message): Promise<void> {
+    const { timeoutMs, signal } = prepared.options;
+    if (signal !== undefined) checkSignal(signal);
+    const ms = timeoutMs === undefined ? this.#parts.timeoutMs : checkMs("timeoutMs", timeoutMs);
+    const pending = new PendingConfirm(prepared, this, { ms, message });
+    this.inFlight.add(pending);
+    if (outgoingMessages.isWatched) this.#trace(pending);
+    if (!pending.begin(signal)) return pending.promise;
+    const { ready, broken } = this.#sessions;
+    // Messages that wait go first: what is sent keeps its order, and so does what is published.
+    const isFirst = this.#later === 0 && broken === undefined;
+    const isReady = ready !== undefined && isFirst && ready.congestion === undefined;
+    if (isReady && pending.validate === undefined) pending.publish(ready);
+    else this.publishLater(pending);
+    return pending.promise;
+  }
+
+  // The listeners may add headers.
+  #trace(pending: PendingConfirm): void {
+    const { service, instance } = this.#parts;
+    const { path, contract, key, message } = pending;
+    const { body, properties } = message;
+    const { messageId = "" } = properties;
+    const kind = key === undefined ? "send" : "event";
+    const to = key === undefined ? pending.service : undefined;
+    const pattern = contract?.pattern ?? contract?.path;
+    const told = new OutgoingMessage(
+      { service, instance, kind, to, path, pattern, messageId },
+      properties.headers,
+    );
+    const headers = told.begin();
+    if (headers !== undefined) pending.message = { body, properties: { ...properties, headers } };
+    told.until(pending.promise);
+  }
+
+  /** Publishes a message as soon as its body is checked and the broker takes it. */
+  publishLater(pending: PendingConfirm): void {
+    this.#publishInTurn(pending).catch((error: unknown) => pending.reject(error));
+  }
+
+  async #publishInTurn(pending: PendingConfirm): Promise<void> {
+    this.#later += 1;
+    try {
+      if (pending.validate !== undefined) pending.replaceBody(await pending.validate());
+      for (;;) {
+        const session = await this.#sessions.whenReady();
+        const closed = this.#sessions.broken ?? session.congestion;
+        if (pending.over) return; // what its sender gave up on does not go out
+        if (closed === undefined) {
+          pending.publish(session);
+          return;
+        }
+        await untilOpen(closed, pending);
+      }
+    } finally {
+      this.#later -= 1;
+    }
+  }
+}
+
+const RESEND_MS = 50;
+/** On how many connections in a row a message may be that are lost before it is confirmed. */
+const MOST_LOSSES = 5;
+
+/** A message from the moment it is made until it is confirmed, or nobody waits for that any more. */
+export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
+  slot = -1;
+  bytes: number;
+  readonly path: string;
+  /** Of a command; empty for an event. */
+  readonly service: string;
+  /** The routing key of an event; `undefined` for a command. */
+  readonly key: string | undefined;
+  readonly contract: PreparedMessage["contract"];
+  /** The check of its body, in its sender's context; absent if there is none, and once it has passed. */
+  validate: PreparedMessage["validate"];
+  /** Whoever listens may add headers to it before it goes out. */
+  message: Message;
+  readonly #publisher: Pick<Publisher, "inFlight" | "publishLater">;
+  /** The connection that it was given to last, and how many it was given to. */
+  #connection = 0;
+  #losses = 0;
+
+  constructor(
+    { path, service, key, contract, validate }: PreparedMessage,
+    publisher: Pick<Publisher, "inFlight" | "publishLater">,
+    { ms, message }: { readonly ms: number; readonly message: Message },
+  ) {
+    super(ms);
+    this.path = path;
+    this.service = service;
+    this.key = key;
+    this.contract = contract;
+    this.bytes = message.body.length;
+    this.validate = validate;
+    this.message = message;
+    this.#publisher = publisher;
+  }
+
+  /** Puts a body that was checked in the place of the one that was given. */
+  replaceBody({ bytes, contentType }: EncodedBody): void {
+    if (this.over) return;
+    this.#publisher.inFlight.resize(this, bytes.length);
+    this.message = { body: bytes, properties: { ...this.message.properties, contentType } };
+  }
+
+  /** Sends it, and settles with what the broker says. */
+  publish(session: Session): void {
+    this.validate = undefined;
+    const settled: Settled = (rejection, why) => this.#settled(rejection, why);
+    if (session.connected && session.connections !== this.#connection) {
+      this.#connection = session.connections;
+      this.#losses += 1;
+    }
+    if (this.key === undefined) session.send(this.service, this.message, settled);
+    else session.publish(this.key, this.message, settled);
+  }
+
+  // A message that was lost may have arrived, or not: it goes out again, as the same message.
+  #settled(rejection: Rejection | undefined, why: ConfluoError | undefined): void {
+    if (rejection === undefined) this.resolve();
+    else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path, why));
+    else if (this.#losses >= MOST_LOSSES) this.reject(likelyCause(this.path, this.#losses));
+    else setTimeout(() => this.#publisher.publishLater(this), RESEND_MS);
+  }
+
+  protected override get what(): string {
+    const { service } = this;
+    return `the broker to confirm ${this.path}${service === "" ? "" : ` for ${service}`}`;
+  }
+
+  protected override ended(): void {
+    this.#publisher.inFlight.delete(this);
+  }
+}
+
+function checkMessageId(messageId: string): void {
+  if (typeof messageId !== "string" || messageId === "" || !fitsShortString(messageId)) {
+    throw invalidArgument("messageId", `well-formed Unicode of 1 to ${SHORT_STRING_BYTES} bytes`, messageId);
+  }
+}
