@@ -4,6 +4,7 @@ import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.t
 import { fitsShortString } from "./address.ts";
 import { scalarText, textIn, utf8 } from "./encoding/header-text.ts";
 import { isPlainObject, toJson } from "./encoding/json-data.ts";
+import { tableBytes } from "./encoding/property-size.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 
 export const JSON_TYPE = "application/json";
@@ -154,7 +155,7 @@ function isEmptyText({ length, 0: first, 1: second, 2: third }: Uint8Array): boo
 
 /** Returns about how many bytes a received message's body takes, without writing one that came together with others. */
 export function roughLength(message: Message): number {
-  return message.share ?? message.body.length;
+  return message.share ?? bodyLength(message);
 }
 
 /** How many bytes a message's body has. */
@@ -218,7 +219,6 @@ export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFOR
  * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, one name twice, or too much of them.
  */
 export function checkHeaders(headers: NamedValues<string>): Readonly<Record<string, string>> {
-  let bytes = 0;
   const entries = entriesOf("The headers", headers);
   if (entries.length === 0) return none;
   const copy = Object.fromEntries(entries);
@@ -238,8 +238,8 @@ export function checkHeaders(headers: NamedValues<string>): Readonly<Record<stri
       throw invalidArgument(`The header ${show(name)}`, "a string of well-formed Unicode", value);
     if (!fitsShortString(name))
       throw invalidArgument("A header's name", "well-formed Unicode of at most 255 bytes", name);
-    bytes += headerBytes(name, value);
   }
+  const bytes = tableBytes(copy);
   if (bytes > HEADER_BYTES) {
     throw new ConfluoError(
       "INVALID_ARGUMENT",
@@ -267,11 +267,6 @@ function entriesOf<Value>(what: string, named: NamedValues<Value>): readonly (re
       throw invalidArgument(what, expected, named);
   }
   return pairs as readonly (readonly [string, Value])[];
-}
-
-/** What a header takes in an AMQP table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
-export function headerBytes(name: string, value: string): number {
-  return Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
 }
 
 // CC and BCC would send copies elsewhere; x-… belongs to RabbitMQ.

@@ -1,7 +1,8 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
-import { header, headerBytes, roughLength } from "../../protocol/codec.ts";
+import { header, roughLength } from "../../protocol/codec.ts";
+import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../../protocol/message.ts";
 import { republishedCall } from "../../protocol/republish.ts";
@@ -21,7 +22,8 @@ const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
 /** RabbitMQ refuses an expiration of twice as much and more. */
 const LONGEST_MS = 2 ** 31 - 1;
-const EXPIRATION_BYTES = 1 + String(LONGEST_MS).length;
+/** Room for the mark of what is given back and for the time that is left. */
+const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).length;
 
 /** What a delivery needs of the link that it came over. */
 export interface DeliveryDependencies {
@@ -250,10 +252,10 @@ export class SessionDelivery implements Delivery {
     return letter;
   }
 
-  // What a copy's properties may take, with room for the mark of what is given back and for the time that is left.
+  // What a copy's properties may take.
   get #most(): number | undefined {
     const most = this.#wire?.mostPropertyBytes;
-    return most === undefined ? undefined : most - headerBytes(header.givenBack, "1") - EXPIRATION_BYTES;
+    return most === undefined ? undefined : most - MARK_BYTES;
   }
 
   get #headers(): WireHeaders | undefined {
