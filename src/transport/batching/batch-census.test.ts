@@ -13,15 +13,18 @@ function counted(calls: number | undefined, batches: number | undefined) {
     const consumers = name.endsWith(".batch") ? counts.batches : counts.calls;
     return consumers === undefined ? undefined : { messages: 0, consumers };
   });
-  let wire: AmqpClient | undefined = fakeWire({ inspectQueue });
-  const census = new BatchCensus("s", new Namespace("confluo"), () => wire);
+  const connection: { wire: AmqpClient | undefined; readonly namespace: Namespace } = {
+    wire: fakeWire({ inspectQueue }),
+    namespace: new Namespace("confluo"),
+  };
+  const census = new BatchCensus("s", connection);
   const asked = async (): Promise<boolean> => {
     void census.allTake;
     await turn();
     return census.allTake;
   };
   const lose = (): void => {
-    wire = undefined;
+    connection.wire = undefined;
     census.forget();
   };
   return { census, counts, asked, inspectQueue, lose };

@@ -4,16 +4,18 @@ import { ConfluoError, show } from "../../errors.ts";
 import { header, roughLength } from "../../protocol/codec.ts";
 import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
-import type { Message, WireHeaders } from "../../protocol/message.ts";
+import type { Message } from "../../protocol/message.ts";
 import { republishedCall } from "../../protocol/republish.ts";
-import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
-import type { Delivery, DeliveryHistory, Lane } from "../transport.ts";
+import type { Source } from "../queues/places.ts";
+import type { ReturnWatch } from "../queues/return-watch.ts";
+import type { ServiceQueues } from "../queues/service-queues.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
+import type { Delivery, DeliveryHistory, Lane, SessionListener } from "../transport.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import type { Crowd } from "./crowd.ts";
-import { recordOf, wasOnlyLookedAt } from "./delivery-history.ts";
 import type { Isolations } from "./isolations.ts";
 import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
 import type { CopiesUnderWay } from "./under-way.ts";
@@ -25,35 +27,24 @@ const LONGEST_MS = 2 ** 31 - 1;
 /** Room for the mark of what is given back and for the time that is left. */
 const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).length;
 
-/** What a delivery needs of the link that it came over. */
+/** The receiving side of a session, as its deliveries see it. */
 export interface DeliveryDependencies {
-  readonly instance: string;
-  readonly namespace: Namespace;
+  readonly connection: Pick<SessionConnection, "wire" | "namespace" | "newId" | "warn">;
+  readonly member: Pick<SessionListener, "instance" | "onExpired">;
+  /** The queue of dead letters. */
   readonly dead: string;
-  /** The connection at the moment. */
-  readonly connection: { readonly wire: AmqpClient | undefined };
   /** Whether the session is being closed: then no copy begins. */
   isClosing: boolean;
+  readonly queues: Pick<ServiceQueues, "queueOf">;
+  /** Knows of the delay levels that copies go to. */
+  readonly returns: Pick<ReturnWatch, "used">;
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
-  queueOf(source: Source): string;
-  /** Declares anew where moved messages go, which someone may have deleted. */
-  declareMoves(): Promise<void>;
-  /** Notes that a copy goes to a delay level. */
-  waits(levelMs: number): void;
   /** Copies that the broker has not confirmed: the originals must not go back before it has. */
   readonly copies: CopiesUnderWay;
-  newId(): string;
-  /** Hears of a dead letter that is made here, since the message's time is over. */
-  expired(delivery: Delivery, failure: Failure): void;
-  warn(details: object, message: string): void;
-}
-
-/** Which queue of a service's a delivery came from: a lane's own, or the one for what is tried again alone. */
-export interface Source {
-  readonly lane: Lane;
-  readonly alone: boolean;
+  /** Declares anew where moved messages go, which someone may have deleted. */
+  declareMoves(): Promise<void>;
 }
 
 /** How a delivery came. */
@@ -97,13 +88,14 @@ export class SessionDelivery implements Delivery {
     this.#link = link;
     this.#wire = link.isClosing ? undefined : link.connection.wire;
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
-    const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
+    const { namespace, newId } = link.connection;
+    const isReturn = wired.exchange === "" || wired.exchange === namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
-    this.envelope = readEnvelope(wired.message, { lane, eventKey, newId: link.newId });
-    const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.#headers);
-    this.history = recordOf(source, isMarked, this.envelope.deaths);
-    this.redelivered = this.history !== "first" || this.envelope.isGivenBack;
     this.size = roughLength(wired.message);
+    this.envelope = readEnvelope(wired.message, { lane, eventKey, newId });
+    const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
+    this.history = historyOf(source, isMarked, this.envelope.deaths);
+    this.redelivered = this.history !== "first" || this.envelope.isGivenBack;
   }
 
   get hold(): Hold {
@@ -128,7 +120,7 @@ export class SessionDelivery implements Delivery {
         return this.#isolate(outcome);
       case "forward": {
         // The queue's name is taken now: a later connection may have another.
-        const queue = this.#link.queueOf(this.#source);
+        const queue = this.#link.queues.queueOf(this.#source);
         const moved = outcome.moves.map((move) => this.#moved(move, queue));
         return this.#move(moved.map((each) => () => each));
       }
@@ -214,7 +206,7 @@ export class SessionDelivery implements Delivery {
   // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
   // broker drops it; anything else is dead then.
   #copied(source: Source, { deaths, subscription, until, isGivenBack }: Past): Moved | undefined {
-    const key = this.#link.queueOf(source);
+    const key = this.#link.queues.queueOf(source);
     // What is left, as far as this instance knows: not how long it was under way before.
     const leftMs = Math.floor(until - performance.now());
     if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
@@ -246,9 +238,9 @@ export class SessionDelivery implements Delivery {
       retry: "final",
       ...(subscription === undefined ? {} : { subscription }),
     };
-    const letter = this.#moved({ kind: "dead-letter", failure }, this.#link.queueOf(this.#source));
+    const letter = this.#moved({ kind: "dead-letter", failure }, this.#link.queues.queueOf(this.#source));
     this.#letters.set(subscription, letter);
-    this.#link.expired(this, failure);
+    this.#link.member.onExpired(this, failure);
     return letter;
   }
 
@@ -256,10 +248,6 @@ export class SessionDelivery implements Delivery {
   get #most(): number | undefined {
     const most = this.#wire?.mostPropertyBytes;
     return most === undefined ? undefined : most - MARK_BYTES;
-  }
-
-  get #headers(): WireHeaders | undefined {
-    return this.message.properties.headers;
   }
 
   // On another wire or channel it cannot be settled, and its broker delivers it again.
@@ -290,7 +278,7 @@ export class SessionDelivery implements Delivery {
       // Once, not once for each attempt.
       if (waitMs === FIRST_AGAIN_MS) {
         const where = left.map((copy) => nameOf(copy())).join(", ");
-        this.#link.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
+        this.#link.connection.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
       }
       await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
     }
@@ -343,13 +331,14 @@ export class SessionDelivery implements Delivery {
 
   // What is tried alone comes back to be tried alone.
   #delayed({ levelMs }: Hop, message: Message): Moved {
-    this.#link.waits(levelMs);
-    const key = this.#link.queueOf({ lane: "inbox", alone: this.#source.alone });
-    return { exchange: this.#link.namespace.delay(levelMs), key, message };
+    const { connection, queues, returns } = this.#link;
+    returns.used(levelMs);
+    const key = queues.queueOf({ lane: "inbox", alone: this.#source.alone });
+    return { exchange: connection.namespace.delay(levelMs), key, message };
   }
 
   #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
-    const { instance } = this.#link;
+    const { instance } = this.#link.member;
     return failedCopy(this, { failure, queue, instance, attempt, added }, this.#most);
   }
 }
@@ -370,6 +359,20 @@ type Copy = () => Moved | undefined;
 
 function nameOf(moved: Moved | undefined): string {
   return moved === undefined ? "" : moved.exchange || moved.key;
+}
+
+// From RabbitMQ 4.3 on, a quorum queue counts apart how often a message was given to somebody, and how often that one was lost
+// with it. Older brokers count both as one: there a look passes for a death.
+function wasOnlyLookedAt({ properties: { headers } }: Message): boolean {
+  return headers?.["x-acquired-count"] !== undefined && headers["x-delivery-count"] === undefined;
+}
+
+// An instance's own copies are gone with it: what comes again was given back.
+function historyOf({ lane, alone }: Source, isMarked: boolean, deaths: number): DeliveryHistory {
+  if (lane === "instance") return "first";
+  if (alone) return isMarked ? "isolated-redelivered" : "isolated";
+  if (isMarked) return "redelivered";
+  return lane === "inbox" && deaths > 0 ? "isolated" : "first";
 }
 
 /** A copy of a message, and where it goes. */

@@ -24,7 +24,10 @@ function watching(own: Partial<AmqpClient> = {}) {
   const namespace = new Namespace("c");
   const watch = new ReturnWatch({
     namespace,
-    wire: () => wire,
+    wire,
+    connections: 1,
+    declareShared: async () => undefined,
+    newId: () => "id",
     warn: (_details, line) => void lines.push(line),
   });
   return { watch, sent, lines, state };

@@ -3,37 +3,32 @@
 import { withinMs } from "../../async/abort.ts";
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
-import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
-import type { Source } from "../delivery/session-delivery.ts";
-import type { AmqpClient, AmqpDelivery } from "../wire.ts";
+import { INSTANCE_EVENTS_ARGUMENTS, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
+import type { SessionListener } from "../transport.ts";
+import type { AmqpClient } from "../wire.ts";
+import { Consumers } from "./consumers.ts";
 import { ExclusiveQueue } from "./exclusive-queue.ts";
-import { type Part, type Place, partOf, type ReattachTarget, SHARED_PLACES, sources } from "./places.ts";
+import {
+  type Part,
+  PLACES,
+  type Place,
+  partOf,
+  type QueueReceiver,
+  type ReattachTarget,
+  type SharedPlace,
+  type Source,
+  sources,
+} from "./places.ts";
 import { SharedQueues } from "./shared-queues.ts";
 
 const CLOSE_MS = 400;
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
-/** What attachments need of the link that they belong to. */
-export interface ServiceQueuesDependencies {
-  readonly service: string;
-  readonly prefetch: { readonly calls: number; readonly inbox: number };
-  /** Whether messages that hold several calls are welcome. */
-  readonly takesBatches: boolean;
-  readonly namespace: Namespace;
-  /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => AmqpClient | undefined;
-  onDelivery(source: Source, delivery: AmqpDelivery): void;
-  onReply(delivery: AmqpDelivery): void;
-  /** The broker ended the consumer of a queue. */
-  onEnded(place: Place): void;
-  /** Reports a failure that nobody waits for. */
-  warn(details: object, message: string): void;
-}
-
 /** What was asked for is remembered and done again on a new wire. */
 export class ServiceQueues {
-  readonly #parts: ServiceQueuesDependencies;
+  readonly #connection: SessionConnection;
 
   // What was asked for: declared again on every new wire.
   #serving = false;
@@ -43,6 +38,7 @@ export class ServiceQueues {
   #hasServed = false;
 
   // What there is on the present wire.
+  readonly #consumers: Consumers;
   readonly #shared: SharedQueues;
   readonly #instance: ExclusiveQueue;
   /** Where replies come in. */
@@ -54,41 +50,43 @@ export class ServiceQueues {
   #openingReplies: Promise<void> | undefined;
   #state: "taking" | "calls only" | "paused" | "closed" = "taking";
 
-  constructor(parts: ServiceQueuesDependencies) {
-    this.#parts = parts;
-    const { namespace, service, prefetch, takesBatches, warn } = parts;
-    const isStanding = (wire: AmqpClient): boolean => this.#state !== "closed" && parts.wire() === wire;
+  constructor(connection: SessionConnection, member: SessionListener, receiver: QueueReceiver) {
+    this.#connection = connection;
+    const { namespace, warn } = connection;
+    const { service, prefetch } = member;
+    const isStanding = (wire: AmqpClient): boolean => this.#state !== "closed" && connection.wire === wire;
+    const consumers = new Consumers(isStanding);
+    this.#consumers = consumers;
     this.#shared = new SharedQueues({
-      service,
-      prefetch,
-      takesBatches,
-      namespace,
+      member,
+      connection,
+      consumers,
+      receiver,
       isStanding,
       mayTake: (place) => this.#mayTake(place),
-      onDelivery: parts.onDelivery,
       onCancelled: (place) => this.#reattach(place, REATTACH_MS),
-      onEnded: parts.onEnded,
       onUnavailable: (place, error) => {
         this.#warnOnce(place, error);
         this.#reattach(place, LAST_REATTACH_MS);
       },
-      warn,
     });
-    const own = { exchange: namespace.events, isStanding, warn };
+    const own = { consumers, exchange: namespace.events, isStanding, warn };
     this.#instance = new ExclusiveQueue({
       ...own,
+      place: "instance",
       purpose: `the events of an instance of ${service}`,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
       prefetch: prefetch.inbox,
-      onDelivery: (delivery) => parts.onDelivery(sources.instance, delivery),
+      onDelivery: receiver.takerOf(sources.instance),
       onGone: () => this.#reattach("instance", REATTACH_MS),
     });
     this.replies = new ExclusiveQueue({
       ...own,
+      place: "replies",
       purpose: `the replies to an instance of ${service}`,
       arguments: REPLIES_ARGUMENTS,
       prefetch: "no-ack",
-      onDelivery: parts.onReply,
+      onDelivery: receiver.onReply,
       onGone: () => this.#reattach("replies", REATTACH_MS),
     });
   }
@@ -102,7 +100,8 @@ export class ServiceQueues {
   /** The name of a queue; empty while the broker has not named it. */
   queueOf({ lane, alone }: Source): string {
     if (lane === "instance") return this.#instance.name;
-    return this.#shared.nameOf(alone ? `${lane} alone` : lane);
+    const place: SharedPlace = alone ? `${lane} alone` : lane;
+    return this.#shared.names[place];
   }
 
   get detached(): readonly string[] {
@@ -174,19 +173,17 @@ export class ServiceQueues {
     if (this.#state === "paused" || this.#state === "closed") return;
     await this.#end("paused");
     await leaving;
-    await this.#shared.cancel(["calls batch"]);
+    await this.#consumers.cancel(["calls batch"]);
   }
 
   async #end(state: "calls only" | "paused"): Promise<void> {
     this.#state = state;
     for (const [place, timer] of this.#reattaching)
       if (place === "bindings" || !this.#mayTake(place)) clearTimeout(timer);
-    const ending = SHARED_PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
-    const cancel = (): Promise<unknown> =>
-      Promise.allSettled([this.#instance.cancel(), this.#shared.cancel(ending)]);
-    await cancel();
+    const ending = PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
+    await this.#consumers.cancel(ending);
     await Promise.all([...this.#work].map(([part, work]) => part !== "replies" && work));
-    await cancel(); // what was attached meanwhile
+    await this.#consumers.cancel(ending); // what was attached meanwhile
   }
 
   #mayTake(place: Place): boolean {
@@ -200,8 +197,8 @@ export class ServiceQueues {
     this.#state = "closed";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     // A broker that does not answer must not hold a shutdown.
-    const closing = [this.#instance, this.replies, this.#shared].map((each) => each.close());
-    const ended = Promise.allSettled([...this.#work.values(), ...closing]);
+    for (const queue of [this.#instance, this.replies]) queue.forget();
+    const ended = Promise.allSettled([...this.#work.values(), this.#consumers.close(PLACES)]);
     await withinMs(CLOSE_MS, ended, () => undefined).catch(() => undefined);
   }
 
@@ -221,6 +218,7 @@ export class ServiceQueues {
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
     for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
+    this.#consumers.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
     // What still waits for an answer of that wire must not hold up what is asked of the next.
@@ -231,7 +229,7 @@ export class ServiceQueues {
   // One thing at a time in each part, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
   #enqueue(part: Part, work: (wire: AmqpClient) => Promise<void>): Promise<void> {
     const next = (this.#work.get(part) ?? Promise.resolve()).then(async () => {
-      const wire = this.#parts.wire();
+      const { wire } = this.#connection;
       if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
       await work(wire);
     });
@@ -289,8 +287,8 @@ export class ServiceQueues {
     if (this.#unavailable.has(place)) return;
     this.#unavailable.add(place);
     const isOwn = place === "replies" || place === "instance";
-    const queue = isOwn ? `The queue of this instance's ${place}` : this.#shared.nameOf(place);
-    this.#parts.warn({ queue, err: error }, `${queue} is not available; trying again.`);
+    const queue = isOwn ? `The queue of this instance's ${place}` : this.#shared.names[place];
+    this.#connection.warn({ queue, err: error }, `${queue} is not available; trying again.`);
   }
 
   #forgetUnavailable(): void {
@@ -299,8 +297,7 @@ export class ServiceQueues {
 
   /** Returns whether a place is consumed at the moment. */
   isConsumed(place: Place): boolean {
-    if (place === "replies") return this.replies.isConsumed;
-    return place === "instance" ? this.#instance.isConsumed : this.#shared.isConsumed(place);
+    return this.#consumers.isTaken(place);
   }
 
   #bindLater(): void {
@@ -335,7 +332,7 @@ export class ServiceQueues {
         if (!this.isConsumed(place)) await this.#attach(wire, place);
         this.#forgetUnavailable();
       }).catch((error: unknown) => {
-        this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
+        this.#connection.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
         this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
       });
     };

@@ -3,41 +3,40 @@
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
 import type { DeclaredQueue, Namespace } from "../../protocol/topology.ts";
-import type { Source } from "../delivery/session-delivery.ts";
-import type { AmqpClient, AmqpDelivery } from "../wire.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
+import type { SessionListener } from "../transport.ts";
+import type { AmqpClient } from "../wire.ts";
 import { madeOnce, type QueueCreation } from "./being-made.ts";
-import { ConsumerSlot } from "./consumer-slot.ts";
+import type { Consumers } from "./consumers.ts";
 import { bindAll, declare, declareQueues } from "./declare.ts";
-import { type CallPlace, type SharedPlace, sources } from "./places.ts";
+import { type CallPlace, type QueueReceiver, type SharedPlace, sources } from "./places.ts";
 
 /** What shared queues need of the attachments that they are part of. */
 export interface SharedQueuesDependencies {
-  readonly service: string;
-  readonly prefetch: { readonly calls: number; readonly inbox: number };
-  /** Whether messages that hold several calls are welcome. */
-  readonly takesBatches: boolean;
-  readonly namespace: Namespace;
+  readonly member: SessionListener;
+  readonly connection: SessionConnection;
+  readonly consumers: Consumers;
+  readonly receiver: QueueReceiver;
   /** Returns whether a wire is the present one, and anything granted on it is wanted. */
   isStanding(wire: AmqpClient): boolean;
   /** Returns whether a place may be consumed at the moment. */
   mayTake(place: SharedPlace): boolean;
-  onDelivery(source: Source, delivery: AmqpDelivery): void;
   /** The broker ended a consumer: it is to be attached again soon. */
   onCancelled(place: SharedPlace): void;
-  /** The consumer of a queue ended, with all that it had been given. */
-  onEnded(place: SharedPlace): void;
   /** A queue cannot be had at the moment: it is to be tried again later. */
   onUnavailable(place: SharedPlace, error: unknown): void;
-  warn(details: object, message: string): void;
 }
 
 const CALL_PLACES = ["calls", "calls batch"] as const;
 
-/** A service's queues and their consumers, all but those of an instance alone. */
+/** A service's queues, all but those of an instance alone. */
 export class SharedQueues {
   readonly #parts: SharedQueuesDependencies;
-  readonly #names: Readonly<Record<SharedPlace, string>>;
-  readonly #slots: Readonly<Record<SharedPlace, ConsumerSlot>>;
+  readonly #namespace: Namespace;
+  readonly #service: string;
+  /** Whether messages that hold several calls are welcome. */
+  readonly #takesBatches: boolean;
+  readonly names: Readonly<Record<SharedPlace, string>>;
   // Keys of bindings that stand.
   readonly #bound = new Set<string>();
   #declaredOn: AmqpClient | undefined;
@@ -47,32 +46,20 @@ export class SharedQueues {
 
   constructor(parts: SharedQueuesDependencies) {
     this.#parts = parts;
-    this.#callsAllowed = parts.prefetch.calls;
-    const { namespace, service } = parts;
+    const { service, prefetch, batching } = parts.member;
+    const { namespace } = parts.connection;
+    this.#namespace = namespace;
+    this.#service = service;
+    this.#takesBatches = batching.maxCalls > 1;
+    this.#callsAllowed = prefetch.calls;
     const [calls, inbox] = [namespace.calls(service), namespace.inbox(service)];
-    this.#names = {
+    this.names = {
       calls,
       inbox,
       "calls alone": namespace.again(calls),
       "calls batch": namespace.batches(service),
       "inbox alone": namespace.again(inbox),
     };
-    const slot = (): ConsumerSlot => new ConsumerSlot((wire) => parts.isStanding(wire));
-    this.#slots = {
-      calls: slot(),
-      inbox: slot(),
-      "calls alone": slot(),
-      "calls batch": slot(),
-      "inbox alone": slot(),
-    };
-  }
-
-  nameOf(place: SharedPlace): string {
-    return this.#names[place];
-  }
-
-  isConsumed(place: SharedPlace): boolean {
-    return this.#slots[place].isTaken;
   }
 
   isBound(key: string): boolean {
@@ -81,9 +68,9 @@ export class SharedQueues {
 
   /** Names of the queues that are not consumed. */
   get missing(): readonly string[] {
-    const places = Object.keys(this.#slots) as SharedPlace[];
-    const wanted = places.filter((place) => place !== "calls batch" || this.#parts.takesBatches);
-    return wanted.filter((place) => !this.isConsumed(place)).map((place) => this.#names[place]);
+    const places = Object.keys(this.names) as SharedPlace[];
+    const wanted = places.filter((place) => place !== "calls batch" || this.#takesBatches);
+    return wanted.filter((place) => !this.#isConsumed(place)).map((place) => this.names[place]);
   }
 
   /**
@@ -116,13 +103,13 @@ export class SharedQueues {
   async consumeCalls(wire: AmqpClient): Promise<void> {
     // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
     await this.consumeCallsAt(wire, "calls");
-    if (this.#parts.takesBatches) await this.consumeCallsAt(wire, "calls batch");
+    if (this.#takesBatches) await this.consumeCallsAt(wire, "calls batch");
     await this.consumeCallsAt(wire, "calls alone");
   }
 
   /** The same for one queue of it. */
   async consumeCallsAt(wire: AmqpClient, place: CallPlace): Promise<void> {
-    const [calls, again, batches] = this.#parts.namespace.callQueues(this.#parts.service);
+    const [calls, again, batches] = this.#namespace.callQueues(this.#service);
     const plan = { calls, "calls alone": again, "calls batch": batches }[place];
     const attach = async (): Promise<void> => {
       await declare(wire, plan);
@@ -143,50 +130,44 @@ export class SharedQueues {
   /** Has so many messages of calls handed over before one of them is settled, on this wire and the next ones. */
   allowCalls(messages: number): void {
     this.#callsAllowed = messages;
-    for (const place of CALL_PLACES) this.#slots[place].allow(messages);
-  }
-
-  async cancel(places: readonly SharedPlace[]): Promise<void> {
-    await Promise.allSettled(places.map((place) => this.#slots[place].cancel()));
-  }
-
-  async close(): Promise<void> {
-    await Promise.allSettled(Object.values(this.#slots).map((slot) => slot.close()));
+    for (const place of CALL_PLACES) this.#parts.consumers.allow(place, messages);
   }
 
   /** The wire is gone, and all that was attached to it. */
   forget(): void {
     this.forgetInbox();
     this.#isInboxLost = false;
-    for (const slot of Object.values(this.#slots)) slot.forget();
+  }
+
+  #isConsumed(place: SharedPlace): boolean {
+    return this.#parts.consumers.isTaken(place);
   }
 
   async #declare(wire: AmqpClient, isDoubtful: boolean): Promise<void> {
     if (this.#declaredOn === wire) return;
-    const { namespace, service } = this.#parts;
-    const queues = namespace.durableQueues(service);
+    const queues = this.#namespace.durableQueues(this.#service);
     await madeOnce(wire, this.#making(wire, isDoubtful), () => declareQueues(wire, queues));
     this.#declaredOn = wire;
     this.#isInboxLost = false;
   }
 
   #making(wire: AmqpClient, isDoubtful: boolean): QueueCreation {
-    const { inbox, "inbox alone": again, "calls alone": sign } = this.#names;
-    const [, plan] = this.#parts.namespace.callQueues(this.#parts.service);
+    const { inbox, "inbox alone": again, "calls alone": sign } = this.names;
+    const [, plan] = this.#namespace.callQueues(this.#service);
     return {
       queues: [inbox, again],
       sign,
       declareSign: () => declare(wire, plan),
       giveSign: () => this.consumeCallsAt(wire, "calls alone"),
-      isSignGiven: () => this.isConsumed("calls alone"),
+      isSignGiven: () => this.#isConsumed("calls alone"),
       isDoubtful,
     };
   }
 
   async #bindAll(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
     await bindAll(wire, {
-      queue: this.#names.inbox,
-      exchange: this.#parts.namespace.events,
+      queue: this.names.inbox,
+      exchange: this.#namespace.events,
       keys: [...keys].filter((key) => !this.#bound.has(key)),
       onBound: (key) => {
         if (this.#parts.isStanding(wire)) this.#bound.add(key);
@@ -195,25 +176,28 @@ export class SharedQueues {
   }
 
   async #consume(wire: AmqpClient, place: SharedPlace): Promise<void> {
-    const { prefetch, mayTake, onDelivery, onCancelled, onEnded, warn } = this.#parts;
-    if (this.#slots[place].isTaken || !mayTake(place)) return;
-    const queue = this.#names[place];
-    await this.#slots[place].take(wire, {
+    const { member, connection, consumers, receiver, mayTake, onCancelled } = this.#parts;
+    if (this.#isConsumed(place) || !mayTake(place)) return;
+    const queue = this.names[place];
+    await consumers.take(place, wire, {
       queue,
-      prefetch: prefetchOf(place, prefetch),
-      onDelivery: (delivery) => onDelivery(sources[place], delivery),
+      prefetch: prefetchOf(place, member.prefetch),
+      onDelivery: receiver.takerOf(sources[place]),
       onCancelled: (reason) => {
-        warn({ queue, err: reason }, `The consumer of ${queue} was cancelled; attaching it again.`);
-        onEnded(place);
+        connection.warn(
+          { queue, err: reason },
+          `The consumer of ${queue} was cancelled; attaching it again.`,
+        );
+        receiver.ended(place);
         onCancelled(place);
       },
     });
-    if (place === "calls" || place === "calls batch") this.#slots[place].allow(this.#callsAllowed);
+    if (place === "calls" || place === "calls batch") consumers.allow(place, this.#callsAllowed);
   }
 
   // One queue that cannot be had must not hold up the others: it is tried again on its own.
   async #orLater(place: SharedPlace, attach: () => Promise<void>): Promise<void> {
-    if (this.isConsumed(place)) return;
+    if (this.#isConsumed(place)) return;
     try {
       await attach();
     } catch (error) {
@@ -235,11 +219,11 @@ export class SharedQueues {
       if (!isConfluoError(cause, "TOPOLOGY_CONFLICT")) throw cause;
     });
     await attach();
-    this.#parts.warn({ queue, err: error }, `${queue} was not available; it was made anew.`);
+    this.#parts.connection.warn({ queue, err: error }, `${queue} was not available; it was made anew.`);
   }
 }
 
-function prefetchOf(place: SharedPlace, { calls, inbox }: SharedQueuesDependencies["prefetch"]): number {
+function prefetchOf(place: SharedPlace, { calls, inbox }: SessionListener["prefetch"]): number {
   switch (place) {
     case "calls":
     case "calls batch":

@@ -3,20 +3,12 @@
 import { withinMs } from "../../async/abort.ts";
 import { addressee, EVERYONE } from "../../protocol/discovery/instance-answer.ts";
 import type { Message } from "../../protocol/message.ts";
-import { type Namespace, QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
+import { QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
+import { Consumers } from "../queues/consumers.ts";
 import { ExclusiveQueue } from "../queues/exclusive-queue.ts";
+import type { SessionListener } from "../transport.ts";
 import type { AmqpClient } from "../wire.ts";
-
-/** What questions need of the link that they belong to. */
-export interface DiscoveryResponderDependencies {
-  readonly service: string;
-  readonly instance: string;
-  readonly namespace: Namespace;
-  /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => AmqpClient | undefined;
-  onQuestion(question: Message): void;
-  warn(details: object, message: string): void;
-}
+import type { SessionConnection } from "./connection-slot.ts";
 
 const CLOSE_MS = 400;
 const SOON_MS = 250;
@@ -24,7 +16,9 @@ const AGAIN_MS = 8_000;
 
 /** A queue of the instance's own, and its consumer. */
 export class DiscoveryResponder {
-  readonly #parts: DiscoveryResponderDependencies;
+  readonly #connection: SessionConnection;
+  readonly #member: SessionListener;
+  readonly #consumers: Consumers;
   readonly #queue: ExclusiveQueue;
   #wanted = false;
   #closed = false;
@@ -32,18 +26,22 @@ export class DiscoveryResponder {
   #opening: Promise<void> | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(parts: DiscoveryResponderDependencies) {
-    this.#parts = parts;
-    const { service, namespace, warn } = parts;
+  constructor(connection: SessionConnection, member: SessionListener) {
+    this.#connection = connection;
+    this.#member = member;
+    const isStanding = (wire: AmqpClient): boolean => !this.#closed && connection.wire === wire;
+    this.#consumers = new Consumers(isStanding);
     this.#queue = new ExclusiveQueue({
-      purpose: `the questions to an instance of ${service}`,
+      place: "discovery",
+      purpose: `the questions to an instance of ${member.service}`,
       arguments: QUESTIONS_ARGUMENTS,
       prefetch: "no-ack",
-      exchange: namespace.discovery,
-      isStanding: (wire) => !this.#closed && parts.wire() === wire,
-      onDelivery: ({ message }) => parts.onQuestion(message),
+      exchange: connection.namespace.discovery,
+      consumers: this.#consumers,
+      isStanding,
+      onDelivery: ({ message }) => this.#answer(message),
       onGone: () => this.#tryAgain(SOON_MS),
-      warn,
+      warn: connection.warn,
     });
   }
 
@@ -55,7 +53,7 @@ export class DiscoveryResponder {
 
   /** Takes questions again, if they were asked for. */
   restore(): Promise<void> {
-    const wire = this.#parts.wire();
+    const { wire } = this.#connection;
     if (!this.#wanted || this.#closed || wire === undefined || this.#queue.isConsumed)
       return Promise.resolve();
     if (this.#opening !== undefined) return this.#opening;
@@ -77,6 +75,7 @@ export class DiscoveryResponder {
   /** The wire is gone. */
   forget(): void {
     this.#queue.forget();
+    this.#consumers.forget();
     this.#opening = undefined;
     clearTimeout(this.#again);
   }
@@ -84,19 +83,29 @@ export class DiscoveryResponder {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#again);
+    this.#queue.forget();
     // A broker that does not answer must not hold a shutdown.
-    await withinMs(CLOSE_MS, this.#queue.close(), () => undefined).catch(() => undefined);
+    await withinMs(CLOSE_MS, this.#consumers.close(["discovery"]), () => undefined).catch(() => undefined);
+  }
+
+  #answer(question: Message): void {
+    const { wire } = this.#connection;
+    // While the broker takes nothing, answers would pile up here. Whoever asked does not wait for long.
+    if (wire === undefined || wire.congestion !== undefined) return;
+    const answer = this.#member.onQuestion?.(question);
+    if (answer !== undefined) wire.post(answer.to, answer.message);
   }
 
   async #attach(wire: AmqpClient): Promise<void> {
-    const { service, instance } = this.#parts;
+    const { service, instance } = this.#member;
     await this.#queue.attach(wire, [EVERYONE, addressee(service), addressee(service, instance)]);
   }
 
   #failed(wire: AmqpClient, error: unknown): void {
-    if (this.#closed || this.#parts.wire() !== wire) return; // the next wire is another try
-    const { service, warn } = this.#parts;
-    if (!this.#warned) warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
+    if (this.#closed || this.#connection.wire !== wire) return; // the next wire is another try
+    const { service } = this.#member;
+    if (!this.#warned)
+      this.#connection.warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
     this.#warned = true;
     this.#tryAgain(AGAIN_MS);
   }

@@ -7,7 +7,8 @@ import type { Namespace } from "../../protocol/topology.ts";
 import { declareExchanges, declareQueues } from "../queues/declare.ts";
 import type { Session, SessionListener, Transport } from "../transport.ts";
 import type { AmqpClient } from "../wire.ts";
-import { AmqpSession, type ConnectionSlot, type SessionHost } from "./amqp-session.ts";
+import { AmqpSession, type SessionHost } from "./amqp-session.ts";
+import type { ConnectionSlot } from "./connection-slot.ts";
 import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
 /** What a shared connection is made of. */
