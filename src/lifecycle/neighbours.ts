@@ -3,7 +3,7 @@
 import { Gate } from "../async/gate.ts";
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
-import { roughLength } from "../protocol/codec.ts";
+import { bodyLength } from "../protocol/codec.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import { readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
@@ -153,7 +153,7 @@ class NearDelivery implements Delivery {
   constructor(message: Message, again: () => void) {
     this.message = message;
     this.envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "" });
-    this.size = roughLength(message);
+    this.size = bodyLength(message);
     this.#again = again;
   }
 

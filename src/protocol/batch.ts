@@ -224,23 +224,23 @@ export function asksForBatches({ properties }: Message): boolean {
 }
 
 function withBatchHeader(message: Message, value: string): Message {
-  const { body, json, properties } = message;
+  const { body, json, length, properties } = message;
   const headers = { ...properties.headers, [header.gather]: value };
-  return { body, json, properties: { ...properties, headers } };
+  return { body, json, length, properties: { ...properties, headers } };
 }
 
 /** One of several, as a message: its body is written only if it goes on by itself. */
 class BatchEntry implements Message {
   readonly properties: Properties;
   readonly parsed: { readonly value: unknown };
-  readonly share: number;
+  readonly length: number;
   readonly #part: BatchPart;
   #body: Uint8Array | undefined;
 
   constructor(part: BatchPart, properties: Properties) {
     this.#part = part;
     this.parsed = part;
-    this.share = part.whole.share;
+    this.length = part.whole.share;
     this.properties = properties;
   }
 

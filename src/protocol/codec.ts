@@ -153,14 +153,10 @@ function isEmptyText({ length, 0: first, 1: second, 2: third }: Uint8Array): boo
   return length === 0 || (length === 3 && first === 0xef && second === 0xbb && third === 0xbf);
 }
 
-/** Returns about how many bytes a received message's body takes, without writing one that came together with others. */
-export function roughLength(message: Message): number {
-  return message.share ?? bodyLength(message);
-}
-
-/** How many bytes a message's body has. */
+/** Counts the bytes of a message's body, without writing it. */
 export function bodyLength(message: Message): number {
-  return message.json === undefined ? message.body.length : Buffer.byteLength(message.json);
+  const { length, json } = message;
+  return length ?? (json === undefined ? message.body.length : Buffer.byteLength(json));
 }
 
 /** @throws `MALFORMED_MESSAGE` for broken JSON or broken UTF-8. */

@@ -47,11 +47,9 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
   const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
   const told = toldBy(headers ?? nothing);
   const isEvent = eventKey !== undefined;
-  const path = isEvent ? pathOfKey(eventKey) : (told[header.path] ?? type);
+  const named = isEvent ? "" : text(told[header.path] ?? type);
   return {
     kind: isEvent ? "event" : lane === "calls" ? "call" : told[header.kind] === "event" ? "event" : "send",
-    path: typeof path !== "string" || path === "" ? "" : withSlash(path),
-    messageId: shortString(messageId) || shortString(correlationId) || newId(),
     from: told[header.from] ?? text(appId),
     attempt: wholeNumber(told[header.attempt]) || 1,
     waitMs: wholeNumber(told[header.wait]) ?? 0,
@@ -62,6 +60,8 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
     query: told[header.query] ?? "",
     subscription: told[header.subscription],
     isGivenBack: told[header.givenBack] !== undefined,
+    path: isEvent ? pathOfKey(eventKey) : named === "" ? "" : withSlash(named),
+    messageId: shortString(messageId) || shortString(correlationId) || newId(),
   };
 }
 

@@ -199,7 +199,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   endCopies(): Promise<void> | undefined {
     this.isClosing = true;
     this.returns.close();
-    if (!this.copies.isAnything) return undefined;
+    if (this.copies.count === 0) return undefined;
     return withinMs(CONFIRM_MS, this.copies.ended(), () => undefined).catch(() => undefined);
   }
 

@@ -1,7 +1,7 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
-import { header, roughLength } from "../../protocol/codec.ts";
+import { bodyLength, header } from "../../protocol/codec.ts";
 import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -91,7 +91,7 @@ export class SessionDelivery implements Delivery {
     const { namespace, newId } = link.connection;
     const isReturn = wired.exchange === "" || wired.exchange === namespace.back;
     const eventKey = isReturn ? undefined : wired.key;
-    this.size = roughLength(wired.message);
+    this.size = wired.message.length ?? bodyLength(wired.message);
     this.envelope = readEnvelope(wired.message, { lane, eventKey, newId });
     const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
     this.history = historyOf(source, isMarked, this.envelope.deaths);
@@ -188,8 +188,8 @@ export class SessionDelivery implements Delivery {
     if (this.#settled) return;
     this.#settled = true;
     const hop = firstHop(this.envelope.waitMs);
-    const { unclaimedMs, expiresMs } = this.envelope;
-    const headers = { ...waitHeaders({ hop, unclaimedMs, expiresMs }), ...this.#deaths };
+    const { unclaimedMs, expiresMs, deaths } = this.envelope;
+    const headers = waitHeaders({ hop, unclaimedMs, expiresMs, deaths });
     const delayed = this.#delayed(hop, this.#unchanged(headers));
     await this.#move([() => delayed]);
   }
@@ -305,28 +305,27 @@ export class SessionDelivery implements Delivery {
   }
 
   #moved(move: Move, queue: string): Moved {
-    const { attempt } = this.envelope;
+    const { attempt, deaths } = this.envelope;
+    const { instance } = this.#link.member;
+    const last = { failure: move.failure, queue, instance };
     switch (move.kind) {
       case "dead-letter":
-        return { exchange: "", key: this.#link.dead, message: this.#copy(move, queue, attempt, {}) };
-      case "retry":
-        return this.#delayed(
-          move.hop,
-          this.#copy(move, queue, attempt + 1, waitHeaders({ ...move, unclaimedMs: 0 })),
-        );
-      case "retry-unhandled":
-        return this.#delayed(
-          move.hop,
-          this.#copy(move, queue, attempt, { ...waitHeaders(move), ...this.#deaths }),
-        );
+        return {
+          exchange: "",
+          key: this.#link.dead,
+          message: failedCopy(this, { ...last, attempt }, this.#most),
+        };
+      case "retry": {
+        const wait = { ...move, unclaimedMs: 0 };
+        return this.#delayed(move.hop, failedCopy(this, { ...last, attempt: attempt + 1, wait }, this.#most));
+      }
+      case "retry-unhandled": {
+        const wait = { ...move, deaths };
+        return this.#delayed(move.hop, failedCopy(this, { ...last, attempt, wait }, this.#most));
+      }
       default:
         return move satisfies never;
     }
-  }
-
-  get #deaths(): Readonly<Record<string, string>> {
-    const { deaths } = this.envelope;
-    return deaths === 0 ? {} : { [header.deaths]: String(deaths) };
   }
 
   // What is tried alone comes back to be tried alone.
@@ -335,11 +334,6 @@ export class SessionDelivery implements Delivery {
     returns.used(levelMs);
     const key = queues.queueOf({ lane: "inbox", alone: this.#source.alone });
     return { exchange: connection.namespace.delay(levelMs), key, message };
-  }
-
-  #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
-    const { instance } = this.#link.member;
-    return failedCopy(this, { failure, queue, instance, attempt, added }, this.#most);
   }
 }
 

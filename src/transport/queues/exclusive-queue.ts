@@ -85,6 +85,7 @@ export class ExclusiveQueue {
 
   /** Forgets the queue, which is gone with its consumer or with its wire. */
   forget(): void {
+    if (this.#held === undefined) return;
     this.#lookout.end();
     this.#held = undefined;
     this.name = "";
