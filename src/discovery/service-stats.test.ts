@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { ConfluoError } from "../errors.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { fakeWire } from "../transport/session/fake-wire.test-support.ts";
+import { fakeClient } from "../transport/session/fake-client.test-support.ts";
 import { conflicts } from "./conflicts.ts";
 import { byService } from "./service-stats.ts";
 
@@ -10,7 +10,7 @@ const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes
 const refused = (what: string): ConfluoError => new ConfluoError("ACCESS_REFUSED", `no right on ${what}`);
 
 it("a queue that may not be looked at is unknown, and the others are known", async () => {
-  const wire = fakeWire({
+  const wire = fakeClient({
     inspectQueue: async (name) => {
       if (name.endsWith(".dead")) throw refused(name);
       return name.endsWith(".inbox") ? { messages: 3, consumers: 1 } : undefined;
@@ -24,7 +24,7 @@ it("a queue that may not be looked at is unknown, and the others are known", asy
 
 it("what may not be compared is told, and the rest is compared", async () => {
   const compared: string[] = [];
-  const wire = fakeWire({
+  const wire = fakeClient({
     inspectQueue: async (name) => {
       if (name.endsWith(".calls")) throw refused(name);
       return { messages: 0, consumers: 0 };

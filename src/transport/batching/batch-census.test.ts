@@ -1,7 +1,7 @@
 import { expect, it, vi } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { BatchCensus } from "./batch-census.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -13,8 +13,8 @@ function counted(calls: number | undefined, batches: number | undefined) {
     const consumers = name.endsWith(".batch") ? counts.batches : counts.calls;
     return consumers === undefined ? undefined : { messages: 0, consumers };
   });
-  const connection: { wire: AmqpClient | undefined; readonly namespace: Namespace } = {
-    wire: fakeWire({ inspectQueue }),
+  const connection: { client: AmqpClient | undefined; readonly namespace: Namespace } = {
+    client: fakeClient({ inspectQueue }),
     namespace: new Namespace("confluo"),
   };
   const census = new BatchCensus("s", connection);
@@ -24,7 +24,7 @@ function counted(calls: number | undefined, batches: number | undefined) {
     return census.allTake;
   };
   const lose = (): void => {
-    connection.wire = undefined;
+    connection.client = undefined;
     census.forget();
   };
   return { census, counts, asked, inspectQueue, lose };

@@ -13,12 +13,12 @@ const SOME_MS = 1_000;
  */
 export class BatchCensus {
   readonly #service: string;
-  readonly #connection: Pick<SessionConnection, "namespace" | "wire">;
+  readonly #connection: Pick<SessionConnection, "namespace" | "client">;
   #allTake = false;
   #countedAt = Number.NEGATIVE_INFINITY;
   #isCounting = false;
 
-  constructor(service: string, connection: Pick<SessionConnection, "namespace" | "wire">) {
+  constructor(service: string, connection: Pick<SessionConnection, "namespace" | "client">) {
     this.#service = service;
     this.#connection = connection;
   }
@@ -37,11 +37,11 @@ export class BatchCensus {
   }
 
   async #count(): Promise<void> {
-    const { wire, namespace } = this.#connection;
-    if (wire === undefined) return;
+    const { client, namespace } = this.#connection;
+    if (client === undefined) return;
     this.#isCounting = true;
     const consumersOf = async (queue: string): Promise<number> =>
-      (await wire.inspectQueue(queue))?.consumers ?? 0;
+      (await client.inspectQueue(queue))?.consumers ?? 0;
     const calls = namespace.calls(this.#service);
     const batches = namespace.batches(this.#service);
     // A broker that does not say leaves it at 'no'.
@@ -49,7 +49,7 @@ export class BatchCensus {
       () => [1, 0] as const,
     );
     this.#isCounting = false;
-    if (this.#connection.wire !== wire) return;
+    if (this.#connection.client !== client) return;
     this.#allTake = able > 0 && able >= all;
     this.#countedAt = performance.now();
   }

@@ -16,7 +16,7 @@ function gatherer(batching: Partial<Batching> = {}, census = { allTake: true }) 
     batching: { maxCalls: 16, maxBytes: 65_536, isEager: false, ...batching },
     limit,
     census,
-    connection: { wire: { post: (to, message, tooLarge) => void posted.push({ to, message, tooLarge }) } },
+    connection: { client: { post: (to, message, tooLarge) => void posted.push({ to, message, tooLarge }) } },
     directReturns: { mayAnswer: () => true },
   });
   let n = 0;

@@ -2,9 +2,9 @@
 
 import { batchableLength, batchReplies, withBatchLimit } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import type { DirectReturns } from "../session/direct-returns.ts";
 import type { Batching, Settled } from "../transport.ts";
-import type { AmqpClient } from "../wire.ts";
 import type { BatchCensus } from "./batch-census.ts";
 import type { AdaptiveBatchLimit } from "./batch-limit.ts";
 import { TurnBuffer } from "./turn-buffer.ts";
@@ -15,7 +15,7 @@ export interface ReplyBatcherDependencies {
   readonly batching: Batching;
   readonly limit: Pick<AdaptiveBatchLimit, "answered" | "current">;
   readonly census: Pick<BatchCensus, "allTake">;
-  readonly connection: { readonly wire: Pick<AmqpClient, "post"> | undefined };
+  readonly connection: { readonly client: Pick<AmqpClient, "post"> | undefined };
   readonly directReturns: Pick<DirectReturns, "mayAnswer">;
 }
 
@@ -117,7 +117,7 @@ export class ReplyBatcher {
 
   #post(to: string, message: Message, failed: Settled | undefined): void {
     const { connection, directReturns } = this.#parts;
-    if (directReturns.mayAnswer(to)) connection.wire?.post(to, message, failed);
+    if (directReturns.mayAnswer(to)) connection.client?.post(to, message, failed);
   }
 
   // Says how many calls are welcome, if that was asked.

@@ -11,6 +11,7 @@ import {
 } from "../../protocol/batch.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { AmqpDelivery } from "../amqp-client.ts";
 import type { CallBatcher } from "../batching/call-batcher.ts";
 import { ChunkedDelivery } from "../batching/chunked-delivery.ts";
 import { ReceivedBatch, readableCalls } from "../batching/received-batch.ts";
@@ -21,7 +22,6 @@ import { ReturnWatch } from "../queues/return-watch.ts";
 import { ServiceQueues } from "../queues/service-queues.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 import type { SessionListener } from "../transport.ts";
-import type { AmqpDelivery } from "../wire.ts";
 import { BrokerClock } from "./broker-clock.ts";
 import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
@@ -82,43 +82,43 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     };
   }
 
-  #take(source: Source, wired: AmqpDelivery, receivedAt: number): void {
-    const arrival = { link: this, receivedAt };
-    if (source.lane !== "calls") this.#handOver(source, wired, arrival);
-    else if (source.alone) this.#takeCallAlone(source, wired, arrival);
-    else this.#takeCalls(source, wired, arrival);
+  #take(source: Source, received: AmqpDelivery, receivedAt: number): void {
+    const arrival = { receiver: this, receivedAt };
+    if (source.lane !== "calls") this.#handOver(source, received, arrival);
+    else if (source.alone) this.#takeCallAlone(source, received, arrival);
+    else this.#takeCalls(source, received, arrival);
   }
 
-  #takeCalls(source: Source, wired: AmqpDelivery, arrival: DeliveryArrival): void {
-    const { message } = wired;
+  #takeCalls(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const { message } = received;
     const { contentType, replyTo } = message.properties;
     const calls = contentType === CALLS_TYPE ? readableCalls(message) : undefined;
     const asks = calls !== undefined || asksForBatches(message);
     if (asks && typeof replyTo === "string") this.#batchers.replies.heard(replyTo);
     if (calls === undefined) {
-      this.#handOver(source, wired, arrival);
+      this.#handOver(source, received, arrival);
       return;
     }
-    const batch = new ReceivedBatch(wired, calls.length, this.connection.wire);
+    const batch = new ReceivedBatch(received, calls.length, this.connection.client);
     for (const call of calls) this.#handOver(source, batch.delivery(call), arrival);
   }
 
-  #takeCallAlone(source: Source, wired: AmqpDelivery, arrival: DeliveryArrival): void {
-    const looked = wired.redelivered ? this.putAside.wasLookedAt(wired.message) : undefined;
-    if (looked === undefined) this.#handOver(source, wired, arrival);
+  #takeCallAlone(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const looked = received.redelivered ? this.putAside.wasLookedAt(received.message) : undefined;
+    if (looked === undefined) this.#handOver(source, received, arrival);
     else
       void looked.then((isOnlyLookedAt) => {
         // Where the session is closed meanwhile, the broker delivers it again.
-        if (wired.hold === "held" && !this.isClosing)
-          this.#handOver(source, wired, { ...arrival, isOnlyLookedAt });
+        if (received.hold === "held" && !this.isClosing)
+          this.#handOver(source, received, { ...arrival, isOnlyLookedAt });
       });
   }
 
-  #handOver(source: Source, wired: AmqpDelivery, arrival: DeliveryArrival): void {
-    const delivery = new SessionDelivery(source, wired, arrival);
+  #handOver(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const delivery = new SessionDelivery(source, received, arrival);
     const { expiresMs, waitMs } = delivery.envelope;
     // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
-    const hasWaited = expiresMs !== undefined && wired.exchange === this.connection.namespace.back;
+    const hasWaited = expiresMs !== undefined && received.exchange === this.connection.namespace.back;
     if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
       this.member.onDelivery(delivery);
       return;
@@ -129,11 +129,12 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   }
 
   async #deliverAged(delivery: SessionDelivery): Promise<void> {
-    const { wire } = this.connection;
+    const { client } = this.connection;
     const seconds = leftAt(delivery.message);
-    const ageMs = seconds === undefined || wire === undefined ? 0 : await this.#clock.since(seconds, wire);
+    const ageMs =
+      seconds === undefined || client === undefined ? 0 : await this.#clock.since(seconds, client);
     // The broker delivers it again.
-    if (this.isClosing || this.connection.wire !== wire) return;
+    if (this.isClosing || this.connection.client !== client) return;
     if (await delivery.aged(ageMs)) return;
     if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
     else await delivery.waitOn();
@@ -165,7 +166,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   async #countCallsAlone(): Promise<number> {
     const queue = this.queues.queueOf({ lane: "calls", alone: true });
     if (!this.queues.isConsumed("calls alone")) return 0;
-    return (await this.connection.wire?.inspectQueue(queue))?.consumers ?? 0;
+    return (await this.connection.client?.inspectQueue(queue))?.consumers ?? 0;
   }
 
   /** Declares anew where moved messages go. Once for all that failed at the same time: it takes some forty requests. */
@@ -177,11 +178,11 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   }
 
   async #declareMoves(): Promise<void> {
-    const { wire, namespace } = this.connection;
-    if (wire === undefined) return;
-    await this.connection.declareShared(wire);
+    const { client, namespace } = this.connection;
+    if (client === undefined) return;
+    await this.connection.declareShared(client);
     const { service } = this.member;
-    await declareQueues(wire, [...namespace.durableQueues(service), ...namespace.callQueues(service)]);
+    await declareQueues(client, [...namespace.durableQueues(service), ...namespace.callQueues(service)]);
   }
 
   /** Takes what is held back now. Resolves when what was sent on its way has got there. */
@@ -203,7 +204,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     return withinMs(CONFIRM_MS, this.copies.ended(), () => undefined).catch(() => undefined);
   }
 
-  /** Forgets all that came over the wire, which is gone. */
+  /** Forgets all that came over the connection, which is gone. */
   forget(): void {
     this.replyEntries.flush();
     this.isolations.forget();

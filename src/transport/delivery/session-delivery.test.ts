@@ -10,7 +10,7 @@ import { CopiesUnderWay } from "./under-way.ts";
 
 function delivered(source: Source, headers: Readonly<Record<string, number>>): SessionDelivery {
   const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
-  const wired = {
+  const received = {
     message,
     exchange: "",
     key: "",
@@ -22,7 +22,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): S
   const surroundings: DeliveryDependencies = {
     member: { instance: "i", onExpired: () => undefined },
     connection: {
-      wire: undefined,
+      client: undefined,
       namespace: new Namespace("confluo"),
       newId: () => "id",
       warn: () => undefined,
@@ -37,7 +37,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): S
     crowd: new Crowd(),
     putAside: new CallsPutAside(async () => 1),
   };
-  return new SessionDelivery(source, wired, { link: surroundings, receivedAt: 0 });
+  return new SessionDelivery(source, received, { receiver: surroundings, receivedAt: 0 });
 }
 
 const records: readonly (readonly [alone: boolean, looked: DeliveryHistory, lost: DeliveryHistory])[] = [

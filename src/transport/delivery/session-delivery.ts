@@ -8,12 +8,12 @@ import type { Message } from "../../protocol/message.ts";
 import { republishedCall } from "../../protocol/republish.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
+import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 import type { Source } from "../queues/places.ts";
 import type { ReturnWatch } from "../queues/return-watch.ts";
 import type { ServiceQueues } from "../queues/service-queues.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 import type { Delivery, DeliveryHistory, Lane, SessionListener } from "../transport.ts";
-import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Isolations } from "./isolations.ts";
@@ -29,7 +29,7 @@ const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).l
 
 /** The receiving side of a session, as its deliveries see it. */
 export interface DeliveryDependencies {
-  readonly connection: Pick<SessionConnection, "wire" | "namespace" | "newId" | "warn">;
+  readonly connection: Pick<SessionConnection, "client" | "namespace" | "newId" | "warn">;
   readonly member: Pick<SessionListener, "instance" | "onExpired">;
   /** The queue of dead letters. */
   readonly dead: string;
@@ -49,14 +49,14 @@ export interface DeliveryDependencies {
 
 /** How a delivery came. */
 export interface DeliveryArrival {
-  readonly link: DeliveryDependencies;
+  readonly receiver: DeliveryDependencies;
   /** On the monotonic clock. */
   readonly receivedAt: number;
   /** Whether it is marked as redelivered for no more than a look at its queue. */
   readonly isOnlyLookedAt?: boolean;
 }
 
-/** {@link Delivery} over a wire's delivery. */
+/** {@link Delivery} over a client's delivery. */
 export class SessionDelivery implements Delivery {
   readonly lane: Lane;
   readonly message: Message;
@@ -66,41 +66,41 @@ export class SessionDelivery implements Delivery {
   readonly receivedAt: number;
   readonly size: number;
   readonly #source: Source;
-  readonly #wired: AmqpDelivery;
-  readonly #link: DeliveryDependencies;
+  readonly #received: AmqpDelivery;
+  readonly #receiver: DeliveryDependencies;
   /** That it came over. */
-  readonly #wire: AmqpClient | undefined;
+  readonly #client: AmqpClient | undefined;
   #settled = false;
   /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
   #letters: Map<string | undefined, Moved> | undefined;
 
   constructor(
     source: Source,
-    wired: AmqpDelivery,
-    { link, receivedAt, isOnlyLookedAt = false }: DeliveryArrival,
+    received: AmqpDelivery,
+    { receiver, receivedAt, isOnlyLookedAt = false }: DeliveryArrival,
   ) {
     const { lane } = source;
     this.receivedAt = receivedAt;
     this.lane = lane;
     this.#source = source;
-    this.message = wired.message;
-    this.#wired = wired;
-    this.#link = link;
-    this.#wire = link.isClosing ? undefined : link.connection.wire;
+    this.message = received.message;
+    this.#received = received;
+    this.#receiver = receiver;
+    this.#client = receiver.isClosing ? undefined : receiver.connection.client;
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
-    const { namespace, newId } = link.connection;
-    const isReturn = wired.exchange === "" || wired.exchange === namespace.back;
-    const eventKey = isReturn ? undefined : wired.key;
-    this.size = wired.message.length ?? bodyLength(wired.message);
-    this.envelope = readEnvelope(wired.message, { lane, eventKey, newId });
-    const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
+    const { namespace, newId } = receiver.connection;
+    const isReturn = received.exchange === "" || received.exchange === namespace.back;
+    const eventKey = isReturn ? undefined : received.key;
+    this.size = received.message.length ?? bodyLength(received.message);
+    this.envelope = readEnvelope(received.message, { lane, eventKey, newId });
+    const isMarked = received.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
     this.history = historyOf(source, isMarked, this.envelope.deaths);
     this.redelivered = this.history !== "first" || this.envelope.isGivenBack;
   }
 
   get hold(): Hold {
-    const { hold } = this.#wired;
-    return hold === "held" && !this.#isOnItsWire ? "lost" : hold;
+    const { hold } = this.#received;
+    return hold === "held" && !this.#isOnItsConnection ? "lost" : hold;
   }
 
   settle(outcome: Outcome): boolean | Promise<boolean> {
@@ -108,7 +108,7 @@ export class SessionDelivery implements Delivery {
     this.#settled = true;
     switch (outcome.kind) {
       case "done":
-        this.#wired.ack();
+        this.#received.ack();
         return true;
       case "release":
         // Its queue is gone with its consumer, and nobody else has one.
@@ -116,11 +116,11 @@ export class SessionDelivery implements Delivery {
         // As a copy: what the broker itself delivers again looks like what a death left behind.
         return this.#move([() => this.#givenBack()]);
       case "isolate":
-        if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), outcome);
+        if (this.#received.bounce !== undefined) return this.#bounce(this.#received.bounce(), outcome);
         return this.#isolate(outcome);
       case "forward": {
         // The queue's name is taken now: a later connection may have another.
-        const queue = this.#link.queues.queueOf(this.#source);
+        const queue = this.#receiver.queues.queueOf(this.#source);
         const moved = outcome.moves.map((move) => this.#moved(move, queue));
         return this.#move(moved.map((each) => () => each));
       }
@@ -132,8 +132,8 @@ export class SessionDelivery implements Delivery {
   // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
   async #bounce(bouncing: Promise<boolean>, outcome: Isolation): Promise<boolean> {
     if (!(await bouncing)) return this.#isolate(outcome);
-    this.#link.putAside.note(this.message);
-    this.#wired.ack();
+    this.#receiver.putAside.note(this.message);
+    this.#received.ack();
     return true;
   }
 
@@ -142,21 +142,21 @@ export class SessionDelivery implements Delivery {
     deaths,
     until = Number.POSITIVE_INFINITY,
   }: Isolation): boolean | Promise<boolean> {
-    if (this.lane === "calls") this.#link.putAside.note(this.message);
+    if (this.lane === "calls") this.#receiver.putAside.note(this.message);
     const earliest = Math.min(until, this.#until);
-    const alone = this.lane === "calls" || deaths > 0 || this.#link.crowd.isFew();
+    const alone = this.lane === "calls" || deaths > 0 || this.#receiver.crowd.isFew();
     const past = { deaths: alone ? deaths : 1, until: earliest };
     const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;
     const copies = patterns.map((subscription) => {
       return () => this.#copied({ lane: this.lane, alone }, { ...past, subscription });
     });
-    return this.#link.isolations.add(this.#moveSurely(copies));
+    return this.#receiver.isolations.add(this.#moveSurely(copies));
   }
 
   // Until the broker has the acknowledgement, both the copy and the original are there.
   async #moveSurely(copies: readonly Copy[]): Promise<boolean> {
     const isMoved = await this.#move(copies);
-    if (isMoved) await this.#wired.acksTaken?.();
+    if (isMoved) await this.#received.acksTaken?.();
     return isMoved;
   }
 
@@ -206,7 +206,7 @@ export class SessionDelivery implements Delivery {
   // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
   // broker drops it; anything else is dead then.
   #copied(source: Source, { deaths, subscription, until, isGivenBack }: Past): Moved | undefined {
-    const key = this.#link.queues.queueOf(source);
+    const key = this.#receiver.queues.queueOf(source);
     // What is left, as far as this instance knows: not how long it was under way before.
     const leftMs = Math.floor(until - performance.now());
     if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
@@ -238,38 +238,38 @@ export class SessionDelivery implements Delivery {
       retry: "final",
       ...(subscription === undefined ? {} : { subscription }),
     };
-    const letter = this.#moved({ kind: "dead-letter", failure }, this.#link.queues.queueOf(this.#source));
+    const letter = this.#moved({ kind: "dead-letter", failure }, this.#receiver.queues.queueOf(this.#source));
     this.#letters.set(subscription, letter);
-    this.#link.member.onExpired(this, failure);
+    this.#receiver.member.onExpired(this, failure);
     return letter;
   }
 
   // What a copy's properties may take.
   get #most(): number | undefined {
-    const most = this.#wire?.mostPropertyBytes;
+    const most = this.#client?.mostPropertyBytes;
     return most === undefined ? undefined : most - MARK_BYTES;
   }
 
-  // On another wire or channel it cannot be settled, and its broker delivers it again.
+  // On another connection or channel it cannot be settled, and its broker delivers it again.
   get #standing(): boolean {
-    return this.#isOnItsWire && this.#wired.hold !== "lost";
+    return this.#isOnItsConnection && this.#received.hold !== "lost";
   }
 
-  get #isOnItsWire(): boolean {
-    const { connection, isClosing } = this.#link;
-    return this.#wire !== undefined && !isClosing && connection.wire === this.#wire;
+  get #isOnItsConnection(): boolean {
+    const { connection, isClosing } = this.#receiver;
+    return this.#client !== undefined && !isClosing && connection.client === this.#client;
   }
 
-  // Until it is done, or the wire is gone: giving it back would have the handler run again, or look like a death.
+  // Until it is done, or the connection is gone: giving it back would have the handler run again, or look like a death.
   // Each attempt makes its copies again, since the time that is left is written in some of them.
   async #move(copies: readonly Copy[]): Promise<boolean> {
     let left = copies;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
-      const done = this.#link.copies.begin();
+      const done = this.#receiver.copies.begin();
       const posted = await Promise.allSettled(left.map((copy) => this.#post(copy())));
       const isMoved = posted.every(({ status }) => status === "fulfilled");
-      // Also when the link is being closed: it waits for that, or the broker would return the original beside its copy.
-      if (isMoved) this.#wired.ack();
+      // Also when the session is being closed: it waits for that, or the broker would return the original beside its copy.
+      if (isMoved) this.#received.ack();
       done();
       if (isMoved) return true;
       if (!this.#standing) return false;
@@ -278,7 +278,10 @@ export class SessionDelivery implements Delivery {
       // Once, not once for each attempt.
       if (waitMs === FIRST_AGAIN_MS) {
         const where = left.map((copy) => nameOf(copy())).join(", ");
-        this.#link.connection.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
+        this.#receiver.connection.warn(
+          { err },
+          `A message did not reach ${where}; it is kept and tried again.`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
     }
@@ -289,16 +292,16 @@ export class SessionDelivery implements Delivery {
     if (moved === undefined) return;
     if ((await this.#publish(moved)) === undefined) return;
     if (!this.#standing) throw new Error("the connection broke");
-    await this.#link.declareMoves();
+    await this.#receiver.declareMoves();
     const rejection = await this.#publish(moved);
     if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
   }
 
   #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
     return new Promise((resolve) => {
-      if (this.#wire === undefined || !this.#standing) resolve("lost");
+      if (this.#client === undefined || !this.#standing) resolve("lost");
       else
-        this.#wire.publish({ exchange, key }, message, (failure, why) =>
+        this.#client.publish({ exchange, key }, message, (failure, why) =>
           resolve(why === undefined ? failure : `${failure} (${why.message})`),
         );
     });
@@ -306,13 +309,13 @@ export class SessionDelivery implements Delivery {
 
   #moved(move: Move, queue: string): Moved {
     const { attempt, deaths } = this.envelope;
-    const { instance } = this.#link.member;
+    const { instance } = this.#receiver.member;
     const last = { failure: move.failure, queue, instance };
     switch (move.kind) {
       case "dead-letter":
         return {
           exchange: "",
-          key: this.#link.dead,
+          key: this.#receiver.dead,
           message: failedCopy(this, { ...last, attempt }, this.#most),
         };
       case "retry": {
@@ -330,7 +333,7 @@ export class SessionDelivery implements Delivery {
 
   // What is tried alone comes back to be tried alone.
   #delayed({ levelMs }: Hop, message: Message): Moved {
-    const { connection, queues, returns } = this.#link;
+    const { connection, queues, returns } = this.#receiver;
     returns.used(levelMs);
     const key = queues.queueOf({ lane: "inbox", alone: this.#source.alone });
     return { exchange: connection.namespace.delay(levelMs), key, message };

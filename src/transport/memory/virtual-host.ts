@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { ConfluoError, show } from "../../errors.ts";
 import { bodyLength } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { ExchangeSpec, PublishFailure, QueueSpec, Route } from "../wire.ts";
+import type { ExchangeSpec, PublishFailure, QueueSpec, Route } from "../amqp-client.ts";
 import type { DeathReason } from "./dead-letter.ts";
 import { DeadLetterRouter } from "./dead-letter-router.ts";
 import { Exchange } from "./exchange.ts";

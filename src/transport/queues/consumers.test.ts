@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { Consumer } from "../wire.ts";
+import type { Consumer } from "../amqp-client.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { Consumers } from "./consumers.ts";
 
 const options = {
@@ -16,12 +16,15 @@ function consumersOn() {
   const consumers = new Consumers(() => true);
   const close = vi.fn(async () => undefined);
   const grant = (): void => grants.shift()?.({ cancel: async () => undefined, close });
-  return { consumers, wire: fakeWire({ consume }), consume, grant, close };
+  return { consumers, client: fakeClient({ consume }), consume, grant, close };
 }
 
 it("takes one consumer for all who ask at the same time, and ends that one", async () => {
-  const { consumers, wire, consume, grant, close } = consumersOn();
-  const taken = Promise.all([consumers.take("calls", wire, options), consumers.take("calls", wire, options)]);
+  const { consumers, client, consume, grant, close } = consumersOn();
+  const taken = Promise.all([
+    consumers.take("calls", client, options),
+    consumers.take("calls", client, options),
+  ]);
   grant();
   expect(await taken).toEqual([true, true]);
   expect(consume).toHaveBeenCalledTimes(1);
@@ -30,9 +33,9 @@ it("takes one consumer for all who ask at the same time, and ends that one", asy
 });
 
 it("asks again on another wire, though the first has not answered", async () => {
-  const { consumers, wire, consume, grant } = consumersOn();
-  void consumers.take("calls", wire, options);
-  const next = fakeWire({
+  const { consumers, client, consume, grant } = consumersOn();
+  void consumers.take("calls", client, options);
+  const next = fakeClient({
     consume: async () => ({ cancel: async () => undefined, close: async () => undefined }),
   });
   expect(await consumers.take("calls", next, options)).toBe(true);

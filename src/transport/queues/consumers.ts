@@ -1,17 +1,20 @@
 /** The consumers of a service, by what they consume. */
 
 import type { ConfluoError } from "../../errors.ts";
-import type { AmqpClient, ConsumeOptions, Consumer } from "../wire.ts";
+import type { AmqpClient, ConsumeOptions, Consumer } from "../amqp-client.ts";
 import type { ConsumedPlace } from "./places.ts";
 
 /** A place for one consumer each: granted, ended by the broker, or taken away. */
 export class Consumers {
-  readonly #isStanding: (wire: AmqpClient) => boolean;
+  readonly #isStanding: (client: AmqpClient) => boolean;
   readonly #consumers = new Map<ConsumedPlace, Consumer>();
-  readonly #taking = new Map<ConsumedPlace, { readonly wire: AmqpClient; readonly done: Promise<boolean> }>();
+  readonly #taking = new Map<
+    ConsumedPlace,
+    { readonly client: AmqpClient; readonly done: Promise<boolean> }
+  >();
 
-  /** @param isStanding returns whether what is granted on a wire is still wanted. */
-  constructor(isStanding: (wire: AmqpClient) => boolean) {
+  /** @param isStanding returns whether what is granted on a client is still wanted. */
+  constructor(isStanding: (client: AmqpClient) => boolean) {
     this.#isStanding = isStanding;
   }
 
@@ -24,11 +27,11 @@ export class Consumers {
    *
    * @returns whether the consumer has the place: one that is granted too late is closed.
    */
-  take(place: ConsumedPlace, wire: AmqpClient, options: ConsumeOptions): Promise<boolean> {
+  take(place: ConsumedPlace, client: AmqpClient, options: ConsumeOptions): Promise<boolean> {
     // Two that ask at the same time get one consumer: a second one would be nobody's, and never end.
     const before = this.#taking.get(place);
-    if (before?.wire === wire) return before.done;
-    const taking = { wire, done: this.#take(place, wire, options) };
+    if (before?.client === client) return before.done;
+    const taking = { client, done: this.#take(place, client, options) };
     this.#taking.set(place, taking);
     const end = (): void => {
       if (this.#taking.get(place) === taking) this.#taking.delete(place);
@@ -37,9 +40,9 @@ export class Consumers {
     return taking.done;
   }
 
-  async #take(place: ConsumedPlace, wire: AmqpClient, options: ConsumeOptions): Promise<boolean> {
+  async #take(place: ConsumedPlace, client: AmqpClient, options: ConsumeOptions): Promise<boolean> {
     const own: { consumer?: Consumer; endedBy?: ConfluoError } = {};
-    const consumer = await wire.consume({
+    const consumer = await client.consume({
       ...options,
       onCancelled: (reason) => {
         own.endedBy = reason;
@@ -49,8 +52,8 @@ export class Consumers {
       },
     });
     if (own.endedBy !== undefined) throw own.endedBy;
-    // Closed, or the wire replaced, while the broker was asked: nothing else would end this consumer.
-    if (!this.#isStanding(wire)) {
+    // Closed, or the connection replaced, while the broker was asked: nothing else would end this consumer.
+    if (!this.#isStanding(client)) {
       await consumer.close();
       return false;
     }
@@ -82,7 +85,7 @@ export class Consumers {
     await Promise.allSettled(ending);
   }
 
-  /** Empties all places: their consumers are gone with their wire. */
+  /** Empties all places: their consumers are gone with their connection. */
   forget(): void {
     this.#consumers.clear();
   }

@@ -2,7 +2,7 @@
 
 import { Lookout } from "../../async/lookout.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
-import type { AmqpClient, AmqpDelivery, QueueArguments } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, QueueArguments } from "../amqp-client.ts";
 import type { Consumers } from "./consumers.ts";
 import { bindAll } from "./declare.ts";
 import type { ExclusivePlace } from "./places.ts";
@@ -18,8 +18,8 @@ export interface ExclusiveQueueDependencies {
   readonly exchange: string;
   /** Has the consumer of the queue, among others: whoever ends it ends this consumer, too. */
   readonly consumers: Consumers;
-  /** Returns whether what is granted on a wire is still wanted. */
-  isStanding(wire: AmqpClient): boolean;
+  /** Returns whether what is granted on a client is still wanted. */
+  isStanding(client: AmqpClient): boolean;
   onDelivery(delivery: AmqpDelivery): void;
   /** The queue is gone, with its consumer: it is to be attached again. */
   onGone(): void;
@@ -27,7 +27,7 @@ export interface ExclusiveQueueDependencies {
 }
 
 interface HeldQueue {
-  readonly wire: AmqpClient;
+  readonly client: AmqpClient;
   readonly name: string;
   readonly bound: Set<string>;
 }
@@ -58,8 +58,8 @@ export class ExclusiveQueue {
   }
 
   /** Does what is not done yet. After a failure nothing is left of a queue that is not consumed. */
-  async attach(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
-    const held = await this.#declared(wire);
+  async attach(client: AmqpClient, keys: Iterable<string>): Promise<void> {
+    const held = await this.#declared(client);
     if (held === undefined) return;
     try {
       await this.#bindAll(held, keys);
@@ -75,7 +75,7 @@ export class ExclusiveQueue {
     const held = this.#held;
     if (held === undefined) return;
     held.bound.delete(key);
-    await held.wire.unbind(held.name, this.#parts.exchange, key);
+    await held.client.unbind(held.name, this.#parts.exchange, key);
   }
 
   /** Has it looked for before its time: an answer that should have come has not. */
@@ -83,7 +83,7 @@ export class ExclusiveQueue {
     this.#lookout.soon();
   }
 
-  /** Forgets the queue, which is gone with its consumer or with its wire. */
+  /** Forgets the queue, which is gone with its consumer or with its connection. */
   forget(): void {
     if (this.#held === undefined) return;
     this.#lookout.end();
@@ -92,18 +92,18 @@ export class ExclusiveQueue {
     this.address = "";
   }
 
-  async #declared(wire: AmqpClient): Promise<HeldQueue | undefined> {
-    if (this.#held?.wire === wire) return this.#held;
-    const name = await wire.declareQueue({ name: "", exclusive: true, arguments: this.#parts.arguments });
-    // It ends with the wire that it was declared on.
-    if (!this.#parts.isStanding(wire)) return undefined;
-    this.#held = { wire, name, bound: new Set() };
+  async #declared(client: AmqpClient): Promise<HeldQueue | undefined> {
+    if (this.#held?.client === client) return this.#held;
+    const name = await client.declareQueue({ name: "", exclusive: true, arguments: this.#parts.arguments });
+    // It ends with the connection that it was declared on.
+    if (!this.#parts.isStanding(client)) return undefined;
+    this.#held = { client, name, bound: new Set() };
     this.name = name;
     return this.#held;
   }
 
-  async #bindAll({ wire, name, bound }: HeldQueue, keys: Iterable<string>): Promise<void> {
-    await bindAll(wire, {
+  async #bindAll({ client, name, bound }: HeldQueue, keys: Iterable<string>): Promise<void> {
+    await bindAll(client, {
       queue: name,
       exchange: this.#parts.exchange,
       keys: [...keys].filter((key) => !bound.has(key)),
@@ -111,9 +111,9 @@ export class ExclusiveQueue {
     });
   }
 
-  async #consume({ wire, name }: HeldQueue): Promise<void> {
+  async #consume({ client, name }: HeldQueue): Promise<void> {
     const { place, consumers, prefetch, onDelivery } = this.#parts;
-    const isTaken = await consumers.take(place, wire, {
+    const isTaken = await consumers.take(place, client, {
       queue: name,
       prefetch,
       onDelivery,
@@ -131,14 +131,14 @@ export class ExclusiveQueue {
       this.#held = undefined;
       this.name = "";
     }
-    held.wire.deleteQueue(held.name).catch(() => undefined);
+    held.client.deleteQueue(held.name).catch(() => undefined);
   }
 
   async #look(): Promise<void> {
     const held = this.#held;
     if (held === undefined || !this.isConsumed) return;
     try {
-      const found = await held.wire.inspectQueue(held.name);
+      const found = await held.client.inspectQueue(held.name);
       if (this.#held !== held || !this.isConsumed || found !== undefined) return;
     } catch (error) {
       // A refusal says nothing of the queue, and would be the answer to each further look.

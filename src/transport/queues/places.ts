@@ -1,7 +1,7 @@
 /** The places at the broker that a service consumes from. */
 
+import type { AmqpDelivery } from "../amqp-client.ts";
 import type { Lane } from "../transport.ts";
-import type { AmqpDelivery } from "../wire.ts";
 
 /** The queue of a service that a delivery came from: a lane's own, or the one for what is tried again alone. */
 export interface Source {

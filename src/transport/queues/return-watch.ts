@@ -59,7 +59,7 @@ export class ReturnWatch {
     this.end();
   }
 
-  /** Ends all looks: the wire is gone. */
+  /** Ends all looks: the connection is gone. */
   end(): void {
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -92,7 +92,7 @@ export class ReturnWatch {
   // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
   // queue of this instance alone would be gone when it comes back later, and the message would be an orphan.
   async #returns(levelMs: number, stop: AbortSignal): Promise<boolean> {
-    const { namespace, wire: on } = this.#connection;
+    const { namespace, client: on } = this.#connection;
     if (on === undefined) throw new Error("there is no connection");
     const plan = namespace.returned(levelMs);
     await on.declareQueue(plan);

@@ -1,12 +1,12 @@
-/** What a service has at the broker: its queues, bindings and consumers, on whatever wire there is at the moment. */
+/** What a service has at the broker: its queues, bindings and consumers, on whatever connection there is at the moment. */
 
 import { withinMs } from "../../async/abort.ts";
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
 import { INSTANCE_EVENTS_ARGUMENTS, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 import type { SessionListener } from "../transport.ts";
-import type { AmqpClient } from "../wire.ts";
 import { Consumers } from "./consumers.ts";
 import { ExclusiveQueue } from "./exclusive-queue.ts";
 import {
@@ -26,18 +26,18 @@ const CLOSE_MS = 400;
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
-/** What was asked for is remembered and done again on a new wire. */
+/** What was asked for is remembered and done again on a new connection. */
 export class ServiceQueues {
   readonly #connection: SessionConnection;
 
-  // What was asked for: declared again on every new wire.
+  // What was asked for: declared again on every new connection.
   #serving = false;
   readonly #serviceKeys = new Set<string>();
   readonly #instanceKeys = new Set<string>();
   #replying = false;
   #hasServed = false;
 
-  // What there is on the present wire.
+  // What there is on the present connection.
   readonly #consumers: Consumers;
   readonly #shared: SharedQueues;
   readonly #instance: ExclusiveQueue;
@@ -54,7 +54,8 @@ export class ServiceQueues {
     this.#connection = connection;
     const { namespace, warn } = connection;
     const { service, prefetch } = member;
-    const isStanding = (wire: AmqpClient): boolean => this.#state !== "closed" && connection.wire === wire;
+    const isStanding = (client: AmqpClient): boolean =>
+      this.#state !== "closed" && connection.client === client;
     const consumers = new Consumers(isStanding);
     this.#consumers = consumers;
     this.#shared = new SharedQueues({
@@ -120,7 +121,7 @@ export class ServiceQueues {
   /** Declares the service's queues and consumes them. */
   serve(): Promise<void> {
     this.#serving = true;
-    return this.#enqueue("inbox", (wire) => this.#attachService(wire));
+    return this.#enqueue("inbox", (client) => this.#attachService(client));
   }
 
   /** Binds keys to what the instances share, or to this instance's own queue. */
@@ -131,8 +132,8 @@ export class ServiceQueues {
     if (per === "service") this.#serving = true;
     const bound =
       per === "service"
-        ? this.#enqueue("inbox", (wire) => this.#shared.bind(wire, keys))
-        : this.#enqueue("instance", (wire) => this.#attachInstance(wire));
+        ? this.#enqueue("inbox", (client) => this.#shared.bind(client, keys))
+        : this.#enqueue("instance", (client) => this.#attachInstance(client));
     // Whoever asked hears of it; and it is tried again, since nobody else would.
     bound.catch(() => this.#bindLater());
     return bound;
@@ -146,7 +147,7 @@ export class ServiceQueues {
   openReplies(): Promise<void> {
     this.#replying = true;
     if (this.#openingReplies !== undefined) return this.#openingReplies;
-    const opening = this.#enqueue("replies", (wire) => this.replies.attach(wire, [])).finally(() => {
+    const opening = this.#enqueue("replies", (client) => this.replies.attach(client, [])).finally(() => {
       // After `forget` there may be another by now.
       if (this.#openingReplies === opening) this.#openingReplies = undefined;
     });
@@ -202,7 +203,7 @@ export class ServiceQueues {
     await withinMs(CLOSE_MS, ended, () => undefined).catch(() => undefined);
   }
 
-  /** Does again, on a new wire, all that was asked for. Each part by itself: none waits for what another lacks. */
+  /** Does again, on a new connection, all that was asked for. Each part by itself: none waits for what another lacks. */
   async restore(): Promise<void> {
     const parts: Promise<void>[] = [];
     if (this.#replying) parts.push(this.#comeBack("replies"));
@@ -215,23 +216,23 @@ export class ServiceQueues {
     await settleAll(parts);
   }
 
-  /** The wire is gone, and all that was attached to it. */
+  /** The connection is gone, and all that was attached to it. */
   forget(): void {
     for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
     this.#consumers.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
-    // What still waits for an answer of that wire must not hold up what is asked of the next.
+    // What still waits for an answer of that connection must not hold up what is asked of the next.
     this.#work.clear();
     this.#openingReplies = undefined;
   }
 
   // One thing at a time in each part, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
-  #enqueue(part: Part, work: (wire: AmqpClient) => Promise<void>): Promise<void> {
+  #enqueue(part: Part, work: (client: AmqpClient) => Promise<void>): Promise<void> {
     const next = (this.#work.get(part) ?? Promise.resolve()).then(async () => {
-      const { wire } = this.#connection;
-      if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
-      await work(wire);
+      const { client } = this.#connection;
+      if (client === undefined || this.#state === "closed") return; // restored with the next connection, or never needed
+      await work(client);
     });
     const settled = next.catch(() => undefined);
     this.#work.set(part, settled);
@@ -239,24 +240,24 @@ export class ServiceQueues {
   }
 
   // Who connects for the first time shall hear of what cannot be had, and is bound before it takes anything.
-  async #attachService(wire: AmqpClient): Promise<void> {
-    if (this.#hasServed) return this.#shared.resumeInbox(wire, this.#serviceKeys);
-    await this.#shared.bind(wire, this.#serviceKeys);
+  async #attachService(client: AmqpClient): Promise<void> {
+    if (this.#hasServed) return this.#shared.resumeInbox(client, this.#serviceKeys);
+    await this.#shared.bind(client, this.#serviceKeys);
     await settleAll([
-      this.#shared.consumeInbox(wire),
+      this.#shared.consumeInbox(client),
       this.#enqueue("calls", (present) => this.#shared.consumeCalls(present)),
     ]);
     this.#hasServed = true;
   }
 
-  async #attachInstance(wire: AmqpClient): Promise<void> {
-    if (this.#state === "taking") await this.#instance.attach(wire, this.#instanceKeys);
+  async #attachInstance(client: AmqpClient): Promise<void> {
+    if (this.#state === "taking") await this.#instance.attach(client, this.#instanceKeys);
   }
 
   #comeBack(part: Part): Promise<void> {
-    return this.#enqueue(part, async (wire) => {
+    return this.#enqueue(part, async (client) => {
       try {
-        await this.#attachPart(wire, part);
+        await this.#attachPart(client, part);
         this.#forgetUnavailable();
       } catch (error) {
         if (!isConfluoError(error, "UNAVAILABLE")) throw error;
@@ -267,16 +268,16 @@ export class ServiceQueues {
     });
   }
 
-  #attachPart(wire: AmqpClient, part: Part): Promise<void> {
+  #attachPart(client: AmqpClient, part: Part): Promise<void> {
     switch (part) {
       case "replies":
-        return this.replies.attach(wire, []);
+        return this.replies.attach(client, []);
       case "instance":
-        return this.#attachInstance(wire);
+        return this.#attachInstance(client);
       case "calls":
-        return this.#shared.consumeCalls(wire);
+        return this.#shared.consumeCalls(client);
       case "inbox":
-        return this.#attachService(wire);
+        return this.#attachService(client);
       default:
         return part satisfies never;
     }
@@ -305,11 +306,11 @@ export class ServiceQueues {
     const attempt = (): void => {
       this.#reattaching.delete("bindings");
       settleAll([
-        this.#enqueue("inbox", async (wire) => {
-          if (this.#serving) await this.#attachService(wire);
+        this.#enqueue("inbox", async (client) => {
+          if (this.#serving) await this.#attachService(client);
         }),
-        this.#enqueue("instance", async (wire) => {
-          if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
+        this.#enqueue("instance", async (client) => {
+          if (this.#instanceKeys.size > 0) await this.#attachInstance(client);
         }),
       ]).catch(() => this.#bindLater());
     };
@@ -317,19 +318,19 @@ export class ServiceQueues {
     this.#reattaching.set("bindings", setTimeout(attempt, LAST_REATTACH_MS));
   }
 
-  #attach(wire: AmqpClient, place: Place): Promise<void> {
+  #attach(client: AmqpClient, place: Place): Promise<void> {
     if (place === "calls" || place === "calls alone" || place === "calls batch")
-      return this.#shared.consumeCallsAt(wire, place);
+      return this.#shared.consumeCallsAt(client, place);
     if (partOf[place] === "inbox") this.#shared.forgetInbox();
-    return this.#attachPart(wire, partOf[place]);
+    return this.#attachPart(client, partOf[place]);
   }
 
   #reattach(place: Place, afterMs: number): void {
     if (this.#state === "closed" || !this.#mayTake(place)) return;
     const attempt = (): void => {
       this.#reattaching.delete(place);
-      this.#enqueue(partOf[place], async (wire) => {
-        if (!this.isConsumed(place)) await this.#attach(wire, place);
+      this.#enqueue(partOf[place], async (client) => {
+        if (!this.isConsumed(place)) await this.#attach(client, place);
         this.#forgetUnavailable();
       }).catch((error: unknown) => {
         this.#connection.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);

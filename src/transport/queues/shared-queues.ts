@@ -1,11 +1,11 @@
-/** The queues that the instances of a service share: declared, bound and consumed on one wire after the other. */
+/** The queues that the instances of a service share: declared, bound and consumed on one connection after the other. */
 
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
 import type { DeclaredQueue, Namespace } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 import type { SessionListener } from "../transport.ts";
-import type { AmqpClient } from "../wire.ts";
 import { madeOnce, type QueueCreation } from "./being-made.ts";
 import type { Consumers } from "./consumers.ts";
 import { bindAll, declare, declareQueues } from "./declare.ts";
@@ -17,8 +17,8 @@ export interface SharedQueuesDependencies {
   readonly connection: SessionConnection;
   readonly consumers: Consumers;
   readonly receiver: QueueReceiver;
-  /** Returns whether a wire is the present one, and anything granted on it is wanted. */
-  isStanding(wire: AmqpClient): boolean;
+  /** Returns whether a client is the present one, and anything granted on it is wanted. */
+  isStanding(client: AmqpClient): boolean;
   /** Returns whether a place may be consumed at the moment. */
   mayTake(place: SharedPlace): boolean;
   /** The broker ended a consumer: it is to be attached again soon. */
@@ -74,49 +74,49 @@ export class SharedQueues {
   }
 
   /**
-   * Declares the durable lane and binds it. Each once on a wire: what failed before is done when it is asked for again.
+   * Declares the durable lane and binds it. Each once on a connection: what failed before is done when it is asked for again.
    */
-  async bind(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
-    await this.#declare(wire, true);
-    await this.#bindAll(wire, keys);
+  async bind(client: AmqpClient, keys: Iterable<string>): Promise<void> {
+    await this.#declare(client, true);
+    await this.#bindAll(client, keys);
   }
 
   /** Consumes the durable lane, once it is bound. */
-  async consumeInbox(wire: AmqpClient): Promise<void> {
+  async consumeInbox(client: AmqpClient): Promise<void> {
     await settleAll([
-      this.#consume(wire, "inbox"),
-      this.#orLater("inbox alone", () => this.#consume(wire, "inbox alone")),
+      this.#consume(client, "inbox"),
+      this.#orLater("inbox alone", () => this.#consume(client, "inbox alone")),
     ]);
   }
 
-  /** The same on a wire that takes another's place: it goes on with what there is. */
-  async resumeInbox(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
-    await this.#declare(wire, this.#isInboxLost);
+  /** The same on a connection that takes another's place: it goes on with what there is. */
+  async resumeInbox(client: AmqpClient, keys: Iterable<string>): Promise<void> {
+    await this.#declare(client, this.#isInboxLost);
     await settleAll([
-      this.#orLater("inbox", () => this.#consume(wire, "inbox")),
-      this.#orLater("inbox alone", () => this.#consume(wire, "inbox alone")),
-      this.#bindAll(wire, keys),
+      this.#orLater("inbox", () => this.#consume(client, "inbox")),
+      this.#orLater("inbox alone", () => this.#consume(client, "inbox alone")),
+      this.#bindAll(client, keys),
     ]);
   }
 
   /** Declares and consumes the fast lane. */
-  async consumeCalls(wire: AmqpClient): Promise<void> {
+  async consumeCalls(client: AmqpClient): Promise<void> {
     // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
-    await this.consumeCallsAt(wire, "calls");
-    if (this.#takesBatches) await this.consumeCallsAt(wire, "calls batch");
-    await this.consumeCallsAt(wire, "calls alone");
+    await this.consumeCallsAt(client, "calls");
+    if (this.#takesBatches) await this.consumeCallsAt(client, "calls batch");
+    await this.consumeCallsAt(client, "calls alone");
   }
 
   /** The same for one queue of it. */
-  async consumeCallsAt(wire: AmqpClient, place: CallPlace): Promise<void> {
+  async consumeCallsAt(client: AmqpClient, place: CallPlace): Promise<void> {
     const [calls, again, batches] = this.#namespace.callQueues(this.#service);
     const plan = { calls, "calls alone": again, "calls batch": batches }[place];
     const attach = async (): Promise<void> => {
-      await declare(wire, plan);
-      await this.#consume(wire, place);
+      await declare(client, plan);
+      await this.#consume(client, place);
     };
     await this.#orLater(place, () =>
-      attach().catch((error: unknown) => this.#attachAnew(wire, plan, { error, attach })),
+      attach().catch((error: unknown) => this.#attachAnew(client, plan, { error, attach })),
     );
   }
 
@@ -127,13 +127,13 @@ export class SharedQueues {
     this.#bound.clear();
   }
 
-  /** Has so many messages of calls handed over before one of them is settled, on this wire and the next ones. */
+  /** Has so many messages of calls handed over before one of them is settled, on this connection and the next ones. */
   allowCalls(messages: number): void {
     this.#callsAllowed = messages;
     for (const place of CALL_PLACES) this.#parts.consumers.allow(place, messages);
   }
 
-  /** The wire is gone, and all that was attached to it. */
+  /** The connection is gone, and all that was attached to it. */
   forget(): void {
     this.forgetInbox();
     this.#isInboxLost = false;
@@ -143,43 +143,43 @@ export class SharedQueues {
     return this.#parts.consumers.isTaken(place);
   }
 
-  async #declare(wire: AmqpClient, isDoubtful: boolean): Promise<void> {
-    if (this.#declaredOn === wire) return;
+  async #declare(client: AmqpClient, isDoubtful: boolean): Promise<void> {
+    if (this.#declaredOn === client) return;
     const queues = this.#namespace.durableQueues(this.#service);
-    await madeOnce(wire, this.#making(wire, isDoubtful), () => declareQueues(wire, queues));
-    this.#declaredOn = wire;
+    await madeOnce(client, this.#making(client, isDoubtful), () => declareQueues(client, queues));
+    this.#declaredOn = client;
     this.#isInboxLost = false;
   }
 
-  #making(wire: AmqpClient, isDoubtful: boolean): QueueCreation {
+  #making(client: AmqpClient, isDoubtful: boolean): QueueCreation {
     const { inbox, "inbox alone": again, "calls alone": sign } = this.names;
     const [, plan] = this.#namespace.callQueues(this.#service);
     return {
       queues: [inbox, again],
       sign,
-      declareSign: () => declare(wire, plan),
-      giveSign: () => this.consumeCallsAt(wire, "calls alone"),
+      declareSign: () => declare(client, plan),
+      giveSign: () => this.consumeCallsAt(client, "calls alone"),
       isSignGiven: () => this.#isConsumed("calls alone"),
       isDoubtful,
     };
   }
 
-  async #bindAll(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
-    await bindAll(wire, {
+  async #bindAll(client: AmqpClient, keys: Iterable<string>): Promise<void> {
+    await bindAll(client, {
       queue: this.names.inbox,
       exchange: this.#namespace.events,
       keys: [...keys].filter((key) => !this.#bound.has(key)),
       onBound: (key) => {
-        if (this.#parts.isStanding(wire)) this.#bound.add(key);
+        if (this.#parts.isStanding(client)) this.#bound.add(key);
       },
     });
   }
 
-  async #consume(wire: AmqpClient, place: SharedPlace): Promise<void> {
+  async #consume(client: AmqpClient, place: SharedPlace): Promise<void> {
     const { member, connection, consumers, receiver, mayTake, onCancelled } = this.#parts;
     if (this.#isConsumed(place) || !mayTake(place)) return;
     const queue = this.names[place];
-    await consumers.take(place, wire, {
+    await consumers.take(place, client, {
       queue,
       prefetch: prefetchOf(place, member.prefetch),
       onDelivery: receiver.takerOf(sources[place]),
@@ -209,13 +209,13 @@ export class SharedQueues {
   // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
   // held is worth nothing: another takes its place. RabbitMQ 3.10 does not allow that.
   async #attachAnew(
-    wire: AmqpClient,
+    client: AmqpClient,
     { name: queue }: DeclaredQueue,
     { error, attach }: { readonly error: unknown; readonly attach: () => Promise<void> },
   ): Promise<void> {
     if (!isConfluoError(error, "UNAVAILABLE")) throw error;
     // Someone who consumes from it has made it anew already: then it need only be asked for again.
-    await wire.deleteQueue(queue, "unused").catch((cause: unknown) => {
+    await client.deleteQueue(queue, "unused").catch((cause: unknown) => {
       if (!isConfluoError(cause, "TOPOLOGY_CONFLICT")) throw cause;
     });
     await attach();

@@ -4,6 +4,7 @@ import type { Gate } from "../../async/gate.ts";
 import { runOutsideContext } from "../../async/outside-context.ts";
 import type { ConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { AmqpClient, Route } from "../amqp-client.ts";
 import { BatchCensus } from "../batching/batch-census.ts";
 import { AdaptiveBatchLimit } from "../batching/batch-limit.ts";
 import { CallBatcher, type CallOutlet } from "../batching/call-batcher.ts";
@@ -11,14 +12,13 @@ import { ReplyBatcher } from "../batching/reply-batcher.ts";
 import { Receiver } from "../delivery/receiver.ts";
 import type { ServiceQueues } from "../queues/service-queues.ts";
 import type { Session, SessionListener, Settled } from "../transport.ts";
-import type { AmqpClient, Route } from "../wire.ts";
 import type { SessionConnection } from "./connection-slot.ts";
 import { DirectReturns } from "./direct-returns.ts";
 import { DiscoveryResponder } from "./discovery-responder.ts";
 
 /** What a session needs of the connection that it shares. */
 export interface SessionHost extends SessionConnection {
-  leave(link: AmqpSession): Promise<void>;
+  leave(session: AmqpSession): Promise<void>;
 }
 
 /** {@link Session} over a {@link AmqpClient}. */
@@ -53,7 +53,7 @@ export class AmqpSession implements Session, CallOutlet {
   }
 
   get connected(): boolean {
-    return this.#host.wire !== undefined;
+    return this.#host.client !== undefined;
   }
 
   get connections(): number {
@@ -61,15 +61,15 @@ export class AmqpSession implements Session, CallOutlet {
   }
 
   get congestion(): Gate | undefined {
-    return this.#host.wire?.congestion;
+    return this.#host.client?.congestion;
   }
 
   get blocked(): string | undefined {
-    return this.#host.wire?.blocked;
+    return this.#host.client?.blocked;
   }
 
   get refused(): ConfluoError | undefined {
-    return this.#host.wire?.refused;
+    return this.#host.client?.refused;
   }
 
   get detached(): readonly string[] {
@@ -132,9 +132,9 @@ export class AmqpSession implements Session, CallOutlet {
   }
 
   #publish(route: Route, message: Message, settled: Settled): void {
-    const { wire } = this.#host;
-    if (wire === undefined) setImmediate(settled, "lost");
-    else wire.publish(route, message, settled);
+    const { client } = this.#host;
+    if (client === undefined) setImmediate(settled, "lost");
+    else client.publish(route, message, settled);
   }
 
   reply(to: string, message: Message, failed?: Settled): void {
@@ -162,7 +162,7 @@ export class AmqpSession implements Session, CallOutlet {
     await this.#host.leave(this);
   }
 
-  /** Does again, on a new wire, all that was asked for. */
+  /** Does again, on a new connection, all that was asked for. */
   async restore(): Promise<void> {
     this.#directReturns.began();
     // Nothing waits for it: it never rejects, and all else works without it.
@@ -170,7 +170,7 @@ export class AmqpSession implements Session, CallOutlet {
     await this.#queues.restore();
   }
 
-  /** The wire is gone, and all that was attached to it. */
+  /** The connection is gone, and all that was attached to it. */
   forget(): void {
     this.#receiver.forget();
     this.#census.forget();

@@ -4,10 +4,10 @@ import { withinMs } from "../../async/abort.ts";
 import { addressee, EVERYONE } from "../../protocol/discovery/instance-answer.ts";
 import type { Message } from "../../protocol/message.ts";
 import { QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import { Consumers } from "../queues/consumers.ts";
 import { ExclusiveQueue } from "../queues/exclusive-queue.ts";
 import type { SessionListener } from "../transport.ts";
-import type { AmqpClient } from "../wire.ts";
 import type { SessionConnection } from "./connection-slot.ts";
 
 const CLOSE_MS = 400;
@@ -29,7 +29,7 @@ export class DiscoveryResponder {
   constructor(connection: SessionConnection, member: SessionListener) {
     this.#connection = connection;
     this.#member = member;
-    const isStanding = (wire: AmqpClient): boolean => !this.#closed && connection.wire === wire;
+    const isStanding = (client: AmqpClient): boolean => !this.#closed && connection.client === client;
     this.#consumers = new Consumers(isStanding);
     this.#queue = new ExclusiveQueue({
       place: "discovery",
@@ -45,7 +45,7 @@ export class DiscoveryResponder {
     });
   }
 
-  /** Takes questions from now on, on this wire and the next ones. Never rejects: without it all else works. */
+  /** Takes questions from now on, on this connection and the next ones. Never rejects: without it all else works. */
   open(): Promise<void> {
     this.#wanted = true;
     return this.restore();
@@ -53,12 +53,12 @@ export class DiscoveryResponder {
 
   /** Takes questions again, if they were asked for. */
   restore(): Promise<void> {
-    const { wire } = this.#connection;
-    if (!this.#wanted || this.#closed || wire === undefined || this.#queue.isConsumed)
+    const { client } = this.#connection;
+    if (!this.#wanted || this.#closed || client === undefined || this.#queue.isConsumed)
       return Promise.resolve();
     if (this.#opening !== undefined) return this.#opening;
-    const opening = this.#attach(wire)
-      .catch((error: unknown) => this.#failed(wire, error))
+    const opening = this.#attach(client)
+      .catch((error: unknown) => this.#failed(client, error))
       .finally(() => {
         // After `forget` there may be another by now.
         if (this.#opening === opening) this.#opening = undefined;
@@ -72,7 +72,7 @@ export class DiscoveryResponder {
     this.#queue.lookSoon();
   }
 
-  /** The wire is gone. */
+  /** The connection is gone. */
   forget(): void {
     this.#queue.forget();
     this.#consumers.forget();
@@ -89,20 +89,20 @@ export class DiscoveryResponder {
   }
 
   #answer(question: Message): void {
-    const { wire } = this.#connection;
+    const { client } = this.#connection;
     // While the broker takes nothing, answers would pile up here. Whoever asked does not wait for long.
-    if (wire === undefined || wire.congestion !== undefined) return;
+    if (client === undefined || client.congestion !== undefined) return;
     const answer = this.#member.onQuestion?.(question);
-    if (answer !== undefined) wire.post(answer.to, answer.message);
+    if (answer !== undefined) client.post(answer.to, answer.message);
   }
 
-  async #attach(wire: AmqpClient): Promise<void> {
+  async #attach(client: AmqpClient): Promise<void> {
     const { service, instance } = this.#member;
-    await this.#queue.attach(wire, [EVERYONE, addressee(service), addressee(service, instance)]);
+    await this.#queue.attach(client, [EVERYONE, addressee(service), addressee(service, instance)]);
   }
 
-  #failed(wire: AmqpClient, error: unknown): void {
-    if (this.#closed || this.#connection.wire !== wire) return; // the next wire is another try
+  #failed(client: AmqpClient, error: unknown): void {
+    if (this.#closed || this.#connection.client !== client) return; // the next connection is another try
     const { service } = this.#member;
     if (!this.#warned)
       this.#connection.warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
