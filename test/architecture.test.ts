@@ -40,7 +40,7 @@ const besideServices = [
   "options/",
   "protocol/",
   "transport/short-session.ts",
-  "transport/wire.ts",
+  "transport/amqp-client.ts",
 ];
 
 /** The first room that has a file is its room. */
@@ -61,22 +61,28 @@ const rooms: readonly Room[] = [
   { path: "options/", mayImport: [...ground, "protocol/", "retry/"], builtins: [] },
   { path: "validation/", mayImport: [...ground, "contract/", "protocol/"], builtins: ["node:util"] },
   { path: "transport/transport.ts", mayImport: [...ground, "protocol/", "retry/"], typesOnly: true },
-  { path: "transport/wire.ts", mayImport: [...ground, "protocol/", "retry/"], typesOnly: true },
-  { path: "transport/short-session.ts", mayImport: [...ground, "transport/wire.ts"], builtins: [] },
+  { path: "transport/amqp-client.ts", mayImport: [...ground, "protocol/", "retry/"], typesOnly: true },
+  { path: "transport/short-session.ts", mayImport: [...ground, "transport/amqp-client.ts"], builtins: [] },
   {
     path: "transport/memory/",
-    mayImport: [...ground, "transport/wire.ts", "transport/transport.ts", "protocol/"],
+    mayImport: [...ground, "transport/amqp-client.ts", "transport/transport.ts", "protocol/"],
     packages: ["qlobber"],
   },
   {
     path: "transport/rabbitmq/",
-    mayImport: [...ground, "transport/wire.ts", "transport/transport.ts", "protocol/", "lent-require.ts"],
+    mayImport: [
+      ...ground,
+      "transport/amqp-client.ts",
+      "transport/transport.ts",
+      "protocol/",
+      "lent-require.ts",
+    ],
     packages: ["amqplib"],
   },
   // What a service has at its broker: its connection, its queues, what they deliver, and what travels together.
   {
     path: "transport/",
-    mayImport: [...ground, "transport/transport.ts", "transport/wire.ts", "protocol/", "retry/"],
+    mayImport: [...ground, "transport/transport.ts", "transport/amqp-client.ts", "protocol/", "retry/"],
   },
   {
     path: "logging/",

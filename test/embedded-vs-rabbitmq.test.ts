@@ -5,7 +5,6 @@ import { type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect } 
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Message, Properties } from "../src/protocol/message.ts";
-import { EmbeddedBroker } from "../src/transport/memory/embedded-broker.ts";
 import type {
   AmqpClient,
   ConsumeOptions,
@@ -14,7 +13,8 @@ import type {
   QueueArguments,
   QueueInfo,
   Route,
-} from "../src/transport/wire.ts";
+} from "../src/transport/amqp-client.ts";
+import { EmbeddedBroker } from "../src/transport/memory/embedded-broker.ts";
 
 /** The part of `Wire` that the scenarios use, which {@link RabbitSide} implements as plainly as can be. */
 type Side = Pick<

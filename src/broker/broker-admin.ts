@@ -7,8 +7,8 @@ import { checkOptions, type OptionNames } from "../options/checks.ts";
 import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { bindingKey, checkName } from "../protocol/address.ts";
 import type { Namespace } from "../protocol/topology.ts";
+import type { AmqpClient } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";
-import type { AmqpClient } from "../transport/wire.ts";
 
 /** Options of `Broker.removeService`. */
 export interface RemoveServiceOptions extends WaitOptions {

@@ -16,11 +16,11 @@ import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName, fitsShortString, SHORT_STRING_BYTES } from "../protocol/address.ts";
 import type { InstanceInfo } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
+import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { EmbeddedBroker } from "../transport/memory/embedded-broker.ts";
 import { type OnBlocked, type OnRefused, openRabbit } from "../transport/rabbitmq/open-rabbit.ts";
 import { SharedConnection } from "../transport/session/shared-connection.ts";
 import type { Transport } from "../transport/transport.ts";
-import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
 import { readAddress } from "./broker-address.ts";
 import { type RemovedQueue, type RemoveServiceOptions, removeService, unbind } from "./broker-admin.ts";
 import { type BrokerOptions, brokerOptions, MAX_BODY_BYTES } from "./broker-options.ts";
@@ -60,8 +60,8 @@ export type {
   SenderStats,
 } from "../protocol/discovery/traffic.ts";
 export type { Message, Properties } from "../protocol/message.ts";
+export type { AmqpClient, AmqpDelivery, QueueInfo, ServerInfo } from "../transport/amqp-client.ts";
 export type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
-export type { AmqpClient, AmqpDelivery, QueueInfo, ServerInfo } from "../transport/wire.ts";
 export type { RemovedQueue, RemoveServiceOptions } from "./broker-admin.ts";
 export type { BrokerOptions } from "./broker-options.ts";
 

@@ -7,7 +7,7 @@ import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../protocol/message.ts";
 import { republished } from "../protocol/republish.ts";
 import type { Namespace } from "../protocol/topology.ts";
-import type { AmqpDelivery } from "../transport/wire.ts";
+import type { AmqpDelivery } from "../transport/amqp-client.ts";
 
 /** Why a service gave a message up. */
 export interface DeadLetterError {

@@ -1,8 +1,8 @@
 import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../errors.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { breakableWire } from "../transport/session/fake-wire.test-support.ts";
-import type { AmqpClient, AmqpDelivery, PublishFailure } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure } from "../transport/amqp-client.ts";
+import { breakableClient } from "../transport/session/fake-client.test-support.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import type { DeadLetterRecord } from "./letter-record.ts";
 
@@ -11,7 +11,7 @@ function lettersOver(n: number, own: Partial<AmqpClient> = {}, returns = 0) {
   const acked: string[] = [];
   const events: string[] = [];
   let held = 0;
-  const { wire, lose } = breakableWire({
+  const { client: wire, lose } = breakableClient({
     inspectQueue: async () => ({ messages: n - held, consumers: 0 }),
     consume: async ({ onDelivery }) => {
       setImmediate(() => {

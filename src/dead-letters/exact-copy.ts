@@ -4,7 +4,7 @@ import { fitsShortString } from "../protocol/address.ts";
 import { header, isTable } from "../protocol/codec.ts";
 import { readFieldTable } from "../protocol/encoding/field-table.ts";
 import type { Message, Properties, WireHeaders } from "../protocol/message.ts";
-import type { AmqpDelivery } from "../transport/wire.ts";
+import type { AmqpDelivery } from "../transport/amqp-client.ts";
 
 /** Properties of AMQP that confluo does not use, and keeps. */
 export interface AllProperties extends Properties {

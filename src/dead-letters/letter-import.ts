@@ -2,7 +2,7 @@
 
 import { invalidArgument } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { AmqpClient, AmqpDelivery, Route } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, Route } from "../transport/amqp-client.ts";
 import { exactProperties } from "./exact-copy.ts";
 import { type DeadLetterRecord, fingerprintOf, messageOf } from "./letter-record.ts";
 import { publishFailure } from "./publish-failure.ts";

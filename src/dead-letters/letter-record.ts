@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "../protocol/address.ts";
 import type { Message, Properties } from "../protocol/message.ts";
-import type { AmqpDelivery } from "../transport/wire.ts";
+import type { AmqpDelivery } from "../transport/amqp-client.ts";
 import { type AllProperties, durable, exactProperties, keptHeaders, TEXTS } from "./exact-copy.ts";
 import { headerValue, isBase64, type RecordedValue, recordedValue } from "./recorded-value.ts";
 

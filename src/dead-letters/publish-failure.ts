@@ -1,7 +1,7 @@
 /** Why a letter could not be published, for whoever asked for it. */
 
 import { ConfluoError, isConfluoError } from "../errors.ts";
-import type { PublishFailure } from "../transport/wire.ts";
+import type { PublishFailure } from "../transport/amqp-client.ts";
 
 /** What was to be published. */
 export interface Unpublished {

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import type { AmqpClient, AmqpDelivery, ConsumeOptions, PublishSettled } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, ConsumeOptions, PublishSettled } from "../transport/amqp-client.ts";
 import { type BrowseRequest, browseQueue } from "./queue-browser.ts";
 
 const ABORTED = new Error("aborted");

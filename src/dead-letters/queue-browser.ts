@@ -11,7 +11,7 @@
 import { onAbort, untilAborted, withinMs } from "../async/abort.ts";
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
-import type { AmqpClient, AmqpDelivery, Consumer, QueueInfo, Route } from "../transport/wire.ts";
+import type { AmqpClient, AmqpDelivery, Consumer, QueueInfo, Route } from "../transport/amqp-client.ts";
 import { returnsOf } from "./exact-copy.ts";
 
 /** RabbitMQ's cap on what one consumer of a quorum queue may hold. */

@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../errors.ts";
 import { encodeAnswer } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { breakableWire, fakeWire } from "../transport/session/fake-wire.test-support.ts";
-import type { AmqpClient, ConsumeOptions } from "../transport/wire.ts";
+import type { AmqpClient, ConsumeOptions } from "../transport/amqp-client.ts";
+import { breakableClient, fakeClient } from "../transport/session/fake-client.test-support.ts";
 import { ask } from "./ask.ts";
 
 function asking(wire: AmqpClient) {
@@ -13,7 +13,9 @@ function asking(wire: AmqpClient) {
 
 describe("asking who is there", () => {
   it("finds nobody where the question comes back", async () => {
-    const wire = fakeWire({ publish: (_route, _message, settled) => void setImmediate(settled, "returned") });
+    const wire = fakeClient({
+      publish: (_route, _message, settled) => void setImmediate(settled, "returned"),
+    });
     expect(await asking(wire)).toEqual([]);
   });
 
@@ -21,7 +23,7 @@ describe("asking who is there", () => {
     const touched = (): never => {
       throw new Error("something was declared");
     };
-    const wire = fakeWire({
+    const wire = fakeClient({
       hasExchange: async () => false,
       declareExchange: touched,
       declareQueue: touched,
@@ -30,11 +32,11 @@ describe("asking who is there", () => {
   });
 
   it("says so where the broker does not take the question", async () => {
-    const refusing = fakeWire({
+    const refusing = fakeClient({
       publish: (_route, _message, settled) => void setImmediate(settled, "refused"),
     });
     await expect(asking(refusing)).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    const blocked = fakeWire({ publish: () => undefined, blocked: "low on memory" });
+    const blocked = fakeClient({ publish: () => undefined, blocked: "low on memory" });
     await expect(asking(blocked)).rejects.toMatchObject({
       code: "UNAVAILABLE",
       message: expect.stringContaining("low on memory"),
@@ -43,7 +45,7 @@ describe("asking who is there", () => {
 
   it("says so where the connection is lost meanwhile, whoever has answered before", async () => {
     let consumed: ConsumeOptions | undefined;
-    const { wire, lose } = breakableWire({
+    const { client: wire, lose } = breakableClient({
       consume: async (options) => {
         consumed = options;
         return { cancel: async () => undefined, close: async () => undefined };

@@ -15,8 +15,8 @@ import {
   type Question,
 } from "../protocol/discovery/instance-answer.ts";
 import { type Namespace, REPLIES_ARGUMENTS } from "../protocol/topology.ts";
+import type { AmqpClient } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";
-import type { AmqpClient } from "../transport/wire.ts";
 
 /** Whom to ask. */
 export interface DiscoverOptions extends WaitOptions {

@@ -5,8 +5,8 @@ import { type ConfluoError, isConfluoError } from "../errors.ts";
 import type { WaitOptions } from "../options/wait-options.ts";
 import { readWaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
+import type { AmqpClient, ExchangeSpec } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";
-import type { AmqpClient, ExchangeSpec } from "../transport/wire.ts";
 import type { AskParts } from "./ask.ts";
 import { isUntold } from "./service-stats.ts";
 

@@ -7,7 +7,7 @@ import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
-import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
+import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { type AskParts, ask } from "./ask.ts";
 import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { ConfluoError } from "../errors.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
-import { fakeWire } from "../transport/session/fake-wire.test-support.ts";
+import { fakeClient } from "../transport/session/fake-client.test-support.ts";
 import { conflicts } from "./conflicts.ts";
 import { byService } from "./service-stats.ts";
 
@@ -15,7 +15,7 @@ it.each([
   ["may not be looked at", refused],
   ["is on a node that is down", away],
 ])("a queue that %s is unknown, and the others are known", async (_, failure) => {
-  const wire = fakeWire({
+  const wire = fakeClient({
     inspectQueue: async (name) => {
       if (name.endsWith(".dead")) throw failure(name);
       return name.endsWith(".inbox") ? { messages: 3, consumers: 1 } : undefined;
@@ -28,7 +28,7 @@ it.each([
 });
 
 it("a limit that is reached says nothing of a queue: the look fails", async () => {
-  const wire = fakeWire({
+  const wire = fakeClient({
     inspectQueue: async () => {
       throw new ConfluoError("UNAVAILABLE", "a limit on channels", { data: { limit: "channels" } });
     },
@@ -42,7 +42,7 @@ it.each([
   ["is on a node that is down", away],
 ])("a queue that %s is told, and the rest is compared", async (_, failure) => {
   const compared: string[] = [];
-  const wire = fakeWire({
+  const wire = fakeClient({
     inspectQueue: async (name) => {
       if (name.endsWith(".calls")) throw failure(name);
       return { messages: 0, consumers: 0 };

@@ -12,7 +12,7 @@ import type {
 } from "../protocol/discovery/traffic.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import { mergeDurations } from "../statistics/durations.ts";
-import type { AmqpClient, QueueInfo } from "../transport/wire.ts";
+import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 
 /** A service, of those instances that answered. */
 export interface ServiceStats {

@@ -12,7 +12,7 @@ import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
 import { readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
-import type { AmqpClient } from "../transport/wire.ts";
+import type { AmqpClient } from "../transport/amqp-client.ts";
 import { mayBeThere } from "./ask.ts";
 
 /** An event that passed. */

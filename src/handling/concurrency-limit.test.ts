@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { roughLength } from "../protocol/codec.ts";
+import { bodyLength } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 
@@ -28,13 +28,13 @@ describe("places for calls", () => {
     const written = vi.fn(() => new Uint8Array(1));
     const gathered = {
       properties: {},
-      share: 200,
+      length: 200,
       get body() {
         return written();
       },
     };
     const { all, arrive } = places();
-    const delivery = { message: gathered, size: roughLength(gathered) } as unknown as Delivery;
+    const delivery = { message: gathered, size: bodyLength(gathered) } as unknown as Delivery;
     arrive(delivery);
     all.waits(true);
     arrive(delivery);

@@ -2,7 +2,7 @@
 
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
-import { roughLength } from "../protocol/codec.ts";
+import { bodyLength } from "../protocol/codec.ts";
 import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Outcome } from "../retry/outcome.ts";
@@ -168,7 +168,7 @@ class NearDelivery implements Delivery {
   constructor(message: Message, again: () => void) {
     this.message = message;
     this.envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "" });
-    this.size = roughLength(message);
+    this.size = bodyLength(message);
     this.#again = again;
   }
 

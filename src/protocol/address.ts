@@ -12,6 +12,19 @@ export function fitsShortString(text: string): boolean {
   return fits && text.isWellFormed();
 }
 
+/** Returns whether a value is a text that fits AMQP's short string. */
+export function isShortString(value: unknown): value is string {
+  return typeof value === "string" && fitsShortString(value);
+}
+
+/**
+ * Returns a text that fits AMQP's short string; empty for anything else. Bytes that are no UTF-8 grow when they are read as
+ * text: such a text could not be written again.
+ */
+export function shortString(value: unknown): string {
+  return isShortString(value) ? value : "";
+}
+
 /** A path split from its query. */
 export interface Target {
   /** With a leading slash. */

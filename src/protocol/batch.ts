@@ -1,7 +1,7 @@
 /** Several calls to one service in one message, and several replies to one requester: a broker pays by the message. */
 
-import { header, headerBytes, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
-import { tableBytes } from "./encoding/property-size.ts";
+import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
+import { headerBytes, tableBytes } from "./encoding/property-size.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
 
@@ -77,13 +77,14 @@ function withHeaders(own: WireHeaders): string {
  *
  * @throws `MALFORMED_MESSAGE`.
  */
-export function callsIn({ body, properties }: Message): readonly Message[] | undefined {
-  if (properties.contentType !== CALLS_TYPE) return undefined;
-  const { replyTo, appId } = properties;
+export function callsIn(message: Message): readonly Message[] | undefined {
+  const { contentType, replyTo, appId } = message.properties;
+  if (contentType !== CALLS_TYPE) return undefined;
   // A forged one would make RabbitMQ break the connection of one instance after the other that sends its calls back.
   if (typeof replyTo === "string" && isDirectReplyTo(replyTo)) throw malformed("its reply_to is no queue");
   const unanswerable = replyTo === undefined ? undefined : whyNoReturn({ replyTo });
   if (unanswerable !== undefined) throw malformed(`it cannot be answered: ${unanswerable}`);
+  const { body } = message;
   const entries = entriesIn(body);
   const whole = new BatchBody(body, entries.length);
   return entries.map((entry, at) => {
@@ -157,8 +158,9 @@ export type ReplyEntry =
  *
  * @throws `MALFORMED_MESSAGE`.
  */
-export function repliesIn({ body, properties }: Message): readonly ReplyEntry[] | undefined {
-  if (properties.contentType !== REPLIES_TYPE) return undefined;
+export function repliesIn(message: Message): readonly ReplyEntry[] | undefined {
+  if (message.properties.contentType !== REPLIES_TYPE) return undefined;
+  const { body } = message;
   const entries = entriesIn(body);
   const whole = new BatchBody(body, entries.length);
   return entries.map((entry, at): ReplyEntry => {
@@ -222,23 +224,23 @@ export function asksForBatches({ properties }: Message): boolean {
 }
 
 function withBatchHeader(message: Message, value: string): Message {
-  const { body, json, properties } = message;
+  const { body, json, length, properties } = message;
   const headers = { ...properties.headers, [header.gather]: value };
-  return { body, json, properties: { ...properties, headers } };
+  return { body, json, length, properties: { ...properties, headers } };
 }
 
 /** One of several, as a message: its body is written only if it goes on by itself. */
 class BatchEntry implements Message {
   readonly properties: Properties;
   readonly parsed: { readonly value: unknown };
-  readonly share: number;
+  readonly length: number;
   readonly #part: BatchPart;
   #body: Uint8Array | undefined;
 
   constructor(part: BatchPart, properties: Properties) {
     this.#part = part;
     this.parsed = part;
-    this.share = part.whole.share;
+    this.length = part.whole.share;
     this.properties = properties;
   }
 

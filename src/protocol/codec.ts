@@ -2,12 +2,12 @@
 
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
+import { BYTES_TYPE, isPlainObject, JSON_TYPE } from "./encoding/encoded-body.ts";
 import { scalarText, textIn, utf8 } from "./encoding/header-text.ts";
-import { isPlainObject, toJson } from "./encoding/json-data.ts";
-import type { Message, Properties, WireHeaders } from "./message.ts";
+import { tableBytes } from "./encoding/property-size.ts";
+import type { Message, WireHeaders } from "./message.ts";
 
-export const JSON_TYPE = "application/json";
-export const BYTES_TYPE = "application/octet-stream";
+export { EncodedBody, EncodedMessage, encodeBody, JSON_TYPE } from "./encoding/encoded-body.ts";
 
 /** Header names of the protocol. Each is left out of a message when it holds its default. */
 export const header = {
@@ -63,69 +63,6 @@ export const header = {
 /** The most that application headers may take, in bytes: AMQP clients cannot encode tables near 64 KiB. */
 export const HEADER_BYTES: number = 32 * 1024;
 
-/** A body with the content type that says how to read it. */
-export class EncodedBody {
-  readonly contentType: string;
-  /** The same as text, if it is JSON. */
-  readonly json: string | undefined;
-  /** In bytes. */
-  readonly length: number;
-  /** Whether it reads back equal to what it was made of. */
-  readonly isSame: boolean;
-  readonly #bytes: Uint8Array | undefined;
-
-  constructor(content: string | Uint8Array, isSame = true) {
-    this.isSame = isSame;
-    const isText = typeof content === "string";
-    this.contentType = isText ? JSON_TYPE : BYTES_TYPE;
-    this.json = isText ? content : undefined;
-    this.#bytes = isText ? undefined : content;
-    this.length = isText ? Buffer.byteLength(content) : content.length;
-  }
-
-  /** Made anew each time, if it is JSON: whoever keeps this keeps the text, not both. */
-  get bytes(): Uint8Array {
-    return this.#bytes ?? Buffer.from(this.json as string);
-  }
-}
-
-/** A message whose body is written as bytes only if it travels by itself. */
-export class EncodedMessage implements Message {
-  readonly properties: Properties;
-  /** The body as text, if it is JSON. */
-  readonly json: string | undefined;
-  /** Of the body, in bytes. */
-  readonly length: number;
-  readonly #encoded: EncodedBody;
-
-  constructor(encoded: EncodedBody, properties: Properties) {
-    this.#encoded = encoded;
-    this.json = encoded.json;
-    this.length = encoded.length;
-    this.properties = properties;
-  }
-
-  get body(): Uint8Array {
-    return this.#encoded.bytes;
-  }
-}
-
-const nothing = new EncodedBody("");
-
-/**
- * Any JSON value as JSON, a `Uint8Array` as it is, `undefined` as an empty JSON body.
- *
- * @throws `INVALID_ARGUMENT` for what JSON cannot carry, such as a cycle, a bigint or a `Map`, with its place.
- */
-export function encodeBody(value: unknown): EncodedBody {
-  if (value === undefined) return nothing;
-  // A copy: it is written to the socket later, and the caller may go on to use its own.
-  if (value instanceof Uint8Array)
-    return new EncodedBody(new Uint8Array(value), value.constructor === Uint8Array);
-  const { json, isSame } = toJson(value);
-  return new EncodedBody(json, isSame);
-}
-
 /**
  * The value of a message's body.
  *
@@ -152,14 +89,10 @@ function isEmptyText({ length, 0: first, 1: second, 2: third }: Uint8Array): boo
   return length === 0 || (length === 3 && first === 0xef && second === 0xbb && third === 0xbf);
 }
 
-/** Returns about how many bytes a received message's body takes, without writing one that came together with others. */
-export function roughLength(message: Message): number {
-  return message.share ?? message.body.length;
-}
-
-/** How many bytes a message's body has. */
+/** Counts the bytes of a message's body, without writing it. */
 export function bodyLength(message: Message): number {
-  return message.json === undefined ? message.body.length : Buffer.byteLength(message.json);
+  const { length, json } = message;
+  return length ?? (json === undefined ? message.body.length : Buffer.byteLength(json));
 }
 
 /** @throws `MALFORMED_MESSAGE` for broken JSON or broken UTF-8. */
@@ -218,7 +151,6 @@ export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFOR
  * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, one name twice, or too much of them.
  */
 export function checkHeaders(headers: NamedValues<string>): Readonly<Record<string, string>> {
-  let bytes = 0;
   const entries = entriesOf("The headers", headers);
   if (entries.length === 0) return none;
   const copy = Object.fromEntries(entries);
@@ -238,8 +170,8 @@ export function checkHeaders(headers: NamedValues<string>): Readonly<Record<stri
       throw invalidArgument(`The header ${show(name)}`, "a string of well-formed Unicode", value);
     if (!fitsShortString(name))
       throw invalidArgument("A header's name", "well-formed Unicode of at most 255 bytes", name);
-    bytes += headerBytes(name, value);
   }
+  const bytes = tableBytes(copy);
   if (bytes > HEADER_BYTES) {
     throw new ConfluoError(
       "INVALID_ARGUMENT",
@@ -267,11 +199,6 @@ function entriesOf<Value>(what: string, named: NamedValues<Value>): readonly (re
       throw invalidArgument(what, expected, named);
   }
   return pairs as readonly (readonly [string, Value])[];
-}
-
-/** What a header takes in an AMQP table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
-export function headerBytes(name: string, value: string): number {
-  return Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
 }
 
 // CC and BCC would send copies elsewhere; x-… belongs to RabbitMQ.

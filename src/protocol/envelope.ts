@@ -1,7 +1,7 @@
 /** What a received message is: read from the exchange, the routing key, the properties and the headers. */
 
-import { fitsShortString, pathOfKey, withSlash } from "./address.ts";
-import { header, isTable } from "./codec.ts";
+import { pathOfKey, shortString, withSlash } from "./address.ts";
+import { header } from "./codec.ts";
 import { textIn } from "./encoding/header-text.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
@@ -45,15 +45,12 @@ export interface Arrival {
 /** Tells what a message is. Never throws, whatever a foreign sender wrote. */
 export function readEnvelope(message: Message, { lane, eventKey, newId }: Arrival): Envelope {
   const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
-  const id = identity(messageId) || identity(correlationId) || newId();
-  const told = toldBy(headers);
+  const told = toldBy(headers ?? nothing);
   const isEvent = eventKey !== undefined;
-  const named = isEvent ? pathOfKey(eventKey) : (told[header.path] ?? text(type));
+  const named = isEvent ? "" : text(told[header.path] ?? type);
   return {
     kind: isEvent ? "event" : lane === "calls" ? "call" : told[header.kind] === "event" ? "event" : "send",
-    path: named === "" ? "" : withSlash(named),
     from: told[header.from] ?? text(appId),
-    messageId: id,
     attempt: wholeNumber(told[header.attempt]) || 1,
     waitMs: wholeNumber(told[header.wait]) ?? 0,
     unclaimedMs: wholeNumber(told[header.unclaimed]) ?? 0,
@@ -63,6 +60,8 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
     query: told[header.query] ?? "",
     subscription: told[header.subscription],
     isGivenBack: told[header.givenBack] !== undefined,
+    path: isEvent ? pathOfKey(eventKey) : named === "" ? "" : withSlash(named),
+    messageId: shortString(messageId) || shortString(correlationId) || newId(),
   };
 }
 
@@ -71,8 +70,7 @@ type EnvelopeHeaders = Readonly<Record<string, string | undefined>>;
 const nothing: EnvelopeHeaders = Object.freeze(Object.create(null));
 
 // One pass over the headers. Most messages have none of these, and then all of them hold their defaults.
-function toldBy(headers: WireHeaders | undefined): EnvelopeHeaders {
-  if (!isTable(headers)) return nothing;
+function toldBy(headers: WireHeaders): EnvelopeHeaders {
   let told: Record<string, string | undefined> | undefined;
   for (const name in headers) {
     // Own ones only: a header named `__proto__` may have made others the table's prototype.
@@ -101,12 +99,6 @@ const read: ReadonlySet<string> = new Set([
 // Of at most ten digits: as milliseconds, 115 days.
 function wholeNumber(value: string | undefined): number | undefined {
   return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
-}
-
-// Bytes that are no UTF-8 grow when they are read as text: such an id could not be written again.
-function identity(value: unknown): string {
-  const id = text(value);
-  return fitsShortString(id) ? id : "";
 }
 
 // AMQP clients can put anything into a property; only text means something here.

@@ -11,10 +11,10 @@ import {
   encodeBody,
   encodeQuery,
   header,
-  headerBytes,
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
+import { headerBytes } from "./encoding/property-size.ts";
 import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";

@@ -34,6 +34,9 @@ export interface Message {
   readonly json?: string | undefined;
   /** What the body says, if it was parsed together with others. */
   readonly parsed?: { readonly value: unknown };
-  /** About how many bytes the body takes, if it came together with others: to write it only to measure it would be expensive. */
-  readonly share?: number;
+  /**
+   * How many bytes the body takes, if that is known without writing it. Of a message that came together with others: about
+   * how many.
+   */
+  readonly length?: number | undefined;
 }

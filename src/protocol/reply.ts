@@ -73,6 +73,8 @@ export function encodeErrorReply(
   };
 }
 
+const STATUS = /^[1-5]\d\d$/;
+
 /** A received reply: an answer, or an error if it says so. */
 export type ReceivedReply =
   | {
@@ -91,7 +93,9 @@ export type ReceivedReply =
 export function decodeReply(message: Message): ReceivedReply {
   const { headers } = message.properties;
   const code = protocolHeader(headers, header.error);
-  const status = statusOf(protocolHeader(headers, header.status), code === undefined ? 200 : 500);
+  const told = protocolHeader(headers, header.status);
+  const isTold = told !== undefined && STATUS.test(told);
+  const status = isTold ? Number(told) : code === undefined ? 200 : 500;
   if (code !== undefined) return { kind: "error", status, error: { ...carriedBy(message), code } };
   let body: unknown;
   try {
@@ -120,10 +124,6 @@ function carriedBy(message: Message): Partial<WireError> {
 function saying(text: string | undefined): Partial<WireError> {
   const message = clip(text?.trim() ?? "", MESSAGE_LENGTH);
   return message === "" ? {} : { message };
-}
-
-function statusOf(text: string | undefined, otherwise: number): number {
-  return text !== undefined && /^[1-5]\d\d$/.test(text) ? Number(text) : otherwise;
 }
 
 function encodeError(error: WireError, maxBytes: number): Uint8Array {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { header, headerBytes } from "./codec.ts";
+import { header } from "./codec.ts";
+import { headerBytes } from "./encoding/property-size.ts";
 import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 import { republished, republishedCall } from "./republish.ts";

@@ -1,18 +1,16 @@
 /** How a message is published again: into the dead-letter queue, round a delay level, or to be tried again alone. */
 
-import { fitsShortString } from "./address.ts";
-import { header, headerBytes, isPlain, userHeaders } from "./codec.ts";
-import { mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
+import { fitsShortString, isShortString } from "./address.ts";
+import { header, isPlain, userHeaders } from "./codec.ts";
+import { cutToBytes, headerBytes, mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
 import type { Envelope } from "./envelope.ts";
-import type { Message, Properties } from "./message.ts";
+import type { Message, Properties, WireHeaders } from "./message.ts";
 
 /**
-/**
- * A durable copy, whose properties take at most `most` bytes. Goes by an allowlist: body, content type and encoding, message id
- * and application headers. Everything else that a
- * foreign sender or the broker put there is left behind: `CC` and `BCC` would deliver copies elsewhere, `x-death` makes
- * RabbitMQ 3.10 drop the message as a cycle, `user_id` is refused from another user, `expiration` would cut the new wait
- * short.
+ * Makes a durable copy, whose properties take at most `most` bytes. Goes by an allowlist: body, content type and encoding,
+ * message id and application headers. Everything else that a foreign sender or the broker put there is left behind: `CC` and
+ * `BCC` would deliver copies elsewhere, `x-death` makes RabbitMQ 3.10 drop the message as a cycle, `user_id` is refused from
+ * another user, `expiration` would cut the new wait short.
  */
 export function republished(
   message: Message,
@@ -20,11 +18,6 @@ export function republished(
   added: Readonly<Record<string, string>>,
   most: number = mostPropertyBytes(),
 ): Message {
-  const optional: readonly (readonly [string, string])[] = [
-    [header.from, envelope.from],
-    [header.query, envelope.query],
-    [header.replay, envelope.replay],
-  ];
   const { contentType } = message.properties;
   const contentEncoding = packingOf(message);
   const own: Properties = {
@@ -34,16 +27,25 @@ export function republished(
     deliveryMode: 2,
     mandatory: true,
   };
+  const { kind, path, attempt, from, query, replay } = envelope;
+  const { [header.errorMessage]: errorMessage, [header.errorStack]: errorStack, ...others } = added;
   // In the order of what they are worth, should there not be room for all: the story's long texts last.
-  const headers = fitting(most - propertyBytes(own), [
-    [header.kind, envelope.kind],
-    [header.path, envelope.path],
-    [header.attempt, String(envelope.attempt)],
-    ...Object.entries(added).filter(([name]) => !isLong(name)),
-    ...optional.filter(([, value]) => value !== ""),
-    ...Object.entries(userHeaders(message.properties.headers)),
-    ...Object.entries(added).filter(([name]) => isLong(name)),
-  ]);
+  const headers = fitting(most - propertyBytes(own), {
+    texts: [
+      [header.kind, kind],
+      [header.path, path],
+      [header.attempt, String(attempt)],
+      ...Object.entries(others),
+      ...(from === "" ? [] : [[header.from, from] as const]),
+      ...(query === "" ? [] : [[header.query, query] as const]),
+      ...(replay === "" ? [] : [[header.replay, replay] as const]),
+      ...writableHeaders(message.properties.headers),
+    ],
+    longTexts: [
+      [header.errorMessage, errorMessage],
+      [header.errorStack, errorStack],
+    ],
+  });
   return { body: message.body, properties: { ...own, headers } };
 }
 
@@ -72,11 +74,14 @@ export function republishedCall(
     ...(typeof expiration === "string" ? { expiration } : {}),
     mandatory: true,
   };
-  const own = fitting(most - propertyBytes(others), [
-    ...(query === "" ? [] : [[header.query, query] as const]),
-    ...(fitsShortString(path) ? [] : [[header.path, path] as const]),
-    ...Object.entries(userHeaders(headers)),
-  ]);
+  const own = fitting(most - propertyBytes(others), {
+    texts: [
+      ...(query === "" ? [] : [[header.query, query] as const]),
+      ...(fitsShortString(path) ? [] : [[header.path, path] as const]),
+      ...writableHeaders(headers),
+    ],
+    longTexts: [],
+  });
   return { body, properties: Object.keys(own).length === 0 ? others : { ...others, headers: own } };
 }
 
@@ -85,35 +90,40 @@ function packingOf({ properties: { contentEncoding } }: Message): string | undef
   return isShortString(contentEncoding) && !isPlain(contentEncoding) ? contentEncoding : undefined;
 }
 
-function isShortString(value: unknown): value is string {
-  return typeof value === "string" && fitsShortString(value);
+// A name that is no short string came with a foreign sender's headers, and cannot be written again.
+function writableHeaders(headers: WireHeaders | undefined): readonly (readonly [string, string])[] {
+  return Object.entries(userHeaders(headers)).filter(([name]) => fitsShortString(name));
 }
 
-function isLong(name: string): boolean {
-  return name === header.errorMessage || name === header.errorStack;
+/** Headers in the order of what they are worth. */
+interface RankedHeaders {
+  /** Left out where there is no room. */
+  readonly texts: readonly (readonly [name: string, value: string])[];
+  /** Cut short where there is too little room. */
+  readonly longTexts: readonly (readonly [name: string, value: string | undefined])[];
 }
 
-// AMQP clients encode a header table into 64 KiB, and the connection may take less. What a foreign sender wrote may leave no room for the story: then that is
-// cut short, and if there is still no room, it is the sender's headers that go, from the last one on, never the message.
+// AMQP clients encode a header table into 64 KiB, and the connection may take less. What a foreign sender wrote may leave no
+// room for the story: then that is cut short, and if there is still no room, it is the sender's headers that go, from the last
+// one on, never the message.
 const TABLE_BYTES = 48 * 1024;
 
-function fitting(most: number, entries: readonly (readonly [string, string])[]): Record<string, string> {
+function fitting(most: number, { texts, longTexts }: RankedHeaders): Record<string, string> {
   let left = Math.min(TABLE_BYTES, most);
-  const kept: [string, string][] = [];
-  for (const [name, whole] of entries) {
-    const value = isLong(name) ? cutToBytes(whole, left - headerBytes(name, "")) : whole;
+  const kept: (readonly [string, string])[] = [];
+  for (const [name, value] of texts) {
     const bytes = headerBytes(name, value);
-    if (!fitsShortString(name) || bytes > left) continue;
+    if (bytes > left) continue;
+    left -= bytes;
+    kept.push([name, value]);
+  }
+  for (const [name, whole] of longTexts) {
+    if (whole === undefined) continue;
+    const value = cutToBytes(whole, left - headerBytes(name, ""));
+    const bytes = headerBytes(name, value);
+    if (bytes > left) continue;
     left -= bytes;
     kept.push([name, value]);
   }
   return Object.fromEntries(kept);
-}
-
-function cutToBytes(text: string, bytes: number): string {
-  if (Buffer.byteLength(text) <= bytes) return text;
-  // A character that is cut in two is left out.
-  return new TextDecoder()
-    .decode(Buffer.from(text).subarray(0, Math.max(0, bytes - 4)))
-    .replace(/\uFFFD$/, "");
 }

@@ -1,26 +1,26 @@
 /** Work at the broker that takes a connection of its own, within limits. */
 
 import { type NamedWaitLimits, waitFor } from "../async/timed-promise.ts";
-import type { AmqpClient } from "./wire.ts";
+import type { AmqpClient } from "./amqp-client.ts";
 
 /**
- * Opens a wire, works on it and closes it. The signal that the work is given fires when the limits have passed or the wire
+ * Opens a client, works on it and closes it. The signal that the work is given fires when the limits have passed or the client
  * is lost, with the reason; nobody waits for its end then.
  */
 export function withClient<Result>(
   limits: NamedWaitLimits,
   open: (signal: AbortSignal) => Promise<AmqpClient>,
-  work: (wire: AmqpClient, signal: AbortSignal) => Promise<Result>,
+  work: (client: AmqpClient, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   const stop = new AbortController();
   const run = async (): Promise<Result> => {
-    const wire = await open(stop.signal);
-    void wire.lost.then((reason) => stop.abort(reason));
+    const client = await open(stop.signal);
+    void client.lost.then((reason) => stop.abort(reason));
     try {
       stop.signal.throwIfAborted();
-      return await work(wire, stop.signal);
+      return await work(client, stop.signal);
     } finally {
-      await wire.close();
+      await client.close();
     }
   };
   return waitFor<Result>(

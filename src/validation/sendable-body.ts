@@ -5,7 +5,7 @@ import type { MaybePromise } from "../async/maybe-promise.ts";
 import { sidesAgree } from "../contract/json-schema.ts";
 import { type AnySchema, type Validated, type ValidationIssue, validateWith } from "../contract/schema.ts";
 import { type EncodedBody, encodeBody } from "../protocol/codec.ts";
-import { isPlainObject } from "../protocol/encoding/json-data.ts";
+import { isPlainObject } from "../protocol/encoding/encoded-body.ts";
 import { type Checked, invalid } from "./validated.ts";
 
 /** A body that is to be sent, before it is checked. */

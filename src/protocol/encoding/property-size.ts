@@ -1,6 +1,5 @@
 /** How much of a frame a message's properties take: AMQP cannot split them over several, as it does a body. */
 
-import { isTable } from "../codec.ts";
 import type { Properties } from "../message.ts";
 
 /** Class, weight, size of the body and flags, and the length of the header table, which clients write even if it is empty. */
@@ -21,7 +20,22 @@ export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
 export function propertyBytes({ headers, deliveryMode, mandatory: _, ...texts }: Properties): number {
   let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1);
   for (const text of Object.values(texts)) if (typeof text === "string") bytes += 1 + Buffer.byteLength(text);
-  return isTable(headers) ? bytes + tableBytes(headers) : bytes;
+  return bytes + tableBytes(headers ?? none);
+}
+
+const none = {} as const;
+
+/** Returns what a header takes in a table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
+export function headerBytes(name: string, value: string): number {
+  return Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
+}
+
+/** Cuts a text to so many bytes. A character that is cut in two is left out. */
+export function cutToBytes(text: string, bytes: number): string {
+  if (Buffer.byteLength(text) <= bytes) return text;
+  return new TextDecoder()
+    .decode(Buffer.from(text).subarray(0, Math.max(0, bytes - 4)))
+    .replace(/\uFFFD$/, "");
 }
 
 /** What a header table takes besides its length. */

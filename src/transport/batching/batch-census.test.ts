@@ -1,7 +1,7 @@
 import { expect, it, vi } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { BatchCensus } from "./batch-census.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -13,15 +13,18 @@ function counted(calls: number | undefined, batches: number | undefined) {
     const consumers = name.endsWith(".batch") ? counts.batches : counts.calls;
     return consumers === undefined ? undefined : { messages: 0, consumers };
   });
-  let wire: AmqpClient | undefined = fakeWire({ inspectQueue });
-  const census = new BatchCensus("s", new Namespace("confluo"), () => wire);
+  const connection: { client: AmqpClient | undefined; readonly namespace: Namespace } = {
+    client: fakeClient({ inspectQueue }),
+    namespace: new Namespace("confluo"),
+  };
+  const census = new BatchCensus("s", connection);
   const asked = async (): Promise<boolean> => {
     void census.allTake;
     await turn();
     return census.allTake;
   };
   const lose = (): void => {
-    wire = undefined;
+    connection.client = undefined;
     census.forget();
   };
   return { census, counts, asked, inspectQueue, lose };

@@ -1,7 +1,6 @@
 /** Whether all instances of a service take batches: what one instance says of itself does not hold for its neighbours. */
 
-import type { Namespace } from "../../protocol/topology.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** For how long an answer of the broker holds, in milliseconds: while all instances take batches, and while some do not. */
 const ALL_MS = 5_000;
@@ -14,16 +13,14 @@ const SOME_MS = 1_000;
  */
 export class BatchCensus {
   readonly #service: string;
-  readonly #namespace: Namespace;
-  readonly #wire: () => AmqpClient | undefined;
+  readonly #connection: Pick<SessionConnection, "namespace" | "client">;
   #allTake = false;
   #countedAt = Number.NEGATIVE_INFINITY;
   #isCounting = false;
 
-  constructor(service: string, namespace: Namespace, wire: () => AmqpClient | undefined) {
+  constructor(service: string, connection: Pick<SessionConnection, "namespace" | "client">) {
     this.#service = service;
-    this.#namespace = namespace;
-    this.#wire = wire;
+    this.#connection = connection;
   }
 
   /** Whether all instances took batches when the broker was last asked. Asks it again when that was too long ago. */
@@ -40,21 +37,19 @@ export class BatchCensus {
   }
 
   async #count(): Promise<void> {
-    const wire = this.#wire();
-    if (wire === undefined) return;
+    const { client, namespace } = this.#connection;
+    if (client === undefined) return;
     this.#isCounting = true;
     const consumersOf = async (queue: string): Promise<number> =>
-      (await wire.inspectQueue(queue))?.consumers ?? 0;
-    const { calls, batches } = {
-      calls: this.#namespace.calls(this.#service),
-      batches: this.#namespace.batches(this.#service),
-    };
+      (await client.inspectQueue(queue))?.consumers ?? 0;
+    const calls = namespace.calls(this.#service);
+    const batches = namespace.batches(this.#service);
     // A broker that does not say leaves it at 'no'.
     const [all, able] = await Promise.all([consumersOf(calls), consumersOf(batches)]).catch(
       () => [1, 0] as const,
     );
     this.#isCounting = false;
-    if (this.#wire() !== wire) return;
+    if (this.#connection.client !== client) return;
     this.#allTake = able > 0 && able >= all;
     this.#countedAt = performance.now();
   }

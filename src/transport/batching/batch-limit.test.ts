@@ -24,7 +24,7 @@ function appetite({ calls = 16, isEager = false, places = 128 } = {}): AdaptiveB
 }
 
 function answer(hungry: AdaptiveBatchLimit, calls: number): void {
-  for (let n = 0; n < calls; n += 1) hungry.answered();
+  hungry.answered += calls;
 }
 
 it("takes one call at a time until it knows what calls cost", () => {

@@ -17,7 +17,8 @@ export class AdaptiveBatchLimit {
   readonly #most: number;
   readonly #isEager: boolean;
   #takes = 1;
-  #answered = 0;
+  /** Calls answered since the last sample. Whoever answers counts them here. */
+  answered = 0;
   #sampledAt = performance.now();
   #activeBefore = activeMs();
 
@@ -26,20 +27,15 @@ export class AdaptiveBatchLimit {
     this.#isEager = isEager;
   }
 
-  /** A call was answered. */
-  answered(): void {
-    this.#answered += 1;
-  }
-
   /** How many calls in one message are welcome. */
   get current(): number {
     if (this.#isEager || this.#most === 1) return this.#most;
     const now = performance.now();
-    if (this.#answered > 0 && now - this.#sampledAt >= SAMPLE_MS) {
+    if (this.answered > 0 && now - this.#sampledAt >= SAMPLE_MS) {
       const active = activeMs();
-      const busyMs = (active - this.#activeBefore) / this.#answered;
+      const busyMs = (active - this.#activeBefore) / this.answered;
       this.#takes = Math.max(1, Math.min(this.#most, Math.floor(BUSY_MS / busyMs)));
-      this.#answered = 0;
+      this.answered = 0;
       this.#sampledAt = now;
       this.#activeBefore = active;
     }

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { asksForBatches, callsIn } from "../../protocol/batch.ts";
 import { EncodedMessage, encodeBody, header } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
+import { Namespace } from "../../protocol/topology.ts";
 import type { Batching, Rejection, Settled } from "../transport.ts";
 import { CallBatcher } from "./call-batcher.ts";
 
@@ -20,9 +21,12 @@ function gatherer(batching: Partial<Batching> = {}) {
   const sent: Sent[] = [];
   const calls = new CallBatcher(
     { maxCalls: 16, maxBytes: 65_536, isEager: false, ...batching },
+    new Namespace("confluo"),
     {
-      single: (service, message, settled) => void sent.push({ service, message, settled, to: "calls" }),
-      batch: (service, message, settled) => void sent.push({ service, message, settled, to: "batches" }),
+      publishTo: (queue, message, settled) => {
+        const [, service = "", , batch] = queue.split(".");
+        sent.push({ service, message, settled, to: batch === undefined ? "calls" : "batches" });
+      },
     },
   );
   let n = 0;

@@ -2,13 +2,13 @@
 
 import { askForBatchLimit, batchableLength, batchCalls } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { Namespace } from "../../protocol/topology.ts";
 import type { Batching, Rejection, Settled } from "../transport.ts";
 import { TurnBuffer } from "./turn-buffer.ts";
 
-/** Where calls go out: each by itself, or several as one message to the service's queue for batches. */
-export interface CallRoutes {
-  single(service: string, message: Message, settled: Settled): void;
-  batch(service: string, message: Message, settled: Settled): void;
+/** The way out for calls. */
+export interface CallOutlet {
+  publishTo(queue: string, message: Message, settled: Settled): void;
 }
 
 interface BatchedCall {
@@ -18,6 +18,10 @@ interface BatchedCall {
 
 /** What is known of a service, and what is on its way there. */
 interface CallTarget {
+  /** The queue for calls that go by themselves. */
+  readonly calls: string;
+  /** The queue for messages that hold several calls. */
+  readonly batches: string;
   readonly collector: TurnBuffer<BatchedCall>;
   /** How many calls in one message it takes, as far as is known. */
   takes: number;
@@ -50,18 +54,20 @@ const SAME_DEADLINE = 1.1;
 /** Sends calls, each by itself or several together. */
 export class CallBatcher {
   readonly #batching: Batching;
-  readonly #routes: CallRoutes;
+  readonly #namespace: Namespace;
+  readonly #outlet: CallOutlet;
   readonly #targets = new Map<string, CallTarget>();
 
-  constructor(batching: Batching, routes: CallRoutes) {
+  constructor(batching: Batching, namespace: Namespace, outlet: CallOutlet) {
     this.#batching = batching;
-    this.#routes = routes;
+    this.#namespace = namespace;
+    this.#outlet = outlet;
   }
 
   call(service: string, message: Message, settled: Settled): void {
     const { maxCalls, maxBytes, isEager } = this.#batching;
     if (maxCalls === 1) {
-      this.#routes.single(service, message, settled);
+      this.#outlet.publishTo(this.#namespace.calls(service), message, settled);
       return;
     }
     const target = this.#targets.get(service) ?? this.#targetOf(service);
@@ -69,7 +75,7 @@ export class CallBatcher {
     const most = isEager ? maxCalls : isKnown ? Math.min(maxCalls, target.takes) : 1;
     const length = most === 1 ? undefined : batchableLength(message, maxBytes);
     if (length === undefined) {
-      this.#single(service, target, { message, settled });
+      this.#single(target, { message, settled });
       return;
     }
     const ms = Number(message.properties.expiration);
@@ -99,7 +105,7 @@ export class CallBatcher {
     const collector = new TurnBuffer<BatchedCall>({
       bytes: maxBytes,
       isEager,
-      send: (items) => this.#send(service, target, items),
+      send: (items) => this.#send(target, items),
     });
     // Names may be made up without end; what is known of them is soon learned again.
     if (this.#targets.size >= MOST_TARGETS) {
@@ -107,6 +113,8 @@ export class CallBatcher {
       this.#targets.clear();
     }
     const target: CallTarget = {
+      calls: this.#namespace.calls(service),
+      batches: this.#namespace.batches(service),
       collector,
       takes: 1,
       learnedAt: NEVER,
@@ -125,18 +133,18 @@ export class CallBatcher {
     Object.assign(target, noDeadline);
   }
 
-  #send(service: string, target: CallTarget, items: readonly [BatchedCall, ...BatchedCall[]]): void {
+  #send(target: CallTarget, items: readonly [BatchedCall, ...BatchedCall[]]): void {
     Object.assign(target, noDeadline);
     const [first] = items;
     if (items.length === 1 && !this.#batching.isEager) {
-      this.#single(service, target, first);
+      this.#single(target, first);
       return;
     }
     const messages = items.map(({ message }) => message) as [Message, ...Message[]];
-    this.#routes.batch(service, batchCalls(messages), (rejection, why) => {
+    this.#outlet.publishTo(target.batches, batchCalls(messages), (rejection, why) => {
       if (rejection === "returned") this.#doubt(target);
       if (rejection !== undefined && NOT_FOR_EACH.has(rejection))
-        for (const { message, settled } of items) this.#routes.single(service, message, settled);
+        for (const { message, settled } of items) this.#outlet.publishTo(target.calls, message, settled);
       else for (const { settled } of items) settled(rejection, why);
     });
   }
@@ -146,11 +154,11 @@ export class CallBatcher {
     target.doubtedUntil = performance.now() + DOUBT_MS;
   }
 
-  #single(service: string, target: CallTarget, { message, settled }: BatchedCall): void {
+  #single(target: CallTarget, { message, settled }: BatchedCall): void {
     const now = performance.now();
     const asks = now - target.askedAt >= ASK_MS;
     if (asks) target.askedAt = now;
-    this.#routes.single(service, asks ? askForBatchLimit(message) : message, settled);
+    this.#outlet.publishTo(target.calls, asks ? askForBatchLimit(message) : message, settled);
   }
 }
 

@@ -32,7 +32,7 @@ export class ChunkedDelivery<Item> {
     for (const item of rest) this.#take(item);
   };
 
-  // Not in this turn's `setImmediate`, which is where the wire writes.
+  // Not in this turn's `setImmediate`, which is where the connection writes.
   readonly #soon = (): void => {
     setImmediate(this.flush);
   };

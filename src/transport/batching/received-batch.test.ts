@@ -1,13 +1,13 @@
 import { expect, it, vi } from "vitest";
 import { bounced } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { AmqpClient, AmqpDelivery, PublishFailure, Route } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure, Route } from "../amqp-client.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { ReceivedBatch } from "./received-batch.ts";
 
-function gathered(count: number, wire: AmqpClient | undefined = fakeWire()) {
+function gathered(count: number, client: AmqpClient | undefined = fakeClient()) {
   const ack = vi.fn();
-  const wired: AmqpDelivery = {
+  const received: AmqpDelivery = {
     message: { body: new Uint8Array(), properties: { replyTo: "q" } },
     exchange: "",
     key: "confluo.s.calls",
@@ -16,11 +16,11 @@ function gathered(count: number, wire: AmqpClient | undefined = fakeWire()) {
     ack,
     requeue: vi.fn(),
   };
-  const calls = new ReceivedBatch(wired, count, wire);
+  const calls = new ReceivedBatch(received, count, client);
   const deliveries = Array.from({ length: count }, (_, n) =>
     calls.delivery({ body: new Uint8Array(), properties: { correlationId: `c${n}` } }),
   );
-  return { ack, deliveries, wired };
+  return { ack, deliveries, received };
 }
 
 it("is acknowledged with the last of its calls, in whatever order they end", () => {
@@ -40,8 +40,8 @@ it("counts each of its calls once", () => {
 });
 
 it("shows each call as if it had come by itself", () => {
-  const { deliveries, wired } = gathered(1);
-  const { exchange, key, redelivered } = wired;
+  const { deliveries, received } = gathered(1);
+  const { exchange, key, redelivered } = received;
   expect(deliveries[0]).toMatchObject({ exchange, key, redelivered });
   expect(deliveries[0]?.message.properties.correlationId).toBe("c0");
 });
@@ -53,7 +53,7 @@ it("asks for all calls of a turn that are to be sent again in one message, and s
       published.push([route, message]);
       setImmediate(settled, failure);
     };
-    const { deliveries, ack } = gathered(3, fakeWire({ publish }));
+    const { deliveries, ack } = gathered(3, fakeClient({ publish }));
     const bounces = deliveries.slice(0, 2).map((delivery) => delivery.bounce?.());
     expect(published).toEqual([]);
     expect(await Promise.all(bounces)).toEqual([failure === undefined, failure === undefined]);

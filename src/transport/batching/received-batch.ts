@@ -2,7 +2,7 @@
 
 import { bounced, callsIn } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 
 /** Returns the calls of a gathered message; `undefined` if it is none, or cannot be read: then it is dealt with as a whole. */
 export function readableCalls(message: Message): readonly Message[] | undefined {
@@ -15,26 +15,26 @@ export function readableCalls(message: Message): readonly Message[] | undefined 
 
 /** A gathered message that is in hand. */
 export class ReceivedBatch {
-  readonly #wired: AmqpDelivery;
-  readonly #wire: AmqpClient | undefined;
+  readonly #received: AmqpDelivery;
+  readonly #client: AmqpClient | undefined;
   #left: number;
   #bouncing: Bouncing[] = [];
 
-  constructor(wired: AmqpDelivery, count: number, wire: AmqpClient | undefined) {
-    this.#wired = wired;
+  constructor(received: AmqpDelivery, count: number, client: AmqpClient | undefined) {
+    this.#received = received;
     this.#left = count;
-    this.#wire = wire;
+    this.#client = client;
   }
 
   /** One of its calls, as if it had come by itself. */
   delivery(message: Message): AmqpDelivery {
-    return new ReceivedCall(message, this.#wired, this);
+    return new ReceivedCall(message, this.#received, this);
   }
 
   /** One of its calls has ended. */
   end(): void {
     this.#left -= 1;
-    if (this.#left === 0) this.#wired.ack();
+    if (this.#left === 0) this.#received.ack();
   }
 
   /** Sends one back: all that the turn sends back, in one message. */
@@ -48,16 +48,16 @@ export class ReceivedBatch {
   #sendBack(): void {
     const bouncing = this.#bouncing;
     this.#bouncing = [];
-    const { replyTo = "" } = this.#wired.message.properties;
+    const { replyTo = "" } = this.#received.message.properties;
     const end = (isBack: boolean): void => {
       for (const { resolve } of bouncing) resolve(isBack);
     };
-    if (this.#wire === undefined) {
+    if (this.#client === undefined) {
       end(false);
       return;
     }
     const message = bounced(bouncing.map(({ id }) => id));
-    this.#wire.publish({ exchange: "", key: replyTo }, message, (failure) => end(failure === undefined));
+    this.#client.publish({ exchange: "", key: replyTo }, message, (failure) => end(failure === undefined));
   }
 }
 
@@ -71,25 +71,25 @@ class ReceivedCall implements AmqpDelivery {
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
-  readonly #wired: AmqpDelivery;
+  readonly #received: AmqpDelivery;
   #of: ReceivedBatch | undefined;
 
-  constructor(message: Message, wired: AmqpDelivery, of: ReceivedBatch) {
+  constructor(message: Message, received: AmqpDelivery, of: ReceivedBatch) {
     this.message = message;
-    this.exchange = wired.exchange;
-    this.key = wired.key;
-    this.redelivered = wired.redelivered;
-    this.#wired = wired;
+    this.exchange = received.exchange;
+    this.key = received.key;
+    this.redelivered = received.redelivered;
+    this.#received = received;
     this.#of = of;
   }
 
   /** Once it has ended, its sender is asked before it is run again, and knows of it. */
   get hold(): Hold {
-    return this.#of === undefined ? "released" : this.#wired.hold;
+    return this.#of === undefined ? "released" : this.#received.hold;
   }
 
   async acksTaken(): Promise<void> {
-    await this.#wired.acksTaken?.();
+    await this.#received.acksTaken?.();
   }
 
   ack(): void {

@@ -4,20 +4,20 @@ import { header } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../../protocol/reply.ts";
 import type { Batching } from "../transport.ts";
-import type { AdaptiveBatchLimit } from "./batch-limit.ts";
 import { ReplyBatcher } from "./reply-batcher.ts";
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function gatherer(batching: Partial<Batching> = {}, census = { allTake: true }) {
   const posted: { readonly to: string; readonly message: Message; readonly tooLarge: unknown }[] = [];
-  const answered = vi.fn();
+  const limit = { current: 7, answered: 0 };
   const replies = new ReplyBatcher({
     service: "s",
     batching: { maxCalls: 16, maxBytes: 65_536, isEager: false, ...batching },
-    appetite: { current: 7, answered } as unknown as AdaptiveBatchLimit,
+    limit,
     census,
-    post: (to, message, tooLarge) => void posted.push({ to, message, tooLarge }),
+    connection: { client: { post: (to, message, tooLarge) => void posted.push({ to, message, tooLarge }) } },
+    directReturns: { mayAnswer: () => true },
   });
   let n = 0;
   /** @returns its id. */
@@ -29,7 +29,7 @@ function gatherer(batching: Partial<Batching> = {}, census = { allTake: true }) 
   };
   const ids = (to: string): readonly (readonly unknown[])[] =>
     posted.filter((each) => each.to === to).map(({ message }) => idsIn(message));
-  return { replies, reply, posted, answered, ids };
+  return { replies, reply, posted, limit, ids };
 }
 
 function idsIn(message: Message): readonly unknown[] {
@@ -193,11 +193,11 @@ it("hears nobody if it is to post one by one", async () => {
 });
 
 it("counts every answer, however it travels", () => {
-  const { replies, reply, answered } = gatherer();
+  const { replies, reply, limit } = gatherer();
   replies.heard("a");
   for (const to of ["a", "a", "b"]) reply(to);
   reply("a", new Uint8Array(1));
-  expect(answered).toHaveBeenCalledTimes(4);
+  expect(limit.answered).toBe(4);
 });
 
 it("forgets the one that asked first when too many have, and keeps none of its replies", async () => {

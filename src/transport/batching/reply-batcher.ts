@@ -2,18 +2,21 @@
 
 import { batchableLength, batchReplies, withBatchLimit } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import type { DirectReturns } from "../session/direct-returns.ts";
 import type { Batching, Settled } from "../transport.ts";
 import type { BatchCensus } from "./batch-census.ts";
 import type { AdaptiveBatchLimit } from "./batch-limit.ts";
 import { TurnBuffer } from "./turn-buffer.ts";
 
-/** What a reply gatherer works with. */
+/** What a reply batcher works with. */
 export interface ReplyBatcherDependencies {
   readonly service: string;
   readonly batching: Batching;
-  readonly appetite: AdaptiveBatchLimit;
+  readonly limit: Pick<AdaptiveBatchLimit, "answered" | "current">;
   readonly census: Pick<BatchCensus, "allTake">;
-  post(to: string, message: Message, failed?: Settled): void;
+  readonly connection: { readonly client: Pick<AmqpClient, "post"> | undefined };
+  readonly directReturns: Pick<DirectReturns, "mayAnswer">;
 }
 
 interface BatchedReply {
@@ -56,15 +59,15 @@ export class ReplyBatcher {
   }
 
   reply(to: string, message: Message, failed?: Settled): void {
-    const { batching, appetite, post } = this.#parts;
-    appetite.answered();
+    const { batching, limit } = this.#parts;
+    limit.answered += 1;
     const requester = this.#requesters.get(to);
     if (requester === undefined) {
-      post(to, message, failed);
+      this.#post(to, message, failed);
       return;
     }
     const length = batchableLength(message, batching.maxBytes);
-    if (length === undefined) post(to, this.#withAnswer(requester, message), failed);
+    if (length === undefined) this.#post(to, this.#withAnswer(requester, message), failed);
     else requester.collector.add({ message, failed }, length, MOST_REPLIES);
   }
 
@@ -100,25 +103,29 @@ export class ReplyBatcher {
   }
 
   #send(to: string, requester: Requester, replies: readonly [BatchedReply, ...BatchedReply[]]): void {
-    const { batching, post } = this.#parts;
     const [{ message, failed }] = replies;
-    if (replies.length === 1 && !batching.isEager) {
-      post(to, this.#withAnswer(requester, message), failed);
+    if (replies.length === 1 && !this.#parts.batching.isEager) {
+      this.#post(to, this.#withAnswer(requester, message), failed);
       return;
     }
     const together = batchReplies(replies.map((reply) => reply.message));
-    post(to, this.#withAnswer(requester, together), () => {
+    this.#post(to, this.#withAnswer(requester, together), () => {
       // Together they were too large for the broker, which need not be so for each.
-      for (const each of replies) post(to, each.message, each.failed);
+      for (const each of replies) this.#post(to, each.message, each.failed);
     });
+  }
+
+  #post(to: string, message: Message, failed: Settled | undefined): void {
+    const { connection, directReturns } = this.#parts;
+    if (directReturns.mayAnswer(to)) connection.client?.post(to, message, failed);
   }
 
   // Says how many calls are welcome, if that was asked.
   #withAnswer(requester: Requester, message: Message): Message {
     if (!requester.asks) return message;
     requester.asks = false;
-    const { service, appetite, census } = this.#parts;
-    const takes = this.#leaving === undefined && census.allTake ? appetite.current : 1;
+    const { service, limit, census } = this.#parts;
+    const takes = this.#leaving === undefined && census.allTake ? limit.current : 1;
     if (takes > 1) this.#welcomedAt = performance.now();
     const { properties, ...rest } = withBatchLimit(message, takes);
     return { ...rest, properties: { ...properties, appId: service } };

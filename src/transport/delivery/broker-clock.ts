@@ -5,7 +5,7 @@
 
 import { withinMs } from "../../async/abort.ts";
 import { leftAt } from "../../protocol/left-at.ts";
-import type { AmqpClient, Consumer, QueueArguments } from "../wire.ts";
+import type { AmqpClient, Consumer, QueueArguments } from "../amqp-client.ts";
 
 const ASK_MS = 2_000;
 /** For how long an answer counts: clocks are set now and then. */
@@ -14,7 +14,7 @@ const KNOWN_MS = 600_000;
 const AGAIN_MS = 60_000;
 
 interface Reading {
-  readonly wire: AmqpClient;
+  readonly client: AmqpClient;
   /** On the broker's clock. */
   readonly seconds: number;
   /** On the monotonic clock here. */
@@ -25,34 +25,34 @@ interface Reading {
 export class BrokerClock {
   #reading: Reading | undefined;
   #asking: Promise<Reading | undefined> | undefined;
-  #failed: { readonly wire: AmqpClient; readonly at: number } | undefined;
+  #failed: { readonly client: AmqpClient; readonly at: number } | undefined;
 
   /**
    * How long ago a second of the broker's clock was, in milliseconds, and not more: its clock is read in whole seconds.
    * 0 if it cannot be read. Never rejects.
    */
-  async since(seconds: number, wire: AmqpClient): Promise<number> {
-    if (this.#failed?.wire === wire && performance.now() - this.#failed.at < AGAIN_MS) return 0;
-    const reading = this.#current(wire) ?? (await this.#ask(wire));
+  async since(seconds: number, client: AmqpClient): Promise<number> {
+    if (this.#failed?.client === client && performance.now() - this.#failed.at < AGAIN_MS) return 0;
+    const reading = this.#current(client) ?? (await this.#ask(client));
     if (reading === undefined) return 0;
     const elapsedMs = performance.now() - reading.at;
     return Math.max(0, (reading.seconds - seconds - 1) * 1_000 + elapsedMs);
   }
 
-  #current(wire: AmqpClient): Reading | undefined {
+  #current(client: AmqpClient): Reading | undefined {
     const reading = this.#reading;
-    return reading?.wire === wire && performance.now() - reading.at < KNOWN_MS ? reading : undefined;
+    return reading?.client === client && performance.now() - reading.at < KNOWN_MS ? reading : undefined;
   }
 
   // Once for all that come meanwhile.
-  #ask(wire: AmqpClient): Promise<Reading | undefined> {
-    this.#asking ??= withinMs(ASK_MS, read(wire), () => new Error("no answer"))
+  #ask(client: AmqpClient): Promise<Reading | undefined> {
+    this.#asking ??= withinMs(ASK_MS, read(client), () => new Error("no answer"))
       .then((reading) => {
         this.#reading = reading;
         return reading;
       })
       .catch(() => {
-        this.#failed = { wire, at: performance.now() };
+        this.#failed = { client, at: performance.now() };
         return undefined;
       })
       .finally(() => {
@@ -63,11 +63,11 @@ export class BrokerClock {
 }
 
 // Two queues of this connection alone: a message dies in the one at once, and comes out of the other.
-async function read(wire: AmqpClient): Promise<Reading> {
+async function read(client: AmqpClient): Promise<Reading> {
   const type = { "x-queue-type": "classic" } as const;
   const queues: string[] = [];
   const declare = async (args: QueueArguments): Promise<string> => {
-    const queue = await wire.declareQueue({ name: "", exclusive: true, arguments: { ...type, ...args } });
+    const queue = await client.declareQueue({ name: "", exclusive: true, arguments: { ...type, ...args } });
     queues.push(queue);
     return queue;
   };
@@ -83,21 +83,21 @@ async function read(wire: AmqpClient): Promise<Reading> {
     const answers = await declare({});
     const toAnswers = { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": answers };
     const dying = await declare({ "x-message-ttl": 0, ...toAnswers });
-    consumer = await wire.consume({
+    consumer = await client.consume({
       queue: answers,
       prefetch: "no-ack",
       onDelivery: ({ message }) => {
         const seconds = leftAt(message);
         if (seconds === undefined) fail(new Error("no time"));
-        else come({ wire, seconds, at: performance.now() });
+        else come({ client, seconds, at: performance.now() });
       },
       onCancelled: fail,
     });
-    wire.publish({ exchange: "", key: dying }, { body: new Uint8Array(0), properties: {} }, (failure) => {
+    client.publish({ exchange: "", key: dying }, { body: new Uint8Array(0), properties: {} }, (failure) => {
       if (failure !== undefined) fail(new Error(failure));
     });
     return await withinMs(ASK_MS, came, () => new Error("no answer"));
   } finally {
-    void Promise.allSettled([consumer?.close(), ...queues.map((queue) => wire.deleteQueue(queue))]);
+    void Promise.allSettled([consumer?.close(), ...queues.map((queue) => client.deleteQueue(queue))]);
   }
 }

@@ -10,6 +10,8 @@ const MOST_HELD_MS = 5_000;
  * A copy that cannot be made must not stop everything else: after a while, the rest goes on.
  */
 export class Isolations {
+  /** Whether deliveries that begin something are to be held. */
+  isUnderWay = false;
   #underWay = 0;
   /** Is raised when those under way do not matter any more. */
   #connection = 0;
@@ -17,17 +19,14 @@ export class Isolations {
   #timer: NodeJS.Timeout | undefined;
   #isTooLong = false;
 
-  /** Whether deliveries that begin something are to be held. */
-  get isUnderWay(): boolean {
-    return this.#underWay > 0 && !this.#isTooLong;
-  }
-
   /** Counts a message that is being put aside, until the promise has settled. */
   add<Result>(isolation: Promise<Result>): Promise<Result> {
     this.#underWay += 1;
+    this.isUnderWay = !this.#isTooLong;
     const connection = this.#connection;
     this.#timer ??= setTimeout(() => {
       this.#isTooLong = true;
+      this.isUnderWay = false;
       this.release();
     }, MOST_HELD_MS).unref();
     return isolation.finally(() => {
@@ -66,5 +65,6 @@ export class Isolations {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#isTooLong = false;
+    this.isUnderWay = false;
   }
 }

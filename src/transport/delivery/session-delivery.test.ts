@@ -1,15 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { Namespace } from "../../protocol/topology.ts";
+import type { Source } from "../queues/places.ts";
 import type { DeliveryHistory } from "../transport.ts";
 import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
 import { Isolations } from "./isolations.ts";
-import { type DeliveryDependencies, SessionDelivery, type Source } from "./session-delivery.ts";
+import { type DeliveryDependencies, SessionDelivery } from "./session-delivery.ts";
 import { CopiesUnderWay } from "./under-way.ts";
 
 function delivered(source: Source, headers: Readonly<Record<string, number>>): SessionDelivery {
   const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
-  const wired = {
+  const received = {
     message,
     exchange: "",
     key: "",
@@ -19,23 +20,24 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): S
     hold: "held" as const,
   };
   const surroundings: DeliveryDependencies = {
-    instance: "i",
-    namespace: new Namespace("confluo"),
+    member: { instance: "i", onExpired: () => undefined },
+    connection: {
+      client: undefined,
+      namespace: new Namespace("confluo"),
+      newId: () => "id",
+      warn: () => undefined,
+    },
     dead: "confluo.s.dead",
-    connection: { wire: undefined },
     isClosing: false,
-    queueOf: () => "confluo.s.inbox",
+    queues: { queueOf: () => "confluo.s.inbox" },
+    returns: { used: () => undefined },
     declareMoves: async () => undefined,
-    newId: () => "id",
-    warn: () => undefined,
     copies: new CopiesUnderWay(),
     isolations: new Isolations(),
     crowd: new Crowd(),
     putAside: new CallsPutAside(async () => 1),
-    waits: () => undefined,
-    expired: () => undefined,
   };
-  return new SessionDelivery(source, wired, { link: surroundings, receivedAt: 0 });
+  return new SessionDelivery(source, received, { receiver: surroundings, receivedAt: 0 });
 }
 
 const records: readonly (readonly [alone: boolean, looked: DeliveryHistory, lost: DeliveryHistory])[] = [

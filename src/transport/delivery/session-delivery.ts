@@ -1,18 +1,21 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
-import { header, headerBytes, roughLength } from "../../protocol/codec.ts";
+import { bodyLength, header } from "../../protocol/codec.ts";
+import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
-import type { Message, WireHeaders } from "../../protocol/message.ts";
+import type { Message } from "../../protocol/message.ts";
 import { republishedCall } from "../../protocol/republish.ts";
-import type { Namespace } from "../../protocol/topology.ts";
 import { firstHop, type Hop } from "../../retry/delay-levels.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
-import type { Delivery, DeliveryHistory, Lane } from "../transport.ts";
-import type { AmqpClient, AmqpDelivery, Hold } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
+import type { Source } from "../queues/places.ts";
+import type { ReturnWatch } from "../queues/return-watch.ts";
+import type { ServiceQueues } from "../queues/service-queues.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
+import type { Delivery, DeliveryHistory, Lane, SessionListener } from "../transport.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import type { Crowd } from "./crowd.ts";
-import { recordOf, wasOnlyLookedAt } from "./delivery-history.ts";
 import type { Isolations } from "./isolations.ts";
 import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
 import type { CopiesUnderWay } from "./under-way.ts";
@@ -21,49 +24,39 @@ const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
 /** RabbitMQ refuses an expiration of twice as much and more. */
 const LONGEST_MS = 2 ** 31 - 1;
-const EXPIRATION_BYTES = 1 + String(LONGEST_MS).length;
+/** Room for the mark of what is given back and for the time that is left. */
+const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).length;
 
-/** What a delivery needs of the link that it came over. */
+/** The receiving side of a session, as its deliveries see it. */
 export interface DeliveryDependencies {
-  readonly instance: string;
-  readonly namespace: Namespace;
+  readonly connection: Pick<SessionConnection, "client" | "namespace" | "newId" | "warn">;
+  readonly member: Pick<SessionListener, "instance" | "onExpired">;
+  /** The queue of dead letters. */
   readonly dead: string;
-  /** The connection at the moment. */
-  readonly connection: { readonly wire: AmqpClient | undefined };
   /** Whether the session is being closed: then no copy begins. */
   isClosing: boolean;
+  readonly queues: Pick<ServiceQueues, "queueOf">;
+  /** Knows of the delay levels that copies go to. */
+  readonly returns: Pick<ReturnWatch, "used">;
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
-  queueOf(source: Source): string;
-  /** Declares anew where moved messages go, which someone may have deleted. */
-  declareMoves(): Promise<void>;
-  /** Notes that a copy goes to a delay level. */
-  waits(levelMs: number): void;
   /** Copies that the broker has not confirmed: the originals must not go back before it has. */
   readonly copies: CopiesUnderWay;
-  newId(): string;
-  /** Hears of a dead letter that is made here, since the message's time is over. */
-  expired(delivery: Delivery, failure: Failure): void;
-  warn(details: object, message: string): void;
-}
-
-/** Which queue of a service's a delivery came from: a lane's own, or the one for what is tried again alone. */
-export interface Source {
-  readonly lane: Lane;
-  readonly alone: boolean;
+  /** Declares anew where moved messages go, which someone may have deleted. */
+  declareMoves(): Promise<void>;
 }
 
 /** How a delivery came. */
 export interface DeliveryArrival {
-  readonly link: DeliveryDependencies;
+  readonly receiver: DeliveryDependencies;
   /** On the monotonic clock. */
   readonly receivedAt: number;
   /** Whether it is marked as redelivered for no more than a look at its queue. */
   readonly isOnlyLookedAt?: boolean;
 }
 
-/** {@link Delivery} over a wire's delivery. */
+/** {@link Delivery} over a client's delivery. */
 export class SessionDelivery implements Delivery {
   readonly lane: Lane;
   readonly message: Message;
@@ -73,40 +66,41 @@ export class SessionDelivery implements Delivery {
   readonly receivedAt: number;
   readonly size: number;
   readonly #source: Source;
-  readonly #wired: AmqpDelivery;
-  readonly #link: DeliveryDependencies;
+  readonly #received: AmqpDelivery;
+  readonly #receiver: DeliveryDependencies;
   /** That it came over. */
-  readonly #wire: AmqpClient | undefined;
+  readonly #client: AmqpClient | undefined;
   #settled = false;
   /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
   #letters: Map<string | undefined, Moved> | undefined;
 
   constructor(
     source: Source,
-    wired: AmqpDelivery,
-    { link, receivedAt, isOnlyLookedAt = false }: DeliveryArrival,
+    received: AmqpDelivery,
+    { receiver, receivedAt, isOnlyLookedAt = false }: DeliveryArrival,
   ) {
     const { lane } = source;
     this.receivedAt = receivedAt;
     this.lane = lane;
     this.#source = source;
-    this.message = wired.message;
-    this.#wired = wired;
-    this.#link = link;
-    this.#wire = link.isClosing ? undefined : link.connection.wire;
+    this.message = received.message;
+    this.#received = received;
+    this.#receiver = receiver;
+    this.#client = receiver.isClosing ? undefined : receiver.connection.client;
     // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
-    const isReturn = wired.exchange === "" || wired.exchange === link.namespace.back;
-    const eventKey = isReturn ? undefined : wired.key;
-    this.envelope = readEnvelope(wired.message, { lane, eventKey, newId: link.newId });
-    const isMarked = wired.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.#headers);
-    this.history = recordOf(source, isMarked, this.envelope.deaths);
+    const { namespace, newId } = receiver.connection;
+    const isReturn = received.exchange === "" || received.exchange === namespace.back;
+    const eventKey = isReturn ? undefined : received.key;
+    this.size = received.message.length ?? bodyLength(received.message);
+    this.envelope = readEnvelope(received.message, { lane, eventKey, newId });
+    const isMarked = received.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
+    this.history = historyOf(source, isMarked, this.envelope.deaths);
     this.redelivered = this.history !== "first" || this.envelope.isGivenBack;
-    this.size = roughLength(wired.message);
   }
 
   get hold(): Hold {
-    const { hold } = this.#wired;
-    return hold === "held" && !this.#isOnItsWire ? "lost" : hold;
+    const { hold } = this.#received;
+    return hold === "held" && !this.#isOnItsConnection ? "lost" : hold;
   }
 
   settle(outcome: Outcome): boolean | Promise<boolean> {
@@ -114,7 +108,7 @@ export class SessionDelivery implements Delivery {
     this.#settled = true;
     switch (outcome.kind) {
       case "done":
-        this.#wired.ack();
+        this.#received.ack();
         return true;
       case "release":
         // Its queue is gone with its consumer, and nobody else has one.
@@ -122,11 +116,11 @@ export class SessionDelivery implements Delivery {
         // As a copy: what the broker itself delivers again looks like what a death left behind.
         return this.#move([() => this.#givenBack()]);
       case "isolate":
-        if (this.#wired.bounce !== undefined) return this.#bounce(this.#wired.bounce(), outcome);
+        if (this.#received.bounce !== undefined) return this.#bounce(this.#received.bounce(), outcome);
         return this.#isolate(outcome);
       case "forward": {
         // The queue's name is taken now: a later connection may have another.
-        const queue = this.#link.queueOf(this.#source);
+        const queue = this.#receiver.queues.queueOf(this.#source);
         const moved = outcome.moves.map((move) => this.#moved(move, queue));
         return this.#move(moved.map((each) => () => each));
       }
@@ -138,8 +132,8 @@ export class SessionDelivery implements Delivery {
   // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
   async #bounce(bouncing: Promise<boolean>, outcome: Isolation): Promise<boolean> {
     if (!(await bouncing)) return this.#isolate(outcome);
-    this.#link.putAside.note(this.message);
-    this.#wired.ack();
+    this.#receiver.putAside.note(this.message);
+    this.#received.ack();
     return true;
   }
 
@@ -148,21 +142,21 @@ export class SessionDelivery implements Delivery {
     deaths,
     until = Number.POSITIVE_INFINITY,
   }: Isolation): boolean | Promise<boolean> {
-    if (this.lane === "calls") this.#link.putAside.note(this.message);
+    if (this.lane === "calls") this.#receiver.putAside.note(this.message);
     const earliest = Math.min(until, this.#until);
-    const alone = this.lane === "calls" || deaths > 0 || this.#link.crowd.isFew();
+    const alone = this.lane === "calls" || deaths > 0 || this.#receiver.crowd.isFew();
     const past = { deaths: alone ? deaths : 1, until: earliest };
     const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;
     const copies = patterns.map((subscription) => {
       return () => this.#copied({ lane: this.lane, alone }, { ...past, subscription });
     });
-    return this.#link.isolations.add(this.#moveSurely(copies));
+    return this.#receiver.isolations.add(this.#moveSurely(copies));
   }
 
   // Until the broker has the acknowledgement, both the copy and the original are there.
   async #moveSurely(copies: readonly Copy[]): Promise<boolean> {
     const isMoved = await this.#move(copies);
-    if (isMoved) await this.#wired.acksTaken?.();
+    if (isMoved) await this.#received.acksTaken?.();
     return isMoved;
   }
 
@@ -194,8 +188,8 @@ export class SessionDelivery implements Delivery {
     if (this.#settled) return;
     this.#settled = true;
     const hop = firstHop(this.envelope.waitMs);
-    const { unclaimedMs, expiresMs } = this.envelope;
-    const headers = { ...waitHeaders({ hop, unclaimedMs, expiresMs }), ...this.#deaths };
+    const { unclaimedMs, expiresMs, deaths } = this.envelope;
+    const headers = waitHeaders({ hop, unclaimedMs, expiresMs, deaths });
     const delayed = this.#delayed(hop, this.#unchanged(headers));
     await this.#move([() => delayed]);
   }
@@ -212,7 +206,7 @@ export class SessionDelivery implements Delivery {
   // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
   // broker drops it; anything else is dead then.
   #copied(source: Source, { deaths, subscription, until, isGivenBack }: Past): Moved | undefined {
-    const key = this.#link.queueOf(source);
+    const key = this.#receiver.queues.queueOf(source);
     // What is left, as far as this instance knows: not how long it was under way before.
     const leftMs = Math.floor(until - performance.now());
     if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
@@ -244,42 +238,38 @@ export class SessionDelivery implements Delivery {
       retry: "final",
       ...(subscription === undefined ? {} : { subscription }),
     };
-    const letter = this.#moved({ kind: "dead-letter", failure }, this.#link.queueOf(this.#source));
+    const letter = this.#moved({ kind: "dead-letter", failure }, this.#receiver.queues.queueOf(this.#source));
     this.#letters.set(subscription, letter);
-    this.#link.expired(this, failure);
+    this.#receiver.member.onExpired(this, failure);
     return letter;
   }
 
-  // What a copy's properties may take, with room for the mark of what is given back and for the time that is left.
+  // What a copy's properties may take.
   get #most(): number | undefined {
-    const most = this.#wire?.mostPropertyBytes;
-    return most === undefined ? undefined : most - headerBytes(header.givenBack, "1") - EXPIRATION_BYTES;
+    const most = this.#client?.mostPropertyBytes;
+    return most === undefined ? undefined : most - MARK_BYTES;
   }
 
-  get #headers(): WireHeaders | undefined {
-    return this.message.properties.headers;
-  }
-
-  // On another wire or channel it cannot be settled, and its broker delivers it again.
+  // On another connection or channel it cannot be settled, and its broker delivers it again.
   get #standing(): boolean {
-    return this.#isOnItsWire && this.#wired.hold !== "lost";
+    return this.#isOnItsConnection && this.#received.hold !== "lost";
   }
 
-  get #isOnItsWire(): boolean {
-    const { connection, isClosing } = this.#link;
-    return this.#wire !== undefined && !isClosing && connection.wire === this.#wire;
+  get #isOnItsConnection(): boolean {
+    const { connection, isClosing } = this.#receiver;
+    return this.#client !== undefined && !isClosing && connection.client === this.#client;
   }
 
-  // Until it is done, or the wire is gone: giving it back would have the handler run again, or look like a death.
+  // Until it is done, or the connection is gone: giving it back would have the handler run again, or look like a death.
   // Each attempt makes its copies again, since the time that is left is written in some of them.
   async #move(copies: readonly Copy[]): Promise<boolean> {
     let left = copies;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
-      const done = this.#link.copies.begin();
+      const done = this.#receiver.copies.begin();
       const posted = await Promise.allSettled(left.map((copy) => this.#post(copy())));
       const isMoved = posted.every(({ status }) => status === "fulfilled");
-      // Also when the link is being closed: it waits for that, or the broker would return the original beside its copy.
-      if (isMoved) this.#wired.ack();
+      // Also when the session is being closed: it waits for that, or the broker would return the original beside its copy.
+      if (isMoved) this.#received.ack();
       done();
       if (isMoved) return true;
       if (!this.#standing) return false;
@@ -288,7 +278,10 @@ export class SessionDelivery implements Delivery {
       // Once, not once for each attempt.
       if (waitMs === FIRST_AGAIN_MS) {
         const where = left.map((copy) => nameOf(copy())).join(", ");
-        this.#link.warn({ err }, `A message did not reach ${where}; it is kept and tried again.`);
+        this.#receiver.connection.warn(
+          { err },
+          `A message did not reach ${where}; it is kept and tried again.`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
     }
@@ -299,56 +292,51 @@ export class SessionDelivery implements Delivery {
     if (moved === undefined) return;
     if ((await this.#publish(moved)) === undefined) return;
     if (!this.#standing) throw new Error("the connection broke");
-    await this.#link.declareMoves();
+    await this.#receiver.declareMoves();
     const rejection = await this.#publish(moved);
     if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
   }
 
   #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
     return new Promise((resolve) => {
-      if (this.#wire === undefined || !this.#standing) resolve("lost");
+      if (this.#client === undefined || !this.#standing) resolve("lost");
       else
-        this.#wire.publish({ exchange, key }, message, (failure, why) =>
+        this.#client.publish({ exchange, key }, message, (failure, why) =>
           resolve(why === undefined ? failure : `${failure} (${why.message})`),
         );
     });
   }
 
   #moved(move: Move, queue: string): Moved {
-    const { attempt } = this.envelope;
+    const { attempt, deaths } = this.envelope;
+    const { instance } = this.#receiver.member;
+    const last = { failure: move.failure, queue, instance };
     switch (move.kind) {
       case "dead-letter":
-        return { exchange: "", key: this.#link.dead, message: this.#copy(move, queue, attempt, {}) };
-      case "retry":
-        return this.#delayed(
-          move.hop,
-          this.#copy(move, queue, attempt + 1, waitHeaders({ ...move, unclaimedMs: 0 })),
-        );
-      case "retry-unhandled":
-        return this.#delayed(
-          move.hop,
-          this.#copy(move, queue, attempt, { ...waitHeaders(move), ...this.#deaths }),
-        );
+        return {
+          exchange: "",
+          key: this.#receiver.dead,
+          message: failedCopy(this, { ...last, attempt }, this.#most),
+        };
+      case "retry": {
+        const wait = { ...move, unclaimedMs: 0 };
+        return this.#delayed(move.hop, failedCopy(this, { ...last, attempt: attempt + 1, wait }, this.#most));
+      }
+      case "retry-unhandled": {
+        const wait = { ...move, deaths };
+        return this.#delayed(move.hop, failedCopy(this, { ...last, attempt, wait }, this.#most));
+      }
       default:
         return move satisfies never;
     }
   }
 
-  get #deaths(): Readonly<Record<string, string>> {
-    const { deaths } = this.envelope;
-    return deaths === 0 ? {} : { [header.deaths]: String(deaths) };
-  }
-
   // What is tried alone comes back to be tried alone.
   #delayed({ levelMs }: Hop, message: Message): Moved {
-    this.#link.waits(levelMs);
-    const key = this.#link.queueOf({ lane: "inbox", alone: this.#source.alone });
-    return { exchange: this.#link.namespace.delay(levelMs), key, message };
-  }
-
-  #copy({ failure }: Move, queue: string, attempt: number, added: Readonly<Record<string, string>>): Message {
-    const { instance } = this.#link;
-    return failedCopy(this, { failure, queue, instance, attempt, added }, this.#most);
+    const { connection, queues, returns } = this.#receiver;
+    returns.used(levelMs);
+    const key = queues.queueOf({ lane: "inbox", alone: this.#source.alone });
+    return { exchange: connection.namespace.delay(levelMs), key, message };
   }
 }
 
@@ -368,6 +356,20 @@ type Copy = () => Moved | undefined;
 
 function nameOf(moved: Moved | undefined): string {
   return moved === undefined ? "" : moved.exchange || moved.key;
+}
+
+// From RabbitMQ 4.3 on, a quorum queue counts apart how often a message was given to somebody, and how often that one was lost
+// with it. Older brokers count both as one: there a look passes for a death.
+function wasOnlyLookedAt({ properties: { headers } }: Message): boolean {
+  return headers?.["x-acquired-count"] !== undefined && headers["x-delivery-count"] === undefined;
+}
+
+// An instance's own copies are gone with it: what comes again was given back.
+function historyOf({ lane, alone }: Source, isMarked: boolean, deaths: number): DeliveryHistory {
+  if (lane === "instance") return "first";
+  if (alone) return isMarked ? "isolated-redelivered" : "isolated";
+  if (isMarked) return "redelivered";
+  return lane === "inbox" && deaths > 0 ? "isolated" : "first";
 }
 
 /** A copy of a message, and where it goes. */

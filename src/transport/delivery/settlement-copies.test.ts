@@ -13,7 +13,7 @@ function original(headers: Readonly<Record<string, string>> = {}) {
   };
 }
 
-const last = { queue: "c.orders.inbox", instance: "i-2", added: {} };
+const last = { queue: "c.orders.inbox", instance: "i-2" };
 
 describe("the copy of a message that failed", () => {
   it("says what the last failure was, and when the first one was", () => {

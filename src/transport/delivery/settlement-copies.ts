@@ -24,14 +24,18 @@ interface DelayedRetry {
   readonly hop: Hop;
   readonly unclaimedMs: number;
   readonly expiresMs: number | undefined;
+  /** How many instances are known to have died on it, if it is the same try that goes on. */
+  readonly deaths?: number;
 }
 
 /** Returns the headers of a copy that waits, each left out when it holds its default. */
-export function waitHeaders({ hop, unclaimedMs, expiresMs }: DelayedRetry): Readonly<Record<string, string>> {
+export function waitHeaders(wait: DelayedRetry): Readonly<Record<string, string>> {
+  const { hop, unclaimedMs, expiresMs, deaths = 0 } = wait;
   return {
     ...(hop.restMs === 0 ? {} : { [header.wait]: String(hop.restMs) }),
     ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
     ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
+    ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
   };
 }
 
@@ -66,20 +70,21 @@ interface FailedCopy {
   readonly instance: string;
   /** Number of the next try. */
   readonly attempt: number;
-  readonly added: Readonly<Record<string, string>>;
+  /** How it waits before that; absent for a dead letter. */
+  readonly wait?: DelayedRetry;
 }
 
 /** Copies a message that failed, with the details of the first and the last failure. `most` bounds its properties, in bytes. */
 export function failedCopy(
   { message: original, envelope }: Original,
-  { failure, queue, instance, attempt, added }: FailedCopy,
+  { failure, queue, instance, attempt, wait }: FailedCopy,
   most: number | undefined,
 ): Message {
   const { name, code, message, stack } = storyOf(failure.error);
   const now = new Date().toISOString();
   const firstFailedAt = protocolHeader(original.properties.headers, header.firstFailedAt) ?? now;
   const headers = {
-    ...added,
+    ...(wait === undefined ? {} : waitHeaders(wait)),
     ...(failure.subscription === undefined ? {} : { [header.subscription]: failure.subscription }),
     [header.error]: code,
     [header.errorName]: name,

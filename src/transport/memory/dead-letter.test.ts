@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Message, Properties } from "../../protocol/message.ts";
-import type { AmqpClient, AmqpDelivery, QueueArguments } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, QueueArguments } from "../amqp-client.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 const nowMs = Date.UTC(2030, 0, 1);
@@ -14,13 +14,13 @@ const atLeastOnce = {
 };
 
 let broker: EmbeddedBroker;
-let wire: AmqpClient;
+let client: AmqpClient;
 
 beforeEach(async () => {
   vi.useFakeTimers({ now: nowMs });
   broker = new EmbeddedBroker();
-  wire = broker.connect();
-  await wire.declareQueue({ name: "dead", arguments: {} });
+  client = broker.connect();
+  await client.declareQueue({ name: "dead", arguments: {} });
 });
 
 afterEach(() => {
@@ -32,11 +32,11 @@ async function turns(): Promise<void> {
 }
 
 async function declare(name: string, args: QueueArguments): Promise<void> {
-  await wire.declareQueue({ name, arguments: args });
+  await client.declareQueue({ name, arguments: args });
 }
 
 function post(queue: string, text: string, properties: Properties = {}): void {
-  wire.post(queue, { body: Buffer.from(text), properties });
+  client.post(queue, { body: Buffer.from(text), properties });
 }
 
 function textOf(message: Message | undefined): string | undefined {
@@ -106,7 +106,7 @@ test("a message returned once more than the delivery limit dies of delivery_limi
   await declare("q", { ...toDead, "x-queue-type": "quorum", "x-delivery-limit": 2 });
   post("q", "x", { headers: { mine: "1" } });
   const onDelivery = vi.fn((delivery: AmqpDelivery) => delivery.requeue());
-  await wire.consume({ queue: "q", prefetch: 1, onDelivery, onCancelled: () => {} });
+  await client.consume({ queue: "q", prefetch: 1, onDelivery, onCancelled: () => {} });
   await turns();
   expect(onDelivery).toHaveBeenCalledTimes(3);
   const headers = broker.take("dead")?.properties.headers;
@@ -146,15 +146,15 @@ test("a publisher's own x-death is replaced", async () => {
 });
 
 test("a dead letter keeps its key unless the queue has another for it", async () => {
-  await wire.declareExchange({ name: "dlx", type: "direct" });
-  await wire.declareExchange({ name: "events", type: "topic" });
+  await client.declareExchange({ name: "dlx", type: "direct" });
+  await client.declareExchange({ name: "events", type: "topic" });
   await declare("q", { "x-dead-letter-exchange": "dlx", "x-message-ttl": 10 });
-  await wire.bind("q", "events", "#");
-  await wire.bind("dead", "dlx", "a.b");
+  await client.bind("q", "events", "#");
+  await client.bind("dead", "dlx", "a.b");
   const received: AmqpDelivery[] = [];
   const onDelivery = (delivery: AmqpDelivery): void => void received.push(delivery);
-  await wire.consume({ queue: "dead", prefetch: "no-ack", onDelivery, onCancelled: () => {} });
-  wire.publish({ exchange: "events", key: "a.b" }, { body: new Uint8Array(), properties: {} }, () => {});
+  await client.consume({ queue: "dead", prefetch: "no-ack", onDelivery, onCancelled: () => {} });
+  client.publish({ exchange: "events", key: "a.b" }, { body: new Uint8Array(), properties: {} }, () => {});
   vi.advanceTimersByTime(10);
   await turns();
   expect(received).toMatchObject([{ exchange: "dlx", key: "a.b", redelivered: false }]);
@@ -196,8 +196,8 @@ test.each<[string, () => Promise<unknown>]>([
   [
     "the exchange gets a binding",
     async () => {
-      await wire.declareExchange({ name: "dlx", type: "fanout" });
-      await wire.bind("dead", "dlx", "");
+      await client.declareExchange({ name: "dlx", type: "fanout" });
+      await client.bind("dead", "dlx", "");
     },
   ],
 ])("at least once: a dead letter without a target waits until %s", async (_, mend) => {
@@ -220,9 +220,9 @@ test.each<[string, () => Promise<unknown>]>([
 });
 
 test("at least once: a full target gets it later, and one that took it does not get it twice", async () => {
-  await wire.declareExchange({ name: "dlx", type: "fanout" });
+  await client.declareExchange({ name: "dlx", type: "fanout" });
   await declare("full", { "x-max-length": 1, "x-overflow": "reject-publish" });
-  for (const target of ["full", "dead"]) await wire.bind(target, "dlx", "");
+  for (const target of ["full", "dead"]) await client.bind(target, "dlx", "");
   await declare("q", { ...atLeastOnce, "x-dead-letter-exchange": "dlx", "x-message-ttl": 10 });
   post("full", "0");
   post("q", "1");
@@ -245,7 +245,7 @@ test("at least once needs a quorum queue that refuses publishes, else dead lette
   });
   post("q", "1");
   vi.advanceTimersByTime(10);
-  await wire.declareExchange({ name: "dlx", type: "fanout" });
-  await wire.bind("dead", "dlx", "");
+  await client.declareExchange({ name: "dlx", type: "fanout" });
+  await client.bind("dead", "dlx", "");
   expect(depths()).toEqual({ dead: 0, q: 0 });
 });

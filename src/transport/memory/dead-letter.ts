@@ -2,7 +2,7 @@
 
 import type { Message } from "../../protocol/message.ts";
 
-/** Why a message left its queue. (`rejected` needs a reject without requeue, which `Wire` does not have.) */
+/** Why a message left its queue. (`rejected` needs a reject without requeue, which `AmqpClient` does not have.) */
 export type DeathReason = "expired" | "maxlen" | "delivery_limit";
 
 /** One dead-lettering. A queue that a message died in never gets it again, so that each happens once. */

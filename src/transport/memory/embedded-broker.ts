@@ -1,7 +1,7 @@
 import { ConfluoError, invalidArgument } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { AmqpClient } from "../wire.ts";
-import { EmbeddedWire } from "./embedded-wire.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import { EmbeddedClient } from "./embedded-client.ts";
 import { TurnLoop } from "./turn-loop.ts";
 import { VirtualHost } from "./virtual-host.ts";
 
@@ -39,13 +39,14 @@ export class EmbeddedBroker {
   }
 
   connect(): AmqpClient {
-    return new EmbeddedWire(this.#host, this.#turns);
+    return new EmbeddedClient(this.#host, this.#turns);
   }
 
-  /** Breaks a wire as a killed connection does; its `lost` resolves with `CONNECTION_LOST` and this reason. */
-  disconnect(wire: AmqpClient, reason = "The connection was cut."): void {
-    if (!(wire instanceof EmbeddedWire)) throw invalidArgument("wire", "a wire of an embedded broker", wire);
-    wire.disconnect(new ConfluoError("CONNECTION_LOST", reason));
+  /** Breaks a client as a killed connection does; its `lost` resolves with `CONNECTION_LOST` and this reason. */
+  disconnect(client: AmqpClient, reason = "The connection was cut."): void {
+    if (!(client instanceof EmbeddedClient))
+      throw invalidArgument("wire", "a wire of an embedded broker", client);
+    client.disconnect(new ConfluoError("CONNECTION_LOST", reason));
   }
 
   queues(): QueueState[] {

@@ -1,15 +1,15 @@
 import { setImmediate } from "node:timers";
 import { beforeEach, expect, test, vi } from "vitest";
-import type { AmqpClient, AmqpDelivery } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery } from "../amqp-client.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: AmqpClient;
+let client: AmqpClient;
 
 beforeEach(async () => {
   broker = new EmbeddedBroker();
-  wire = broker.connect();
-  await wire.declareQueue({ name: "q", arguments: {} });
+  client = broker.connect();
+  await client.declareQueue({ name: "q", arguments: {} });
 });
 
 async function turns(): Promise<void> {
@@ -17,7 +17,7 @@ async function turns(): Promise<void> {
 }
 
 function post(count: number): void {
-  for (let i = 0; i < count; i += 1) wire.post("q", { body: new Uint8Array([i]), properties: {} });
+  for (let i = 0; i < count; i += 1) client.post("q", { body: new Uint8Array([i]), properties: {} });
 }
 
 async function consume(prefetch: number | "no-ack", act?: (delivery: AmqpDelivery) => void) {
@@ -28,7 +28,7 @@ async function consume(prefetch: number | "no-ack", act?: (delivery: AmqpDeliver
     act?.(delivery);
   };
   return {
-    consumer: await wire.consume({ queue: "q", prefetch, onDelivery, onCancelled }),
+    consumer: await client.consume({ queue: "q", prefetch, onDelivery, onCancelled }),
     received,
     onCancelled,
   };
@@ -37,7 +37,7 @@ async function consume(prefetch: number | "no-ack", act?: (delivery: AmqpDeliver
 test("delivers nothing before consume has resolved", async () => {
   post(1);
   const onDelivery = vi.fn();
-  const consuming = wire.consume({ queue: "q", prefetch: 1, onDelivery, onCancelled: () => {} });
+  const consuming = client.consume({ queue: "q", prefetch: 1, onDelivery, onCancelled: () => {} });
   expect(onDelivery).not.toHaveBeenCalled();
   await consuming;
   expect(onDelivery).not.toHaveBeenCalled();
@@ -70,7 +70,7 @@ test("what a cancelled consumer did not settle comes back with its wire's end", 
   post(2);
   const { consumer } = await consume(2);
   await consumer.cancel();
-  await wire.close();
+  await client.close();
   expect(broker.queues()).toEqual([{ name: "q", messages: 2, unacked: 0, consumers: 0 }]);
 });
 
@@ -115,7 +115,7 @@ test("settling after close does nothing", async () => {
 test("a deleted queue cancels its consumers, once, after what they had been given", async () => {
   post(600);
   const order: string[] = [];
-  await wire.consume({
+  await client.consume({
     queue: "q",
     prefetch: "no-ack",
     onDelivery: () => order.push("delivery"),
@@ -136,7 +136,7 @@ test("settling what came from a deleted queue does nothing, also to a new queue 
   await turns();
   await cancelled.consumer.cancel();
   broker.deleteQueue("q");
-  await wire.declareQueue({ name: "q", arguments: {} });
+  await client.declareQueue({ name: "q", arguments: {} });
   received[0]?.requeue();
   received[1]?.ack();
   cancelled.received[0]?.requeue();
@@ -145,7 +145,7 @@ test("settling what came from a deleted queue does nothing, also to a new queue 
 
 test("a consumer that its wire's close ended is not told of its queue's deletion", async () => {
   const { onCancelled } = await consume(1);
-  await wire.close();
+  await client.close();
   broker.deleteQueue("q");
   await turns();
   expect(onCancelled).not.toHaveBeenCalled();

@@ -1,6 +1,6 @@
 import type { ConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { AmqpDelivery, ConsumeOptions, Consumer, Hold } from "../wire.ts";
+import type { AmqpDelivery, ConsumeOptions, Consumer, Hold } from "../amqp-client.ts";
 import { Deque } from "./deque.ts";
 import type { Queue, QueueConsumer, StoredLetter } from "./queue.ts";
 import { withDeliveryCount } from "./received-message.ts";

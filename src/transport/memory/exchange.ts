@@ -1,6 +1,6 @@
 import { invalidArgument, show } from "../../errors.ts";
 import { TopicMatcher } from "../../protocol/topics/topic-matcher.ts";
-import type { ExchangeSpec, QueueArguments } from "../wire.ts";
+import type { ExchangeSpec, QueueArguments } from "../amqp-client.ts";
 import type { Queue } from "./queue.ts";
 import { assertEquivalent } from "./queue-arguments.ts";
 

@@ -1,7 +1,7 @@
 /** The arguments of queues and exchanges that the embedded broker acts on, and the comparison of all of them. */
 
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
-import type { QueueArguments, QueueSpec } from "../wire.ts";
+import type { QueueArguments, QueueSpec } from "../amqp-client.ts";
 
 /** A queue's arguments, read once. What is absent has no effect: no limit, no expiry, no dead-lettering. */
 export interface QueueSettings {

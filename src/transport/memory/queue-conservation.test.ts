@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { AmqpClient, AmqpDelivery, Consumer } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Consumer } from "../amqp-client.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 type Step =
@@ -26,7 +26,7 @@ test.each(["classic", "quorum"])(
         const open = new Set<number>();
         const deliveries: AmqpDelivery[] = [];
         const consumers: Consumer[] = [];
-        let wire: AmqpClient = broker.connect();
+        let client: AmqpClient = broker.connect();
         let published = 0;
         for (const each of steps) {
           switch (each.do) {
@@ -41,12 +41,14 @@ test.each(["classic", "quorum"])(
             case "consume": {
               const onDelivery = (delivery: AmqpDelivery): void => void deliveries.push(delivery);
               const prefetch = 1 + (consumers.length % 3);
-              consumers.push(await wire.consume({ queue: "q", prefetch, onDelivery, onCancelled: () => {} }));
+              consumers.push(
+                await client.consume({ queue: "q", prefetch, onDelivery, onCancelled: () => {} }),
+              );
               break;
             }
             case "disconnect":
-              broker.disconnect(wire);
-              wire = broker.connect();
+              broker.disconnect(client);
+              client = broker.connect();
               deliveries.length = 0;
               consumers.length = 0;
               break;
@@ -72,7 +74,7 @@ test.each(["classic", "quorum"])(
           const [queue] = broker.queues();
           expect((queue?.messages ?? 0) + (queue?.unacked ?? 0)).toBe(open.size);
         }
-        broker.disconnect(wire);
+        broker.disconnect(client);
         const left = Array.from(open, () => broker.take("q")?.body[0]);
         expect(type === "classic" ? left : left.sort((a = 0, b = 0) => a - b)).toEqual([...open]);
         expect(broker.queues()).toEqual([{ name: "q", messages: 0, unacked: 0, consumers: 0 }]);

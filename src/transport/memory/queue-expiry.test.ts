@@ -1,15 +1,15 @@
 import { setImmediate } from "node:timers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { AmqpClient, AmqpDelivery, PublishFailure, QueueArguments } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, PublishFailure, QueueArguments } from "../amqp-client.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: AmqpClient;
+let client: AmqpClient;
 
 beforeEach(() => {
   vi.useFakeTimers();
   broker = new EmbeddedBroker();
-  wire = broker.connect();
+  client = broker.connect();
 });
 
 afterEach(() => {
@@ -25,14 +25,14 @@ test("a wait that goes on elsewhere holds the process, an expiry does not", asyn
     post("expires", "60000");
     expect(held()).toEqual([false]);
     timers.mockClear();
-    await wire.declareQueue({
+    await client.declareQueue({
       name: "delay",
       arguments: { "x-message-ttl": 60_000, "x-dead-letter-exchange": "back" },
     });
-    wire.post("delay", { body: Buffer.from("waits"), properties: {} });
+    client.post("delay", { body: Buffer.from("waits"), properties: {} });
     expect(held()).toEqual([true]);
-    await wire.deleteQueue("delay");
-    await wire.deleteQueue("q");
+    await client.deleteQueue("delay");
+    await client.deleteQueue("q");
   } finally {
     timers.mockRestore();
   }
@@ -43,17 +43,17 @@ async function turns(): Promise<void> {
 }
 
 async function declare(args: QueueArguments = {}): Promise<void> {
-  await wire.declareQueue({ name: "q", arguments: args });
+  await client.declareQueue({ name: "q", arguments: args });
 }
 
 function post(text: string, expiration?: string): void {
-  wire.post("q", { body: Buffer.from(text), properties: expiration === undefined ? {} : { expiration } });
+  client.post("q", { body: Buffer.from(text), properties: expiration === undefined ? {} : { expiration } });
 }
 
 async function consume(prefetch: number | "no-ack") {
   const received: AmqpDelivery[] = [];
   const onDelivery = (delivery: AmqpDelivery): void => void received.push(delivery);
-  const consumer = await wire.consume({ queue: "q", prefetch, onDelivery, onCancelled: () => {} });
+  const consumer = await client.consume({ queue: "q", prefetch, onDelivery, onCancelled: () => {} });
   return {
     consumer,
     texts: () => received.map(({ message }) => Buffer.from(message.body).toString()),
@@ -155,7 +155,7 @@ test.each(["12.5", "-1", "1e12", "", "soon", "4294967296", Object.create(null) a
   async (expiration) => {
     await declare();
     const failure = await new Promise<PublishFailure | undefined>((resolve) => {
-      wire.publish(
+      client.publish(
         { exchange: "", key: "q" },
         { body: new Uint8Array(), properties: { expiration } },
         resolve,
@@ -202,8 +202,8 @@ test("an unused queue is removed after x-expires, messages and all", async () =>
 });
 
 test.each<[string, () => unknown]>([
-  ["declaring it again", () => wire.declareQueue({ name: "q", arguments: { "x-expires": 100 } })],
-  ["inspecting it", () => wire.inspectQueue("q")],
+  ["declaring it again", () => client.declareQueue({ name: "q", arguments: { "x-expires": 100 } })],
+  ["inspecting it", () => client.inspectQueue("q")],
   ["taking from it", () => broker.take("q")],
 ])("%s puts x-expires off", async (_, use) => {
   await declare({ "x-expires": 100 });

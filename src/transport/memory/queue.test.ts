@@ -1,14 +1,14 @@
 import { setImmediate } from "node:timers";
 import { beforeEach, expect, test } from "vitest";
-import type { AmqpClient, AmqpDelivery, Consumer, PublishFailure, QueueArguments } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, Consumer, PublishFailure, QueueArguments } from "../amqp-client.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: AmqpClient;
+let client: AmqpClient;
 
 beforeEach(() => {
   broker = new EmbeddedBroker();
-  wire = broker.connect();
+  client = broker.connect();
 });
 
 async function turns(): Promise<void> {
@@ -17,17 +17,17 @@ async function turns(): Promise<void> {
 
 function publish(text: string): Promise<PublishFailure | undefined> {
   const message = { body: Buffer.from(text), properties: {} };
-  return new Promise((resolve) => wire.publish({ exchange: "", key: "q" }, message, resolve));
+  return new Promise((resolve) => client.publish({ exchange: "", key: "q" }, message, resolve));
 }
 
 async function declare(texts: string, args: QueueArguments = {}): Promise<void> {
-  await wire.declareQueue({ name: "q", arguments: args });
-  for (const text of texts) wire.post("q", { body: Buffer.from(text), properties: {} });
+  await client.declareQueue({ name: "q", arguments: args });
+  for (const text of texts) client.post("q", { body: Buffer.from(text), properties: {} });
 }
 
 async function consume(prefetch: number | "no-ack", onDelivery?: (delivery: AmqpDelivery) => void) {
   const received: AmqpDelivery[] = [];
-  const consumer: Consumer = await wire.consume({
+  const consumer: Consumer = await client.consume({
     queue: "q",
     prefetch,
     onDelivery(delivery) {
@@ -57,9 +57,9 @@ function left(): string {
 test("delivers in the order of publishing, also what was published after the consumer came", async () => {
   await declare("12");
   const { received } = await consume("no-ack");
-  wire.post("q", { body: Buffer.from("3"), properties: {} });
+  client.post("q", { body: Buffer.from("3"), properties: {} });
   await turns();
-  wire.post("q", { body: Buffer.from("4"), properties: {} });
+  client.post("q", { body: Buffer.from("4"), properties: {} });
   await turns();
   expect(show(received)).toBe("1 2 3 4");
 });
@@ -85,11 +85,11 @@ test("a prefetch of 0 is no limit", async () => {
 test("consumers take turns, each up to its prefetch", async () => {
   await declare("");
   const consumers = [await consume(1), await consume(2), await consume(10)];
-  for (const text of "01234567") wire.post("q", { body: Buffer.from(text), properties: {} });
+  for (const text of "01234567") client.post("q", { body: Buffer.from(text), properties: {} });
   await turns();
   expect(consumers.map(({ received }) => show(received))).toEqual(["0", "1 3", "2 4 5 6 7"]);
   consumers[0]?.received[0]?.ack();
-  for (const text of "89A") wire.post("q", { body: Buffer.from(text), properties: {} });
+  for (const text of "89A") client.post("q", { body: Buffer.from(text), properties: {} });
   await turns();
   expect(consumers.map(({ received }) => show(received))).toEqual(["0 9", "1 3", "2 4 5 6 7 8 A"]);
 });
@@ -211,7 +211,7 @@ test("a full queue drops its oldest ready message", async () => {
 test("what consumers have room for never counts towards the maximum length", async () => {
   await declare("", { "x-max-length": 2 });
   const { received } = await consume(5);
-  for (const text of "12345678") wire.post("q", { body: Buffer.from(text), properties: {} });
+  for (const text of "12345678") client.post("q", { body: Buffer.from(text), properties: {} });
   await turns();
   expect(show(received)).toBe("1 2 3 4 5");
   expect(left()).toBe("7 8");
@@ -221,7 +221,7 @@ test("what comes back to a full queue counts again", async () => {
   await declare("12", { "x-max-length": 2 });
   const { consumer } = await consume(2);
   await turns();
-  for (const text of "34") wire.post("q", { body: Buffer.from(text), properties: {} });
+  for (const text of "34") client.post("q", { body: Buffer.from(text), properties: {} });
   await consumer.close();
   expect(left()).toBe("3 4");
 });
@@ -235,24 +235,24 @@ test("a full queue that refuses publishes keeps what it has", async () => {
 
 test("a message reaches the other queues when one of them refuses", async () => {
   await declare("1", { "x-max-length": 1, "x-overflow": "reject-publish" });
-  await wire.declareQueue({ name: "other", arguments: {} });
-  await wire.declareExchange({ name: "fanout", type: "fanout" });
-  await wire.bind("q", "fanout", "");
-  await wire.bind("other", "fanout", "");
+  await client.declareQueue({ name: "other", arguments: {} });
+  await client.declareExchange({ name: "fanout", type: "fanout" });
+  await client.bind("q", "fanout", "");
+  await client.bind("other", "fanout", "");
   const failure = await new Promise((resolve) => {
-    wire.publish({ exchange: "fanout", key: "" }, { body: Buffer.from("2"), properties: {} }, resolve);
+    client.publish({ exchange: "fanout", key: "" }, { body: Buffer.from("2"), properties: {} }, resolve);
   });
   expect(failure).toBe("refused");
   expect(broker.take("other")?.body).toEqual(Buffer.from("2"));
 });
 
 test("receivers share one message object, and a redelivery does not change it", async () => {
-  await wire.declareQueue({ name: "q", arguments: { "x-queue-type": "quorum" } });
+  await client.declareQueue({ name: "q", arguments: { "x-queue-type": "quorum" } });
   const sent = { body: Buffer.from("1"), properties: Object.freeze({ headers: Object.freeze({ a: "b" }) }) };
   const { received } = await consume(1, (delivery) => {
     if (received.length < 2) delivery.requeue();
   });
-  wire.post("q", sent);
+  client.post("q", sent);
   await turns();
   expect(received[0]?.message).toBe(sent);
   expect(received[1]?.message.properties.headers).toEqual({ a: "b", "x-delivery-count": 1 });

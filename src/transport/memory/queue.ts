@@ -1,7 +1,7 @@
 import { runOutsideContext } from "../../async/outside-context.ts";
 import type { ConfluoError } from "../../errors.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { QueueArguments, QueueSpec } from "../wire.ts";
+import type { QueueArguments, QueueSpec } from "../amqp-client.ts";
 import type { DeathReason, DeathRecord } from "./dead-letter.ts";
 import { Deque } from "./deque.ts";
 import { assertEquivalent, type QueueSettings, readQueueSettings } from "./queue-arguments.ts";

@@ -30,4 +30,8 @@ class Received implements Message {
   get json(): string | undefined {
     return this.#sent.json;
   }
+
+  get length(): number | undefined {
+    return this.#sent.length;
+  }
 }

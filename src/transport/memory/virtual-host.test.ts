@@ -1,14 +1,14 @@
 import { beforeEach, expect, test } from "vitest";
 import { isConfluoError } from "../../errors.ts";
-import type { AmqpClient, QueueArguments } from "../wire.ts";
+import type { AmqpClient, QueueArguments } from "../amqp-client.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
 
 let broker: EmbeddedBroker;
-let wire: AmqpClient;
+let client: AmqpClient;
 
 beforeEach(() => {
   broker = new EmbeddedBroker();
-  wire = broker.connect();
+  client = broker.connect();
 });
 
 async function failureOf(promise: Promise<unknown>) {
@@ -22,14 +22,14 @@ async function failureOf(promise: Promise<unknown>) {
 
 test("declaring what exists with equal arguments is fine", async () => {
   for (let i = 0; i < 2; i += 1) {
-    await wire.declareExchange({ name: "x", type: "topic", arguments: { "alternate-exchange": "y" } });
-    expect(await wire.declareQueue({ name: "q", arguments: { "x-message-ttl": 5 } })).toBe("q");
+    await client.declareExchange({ name: "x", type: "topic", arguments: { "alternate-exchange": "y" } });
+    expect(await client.declareQueue({ name: "q", arguments: { "x-message-ttl": 5 } })).toBe("q");
   }
 });
 
 test("a queue without a type is a classic one", async () => {
-  await wire.declareQueue({ name: "q", arguments: {} });
-  await wire.declareQueue({ name: "q", arguments: { "x-queue-type": "classic" } });
+  await client.declareQueue({ name: "q", arguments: {} });
+  await client.declareQueue({ name: "q", arguments: { "x-queue-type": "classic" } });
 });
 
 test.each<[QueueArguments, QueueArguments, string]>([
@@ -42,34 +42,34 @@ test.each<[QueueArguments, QueueArguments, string]>([
   ],
   [{}, { "x-queue-type": "quorum" }, 'with x-queue-type "classic", and this declare asks for "quorum"'],
 ])("a queue that exists with other arguments is a conflict: %j, %j", async (existing, declared, text) => {
-  await wire.declareQueue({ name: "q", arguments: existing });
-  const failure = await failureOf(wire.declareQueue({ name: "q", arguments: declared }));
+  await client.declareQueue({ name: "q", arguments: existing });
+  const failure = await failureOf(client.declareQueue({ name: "q", arguments: declared }));
   expect(failure.code).toBe("TOPOLOGY_CONFLICT");
   expect(failure.message).toContain(`The queue "q" exists ${text}.`);
 });
 
 test("a queue that exists with another exclusivity is a conflict", async () => {
-  await wire.declareQueue({ name: "q", arguments: {} });
-  const failure = await failureOf(wire.declareQueue({ name: "q", exclusive: true, arguments: {} }));
+  await client.declareQueue({ name: "q", arguments: {} });
+  const failure = await failureOf(client.declareQueue({ name: "q", exclusive: true, arguments: {} }));
   expect(failure.code).toBe("TOPOLOGY_CONFLICT");
   expect(failure.message).toContain("with exclusive false, and this declare asks for true");
 });
 
 test("an exchange that exists with another type or other arguments is a conflict", async () => {
-  await wire.declareExchange({ name: "x", type: "topic" });
-  const type = await failureOf(wire.declareExchange({ name: "x", type: "direct" }));
+  await client.declareExchange({ name: "x", type: "topic" });
+  const type = await failureOf(client.declareExchange({ name: "x", type: "direct" }));
   expect(type.code).toBe("TOPOLOGY_CONFLICT");
   expect(type.message).toContain(
     'The exchange "x" exists with type "topic", and this declare asks for "direct".',
   );
   const other = { name: "x", type: "topic", arguments: { "alternate-exchange": "y" } } as const;
-  expect((await failureOf(wire.declareExchange(other))).message).toContain("alternate-exchange unset");
+  expect((await failureOf(client.declareExchange(other))).message).toContain("alternate-exchange unset");
 });
 
 test("a conflict carries the entity, the argument and both values as data", async () => {
-  await wire.declareQueue({ name: "q", arguments: { "x-max-length": 1 } });
+  await client.declareQueue({ name: "q", arguments: { "x-max-length": 1 } });
   const data = { entity: "queue", name: "q", argument: "x-max-length", existing: 1, declared: 2 };
-  const declared = wire.declareQueue({ name: "q", arguments: { "x-max-length": 2 } });
+  const declared = client.declareQueue({ name: "q", arguments: { "x-max-length": 2 } });
   await expect(declared).rejects.toMatchObject({ data });
 });
 
@@ -83,50 +83,56 @@ test.each<QueueArguments>([
   { "x-dead-letter-exchange": 5 },
   { "x-dead-letter-routing-key": "without an exchange" },
 ])("an argument that RabbitMQ refuses or this broker does not model is refused: %j", async (args) => {
-  expect((await failureOf(wire.declareQueue({ name: "q", arguments: args }))).code).toBe("INVALID_ARGUMENT");
+  expect((await failureOf(client.declareQueue({ name: "q", arguments: args }))).code).toBe(
+    "INVALID_ARGUMENT",
+  );
   expect(broker.queues()).toEqual([]);
 });
 
 test("an exclusive quorum queue is refused", async () => {
-  const declared = wire.declareQueue({ name: "", exclusive: true, arguments: { "x-queue-type": "quorum" } });
+  const declared = client.declareQueue({
+    name: "",
+    exclusive: true,
+    arguments: { "x-queue-type": "quorum" },
+  });
   expect((await failureOf(declared)).code).toBe("INVALID_ARGUMENT");
 });
 
 test("names that start with amq. and the default exchange are the broker's own", async () => {
-  await wire.declareQueue({ name: "q", arguments: {} });
+  await client.declareQueue({ name: "q", arguments: {} });
   const attempts = [
-    wire.declareQueue({ name: "amq.mine", arguments: {} }),
-    wire.declareExchange({ name: "amq.mine", type: "topic" }),
-    wire.declareExchange({ name: "", type: "direct" }),
-    wire.bind("q", "", "key"),
-    wire.unbind("q", "", "key"),
+    client.declareQueue({ name: "amq.mine", arguments: {} }),
+    client.declareExchange({ name: "amq.mine", type: "topic" }),
+    client.declareExchange({ name: "", type: "direct" }),
+    client.bind("q", "", "key"),
+    client.unbind("q", "", "key"),
   ];
   for (const attempt of attempts) expect((await failureOf(attempt)).code).toBe("ACCESS_REFUSED");
 });
 
 test("what does not exist is named when it is bound or consumed, and undefined when inspected", async () => {
-  await wire.declareQueue({ name: "q", arguments: {} });
+  await client.declareQueue({ name: "q", arguments: {} });
   const consume = { queue: "missing", prefetch: 1, onDelivery: () => {}, onCancelled: () => {} };
   const noQueue = { code: "UNAVAILABLE", message: 'There is no queue "missing": declare it first.' };
-  expect(await failureOf(wire.consume(consume))).toEqual(noQueue);
-  expect(await failureOf(wire.bind("missing", "x", ""))).toEqual(noQueue);
-  expect(await failureOf(wire.bind("q", "x", ""))).toEqual({
+  expect(await failureOf(client.consume(consume))).toEqual(noQueue);
+  expect(await failureOf(client.bind("missing", "x", ""))).toEqual(noQueue);
+  expect(await failureOf(client.bind("q", "x", ""))).toEqual({
     ...noQueue,
     message: 'There is no exchange "x": declare it first.',
   });
-  expect(await wire.inspectQueue("missing")).toBeUndefined();
+  expect(await client.inspectQueue("missing")).toBeUndefined();
   expect(() => broker.take("missing")).toThrow(noQueue.message);
 });
 
 test("the broker names an exclusive queue, each one differently", async () => {
-  const names = [0, 1].map(() => wire.declareQueue({ name: "", exclusive: true, arguments: {} }));
+  const names = [0, 1].map(() => client.declareQueue({ name: "", exclusive: true, arguments: {} }));
   const [first, second] = await Promise.all(names);
   expect(first).toMatch(/^amq\.gen-[\w-]{22}$/);
   expect(second).not.toBe(first);
 });
 
 test("only its wire may use an exclusive queue, but anyone may publish to it", async () => {
-  const name = await wire.declareQueue({ name: "", exclusive: true, arguments: {} });
+  const name = await client.declareQueue({ name: "", exclusive: true, arguments: {} });
   const other = broker.connect();
   await other.declareExchange({ name: "x", type: "fanout" });
   const attempts = [
@@ -137,19 +143,19 @@ test("only its wire may use an exclusive queue, but anyone may publish to it", a
     other.inspectQueue(name),
   ];
   for (const attempt of attempts) expect((await failureOf(attempt)).code).toBe("ACCESS_REFUSED");
-  await wire.bind(name, "x", "");
+  await client.bind(name, "x", "");
   other.post(name, { body: new Uint8Array(), properties: {} });
-  expect(await wire.inspectQueue(name)).toEqual({ messages: 1, consumers: 0 });
+  expect(await client.inspectQueue(name)).toEqual({ messages: 1, consumers: 0 });
 });
 
 test("an exclusive queue and its bindings go with its wire", async () => {
-  const name = await wire.declareQueue({ name: "", exclusive: true, arguments: {} });
-  await wire.close();
+  const name = await client.declareQueue({ name: "", exclusive: true, arguments: {} });
+  await client.close();
   expect(broker.queues()).toEqual([]);
   expect(await broker.connect().inspectQueue(name)).toBeUndefined();
 });
 
 test("two brokers know nothing of each other", async () => {
-  await wire.declareQueue({ name: "q", arguments: {} });
+  await client.declareQueue({ name: "q", arguments: {} });
   expect(await new EmbeddedBroker().connect().inspectQueue("q")).toBeUndefined();
 });

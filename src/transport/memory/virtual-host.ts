@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { ConfluoError, show } from "../../errors.ts";
 import { bodyLength } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
-import type { ExchangeSpec, PublishFailure, QueueSpec, Route } from "../wire.ts";
+import type { ExchangeSpec, PublishFailure, QueueSpec, Route } from "../amqp-client.ts";
 import type { DeathReason } from "./dead-letter.ts";
 import { DeadLetterRouter } from "./dead-letter-router.ts";
 import { Exchange } from "./exchange.ts";
@@ -96,7 +96,7 @@ export class VirtualHost implements QueueHost {
   /** @returns why the message was not taken. */
   publish({ exchange, key }: Route, message: Message): PublishFailure | undefined {
     const { properties } = message;
-    if (bodyLength(message) > this.#maxMessageBytes) return "too-large";
+    if ((message.length ?? bodyLength(message)) > this.#maxMessageBytes) return "too-large";
     // RabbitMQ closes the channel for either: no confirm comes any more.
     if (properties.expiration !== undefined && !isExpiration(properties.expiration)) return "lost";
     const queues = this.#route(exchange, key);

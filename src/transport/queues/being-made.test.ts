@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { madeOnce, type QueueCreation } from "./being-made.ts";
 
 /** A broker that makes quorum queues in steps, and the instances that connect to it. */
@@ -12,7 +12,7 @@ function broker(makeMs: number) {
     if (queue !== "sign" && performance.now() < readyAt) early.push(queue);
     consumers.set(queue, (consumers.get(queue) ?? 0) + 1);
   };
-  const wire = fakeWire({
+  const client = fakeClient({
     server: { product: "RabbitMQ", version: "", capabilities: [] },
     inspectQueue: async (name) =>
       name === "sign" || listedAt.has(name)
@@ -42,13 +42,13 @@ function broker(makeMs: number) {
       isDoubtful: true,
     };
     const began = performance.now();
-    await madeOnce(wire, plan, declare);
+    await madeOnce(client, plan, declare);
     const tookMs = performance.now() - began;
     for (const queue of plan.queues) consume(queue);
     if (!isGiven) consume("sign");
     return tookMs;
   };
-  return { connect, wait, early, wire };
+  return { connect, wait, early, client };
 }
 
 describe("quorum queues that are just being made", () => {

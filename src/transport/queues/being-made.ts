@@ -6,7 +6,7 @@
  */
 
 import { withinMs } from "../../async/abort.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 
 /** The queues that are made, and the one that tells of whoever makes them. */
 export interface QueueCreation {
@@ -31,29 +31,29 @@ const PAUSE_MS = 40;
 
 /** Declares by `declare` what may have to be made, and resolves when it can be consumed. */
 export async function madeOnce(
-  wire: AmqpClient,
+  client: AmqpClient,
   plan: QueueCreation,
   declare: () => Promise<void>,
 ): Promise<void> {
   // Elsewhere a queue is there at once, or not at all.
-  if (wire.server.product !== "RabbitMQ") return declare();
+  if (client.server.product !== "RabbitMQ") return declare();
   const last = plan.queues.at(-1) ?? "";
-  const found = await looked(wire.inspectQueue(last), { messages: 0, consumers: 1 });
+  const found = await looked(client.inspectQueue(last), { messages: 0, consumers: 1 });
   if (found === undefined) await plan.giveSign();
   await declare();
   if (found !== undefined && (!plan.isDoubtful || found.consumers + found.messages > 0)) return;
   const others = async (): Promise<number> => {
     if (found !== undefined) await plan.declareSign();
-    return ((await wire.inspectQueue(plan.sign))?.consumers ?? 0) - (plan.isSignGiven() ? 1 : 0);
+    return ((await client.inspectQueue(plan.sign))?.consumers ?? 0) - (plan.isSignGiven() ? 1 : 0);
   };
   if ((await looked(others(), 0)) <= 0) return;
   const leastMs = found === undefined ? NEW_MS : FOUND_MS;
-  await untilReady(wire, plan.queues, leastMs + SPREAD_MS * Math.random());
+  await untilReady(client, plan.queues, leastMs + SPREAD_MS * Math.random());
 }
 
-async function untilReady(wire: AmqpClient, queues: readonly string[], ms: number): Promise<void> {
+async function untilReady(client: AmqpClient, queues: readonly string[], ms: number): Promise<void> {
   const isReady = async (queue: string): Promise<boolean> => {
-    const found = await wire.inspectQueue(queue);
+    const found = await client.inspectQueue(queue);
     return found !== undefined && found.consumers > 0;
   };
   for (const end = performance.now() + ms; performance.now() < end; ) {

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { TopologyRequest } from "../wire.ts";
+import type { TopologyRequest } from "../amqp-client.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { bindAll, declare, declareExchanges, declareQueues } from "./declare.ts";
 
 const quorum = { name: "q", arguments: { "x-queue-type": "quorum" } };
@@ -10,14 +10,14 @@ const unavailable = new ConfluoError("UNAVAILABLE", "its home node is down or in
 it("asks again for a quorum queue that is not available for a moment, as one that is just being made", async () => {
   const declareQueue = vi.fn(async () => "q");
   declareQueue.mockRejectedValueOnce(unavailable).mockRejectedValueOnce(unavailable);
-  await declare(fakeWire({ declareQueue }), quorum);
+  await declare(fakeClient({ declareQueue }), quorum);
   expect(declareQueue).toHaveBeenCalledTimes(3);
 });
 
 it("gives up soon, and at once what is no question of time", async () => {
   const fails = async (error: ConfluoError, plan = quorum): Promise<number> => {
     const declareQueue = vi.fn().mockRejectedValue(error);
-    await expect(declare(fakeWire({ declareQueue }), plan)).rejects.toBe(error);
+    await expect(declare(fakeClient({ declareQueue }), plan)).rejects.toBe(error);
     return declareQueue.mock.calls.length;
   };
   expect(await fails(unavailable)).toBe(4);
@@ -28,7 +28,7 @@ it("gives up soon, and at once what is no question of time", async () => {
 describe("many of a kind", () => {
   const keys = Array.from({ length: 601 }, (_, n) => `key.${n}`);
 
-  /** Binds on a wire that refuses some keys. */
+  /** Binds on a connection that refuses some keys. */
   async function bound(
     refused: readonly string[] = [],
     error: ConfluoError = new ConfluoError("ACCESS_REFUSED", "no"),
@@ -36,7 +36,7 @@ describe("many of a kind", () => {
     const alone: string[] = [];
     const trips: number[] = [];
     const done = new Set<string>();
-    const wire = fakeWire({
+    const client = fakeClient({
       bind: async (_queue, _exchange, key) => {
         alone.push(key);
         if (refused.includes(key)) throw error;
@@ -48,7 +48,7 @@ describe("many of a kind", () => {
       },
     });
     const onBound = (key: string): unknown => done.add(key);
-    const outcome = await bindAll(wire, { queue: "q", exchange: "x", keys, onBound }).then(
+    const outcome = await bindAll(client, { queue: "q", exchange: "x", keys, onBound }).then(
       () => "bound",
       (reason: unknown) => reason,
     );
@@ -87,12 +87,12 @@ describe("many of a kind", () => {
 
   it("are declared in a few trips, each queue with its bindings", async () => {
     const asked: (readonly TopologyRequest[])[] = [];
-    const wire = fakeWire({ request: async (requests) => void asked.push(requests) });
+    const client = fakeClient({ request: async (requests) => void asked.push(requests) });
     const exchanges = ["a", "b", "c"].map((name) => ({ name, type: "fanout" as const }));
-    await declareExchanges(wire, exchanges);
+    await declareExchanges(client, exchanges);
     const binding = { exchange: "a", key: "" };
     const queues = ["q", "r"].map((name) => ({ name, arguments: {}, bindings: [binding] }));
-    await declareQueues(wire, queues);
+    await declareQueues(client, queues);
     expect(asked).toEqual([
       exchanges.slice(1).map((exchange) => ({ kind: "exchange", ...exchange })),
       [
@@ -107,7 +107,7 @@ it("binds all keys but the refused one, whichever it is, and tells of that", asy
   const keys = Array.from({ length: 250 }, (_, n) => `k${n}`);
   for (const bad of ["k1", "k5", "k120", "k249"]) {
     const bound = new Set<string>();
-    const wire = fakeWire({
+    const client = fakeClient({
       bind: async (_queue, _exchange, key) => {
         if (key === bad) throw new ConfluoError("ACCESS_REFUSED", `no right on ${key}`);
       },
@@ -116,7 +116,7 @@ it("binds all keys but the refused one, whichever it is, and tells of that", asy
           throw new ConfluoError("ACCESS_REFUSED", "no right");
       },
     });
-    const all = bindAll(wire, { queue: "q", exchange: "e", keys, onBound: (key) => bound.add(key) });
+    const all = bindAll(client, { queue: "q", exchange: "e", keys, onBound: (key) => bound.add(key) });
     await expect(all).rejects.toThrow(`no right on ${bad}`);
     expect(keys.filter((key) => !bound.has(key))).toEqual([bad]);
   }

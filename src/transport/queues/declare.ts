@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { firstThenRest, mapConcurrently } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
 import type { DeclaredQueue } from "../../protocol/topology.ts";
-import type { AmqpClient, ExchangeSpec, QueueSpec, TopologyRequest } from "../wire.ts";
+import type { AmqpClient, ExchangeSpec, QueueSpec, TopologyRequest } from "../amqp-client.ts";
 
 const AGAIN_MS = [50, 150, 450];
 /** A broker that takes longer to refuse has tried: then it is not for a moment. */
@@ -16,31 +16,31 @@ const BINDINGS_AT_ONCE = 100;
 
 /** Declares a queue and binds it. */
 export async function declare(
-  wire: AmqpClient,
+  client: AmqpClient,
   { name, arguments: args, bindings = [] }: DeclaredQueue,
 ): Promise<void> {
-  await declareQueue(wire, { name, arguments: args });
-  for (const { exchange, key } of bindings) await wire.bind(name, exchange, key);
+  await declareQueue(client, { name, arguments: args });
+  for (const { exchange, key } of bindings) await client.bind(name, exchange, key);
 }
 
 /** Declares exchanges, in a few round trips. */
-export function declareExchanges(wire: AmqpClient, exchanges: readonly ExchangeSpec[]): Promise<void> {
-  return inFewTrips(wire, exchanges, {
+export function declareExchanges(client: AmqpClient, exchanges: readonly ExchangeSpec[]): Promise<void> {
+  return inFewTrips(client, exchanges, {
     atOnce: EXCHANGES_AT_ONCE,
     requests: (exchange) => [{ kind: "exchange", ...exchange }],
-    alone: (exchange) => wire.declareExchange(exchange),
+    alone: (exchange) => client.declareExchange(exchange),
   });
 }
 
 /** Declares queues and binds them, in a few round trips. */
-export function declareQueues(wire: AmqpClient, queues: readonly DeclaredQueue[]): Promise<void> {
-  return inFewTrips(wire, queues, {
+export function declareQueues(client: AmqpClient, queues: readonly DeclaredQueue[]): Promise<void> {
+  return inFewTrips(client, queues, {
     atOnce: QUEUES_AT_ONCE,
     requests: ({ name, arguments: args, bindings = [] }) => [
       { kind: "queue", name, arguments: args },
       ...bindings.map(({ exchange, key }) => ({ kind: "binding" as const, queue: name, exchange, key })),
     ],
-    alone: (queue) => declare(wire, queue),
+    alone: (queue) => declare(client, queue),
   });
 }
 
@@ -54,11 +54,11 @@ export interface Bindings {
 }
 
 /** Binds a queue by any number of keys, in a few round trips. */
-export function bindAll(wire: AmqpClient, { queue, exchange, keys, onBound }: Bindings): Promise<void> {
-  return inFewTrips(wire, keys, {
+export function bindAll(client: AmqpClient, { queue, exchange, keys, onBound }: Bindings): Promise<void> {
+  return inFewTrips(client, keys, {
     atOnce: BINDINGS_AT_ONCE,
     requests: (key) => [{ kind: "binding", queue, exchange, key }],
-    alone: (key) => wire.bind(queue, exchange, key),
+    alone: (key) => client.bind(queue, exchange, key),
     onDone: onBound,
   });
 }
@@ -73,13 +73,17 @@ interface Trips<Item> {
 
 // The first item by itself: where a broker refuses that, it would refuse the others. What is refused together is asked for
 // again one by one: so the refusal is that of one item, and the others are done.
-async function inFewTrips<Item>(wire: AmqpClient, items: readonly Item[], trips: Trips<Item>): Promise<void> {
+async function inFewTrips<Item>(
+  client: AmqpClient,
+  items: readonly Item[],
+  trips: Trips<Item>,
+): Promise<void> {
   const { atOnce, requests, alone, onDone } = trips;
   const one = async (item: Item): Promise<void> => {
     await alone(item);
     onDone?.(item);
   };
-  const ask = wire.request?.bind(wire);
+  const ask = client.request?.bind(client);
   const [first, ...others] = items;
   if (first === undefined || ask === undefined) return firstThenRest(items, one);
   await one(first);
@@ -109,17 +113,17 @@ function portionsOf<Item>(items: readonly Item[], size: number): readonly (reado
 
 // A quorum queue that is just being made, such as by an attempt to connect that was given up meanwhile, is refused as if its
 // node were down. Seen on RabbitMQ 4.0.
-async function declareQueue(wire: AmqpClient, spec: QueueSpec): Promise<void> {
+async function declareQueue(client: AmqpClient, spec: QueueSpec): Promise<void> {
   const isQuorum = spec.arguments?.["x-queue-type"] === "quorum";
   for (const waitMs of isQuorum ? AGAIN_MS : []) {
     const askedAt = performance.now();
     try {
-      await wire.declareQueue(spec);
+      await client.declareQueue(spec);
       return;
     } catch (error) {
       if (!isConfluoError(error, "UNAVAILABLE") || performance.now() - askedAt > PROMPT_MS) throw error;
     }
     await sleep(waitMs);
   }
-  await wire.declareQueue(spec);
+  await client.declareQueue(spec);
 }

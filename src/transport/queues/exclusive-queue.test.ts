@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
+import type { AmqpClient, ConsumeOptions } from "../amqp-client.ts";
 import { AmqpSession, type SessionHost } from "../session/amqp-session.ts";
-import { fakeMember, fakeWire } from "../session/fake-wire.test-support.ts";
-import type { AmqpClient, ConsumeOptions } from "../wire.ts";
+import { fakeClient, fakeMember } from "../session/fake-client.test-support.ts";
 
 const unavailable = (): ConfluoError => new ConfluoError("UNAVAILABLE", "no answer");
 const granted = { cancel: async () => undefined, close: async () => undefined };
@@ -14,7 +14,7 @@ function brokerOfQueues(own: Partial<AmqpClient> = {}) {
   const bindings: string[] = [];
   const consumers = new Map<string, ConsumeOptions>();
   let count = 0;
-  const wire = fakeWire({
+  const client = fakeClient({
     declareQueue: async ({ name }) => {
       count += 1;
       const queue = name || `amq.gen-${count}`;
@@ -32,9 +32,9 @@ function brokerOfQueues(own: Partial<AmqpClient> = {}) {
     ...own,
   });
   const warn = vi.fn();
-  const host: { wire: AmqpClient | undefined } & Omit<SessionHost, "wire"> = {
+  const host: { client: AmqpClient | undefined } & Omit<SessionHost, "client"> = {
     namespace: new Namespace("confluo"),
-    wire,
+    client,
     connections: 1,
     declareShared: async () => undefined,
     newId: () => "id",
@@ -55,21 +55,21 @@ afterEach(() => void vi.useRealTimers());
 describe("the queues of an instance alone", () => {
   it("are made again when the broker has lost them without a word, and that is said", async () => {
     const { host, bindings, warn, lose, consumed } = brokerOfQueues();
-    const link = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
-    await link.openReplies();
-    await link.bind(["a.b"], "instance");
-    await link.openQuestions();
-    const [before, replyTo] = [consumed(), link.replyTo];
+    const session = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
+    await session.openReplies();
+    await session.bind(["a.b"], "instance");
+    await session.openQuestions();
+    const [before, replyTo] = [consumed(), session.replyTo];
     expect(before).toHaveLength(3);
     lose();
     await vi.advanceTimersByTimeAsync(40_000);
     expect(warn.mock.calls.filter(([, message]) => /is gone/.test(message))).toHaveLength(3);
     expect(consumed()).toHaveLength(3);
     expect(consumed().filter((queue) => before.includes(queue))).toEqual([]);
-    expect(link.replyTo).not.toBe(replyTo);
-    expect(consumed()).toContain(link.replyTo);
+    expect(session.replyTo).not.toBe(replyTo);
+    expect(consumed()).toContain(session.replyTo);
     expect(bindings.filter((binding) => binding.endsWith(" confluo.events a.b"))).toHaveLength(2);
-    await link.close();
+    await session.close();
   });
 
   it("are looked for when a call got no answer, and missing until they are there again", async () => {
@@ -83,53 +83,53 @@ describe("the queues of an instance alone", () => {
         return name;
       },
     });
-    const link = new AmqpSession(host, fakeMember());
-    await link.openReplies();
-    expect(link.replyTo).toBe("q1");
+    const session = new AmqpSession(host, fakeMember());
+    await session.openReplies();
+    expect(session.replyTo).toBe("q1");
     queues.clear();
     refuse = true;
-    link.lookForQueues();
+    session.lookForQueues();
     await vi.advanceTimersByTimeAsync(1_000);
     expect(warn).toHaveBeenCalled();
-    expect(link.replyTo).toBe("");
-    expect(link.detached).toEqual(["replies to this instance"]);
+    expect(session.replyTo).toBe("");
+    expect(session.detached).toEqual(["replies to this instance"]);
     refuse = false;
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(link.detached).toEqual([]);
-    expect(link.replyTo).toBe("q2");
-    await link.close();
+    expect(session.detached).toEqual([]);
+    expect(session.replyTo).toBe("q2");
+    await session.close();
   });
 
   it("are not gone because the broker refuses to say, nor because it does not answer", async () => {
     for (const code of ["ACCESS_REFUSED", "UNAVAILABLE"] as const) {
       const inspectQueue = vi.fn(async () => Promise.reject(new ConfluoError(code, "no")));
       const { host, consumed } = brokerOfQueues({ inspectQueue });
-      const link = new AmqpSession(host, fakeMember());
-      await link.openReplies();
+      const session = new AmqpSession(host, fakeMember());
+      await session.openReplies();
       const before = consumed();
       await vi.advanceTimersByTimeAsync(200_000);
       expect(consumed()).toEqual(before);
-      expect(link.detached).toEqual([]);
+      expect(session.detached).toEqual([]);
       // What is refused is not asked for again.
       if (code === "ACCESS_REFUSED") expect(inspectQueue).toHaveBeenCalledTimes(1);
       else expect(inspectQueue.mock.calls.length).toBeGreaterThan(3);
-      await link.close();
+      await session.close();
     }
   });
 
   it("are not looked for when there are none, nor when the link is closed or the wire is gone", async () => {
     const inspectQueue = vi.fn(async () => undefined);
     const { host } = brokerOfQueues({ inspectQueue });
-    const link = new AmqpSession(host, fakeMember());
-    await link.serve();
-    link.lookForQueues();
+    const session = new AmqpSession(host, fakeMember());
+    await session.serve();
+    session.lookForQueues();
     await vi.advanceTimersByTimeAsync(100_000);
-    await link.openReplies();
-    host.wire = undefined;
-    link.forget();
-    link.lookForQueues();
+    await session.openReplies();
+    host.client = undefined;
+    session.forget();
+    session.lookForQueues();
     await vi.advanceTimersByTimeAsync(100_000);
-    await link.close();
+    await session.close();
     expect(inspectQueue).not.toHaveBeenCalled();
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -146,18 +146,18 @@ describe("the queues of an instance alone", () => {
         return granted;
       },
     });
-    const link = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
-    await expect(link.openReplies()).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    await expect(link.bind(["a"], "instance")).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    await link.openQuestions();
+    const session = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
+    await expect(session.openReplies()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(session.bind(["a"], "instance")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await session.openQuestions();
     silent = false;
-    await link.openReplies();
-    await link.bind(["a"], "instance");
+    await session.openReplies();
+    await session.bind(["a"], "instance");
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(link.detached).toEqual([]);
+    expect(session.detached).toEqual([]);
     expect(new Set(asked).size).toBe(asked.length);
     expect(queues.size).toBeGreaterThan(0);
-    await link.close();
+    await session.close();
   });
 });
 
@@ -165,25 +165,25 @@ describe("a consumer", () => {
   it("that ends before it is granted is attached again, and ends nothing else", async () => {
     const ended = new Set<string>();
     const { host, consumed } = brokerOfQueues();
-    const { wire } = host;
-    host.wire = fakeWire({
-      ...wire,
+    const { client } = host;
+    host.client = fakeClient({
+      ...client,
       consume: async (options) => {
-        const consumer = await (wire as AmqpClient).consume(options);
+        const consumer = await (client as AmqpClient).consume(options);
         const place = options.queue.startsWith("amq.gen-") ? "own" : options.queue;
         if (!ended.has(place)) options.onCancelled(unavailable());
         ended.add(place);
         return consumer;
       },
     });
-    const link = new AmqpSession(host, fakeMember());
-    await link.openReplies().catch(() => undefined);
-    await link.serve().catch(() => undefined);
-    await link.serve();
+    const session = new AmqpSession(host, fakeMember());
+    await session.openReplies().catch(() => undefined);
+    await session.serve().catch(() => undefined);
+    await session.serve();
     await vi.advanceTimersByTimeAsync(20_000);
-    expect(link.detached).toEqual([]);
-    expect(consumed()).toContain(link.replyTo);
-    await link.close();
+    expect(session.detached).toEqual([]);
+    expect(consumed()).toContain(session.replyTo);
+    await session.close();
   });
 });
 
@@ -191,34 +191,34 @@ describe("what comes back on a new wire", () => {
   it("does not wait for what does not answer", async () => {
     const never = new Promise<never>(() => undefined);
     const { host } = brokerOfQueues();
-    const link = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
-    await link.openReplies();
-    await link.bind(["a"], "instance");
-    await link.serve();
-    await link.openQuestions();
-    link.forget();
+    const session = new AmqpSession(host, fakeMember({ onQuestion: () => undefined }));
+    await session.openReplies();
+    await session.bind(["a"], "instance");
+    await session.serve();
+    await session.openQuestions();
+    session.forget();
     // One that answers for shared queues alone; and one that answers for all but those.
     const shared = brokerOfQueues();
-    host.wire = fakeWire({
-      ...shared.host.wire,
+    host.client = fakeClient({
+      ...shared.host.client,
       declareQueue: async (spec) =>
-        spec.name === "" ? never : (shared.host.wire as AmqpClient).declareQueue(spec),
+        spec.name === "" ? never : (shared.host.client as AmqpClient).declareQueue(spec),
     });
-    void link.restore();
+    void session.restore();
     await vi.advanceTimersByTimeAsync(100);
-    expect(link.detached).toEqual(["events of this instance", "replies to this instance", "binding of a"]);
-    link.forget();
+    expect(session.detached).toEqual(["events of this instance", "replies to this instance", "binding of a"]);
+    session.forget();
     const own = brokerOfQueues();
-    host.wire = fakeWire({
-      ...own.host.wire,
+    host.client = fakeClient({
+      ...own.host.client,
       declareQueue: async (spec) =>
-        spec.name === "" ? (own.host.wire as AmqpClient).declareQueue(spec) : never,
+        spec.name === "" ? (own.host.client as AmqpClient).declareQueue(spec) : never,
     });
-    void link.restore();
+    void session.restore();
     await vi.advanceTimersByTimeAsync(100);
-    expect(link.replyTo).not.toBe("");
-    expect(link.detached.filter((name) => !name.startsWith("confluo.s."))).toEqual([]);
-    const closing = link.close();
+    expect(session.replyTo).not.toBe("");
+    expect(session.detached.filter((name) => !name.startsWith("confluo.s."))).toEqual([]);
+    const closing = session.close();
     await vi.advanceTimersByTimeAsync(1_000);
     await closing;
   });
@@ -226,24 +226,24 @@ describe("what comes back on a new wire", () => {
   it("is all that can be had: what is not available is tried again by itself", async () => {
     let down = false;
     const { host } = brokerOfQueues();
-    const { wire } = host;
-    host.wire = fakeWire({
-      ...wire,
+    const { client } = host;
+    host.client = fakeClient({
+      ...client,
       declareQueue: async (spec) => {
         if (down && spec.name === "") throw unavailable();
-        return (wire as AmqpClient).declareQueue(spec);
+        return (client as AmqpClient).declareQueue(spec);
       },
     });
-    const link = new AmqpSession(host, fakeMember());
-    await link.openReplies();
-    await link.serve();
-    link.forget();
+    const session = new AmqpSession(host, fakeMember());
+    await session.openReplies();
+    await session.serve();
+    session.forget();
     down = true;
-    await link.restore();
-    expect(link.detached).toEqual(["replies to this instance"]);
+    await session.restore();
+    expect(session.detached).toEqual(["replies to this instance"]);
     down = false;
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(link.detached).toEqual([]);
-    await link.close();
+    expect(session.detached).toEqual([]);
+    await session.close();
   });
 });

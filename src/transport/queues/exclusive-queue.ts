@@ -2,20 +2,24 @@
 
 import { Lookout } from "../../async/lookout.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
-import type { AmqpClient, AmqpDelivery, QueueArguments } from "../wire.ts";
-import { ConsumerSlot } from "./consumer-slot.ts";
+import type { AmqpClient, AmqpDelivery, QueueArguments } from "../amqp-client.ts";
+import type { Consumers } from "./consumers.ts";
 import { bindAll } from "./declare.ts";
+import type { ExclusivePlace } from "./places.ts";
 
 /** What an exclusive queue needs of those that use it. */
 export interface ExclusiveQueueDependencies {
+  readonly place: ExclusivePlace;
   /** In words that follow 'The queue of'. */
   readonly purpose: string;
   readonly arguments: QueueArguments;
   readonly prefetch: number | "no-ack";
   /** Where it is bound. */
   readonly exchange: string;
-  /** Returns whether what is granted on a wire is still wanted. */
-  isStanding(wire: AmqpClient): boolean;
+  /** Has the consumer of the queue, among others: whoever ends it ends this consumer, too. */
+  readonly consumers: Consumers;
+  /** Returns whether what is granted on a client is still wanted. */
+  isStanding(client: AmqpClient): boolean;
   onDelivery(delivery: AmqpDelivery): void;
   /** The queue is gone, with its consumer: it is to be attached again. */
   onGone(): void;
@@ -23,7 +27,7 @@ export interface ExclusiveQueueDependencies {
 }
 
 interface HeldQueue {
-  readonly wire: AmqpClient;
+  readonly client: AmqpClient;
   readonly name: string;
   readonly bound: Set<string>;
 }
@@ -34,24 +38,19 @@ interface HeldQueue {
  */
 export class ExclusiveQueue {
   readonly #parts: ExclusiveQueueDependencies;
-  readonly #slot: ConsumerSlot;
   readonly #lookout = new Lookout(() => this.#look());
   #held: HeldQueue | undefined;
+  /** Its name; empty while there is none. */
+  name = "";
   /** Its name while it is consumed; empty otherwise. */
   address = "";
 
   constructor(parts: ExclusiveQueueDependencies) {
     this.#parts = parts;
-    this.#slot = new ConsumerSlot((wire) => parts.isStanding(wire));
   }
 
   get isConsumed(): boolean {
-    return this.#slot.isTaken;
-  }
-
-  /** Empty while there is none. */
-  get name(): string {
-    return this.#held?.name ?? "";
+    return this.#parts.consumers.isTaken(this.#parts.place);
   }
 
   isBound(key: string): boolean {
@@ -59,15 +58,15 @@ export class ExclusiveQueue {
   }
 
   /** Does what is not done yet. After a failure nothing is left of a queue that is not consumed. */
-  async attach(wire: AmqpClient, keys: Iterable<string>): Promise<void> {
-    const held = await this.#declared(wire);
+  async attach(client: AmqpClient, keys: Iterable<string>): Promise<void> {
+    const held = await this.#declared(client);
     if (held === undefined) return;
     try {
       await this.#bindAll(held, keys);
-      if (!this.#slot.isTaken) await this.#consume(held);
+      if (!this.isConsumed) await this.#consume(held);
     } catch (error) {
       // Nothing says that it is still there; and each attempt has another.
-      if (!this.#slot.isTaken) this.#drop(held);
+      if (!this.isConsumed) this.#drop(held);
       throw error;
     }
   }
@@ -76,7 +75,7 @@ export class ExclusiveQueue {
     const held = this.#held;
     if (held === undefined) return;
     held.bound.delete(key);
-    await held.wire.unbind(held.name, this.#parts.exchange, key);
+    await held.client.unbind(held.name, this.#parts.exchange, key);
   }
 
   /** Has it looked for before its time: an answer that should have come has not. */
@@ -84,38 +83,27 @@ export class ExclusiveQueue {
     this.#lookout.soon();
   }
 
-  cancel(): Promise<void> {
-    return this.#slot.cancel();
-  }
-
-  close(): Promise<void> {
-    this.#forget();
-    return this.#slot.close();
-  }
-
-  /** The wire is gone, and the queue with it. */
+  /** Forgets the queue, which is gone with its consumer or with its connection. */
   forget(): void {
-    this.#forget();
-    this.#slot.forget();
-  }
-
-  #forget(): void {
+    if (this.#held === undefined) return;
     this.#lookout.end();
     this.#held = undefined;
+    this.name = "";
     this.address = "";
   }
 
-  async #declared(wire: AmqpClient): Promise<HeldQueue | undefined> {
-    if (this.#held?.wire === wire) return this.#held;
-    const name = await wire.declareQueue({ name: "", exclusive: true, arguments: this.#parts.arguments });
-    // It ends with the wire that it was declared on.
-    if (!this.#parts.isStanding(wire)) return undefined;
-    this.#held = { wire, name, bound: new Set() };
+  async #declared(client: AmqpClient): Promise<HeldQueue | undefined> {
+    if (this.#held?.client === client) return this.#held;
+    const name = await client.declareQueue({ name: "", exclusive: true, arguments: this.#parts.arguments });
+    // It ends with the connection that it was declared on.
+    if (!this.#parts.isStanding(client)) return undefined;
+    this.#held = { client, name, bound: new Set() };
+    this.name = name;
     return this.#held;
   }
 
-  async #bindAll({ wire, name, bound }: HeldQueue, keys: Iterable<string>): Promise<void> {
-    await bindAll(wire, {
+  async #bindAll({ client, name, bound }: HeldQueue, keys: Iterable<string>): Promise<void> {
+    await bindAll(client, {
       queue: name,
       exchange: this.#parts.exchange,
       keys: [...keys].filter((key) => !bound.has(key)),
@@ -123,32 +111,35 @@ export class ExclusiveQueue {
     });
   }
 
-  async #consume({ wire, name }: HeldQueue): Promise<void> {
-    const { prefetch, onDelivery } = this.#parts;
-    const isTaken = await this.#slot.take(wire, {
+  async #consume({ client, name }: HeldQueue): Promise<void> {
+    const { place, consumers, prefetch, onDelivery } = this.#parts;
+    const isTaken = await consumers.take(place, client, {
       queue: name,
       prefetch,
       onDelivery,
       onCancelled: (reason) => this.#gone(reason),
     });
     // It may have been cancelled in the very turn in which it was granted.
-    if (!isTaken || !this.#slot.isTaken || this.#held?.name !== name) return;
+    if (!isTaken || !this.isConsumed || this.#held?.name !== name) return;
     this.address = name;
     this.#lookout.begin();
   }
 
   // Only the end of its consumer would delete it before the connection ends.
   #drop(held: HeldQueue): void {
-    if (this.#held === held) this.#held = undefined;
-    held.wire.deleteQueue(held.name).catch(() => undefined);
+    if (this.#held === held) {
+      this.#held = undefined;
+      this.name = "";
+    }
+    held.client.deleteQueue(held.name).catch(() => undefined);
   }
 
   async #look(): Promise<void> {
     const held = this.#held;
-    if (held === undefined || !this.#slot.isTaken) return;
+    if (held === undefined || !this.isConsumed) return;
     try {
-      const found = await held.wire.inspectQueue(held.name);
-      if (this.#held !== held || !this.#slot.isTaken || found !== undefined) return;
+      const found = await held.client.inspectQueue(held.name);
+      if (this.#held !== held || !this.isConsumed || found !== undefined) return;
     } catch (error) {
       // A refusal says nothing of the queue, and would be the answer to each further look.
       if (!isConfluoError(error, "ACCESS_REFUSED") || this.#held !== held) return;
@@ -160,14 +151,14 @@ export class ExclusiveQueue {
       );
       return;
     }
-    void this.#slot.close().catch(() => undefined);
+    void this.#parts.consumers.close([this.#parts.place]);
     this.#gone(new ConfluoError("UNAVAILABLE", `The broker has lost ${held.name} and did not say so.`));
   }
 
   #gone(reason: ConfluoError): void {
     const { purpose, warn, onGone } = this.#parts;
     const { name } = this;
-    this.#forget();
+    this.forget();
     warn({ queue: name, err: reason }, `The queue of ${purpose} is gone; making it again.`);
     onGone();
   }

@@ -1,18 +1,43 @@
 /** The places at the broker that a service consumes from. */
 
-import type { Source } from "../delivery/session-delivery.ts";
+import type { AmqpDelivery } from "../amqp-client.ts";
 import type { Lane } from "../transport.ts";
+
+/** The queue of a service that a delivery came from: a lane's own, or the one for what is tried again alone. */
+export interface Source {
+  readonly lane: Lane;
+  readonly alone: boolean;
+}
+
+/** Takes what the queues of a service deliver. */
+export interface QueueReceiver {
+  /** Returns what takes the deliveries of a source, for good. */
+  takerOf(source: Source): (delivery: AmqpDelivery) => void;
+  /** Takes a reply. */
+  readonly onReply: (delivery: AmqpDelivery) => void;
+  /** Notes that the broker has ended the consumer of a queue, with all that it had been given. */
+  ended(place: Place): void;
+}
 
 /** The places of the fast lane. */
 export type CallPlace = "calls" | "calls alone" | "calls batch";
 
-/** What a service consumes from. */
+/** A queue that a service consumes from. */
 export type Place = Lane | CallPlace | "inbox alone" | "replies";
 
-/** The places that all instances of a service share. */
-export type SharedPlace = Exclude<Place, "instance" | "replies">;
+/** The places of an instance alone. */
+export type ExclusivePlace = "instance" | "replies" | "discovery";
 
-export const SHARED_PLACES: readonly SharedPlace[] = [
+/** A place for a consumer. */
+export type ConsumedPlace = Place | ExclusivePlace;
+
+/** The places that all instances of a service share. */
+export type SharedPlace = Exclude<Place, ExclusivePlace>;
+
+/** All places of a service, in the order in which they end. */
+export const PLACES: readonly Place[] = [
+  "instance",
+  "replies",
   "calls",
   "calls alone",
   "calls batch",

@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import { fakeWire } from "../session/fake-wire.test-support.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import { fakeClient } from "../session/fake-client.test-support.ts";
 import { ReturnWatch } from "./return-watch.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-/** A watch over a wire whose levels bring nothing back unless they are told to. */
+/** A watch over a connection whose levels bring nothing back unless they are told to. */
 function watching(own: Partial<AmqpClient> = {}) {
   const sent: string[] = [];
   const lines: string[] = [];
   const state = { returns: false };
-  const wire = fakeWire({
+  const client = fakeClient({
     publish: ({ exchange, key }, _message, settled) => {
       sent.push(`${exchange} ${key}`);
       settled();
@@ -24,7 +24,10 @@ function watching(own: Partial<AmqpClient> = {}) {
   const namespace = new Namespace("c");
   const watch = new ReturnWatch({
     namespace,
-    wire: () => wire,
+    client,
+    connections: 1,
+    declareShared: async () => undefined,
+    newId: () => "id",
     warn: (_details, line) => void lines.push(line),
   });
   return { watch, sent, lines, state };
@@ -71,7 +74,7 @@ it("leaves no timer behind, and claims nothing, when the wire goes or does not d
   await vi.advanceTimersByTimeAsync(1);
   expect([vi.getTimerCount(), watch.stalled]).toEqual([0, []]);
   watch.close();
-  watch.used(250); // such as by what still ends while the link closes
+  watch.used(250); // such as by what still ends while the session closes
   expect(vi.getTimerCount()).toBe(0);
 });
 

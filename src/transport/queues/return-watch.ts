@@ -6,8 +6,7 @@
 
 import { idleDelay } from "../../async/abort.ts";
 import { isConfluoError } from "../../errors.ts";
-import type { Namespace } from "../../protocol/topology.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** How often a level that is used is looked at, with one small message each time. */
 const EVERY_MS = 15_000;
@@ -18,14 +17,6 @@ const USED_MS = 300_000;
 /** What waits for longer is found by the shorter levels, if at all in time. */
 const LONGEST_LEVEL_MS = 64_000;
 
-/** What a watch works with. */
-export interface ReturnWatchDependencies {
-  readonly namespace: Namespace;
-  /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => AmqpClient | undefined;
-  warn(details: object, message: string): void;
-}
-
 interface WatchedLevel {
   usedAt: number;
   isStalled: boolean;
@@ -33,19 +24,19 @@ interface WatchedLevel {
 
 /** Watches the levels that an instance makes messages wait in. */
 export class ReturnWatch {
-  readonly #parts: ReturnWatchDependencies;
+  readonly #connection: SessionConnection;
   readonly #levels = new Map<number, WatchedLevel>();
   #stop = new AbortController();
   #isClosed = false;
 
-  constructor(parts: ReturnWatchDependencies) {
-    this.#parts = parts;
+  constructor(connection: SessionConnection) {
+    this.#connection = connection;
   }
 
   /** Names of the delay queues from which nothing comes back. */
   get stalled(): readonly string[] {
     if (this.#levels.size === 0) return none;
-    const { namespace } = this.#parts;
+    const { namespace } = this.#connection;
     return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delay(ms));
   }
 
@@ -68,7 +59,7 @@ export class ReturnWatch {
     this.end();
   }
 
-  /** Ends all looks: the wire is gone. */
+  /** Ends all looks: the connection is gone. */
   end(): void {
     this.#stop.abort();
     this.#stop = new AbortController();
@@ -91,18 +82,17 @@ export class ReturnWatch {
   }
 
   #tell(levelMs: number, { isStalled }: WatchedLevel): void {
-    const queue = this.#parts.namespace.delay(levelMs);
+    const queue = this.#connection.namespace.delay(levelMs);
     const message = isStalled
       ? `What waits in ${queue} comes back again.`
       : `What waits in ${queue} does not come back: a queue of some service takes nothing. confluo doctor --management says which.`;
-    this.#parts.warn({ queue }, message);
+    this.#connection.warn({ queue }, message);
   }
 
   // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
   // queue of this instance alone would be gone when it comes back later, and the message would be an orphan.
   async #returns(levelMs: number, stop: AbortSignal): Promise<boolean> {
-    const { namespace, wire } = this.#parts;
-    const on = wire();
+    const { namespace, client: on } = this.#connection;
     if (on === undefined) throw new Error("there is no connection");
     const plan = namespace.returned(levelMs);
     await on.declareQueue(plan);

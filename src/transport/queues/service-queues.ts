@@ -1,48 +1,44 @@
-/** What a service has at the broker: its queues, bindings and consumers, on whatever wire there is at the moment. */
+/** What a service has at the broker: its queues, bindings and consumers, on whatever connection there is at the moment. */
 
 import { withinMs } from "../../async/abort.ts";
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
-import { INSTANCE_EVENTS_ARGUMENTS, type Namespace, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
-import type { Source } from "../delivery/session-delivery.ts";
-import type { AmqpClient, AmqpDelivery } from "../wire.ts";
+import { INSTANCE_EVENTS_ARGUMENTS, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
+import type { SessionListener } from "../transport.ts";
+import { Consumers } from "./consumers.ts";
 import { ExclusiveQueue } from "./exclusive-queue.ts";
-import { type Part, type Place, partOf, type ReattachTarget, SHARED_PLACES, sources } from "./places.ts";
+import {
+  type Part,
+  PLACES,
+  type Place,
+  partOf,
+  type QueueReceiver,
+  type ReattachTarget,
+  type SharedPlace,
+  type Source,
+  sources,
+} from "./places.ts";
 import { SharedQueues } from "./shared-queues.ts";
 
 const CLOSE_MS = 400;
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
-/** What attachments need of the link that they belong to. */
-export interface ServiceQueuesDependencies {
-  readonly service: string;
-  readonly prefetch: { readonly calls: number; readonly inbox: number };
-  /** Whether messages that hold several calls are welcome. */
-  readonly takesBatches: boolean;
-  readonly namespace: Namespace;
-  /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => AmqpClient | undefined;
-  onDelivery(source: Source, delivery: AmqpDelivery): void;
-  onReply(delivery: AmqpDelivery): void;
-  /** The broker ended the consumer of a queue. */
-  onEnded(place: Place): void;
-  /** Reports a failure that nobody waits for. */
-  warn(details: object, message: string): void;
-}
-
-/** What was asked for is remembered and done again on a new wire. */
+/** What was asked for is remembered and done again on a new connection. */
 export class ServiceQueues {
-  readonly #parts: ServiceQueuesDependencies;
+  readonly #connection: SessionConnection;
 
-  // What was asked for: declared again on every new wire.
+  // What was asked for: declared again on every new connection.
   #serving = false;
   readonly #serviceKeys = new Set<string>();
   readonly #instanceKeys = new Set<string>();
   #replying = false;
   #hasServed = false;
 
-  // What there is on the present wire.
+  // What there is on the present connection.
+  readonly #consumers: Consumers;
   readonly #shared: SharedQueues;
   readonly #instance: ExclusiveQueue;
   /** Where replies come in. */
@@ -54,41 +50,44 @@ export class ServiceQueues {
   #openingReplies: Promise<void> | undefined;
   #state: "taking" | "calls only" | "paused" | "closed" = "taking";
 
-  constructor(parts: ServiceQueuesDependencies) {
-    this.#parts = parts;
-    const { namespace, service, prefetch, takesBatches, warn } = parts;
-    const isStanding = (wire: AmqpClient): boolean => this.#state !== "closed" && parts.wire() === wire;
+  constructor(connection: SessionConnection, member: SessionListener, receiver: QueueReceiver) {
+    this.#connection = connection;
+    const { namespace, warn } = connection;
+    const { service, prefetch } = member;
+    const isStanding = (client: AmqpClient): boolean =>
+      this.#state !== "closed" && connection.client === client;
+    const consumers = new Consumers(isStanding);
+    this.#consumers = consumers;
     this.#shared = new SharedQueues({
-      service,
-      prefetch,
-      takesBatches,
-      namespace,
+      member,
+      connection,
+      consumers,
+      receiver,
       isStanding,
       mayTake: (place) => this.#mayTake(place),
-      onDelivery: parts.onDelivery,
       onCancelled: (place) => this.#reattach(place, REATTACH_MS),
-      onEnded: parts.onEnded,
       onUnavailable: (place, error) => {
         this.#warnOnce(place, error);
         this.#reattach(place, LAST_REATTACH_MS);
       },
-      warn,
     });
-    const own = { exchange: namespace.events, isStanding, warn };
+    const own = { consumers, exchange: namespace.events, isStanding, warn };
     this.#instance = new ExclusiveQueue({
       ...own,
+      place: "instance",
       purpose: `the events of an instance of ${service}`,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
       prefetch: prefetch.inbox,
-      onDelivery: (delivery) => parts.onDelivery(sources.instance, delivery),
+      onDelivery: receiver.takerOf(sources.instance),
       onGone: () => this.#reattach("instance", REATTACH_MS),
     });
     this.replies = new ExclusiveQueue({
       ...own,
+      place: "replies",
       purpose: `the replies to an instance of ${service}`,
       arguments: REPLIES_ARGUMENTS,
       prefetch: "no-ack",
-      onDelivery: parts.onReply,
+      onDelivery: receiver.onReply,
       onGone: () => this.#reattach("replies", REATTACH_MS),
     });
   }
@@ -102,7 +101,8 @@ export class ServiceQueues {
   /** The name of a queue; empty while the broker has not named it. */
   queueOf({ lane, alone }: Source): string {
     if (lane === "instance") return this.#instance.name;
-    return this.#shared.nameOf(alone ? `${lane} alone` : lane);
+    const place: SharedPlace = alone ? `${lane} alone` : lane;
+    return this.#shared.names[place];
   }
 
   get detached(): readonly string[] {
@@ -121,7 +121,7 @@ export class ServiceQueues {
   /** Declares the service's queues and consumes them. */
   serve(): Promise<void> {
     this.#serving = true;
-    return this.#enqueue("inbox", (wire) => this.#attachService(wire));
+    return this.#enqueue("inbox", (client) => this.#attachService(client));
   }
 
   /** Binds keys to what the instances share, or to this instance's own queue. */
@@ -132,8 +132,8 @@ export class ServiceQueues {
     if (per === "service") this.#serving = true;
     const bound =
       per === "service"
-        ? this.#enqueue("inbox", (wire) => this.#shared.bind(wire, keys))
-        : this.#enqueue("instance", (wire) => this.#attachInstance(wire));
+        ? this.#enqueue("inbox", (client) => this.#shared.bind(client, keys))
+        : this.#enqueue("instance", (client) => this.#attachInstance(client));
     // Whoever asked hears of it; and it is tried again, since nobody else would.
     bound.catch(() => this.#bindLater());
     return bound;
@@ -147,7 +147,7 @@ export class ServiceQueues {
   openReplies(): Promise<void> {
     this.#replying = true;
     if (this.#openingReplies !== undefined) return this.#openingReplies;
-    const opening = this.#enqueue("replies", (wire) => this.replies.attach(wire, [])).finally(() => {
+    const opening = this.#enqueue("replies", (client) => this.replies.attach(client, [])).finally(() => {
       // After `forget` there may be another by now.
       if (this.#openingReplies === opening) this.#openingReplies = undefined;
     });
@@ -174,19 +174,17 @@ export class ServiceQueues {
     if (this.#state === "paused" || this.#state === "closed") return;
     await this.#end("paused");
     await leaving;
-    await this.#shared.cancel(["calls batch"]);
+    await this.#consumers.cancel(["calls batch"]);
   }
 
   async #end(state: "calls only" | "paused"): Promise<void> {
     this.#state = state;
     for (const [place, timer] of this.#reattaching)
       if (place === "bindings" || !this.#mayTake(place)) clearTimeout(timer);
-    const ending = SHARED_PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
-    const cancel = (): Promise<unknown> =>
-      Promise.allSettled([this.#instance.cancel(), this.#shared.cancel(ending)]);
-    await cancel();
+    const ending = PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
+    await this.#consumers.cancel(ending);
     await Promise.all([...this.#work].map(([part, work]) => part !== "replies" && work));
-    await cancel(); // what was attached meanwhile
+    await this.#consumers.cancel(ending); // what was attached meanwhile
   }
 
   #mayTake(place: Place): boolean {
@@ -200,12 +198,12 @@ export class ServiceQueues {
     this.#state = "closed";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     // A broker that does not answer must not hold a shutdown.
-    const closing = [this.#instance, this.replies, this.#shared].map((each) => each.close());
-    const ended = Promise.allSettled([...this.#work.values(), ...closing]);
+    for (const queue of [this.#instance, this.replies]) queue.forget();
+    const ended = Promise.allSettled([...this.#work.values(), this.#consumers.close(PLACES)]);
     await withinMs(CLOSE_MS, ended, () => undefined).catch(() => undefined);
   }
 
-  /** Does again, on a new wire, all that was asked for. Each part by itself: none waits for what another lacks. */
+  /** Does again, on a new connection, all that was asked for. Each part by itself: none waits for what another lacks. */
   async restore(): Promise<void> {
     const parts: Promise<void>[] = [];
     if (this.#replying) parts.push(this.#comeBack("replies"));
@@ -218,22 +216,23 @@ export class ServiceQueues {
     await settleAll(parts);
   }
 
-  /** The wire is gone, and all that was attached to it. */
+  /** The connection is gone, and all that was attached to it. */
   forget(): void {
     for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
+    this.#consumers.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
-    // What still waits for an answer of that wire must not hold up what is asked of the next.
+    // What still waits for an answer of that connection must not hold up what is asked of the next.
     this.#work.clear();
     this.#openingReplies = undefined;
   }
 
   // One thing at a time in each part, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
-  #enqueue(part: Part, work: (wire: AmqpClient) => Promise<void>): Promise<void> {
+  #enqueue(part: Part, work: (client: AmqpClient) => Promise<void>): Promise<void> {
     const next = (this.#work.get(part) ?? Promise.resolve()).then(async () => {
-      const wire = this.#parts.wire();
-      if (wire === undefined || this.#state === "closed") return; // restored with the next wire, or never needed
-      await work(wire);
+      const { client } = this.#connection;
+      if (client === undefined || this.#state === "closed") return; // restored with the next connection, or never needed
+      await work(client);
     });
     const settled = next.catch(() => undefined);
     this.#work.set(part, settled);
@@ -241,24 +240,24 @@ export class ServiceQueues {
   }
 
   // Who connects for the first time shall hear of what cannot be had, and is bound before it takes anything.
-  async #attachService(wire: AmqpClient): Promise<void> {
-    if (this.#hasServed) return this.#shared.resumeInbox(wire, this.#serviceKeys);
-    await this.#shared.bind(wire, this.#serviceKeys);
+  async #attachService(client: AmqpClient): Promise<void> {
+    if (this.#hasServed) return this.#shared.resumeInbox(client, this.#serviceKeys);
+    await this.#shared.bind(client, this.#serviceKeys);
     await settleAll([
-      this.#shared.consumeInbox(wire),
+      this.#shared.consumeInbox(client),
       this.#enqueue("calls", (present) => this.#shared.consumeCalls(present)),
     ]);
     this.#hasServed = true;
   }
 
-  async #attachInstance(wire: AmqpClient): Promise<void> {
-    if (this.#state === "taking") await this.#instance.attach(wire, this.#instanceKeys);
+  async #attachInstance(client: AmqpClient): Promise<void> {
+    if (this.#state === "taking") await this.#instance.attach(client, this.#instanceKeys);
   }
 
   #comeBack(part: Part): Promise<void> {
-    return this.#enqueue(part, async (wire) => {
+    return this.#enqueue(part, async (client) => {
       try {
-        await this.#attachPart(wire, part);
+        await this.#attachPart(client, part);
         this.#forgetUnavailable();
       } catch (error) {
         if (!isConfluoError(error, "UNAVAILABLE")) throw error;
@@ -269,16 +268,16 @@ export class ServiceQueues {
     });
   }
 
-  #attachPart(wire: AmqpClient, part: Part): Promise<void> {
+  #attachPart(client: AmqpClient, part: Part): Promise<void> {
     switch (part) {
       case "replies":
-        return this.replies.attach(wire, []);
+        return this.replies.attach(client, []);
       case "instance":
-        return this.#attachInstance(wire);
+        return this.#attachInstance(client);
       case "calls":
-        return this.#shared.consumeCalls(wire);
+        return this.#shared.consumeCalls(client);
       case "inbox":
-        return this.#attachService(wire);
+        return this.#attachService(client);
       default:
         return part satisfies never;
     }
@@ -289,8 +288,8 @@ export class ServiceQueues {
     if (this.#unavailable.has(place)) return;
     this.#unavailable.add(place);
     const isOwn = place === "replies" || place === "instance";
-    const queue = isOwn ? `The queue of this instance's ${place}` : this.#shared.nameOf(place);
-    this.#parts.warn({ queue, err: error }, `${queue} is not available; trying again.`);
+    const queue = isOwn ? `The queue of this instance's ${place}` : this.#shared.names[place];
+    this.#connection.warn({ queue, err: error }, `${queue} is not available; trying again.`);
   }
 
   #forgetUnavailable(): void {
@@ -299,8 +298,7 @@ export class ServiceQueues {
 
   /** Returns whether a place is consumed at the moment. */
   isConsumed(place: Place): boolean {
-    if (place === "replies") return this.replies.isConsumed;
-    return place === "instance" ? this.#instance.isConsumed : this.#shared.isConsumed(place);
+    return this.#consumers.isTaken(place);
   }
 
   #bindLater(): void {
@@ -308,11 +306,11 @@ export class ServiceQueues {
     const attempt = (): void => {
       this.#reattaching.delete("bindings");
       settleAll([
-        this.#enqueue("inbox", async (wire) => {
-          if (this.#serving) await this.#attachService(wire);
+        this.#enqueue("inbox", async (client) => {
+          if (this.#serving) await this.#attachService(client);
         }),
-        this.#enqueue("instance", async (wire) => {
-          if (this.#instanceKeys.size > 0) await this.#attachInstance(wire);
+        this.#enqueue("instance", async (client) => {
+          if (this.#instanceKeys.size > 0) await this.#attachInstance(client);
         }),
       ]).catch(() => this.#bindLater());
     };
@@ -320,22 +318,22 @@ export class ServiceQueues {
     this.#reattaching.set("bindings", setTimeout(attempt, LAST_REATTACH_MS));
   }
 
-  #attach(wire: AmqpClient, place: Place): Promise<void> {
+  #attach(client: AmqpClient, place: Place): Promise<void> {
     if (place === "calls" || place === "calls alone" || place === "calls batch")
-      return this.#shared.consumeCallsAt(wire, place);
+      return this.#shared.consumeCallsAt(client, place);
     if (partOf[place] === "inbox") this.#shared.forgetInbox();
-    return this.#attachPart(wire, partOf[place]);
+    return this.#attachPart(client, partOf[place]);
   }
 
   #reattach(place: Place, afterMs: number): void {
     if (this.#state === "closed" || !this.#mayTake(place)) return;
     const attempt = (): void => {
       this.#reattaching.delete(place);
-      this.#enqueue(partOf[place], async (wire) => {
-        if (!this.isConsumed(place)) await this.#attach(wire, place);
+      this.#enqueue(partOf[place], async (client) => {
+        if (!this.isConsumed(place)) await this.#attach(client, place);
         this.#forgetUnavailable();
       }).catch((error: unknown) => {
-        this.#parts.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
+        this.#connection.warn({ err: error, place }, `Could not attach the ${place} consumer again yet.`);
         this.#reattach(place, Math.min(afterMs * 2, LAST_REATTACH_MS));
       });
     };

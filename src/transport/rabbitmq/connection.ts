@@ -6,7 +6,7 @@ import type { Channel, ChannelModel, ConfirmChannel } from "amqplib";
 import { untilAborted, withinHeardMs, withinMs } from "../../async/abort.ts";
 import { ConfluoError, describeThrown } from "../../errors.ts";
 import { takeBackRequire } from "../../lent-require.ts";
-import type { ServerInfo } from "../wire.ts";
+import type { ServerInfo } from "../amqp-client.ts";
 import { connect, credentials } from "./amqplib.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { keepHeaderBytes } from "./consuming/header-bytes.ts";

@@ -1,7 +1,7 @@
-/** Opens a wire to RabbitMQ, and loads what that takes. */
+/** Opens a client to RabbitMQ, and loads what that takes. */
 
 import type { ConfluoError } from "../../errors.ts";
-import type { AmqpClient } from "../wire.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
@@ -23,14 +23,14 @@ export interface RabbitAddress {
 /** Loaded when it is needed: the embedded broker does without an AMQP client. */
 export async function openRabbit(address: RabbitAddress, signal: AbortSignal): Promise<AmqpClient> {
   const { nodes, onBlocked = ignore, onRefused = ignore, ...options } = address;
-  const { openRabbitWire } = await import("./rabbit-wire.ts");
+  const { openRabbitClient } = await import("./rabbit-client.ts");
   // Shuffled, so that the instances of a fleet spread over a cluster's nodes.
   const urls = nodes
     .map((node) => ({ node, at: Math.random() }))
     .sort((a, b) => a.at - b.at)
     .map(({ node }) => node);
   const connectionName = `confluo ${process.pid}`;
-  return openRabbitWire({ ...options, onBlocked, onRefused, urls, connectionName }, signal);
+  return openRabbitClient({ ...options, onBlocked, onRefused, urls, connectionName }, signal);
 }
 
 function ignore(): void {}

@@ -1,7 +1,7 @@
 /** Declaring and binding many things for one answer. */
 
 import type { Channel } from "amqplib";
-import type { QueueArguments, TopologyRequest } from "../wire.ts";
+import type { QueueArguments, TopologyRequest } from "../amqp-client.ts";
 
 // AMQP's numbers of the methods: class in the upper half, method in the lower.
 const EXCHANGE_DECLARE = 0x28_000a;

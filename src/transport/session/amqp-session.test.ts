@@ -2,15 +2,15 @@ import { expect, it, type Mock, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import type { AmqpClient, AmqpDelivery, ConsumeOptions, Consumer, PublishFailure } from "../wire.ts";
+import type { AmqpClient, AmqpDelivery, ConsumeOptions, Consumer, PublishFailure } from "../amqp-client.ts";
 import { AmqpSession, type SessionHost } from "./amqp-session.ts";
-import { fakeMember, fakeWire } from "./fake-wire.test-support.ts";
+import { fakeClient, fakeMember } from "./fake-client.test-support.ts";
 
-function hostOf(wire: AmqpClient): { wire: AmqpClient | undefined } & Omit<SessionHost, "wire"> {
+function hostOf(client: AmqpClient): { client: AmqpClient | undefined } & Omit<SessionHost, "client"> {
   return {
     connections: 1,
     namespace: new Namespace("confluo"),
-    wire,
+    client,
     declareShared: async () => undefined,
     newId: () => "id",
     warn: () => undefined,
@@ -20,11 +20,11 @@ function hostOf(wire: AmqpClient): { wire: AmqpClient | undefined } & Omit<Sessi
 
 it("ends consumers that the broker granted only after the link was closed", async () => {
   const grants: ((consumer: Consumer) => void)[] = [];
-  const wire = fakeWire({ consume: () => new Promise((resolve) => void grants.push(resolve)) });
-  const link = new AmqpSession(hostOf(wire), fakeMember());
-  const serving = link.serve();
+  const client = fakeClient({ consume: () => new Promise((resolve) => void grants.push(resolve)) });
+  const session = new AmqpSession(hostOf(client), fakeMember());
+  const serving = session.serve();
   await vi.waitFor(() => expect(grants).toHaveLength(3));
-  const closing = link.close();
+  const closing = session.close();
   const close = vi.fn(async () => undefined);
   for (const grant of grants) grant({ cancel: async () => undefined, close });
   await Promise.all([serving, closing]);
@@ -34,18 +34,18 @@ it("ends consumers that the broker granted only after the link was closed", asyn
 it("takes the other consumers along when one cannot be had, and asks only for what it lacks again", async () => {
   const asked: string[] = [];
   let refuse = true;
-  const wire = fakeWire({
+  const client = fakeClient({
     consume: async ({ queue }) => {
       asked.push(queue);
       if (refuse && queue.endsWith(".calls")) throw new Error("refused");
       return { cancel: async () => undefined, close: async () => undefined };
     },
   });
-  const link = new AmqpSession(hostOf(wire), fakeMember());
-  await expect(link.serve()).rejects.toThrow("refused");
+  const session = new AmqpSession(hostOf(client), fakeMember());
+  await expect(session.serve()).rejects.toThrow("refused");
   expect(asked).toHaveLength(3);
   refuse = false;
-  await link.serve();
+  await session.serve();
   expect(asked.slice(3)).toEqual(["confluo.s.calls", "confluo.s.calls.again"]);
 });
 
@@ -55,7 +55,7 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
   };
   const steps: string[] = [];
   let down = new Set(["confluo.s.calls"]);
-  const wire = fakeWire({
+  const client = fakeClient({
     declareQueue: async ({ name }) => {
       if (down.has(name)) unavailable();
       steps.push(`declare ${name}`);
@@ -72,15 +72,15 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
       return { cancel: async () => undefined, close: async () => undefined };
     },
   });
-  const host = hostOf(wire);
-  const link = new AmqpSession(host, fakeMember());
-  await link.serve();
+  const host = hostOf(client);
+  const session = new AmqpSession(host, fakeMember());
+  await session.serve();
   expect(steps).toContain("delete confluo.s.calls");
   expect(steps).toContain("consume confluo.s.calls");
   expect(steps.filter((step) => step.startsWith("delete"))).toHaveLength(1);
   // It is gone between the declare and the consume.
   const late = new AmqpSession(
-    hostOf(fakeWire({ ...wire, declareQueue: async ({ name }) => name })),
+    hostOf(fakeClient({ ...client, declareQueue: async ({ name }) => name })),
     fakeMember(),
   );
   down = new Set(["confluo.s.calls.again"]);
@@ -96,7 +96,7 @@ it("consumes the durable lane though no calls queue can be had, and goes on to t
   vi.useFakeTimers();
   try {
     let down = true;
-    const wire = fakeWire({
+    const client = fakeClient({
       declareQueue: async ({ name }) => {
         if (down && name.includes(".calls")) throw new ConfluoError("UNAVAILABLE", "its node is down");
         return name;
@@ -105,15 +105,15 @@ it("consumes the durable lane though no calls queue can be had, and goes on to t
         throw new ConfluoError("UNAVAILABLE", "its node is down");
       },
     });
-    const link = new AmqpSession(hostOf(wire), fakeMember());
-    await link.serve();
-    expect(link.detached).toEqual(["confluo.s.calls", "confluo.s.calls.again"]);
+    const session = new AmqpSession(hostOf(client), fakeMember());
+    await session.serve();
+    expect(session.detached).toEqual(["confluo.s.calls", "confluo.s.calls.again"]);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(link.detached).toHaveLength(2);
+    expect(session.detached).toHaveLength(2);
     down = false;
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(link.detached).toEqual([]);
-    await link.close();
+    expect(session.detached).toEqual([]);
+    await session.close();
   } finally {
     vi.useRealTimers();
   }
@@ -127,30 +127,30 @@ it("comes back with what there is when a queue does not answer on the next wire"
       if (silent.has(queue)) throw new ConfluoError("UNAVAILABLE", "no answer");
       return { cancel: async () => undefined, close: async () => undefined };
     };
-    const host = hostOf(fakeWire({ consume: consumes }));
-    const link = new AmqpSession(host, fakeMember());
-    await link.serve();
-    expect(link.detached).toEqual(["confluo.s.inbox.again"]);
-    link.forget();
-    host.wire = fakeWire({ consume: consumes });
+    const host = hostOf(fakeClient({ consume: consumes }));
+    const session = new AmqpSession(host, fakeMember());
+    await session.serve();
+    expect(session.detached).toEqual(["confluo.s.inbox.again"]);
+    session.forget();
+    host.client = fakeClient({ consume: consumes });
     silent = new Set(["confluo.s.inbox"]);
-    await link.restore();
-    expect(link.detached).toEqual(["confluo.s.inbox"]);
+    await session.restore();
+    expect(session.detached).toEqual(["confluo.s.inbox"]);
     silent.clear();
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(link.detached).toEqual([]);
+    expect(session.detached).toEqual([]);
     silent.add("confluo.s.inbox");
     await expect(new AmqpSession(host, fakeMember()).serve()).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    await link.close();
+    await session.close();
   } finally {
     vi.useRealTimers();
   }
 });
 
-/** A link that serves, with the means to deliver to it and to confirm what it publishes. */
+/** A session that serves, with the means to deliver to it and to confirm what it publishes. */
 async function serving(): Promise<{
   readonly host: ReturnType<typeof hostOf>;
-  readonly link: AmqpSession;
+  readonly session: AmqpSession;
   readonly confirms: ((failure?: PublishFailure) => void)[];
   deliver(headers: Readonly<Record<string, string>>): AmqpDelivery;
   /** Called for each consumer that is closed. */
@@ -159,15 +159,15 @@ async function serving(): Promise<{
   const closed = vi.fn(async () => undefined);
   const confirms: ((failure?: PublishFailure) => void)[] = [];
   let onDelivery: ConsumeOptions["onDelivery"] = () => undefined;
-  const wire = fakeWire({
+  const client = fakeClient({
     publish: (_route, _message, settled) => void confirms.push(settled),
     consume: async (options) => {
       if (options.queue.endsWith(".inbox")) ({ onDelivery } = options);
       return { cancel: async () => undefined, close: closed };
     },
   });
-  const host = hostOf(wire);
-  const link = new AmqpSession(
+  const host = hostOf(client);
+  const session = new AmqpSession(
     host,
     fakeMember({
       onDelivery: (delivery) =>
@@ -177,7 +177,7 @@ async function serving(): Promise<{
         }),
     }),
   );
-  await link.serve();
+  await session.serve();
   const deliver = (headers: Readonly<Record<string, string>>): AmqpDelivery => {
     const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
     const arrival = { message, exchange: "", key: "", redelivered: false, hold: "held" } as const;
@@ -185,14 +185,14 @@ async function serving(): Promise<{
     onDelivery(delivery);
     return delivery;
   };
-  return { host, link, confirms, deliver, closed };
+  return { host, session, confirms, deliver, closed };
 }
 
 it("is paused only when what goes on to its next delay queue is confirmed there", async () => {
-  const { link, confirms, deliver } = await serving();
+  const { session, confirms, deliver } = await serving();
   const delivery = deliver({ [header.wait]: "60000" });
   const paused = vi.fn();
-  const pausing = link.pause().then(paused);
+  const pausing = session.pause().then(paused);
   await new Promise(setImmediate);
   expect(paused).not.toHaveBeenCalled();
   confirms[0]?.();
@@ -225,21 +225,21 @@ it("makes a binding later that was refused, and says so until then", async () =>
   try {
     let refuse = true;
     const bound: string[] = [];
-    const wire = fakeWire({
+    const client = fakeClient({
       bind: async (_queue, exchange, key) => {
         if (refuse && exchange === "confluo.events") throw new ConfluoError("UNAVAILABLE", "no exchange");
         bound.push(key);
       },
     });
-    const link = new AmqpSession(hostOf(wire), fakeMember());
-    await expect(link.bind(["a.b"], "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    expect(link.detached).toContain("binding of a.b");
+    const session = new AmqpSession(hostOf(client), fakeMember());
+    await expect(session.bind(["a.b"], "service")).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(session.detached).toContain("binding of a.b");
     refuse = false;
     await vi.advanceTimersByTimeAsync(10_000);
     expect(bound).toContain("a.b");
     // And what is bound is consumed, though nobody asked for that any more.
-    expect(link.detached).toEqual([]);
-    await link.close();
+    expect(session.detached).toEqual([]);
+    await session.close();
   } finally {
     vi.useRealTimers();
   }
@@ -259,12 +259,12 @@ it("declares what is missing once for all deliveries that found it missing", asy
   );
 });
 
-/** A link that closes while the broker has not confirmed a copy, and what happens to the original, in order. */
+/** A session that closes while the broker has not confirmed a copy, and what happens to the original, in order. */
 async function closing() {
-  const { link, confirms, deliver, closed } = await serving();
+  const { session, confirms, deliver, closed } = await serving();
   const delivery = deliver({});
   expect(confirms).toHaveLength(1);
-  const end = link.close();
+  const end = session.close();
   await new Promise(setImmediate);
   return { end, delivery, confirms, closed, deliver };
 }
@@ -305,12 +305,12 @@ it("closes its consumers also where a broker confirms nothing any more, or refus
 
 it("publishes no copy of what came over a wire that is gone, or to a link that is closed", async () => {
   for (const end of ["lost", "replaced", "closed"] as const) {
-    const { host, link, confirms, deliver } = await serving();
-    if (end === "closed") await link.close();
+    const { host, session, confirms, deliver } = await serving();
+    if (end === "closed") await session.close();
     else {
       const late = deliver({});
       expect(confirms).toHaveLength(1);
-      host.wire = end === "lost" ? undefined : fakeWire();
+      host.client = end === "lost" ? undefined : fakeClient();
       confirms[0]?.("lost");
       await new Promise(setImmediate);
       expect(late.ack).not.toHaveBeenCalled();

@@ -3,20 +3,12 @@
 import { withinMs } from "../../async/abort.ts";
 import { addressee, EVERYONE } from "../../protocol/discovery/instance-answer.ts";
 import type { Message } from "../../protocol/message.ts";
-import { type Namespace, QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
+import { QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import { Consumers } from "../queues/consumers.ts";
 import { ExclusiveQueue } from "../queues/exclusive-queue.ts";
-import type { AmqpClient } from "../wire.ts";
-
-/** What questions need of the link that they belong to. */
-export interface DiscoveryResponderDependencies {
-  readonly service: string;
-  readonly instance: string;
-  readonly namespace: Namespace;
-  /** The wire at the moment; `undefined` while there is none. */
-  readonly wire: () => AmqpClient | undefined;
-  onQuestion(question: Message): void;
-  warn(details: object, message: string): void;
-}
+import type { SessionListener } from "../transport.ts";
+import type { SessionConnection } from "./connection-slot.ts";
 
 const CLOSE_MS = 400;
 const SOON_MS = 250;
@@ -24,7 +16,9 @@ const AGAIN_MS = 8_000;
 
 /** A queue of the instance's own, and its consumer. */
 export class DiscoveryResponder {
-  readonly #parts: DiscoveryResponderDependencies;
+  readonly #connection: SessionConnection;
+  readonly #member: SessionListener;
+  readonly #consumers: Consumers;
   readonly #queue: ExclusiveQueue;
   #wanted = false;
   #closed = false;
@@ -32,22 +26,26 @@ export class DiscoveryResponder {
   #opening: Promise<void> | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(parts: DiscoveryResponderDependencies) {
-    this.#parts = parts;
-    const { service, namespace, warn } = parts;
+  constructor(connection: SessionConnection, member: SessionListener) {
+    this.#connection = connection;
+    this.#member = member;
+    const isStanding = (client: AmqpClient): boolean => !this.#closed && connection.client === client;
+    this.#consumers = new Consumers(isStanding);
     this.#queue = new ExclusiveQueue({
-      purpose: `the questions to an instance of ${service}`,
+      place: "discovery",
+      purpose: `the questions to an instance of ${member.service}`,
       arguments: QUESTIONS_ARGUMENTS,
       prefetch: "no-ack",
-      exchange: namespace.discovery,
-      isStanding: (wire) => !this.#closed && parts.wire() === wire,
-      onDelivery: ({ message }) => parts.onQuestion(message),
+      exchange: connection.namespace.discovery,
+      consumers: this.#consumers,
+      isStanding,
+      onDelivery: ({ message }) => this.#answer(message),
       onGone: () => this.#tryAgain(SOON_MS),
-      warn,
+      warn: connection.warn,
     });
   }
 
-  /** Takes questions from now on, on this wire and the next ones. Never rejects: without it all else works. */
+  /** Takes questions from now on, on this connection and the next ones. Never rejects: without it all else works. */
   open(): Promise<void> {
     this.#wanted = true;
     return this.restore();
@@ -55,12 +53,12 @@ export class DiscoveryResponder {
 
   /** Takes questions again, if they were asked for. */
   restore(): Promise<void> {
-    const wire = this.#parts.wire();
-    if (!this.#wanted || this.#closed || wire === undefined || this.#queue.isConsumed)
+    const { client } = this.#connection;
+    if (!this.#wanted || this.#closed || client === undefined || this.#queue.isConsumed)
       return Promise.resolve();
     if (this.#opening !== undefined) return this.#opening;
-    const opening = this.#attach(wire)
-      .catch((error: unknown) => this.#failed(wire, error))
+    const opening = this.#attach(client)
+      .catch((error: unknown) => this.#failed(client, error))
       .finally(() => {
         // After `forget` there may be another by now.
         if (this.#opening === opening) this.#opening = undefined;
@@ -74,9 +72,10 @@ export class DiscoveryResponder {
     this.#queue.lookSoon();
   }
 
-  /** The wire is gone. */
+  /** The connection is gone. */
   forget(): void {
     this.#queue.forget();
+    this.#consumers.forget();
     this.#opening = undefined;
     clearTimeout(this.#again);
   }
@@ -84,19 +83,29 @@ export class DiscoveryResponder {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#again);
+    this.#queue.forget();
     // A broker that does not answer must not hold a shutdown.
-    await withinMs(CLOSE_MS, this.#queue.close(), () => undefined).catch(() => undefined);
+    await withinMs(CLOSE_MS, this.#consumers.close(["discovery"]), () => undefined).catch(() => undefined);
   }
 
-  async #attach(wire: AmqpClient): Promise<void> {
-    const { service, instance } = this.#parts;
-    await this.#queue.attach(wire, [EVERYONE, addressee(service), addressee(service, instance)]);
+  #answer(question: Message): void {
+    const { client } = this.#connection;
+    // While the broker takes nothing, answers would pile up here. Whoever asked does not wait for long.
+    if (client === undefined || client.congestion !== undefined) return;
+    const answer = this.#member.onQuestion?.(question);
+    if (answer !== undefined) client.post(answer.to, answer.message);
   }
 
-  #failed(wire: AmqpClient, error: unknown): void {
-    if (this.#closed || this.#parts.wire() !== wire) return; // the next wire is another try
-    const { service, warn } = this.#parts;
-    if (!this.#warned) warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
+  async #attach(client: AmqpClient): Promise<void> {
+    const { service, instance } = this.#member;
+    await this.#queue.attach(client, [EVERYONE, addressee(service), addressee(service, instance)]);
+  }
+
+  #failed(client: AmqpClient, error: unknown): void {
+    if (this.#closed || this.#connection.client !== client) return; // the next connection is another try
+    const { service } = this.#member;
+    if (!this.#warned)
+      this.#connection.warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
     this.#warned = true;
     this.#tryAgain(AGAIN_MS);
   }

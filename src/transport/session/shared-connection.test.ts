@@ -2,8 +2,8 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import type { AmqpClient } from "../wire.ts";
-import { breakableWire, fakeMember, fakeWire } from "./fake-wire.test-support.ts";
+import type { AmqpClient } from "../amqp-client.ts";
+import { breakableClient, fakeClient, fakeMember } from "./fake-client.test-support.ts";
 import { SharedConnection } from "./shared-connection.ts";
 
 const lost = (): ConfluoError => new ConfluoError("CONNECTION_LOST", "cut");
@@ -23,10 +23,10 @@ function hubOver(open: () => Promise<AmqpClient>): SharedConnection {
 
 describe("a hub", () => {
   it("gives a link on the next wire when one is lost in the turn it was opened in", async () => {
-    const next = fakeWire();
-    const wires = [fakeWire({ lost: Promise.resolve(lost()) }), next];
-    const link = await hubOver(async () => wires.shift() ?? next).openSession(fakeMember(), never);
-    expect(link.connected).toBe(true);
+    const next = fakeClient();
+    const clients = [fakeClient({ lost: Promise.resolve(lost()) }), next];
+    const session = await hubOver(async () => clients.shift() ?? next).openSession(fakeMember(), never);
+    expect(session.connected).toBe(true);
   });
 
   it("leaves no wire open for one who gave up while the last wire was closed", async () => {
@@ -35,10 +35,10 @@ describe("a hub", () => {
       closed = resolve;
     });
     const close = vi.fn(() => closing);
-    const open = vi.fn(async () => fakeWire({ close }));
+    const open = vi.fn(async () => fakeClient({ close }));
     const hub = hubOver(open);
-    const link = await hub.openSession(fakeMember(), never);
-    const leaving = link.close();
+    const session = await hub.openSession(fakeMember(), never);
+    const leaving = session.close();
     await vi.waitFor(() => expect(close).toHaveBeenCalled());
     const stop = new AbortController();
     const joining = hub.openSession(fakeMember(), stop.signal).catch((error: unknown) => error);
@@ -56,9 +56,9 @@ describe("a hub", () => {
       if (name.includes(".broken.")) throw new ConfluoError("TOPOLOGY_CONFLICT", "refused");
       return name || "amq.gen-1";
     };
-    const { wire, lose } = breakableWire();
-    const wires = [wire, fakeWire({ declareQueue: refuseBroken })];
-    const hub = hubOver(async () => wires.shift() ?? fakeWire({ declareQueue: refuseBroken }));
+    const { client, lose } = breakableClient();
+    const clients = [client, fakeClient({ declareQueue: refuseBroken })];
+    const hub = hubOver(async () => clients.shift() ?? fakeClient({ declareQueue: refuseBroken }));
     const [good, broken] = [vi.fn(), vi.fn()];
     const first = await hub.openSession(fakeMember({ service: "broken", onRestored: broken }), never);
     const second = await hub.openSession(fakeMember({ service: "good", onRestored: good }), never);
@@ -76,19 +76,19 @@ describe("a hub", () => {
       (what: string): (() => void) =>
       () =>
         void seen.push([what, tenants.getStore()]);
-    const { wire, lose } = breakableWire();
-    const wires = [wire];
+    const { client, lose } = breakableClient();
+    const clients = [client];
     const hub = hubOver(async () => {
       note("open")();
-      return wires.shift() ?? fakeWire();
+      return clients.shift() ?? fakeClient();
     });
     const onRestored = vi.fn(note("restored"));
     const member = fakeMember({ onLost: note("lost"), onRestored });
-    const link = await tenants.run("connector", () => hub.openSession(member, never));
+    const session = await tenants.run("connector", () => hub.openSession(member, never));
     tenants.run("breaker", () => lose(lost()));
     await vi.waitFor(() => expect(onRestored).toHaveBeenCalled());
     expect(seen).toEqual(["open", "lost", "open", "restored"].map((what) => [what, undefined]));
-    await link.close();
+    await session.close();
   });
 
   it("makes ever longer pauses while connections break soon after they were made", async () => {
@@ -96,12 +96,12 @@ describe("a hub", () => {
     try {
       const losing: (() => void)[] = [];
       const open = vi.fn(async () => {
-        const { wire, lose } = breakableWire();
+        const { client, lose } = breakableClient();
         losing.push(() => lose(lost()));
-        return wire;
+        return client;
       });
       const hub = hubOver(open);
-      const link = await hub.openSession(fakeMember(), never);
+      const session = await hub.openSession(fakeMember(), never);
       const loseNext = async (afterMs: number): Promise<void> => {
         await vi.advanceTimersByTimeAsync(afterMs);
         losing.splice(0).at(-1)?.();
@@ -116,7 +116,7 @@ describe("a hub", () => {
       await loseNext(10_000);
       await vi.advanceTimersByTimeAsync(0);
       expect(open.mock.calls.length).toBe(made + 1);
-      await link.close();
+      await session.close();
     } finally {
       vi.useRealTimers();
     }
@@ -129,57 +129,57 @@ describe("a hub", () => {
         data: { limit: "channels" },
       });
       const open = vi.fn(async () => {
-        const { wire, lose } = breakableWire({
+        const { client, lose } = breakableClient({
           declareQueue: async ({ name }) => {
             if (!name.includes(".s.")) return name;
             setTimeout(() => lose(limit), 1);
             throw limit;
           },
         });
-        return wire;
+        return client;
       });
-      const link = await hubOver(open).openSession(fakeMember(), never);
-      link.serve().catch(() => undefined);
+      const session = await hubOver(open).openSession(fakeMember(), never);
+      session.serve().catch(() => undefined);
       await vi.advanceTimersByTimeAsync(20_000);
       // 1, 2 and 4 s, then 5 s, or half of each.
       expect(open.mock.calls.length).toBeLessThanOrEqual(8);
-      await link.close();
+      await session.close();
     } finally {
       vi.useRealTimers();
     }
   });
 
   it("says what the broker said last for as long as it is not connected again", async () => {
-    const { wire, lose } = breakableWire();
+    const { client, lose } = breakableClient();
     const refused = new ConfluoError("ACCESS_REFUSED", "the token has expired");
-    const next: (AmqpClient | ConfluoError)[] = [wire, refused, refused, fakeWire()];
+    const next: (AmqpClient | ConfluoError)[] = [client, refused, refused, fakeClient()];
     const hub = hubOver(async () => {
-      const one = next.shift() ?? fakeWire();
+      const one = next.shift() ?? fakeClient();
       if (one instanceof Error) throw one;
       return one;
     });
     const restored = vi.fn();
-    const link = await hub.openSession(fakeMember({ onRestored: restored }), never);
+    const session = await hub.openSession(fakeMember({ onRestored: restored }), never);
     expect(hub.lastFailure).toBeUndefined();
     lose(lost());
     await vi.waitFor(() => expect(hub.lastFailure).toBe(refused));
     await vi.waitFor(() => expect(restored).toHaveBeenCalled());
     await vi.waitFor(() => expect(hub.lastFailure).toBeUndefined());
-    await link.close();
+    await session.close();
   });
 
   it("waits where the broker names a limit that others may leave", async () => {
     const limit = new ConfluoError("UNAVAILABLE", "for a limit on connections", {
       data: { limit: "connections" },
     });
-    const next: (AmqpClient | ConfluoError)[] = [limit, fakeWire()];
+    const next: (AmqpClient | ConfluoError)[] = [limit, fakeClient()];
     const open = vi.fn(async () => {
-      const one = next.shift() ?? fakeWire();
+      const one = next.shift() ?? fakeClient();
       if (one instanceof Error) throw one;
       return one;
     });
-    const link = await hubOver(open).openSession(fakeMember(), never);
+    const session = await hubOver(open).openSession(fakeMember(), never);
     expect(open).toHaveBeenCalledTimes(2);
-    await link.close();
+    await session.close();
   });
 });

@@ -1,13 +1,14 @@
-/** Services of a process at one broker: shares the wire among them, and opens a new one when it breaks. */
+/** Services of a process at one broker: shares the connection among them, and opens a new one when it breaks. */
 
 import { delay, untilAborted } from "../../async/abort.ts";
 import { runOutsideContext } from "../../async/outside-context.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import { declareExchanges, declareQueues } from "../queues/declare.ts";
 import type { Session, SessionListener, Transport } from "../transport.ts";
-import type { AmqpClient } from "../wire.ts";
-import { AmqpSession, type ConnectionSlot, type SessionHost } from "./amqp-session.ts";
+import { AmqpSession, type SessionHost } from "./amqp-session.ts";
+import type { ConnectionSlot } from "./connection-slot.ts";
 import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
 /** What a shared connection is made of. */
@@ -16,7 +17,7 @@ export interface SharedConnectionOptions {
   /** The same for whatever means the same broker. */
   readonly address: string;
   readonly namespace: Namespace;
-  /** Opens a wire: one round of all addresses. Rejects with a `ConfluoError`. */
+  /** Opens a client: one round of all addresses. Rejects with a `ConfluoError`. */
   open(
     signal: AbortSignal,
     onBlocked: (reason: string | undefined) => void,
@@ -27,10 +28,10 @@ export interface SharedConnectionOptions {
   info(details: object, message: string): void;
 }
 
-/** {@link Transport} over wires. */
+/** {@link Transport} over clients. */
 export class SharedConnection implements Transport {
   readonly #parts: SharedConnectionOptions;
-  readonly #links = new Set<AmqpSession>();
+  readonly #sessions = new Set<AmqpSession>();
   /** What sessions know of the connection. */
   readonly #slot: SessionHost & ConnectionSlot;
   #opening: Promise<AmqpClient> | undefined;
@@ -46,14 +47,14 @@ export class SharedConnection implements Transport {
     this.#parts = parts;
     const { namespace, newId, warn } = parts;
     this.#slot = {
-      wire: undefined,
+      client: undefined,
       connections: 0,
       namespace,
       newId,
       warn,
       declareShared: (on) => this.#declareShared(on),
-      leave: async (link) => {
-        if (this.#links.delete(link)) await this.#leave();
+      leave: async (session) => {
+        if (this.#sessions.delete(session)) await this.#leave();
       },
     };
   }
@@ -74,17 +75,17 @@ export class SharedConnection implements Transport {
     this.#members += 1;
     try {
       // It may break in the very turn in which it was told of.
-      while (this.#slot.wire === undefined) await untilAborted(this.#connected(), signal);
+      while (this.#slot.client === undefined) await untilAborted(this.#connected(), signal);
     } catch (error) {
       await this.#leave();
       throw error;
     }
-    const link = new AmqpSession(this.#slot, member);
-    this.#links.add(link);
-    return link;
+    const session = new AmqpSession(this.#slot, member);
+    this.#sessions.add(session);
+    return session;
   }
 
-  // The last one out closes the wire, or ends the attempt to open one.
+  // The last one out closes the connection, or ends the attempt to open one.
   async #leave(): Promise<void> {
     this.#members -= 1;
     if (this.#members > 0) return;
@@ -92,10 +93,10 @@ export class SharedConnection implements Transport {
     this.#stop = new AbortController();
     this.#pause.reset();
     this.#lastFailure = undefined;
-    const wire = this.#slot.wire;
-    this.#slot.wire = undefined;
+    const client = this.#slot.client;
+    this.#slot.client = undefined;
     this.#opening = undefined;
-    this.#closing = wire?.close();
+    this.#closing = client?.close();
     await this.#closing;
   }
 
@@ -104,7 +105,7 @@ export class SharedConnection implements Transport {
     // Whoever asked may have left meanwhile: then nobody would ever close what is opened now.
     if (this.#members === 0)
       throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
-    if (this.#slot.wire !== undefined) return this.#slot.wire;
+    if (this.#slot.client !== undefined) return this.#slot.client;
     // The connection serves all services, and outlives the connect() that opens it.
     this.#opening ??= runOutsideContext(() => this.#open(this.#stop.signal));
     return this.#opening;
@@ -113,19 +114,19 @@ export class SharedConnection implements Transport {
   async #open(stop: AbortSignal): Promise<AmqpClient> {
     for (;;) {
       try {
-        const wire = await this.#attempt(stop);
+        const client = await this.#attempt(stop);
         if (stop.aborted) {
-          await wire.close(); // the last one left in this very turn
+          await client.close(); // the last one left in this very turn
           throw stop.reason;
         }
-        this.#slot.wire = wire;
+        this.#slot.client = client;
         this.#openedAt = performance.now();
         this.#slot.connections += 1;
         this.#opening = undefined;
         // Services that were on an earlier one have yet to be restored.
-        if (this.#links.size === 0) this.#lastFailure = undefined;
-        void wire.lost.then((reason) => this.#onLost(wire, reason));
-        return wire;
+        if (this.#sessions.size === 0) this.#lastFailure = undefined;
+        void client.lost.then((reason) => this.#onLost(client, reason));
+        return client;
       } catch (error) {
         if (stop.aborted) throw error;
         if (!isPassing(error)) {
@@ -144,26 +145,26 @@ export class SharedConnection implements Transport {
   }
 
   async #attempt(stop: AbortSignal): Promise<AmqpClient> {
-    const wire = await this.#parts.open(
+    const client = await this.#parts.open(
       stop,
       (reason) => this.#onBlocked(reason),
       (error) => this.#onRefused(error),
     );
     try {
       stop.throwIfAborted();
-      await this.#declareShared(wire);
+      await this.#declareShared(client);
       stop.throwIfAborted();
-      return wire;
+      return client;
     } catch (error) {
-      await wire.close();
+      await client.close();
       throw error;
     }
   }
 
-  async #declareShared(wire: AmqpClient): Promise<void> {
+  async #declareShared(client: AmqpClient): Promise<void> {
     const { namespace } = this.#parts;
-    await declareExchanges(wire, namespace.exchanges());
-    await declareQueues(wire, namespace.sharedQueues());
+    await declareExchanges(client, namespace.exchanges());
+    await declareQueues(client, namespace.sharedQueues());
   }
 
   // Until all is well again, it is what there is to say.
@@ -189,15 +190,15 @@ export class SharedConnection implements Transport {
     else warn({ reason }, `${description} takes no messages at the moment: ${reason}. What is sent waits.`);
   }
 
-  #onLost(wire: AmqpClient, reason: ConfluoError | undefined): void {
-    if (this.#slot.wire !== wire) return;
-    this.#slot.wire = undefined;
+  #onLost(client: AmqpClient, reason: ConfluoError | undefined): void {
+    if (this.#slot.client !== client) return;
+    this.#slot.client = undefined;
     const error =
       reason ?? new ConfluoError("CONNECTION_LOST", `The connection to ${this.description} was closed.`);
     this.#parts.warn({ err: error }, `Lost the connection to ${this.description}; connecting again.`);
-    for (const link of this.#links) {
-      link.forget();
-      link.member.onLost(error);
+    for (const session of this.#sessions) {
+      session.forget();
+      session.member.onLost(error);
     }
     const stood = performance.now() - this.#openedAt >= STEADY_MS;
     if (stood) this.#pause.reset();
@@ -216,15 +217,15 @@ export class SharedConnection implements Transport {
     if (firstMs > 0) await delay(firstMs, stop).catch(() => undefined);
     while (!isOver()) {
       try {
-        const wire = await this.#connected();
+        const client = await this.#connected();
         // One that cannot be restored must not hold up its neighbours.
         const restored = await Promise.allSettled(
-          [...this.#links].map(async (link) => {
-            await link.restore();
-            if (this.#slot.wire === wire) link.member.onRestored();
+          [...this.#sessions].map(async (session) => {
+            await session.restore();
+            if (this.#slot.client === client) session.member.onRestored();
           }),
         );
-        if (this.#slot.wire !== wire) return; // lost again meanwhile: the next recovery goes on
+        if (this.#slot.client !== client) return; // lost again meanwhile: the next recovery goes on
         const failed = restored.find((result) => result.status === "rejected");
         if (failed !== undefined) throw failed.reason;
         this.#lastFailure = undefined;

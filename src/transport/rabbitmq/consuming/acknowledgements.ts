@@ -1,7 +1,7 @@
 /** Acknowledgements of a channel: all that one turn makes go out together. */
 
 import type { Channel, ConsumeMessage } from "amqplib";
-import type { Hold } from "../../wire.ts";
+import type { Hold } from "../../amqp-client.ts";
 
 /** How long after an acknowledgement the broker is asked whether it has it, if nothing else tells. */
 const ASK_AFTER_MS = 1_000;

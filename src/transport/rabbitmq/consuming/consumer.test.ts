@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import { describe, expect, it, vi } from "vitest";
-import type { Consumer } from "../../wire.ts";
+import type { Consumer } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { startConsumer } from "./consumer.ts";
 

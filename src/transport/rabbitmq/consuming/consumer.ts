@@ -3,7 +3,7 @@
 import type { Channel, ConsumeMessage } from "amqplib";
 import { isConfluoError } from "../../../errors.ts";
 import type { Message, Properties } from "../../../protocol/message.ts";
-import type { AmqpDelivery, ConsumeOptions, Consumer, Hold } from "../../wire.ts";
+import type { AmqpDelivery, ConsumeOptions, Consumer, Hold } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { operationFailure } from "../failure.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
@@ -40,7 +40,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
       if (!consumer.end()) return;
       failure = cause;
       if (!isGranted) return; // then it never began
-      // A connection that breaks closes its channels first: then it is the wire that is lost, not this consumer.
+      // A connection that breaks closes its channels first: then it is the connection that is lost, not this consumer.
       setImmediate(() => {
         if (connection.open) onCancelled(operationFailure(cause, what));
       });

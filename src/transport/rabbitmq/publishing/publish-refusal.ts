@@ -1,7 +1,7 @@
 /** Whose fault it is that the broker closed a channel for publishing: its words name an exchange, a key or a size. */
 
 import { ConfluoError } from "../../../errors.ts";
-import type { PublishFailure, Route } from "../../wire.ts";
+import type { PublishFailure, Route } from "../../amqp-client.ts";
 import { asAmqpError, reasonOf, sizeLimitIn } from "../failure.ts";
 import type { Refused } from "./refusals.ts";
 

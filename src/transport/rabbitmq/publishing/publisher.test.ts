@@ -1,7 +1,7 @@
 import { EventEmitter } from "node:events";
 import { describe, expect, it, vi } from "vitest";
 import type { Message, Properties } from "../../../protocol/message.ts";
-import type { Route } from "../../wire.ts";
+import type { Route } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { Pressure } from "./publish-backpressure.ts";
 import { Publisher } from "./publisher.ts";

@@ -3,7 +3,7 @@
 import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
 import type { ConfluoError } from "../../../errors.ts";
 import type { Message, Properties } from "../../../protocol/message.ts";
-import type { PublishFailure, PublishSettled, Route } from "../../wire.ts";
+import type { PublishFailure, PublishSettled, Route } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { isClosed, operationFailure, unwritable } from "../failure.ts";
 import type { Pressure } from "./publish-backpressure.ts";

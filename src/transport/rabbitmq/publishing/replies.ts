@@ -3,7 +3,7 @@
 import type { Channel } from "amqplib";
 import { bodyLength } from "../../../protocol/codec.ts";
 import type { Message } from "../../../protocol/message.ts";
-import type { PublishSettled } from "../../wire.ts";
+import type { PublishSettled } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { isClosed, unwritable } from "../failure.ts";
 import type { Pressure } from "./publish-backpressure.ts";

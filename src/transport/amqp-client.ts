@@ -1,6 +1,6 @@
 /**
  * The part of AMQP 0-9-1, as RabbitMQ speaks it, that confluo stands on. The embedded broker and amqplib each
- * implement it; `lanes/` builds a service's place at the broker on it, once for both.
+ * implement it; `session/`, `queues/` and `delivery/` build a service's place at the broker on it, once for both.
  *
  * Promises reject with a `ConfluoError`: `TOPOLOGY_CONFLICT`, `ACCESS_REFUSED`, `CONNECTION_LOST` and so on.
  */
@@ -21,7 +21,7 @@ export interface ExchangeSpec {
 
 /**
  * A queue to declare. Shared queues are durable; exclusive ones are named by the broker and go with their last consumer,
- * at the latest with the wire.
+ * at the latest with the connection.
  */
 export interface QueueSpec {
   /** Empty for an exclusive queue: the broker names it. */
@@ -45,7 +45,7 @@ export interface Route {
 
 /**
  * What became of a confirmed publish, when it was not taken: `returned`, mandatory and no queue for it; `refused`,
- * the broker's nack; `too-large`, over the broker's limit; `lost`, the wire or channel broke before the confirm; `invalid`,
+ * the broker's nack; `too-large`, over the broker's limit; `lost`, the connection or channel broke before the confirm; `invalid`,
  * it cannot be written; `forbidden`, a right is missing.
  */
 export type PublishFailure = "returned" | "refused" | "too-large" | "lost" | "invalid" | "forbidden";
@@ -60,7 +60,7 @@ export type PublishSettled = (failure?: PublishFailure, why?: ConfluoError) => v
  */
 export type Hold = "held" | "released" | "lost";
 
-/** One message received by a consumer. Settling it a second time, or after the wire is gone, does nothing. */
+/** One message received by a consumer. Settling it a second time, or after the connection is gone, does nothing. */
 export interface AmqpDelivery {
   readonly message: Message;
   /** The exchange it was published to; empty for the default exchange and after some dead-letter hops. */
@@ -69,7 +69,7 @@ export interface AmqpDelivery {
   /** Set for whatever was delivered to anyone before, started or not. */
   readonly redelivered: boolean;
   readonly hold: Hold;
-  /** The header table as AMQP has it, which says of which type each value is. Of a wire that was opened to keep it. */
+  /** The header table as AMQP has it, which says of which type each value is. Of a connection that was opened to keep it. */
   readonly headerBytes?: Uint8Array | undefined;
   ack(): void;
   /**
@@ -94,7 +94,7 @@ export interface ConsumeOptions {
   /** Called once per message, in order. Must not throw. */
   readonly onDelivery: (delivery: AmqpDelivery) => void;
   /**
-   * The broker ended this consumer (queue deleted, node gone, channel closed); the wire may still stand. Of one that ends
+   * The broker ended this consumer (queue deleted, node gone, channel closed); the connection may still stand. Of one that ends
    * before it is granted, only the promise rejects.
    */
   readonly onCancelled: (reason: ConfluoError) => void;
@@ -130,7 +130,7 @@ export interface ServerInfo {
   readonly capabilities: readonly string[];
 }
 
-/** A link to a broker. Once {@link AmqpClient.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
+/** A connection to a broker. Once {@link AmqpClient.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
 export interface AmqpClient {
   readonly server: ServerInfo;
   /** What the properties of a message may take, in bytes, as was negotiated: one with more is `invalid`. */
@@ -173,7 +173,7 @@ export interface AmqpClient {
 
   /**
    * Opens when the broker takes more; `undefined` while it does. Who waits for it before publishing keeps what waits out
-   * of the wire's buffers.
+   * of the connection's buffers.
    */
   readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment (a memory or disk alarm), in its own words. */
@@ -185,6 +185,6 @@ export interface AmqpClient {
 
   /** Flushes what was published, then closes. Safe to call twice. */
   close(): Promise<void>;
-  /** Resolves once, when the wire is gone: with the reason, or with `undefined` after {@link AmqpClient.close}. */
+  /** Resolves once, when the connection is gone: with the reason, or with `undefined` after {@link AmqpClient.close}. */
   readonly lost: Promise<ConfluoError | undefined>;
 }

@@ -1,12 +1,12 @@
-/** A wire for tests of what stands on wires: it does nothing, unless a test says what. */
+/** A client for tests of what stands on clients: it does nothing, unless a test says what. */
 
 import type { ConfluoError } from "../../errors.ts";
 import { mostPropertyBytes } from "../../protocol/encoding/property-size.ts";
+import type { AmqpClient } from "../amqp-client.ts";
 import type { SessionListener } from "../transport.ts";
-import type { AmqpClient } from "../wire.ts";
 
-/** A wire that takes everything, delivers nothing and is never lost. */
-export function fakeWire(own: Partial<AmqpClient> = {}): AmqpClient {
+/** A client that takes everything, delivers nothing and is never lost. */
+export function fakeClient(own: Partial<AmqpClient> = {}): AmqpClient {
   return {
     server: { product: "fake", version: "", capabilities: [] },
     mostPropertyBytes: mostPropertyBytes(),
@@ -29,16 +29,16 @@ export function fakeWire(own: Partial<AmqpClient> = {}): AmqpClient {
   };
 }
 
-/** A wire that a test can break. */
-export function breakableWire(own: Partial<AmqpClient> = {}): {
-  readonly wire: AmqpClient;
+/** A client that a test can break. */
+export function breakableClient(own: Partial<AmqpClient> = {}): {
+  readonly client: AmqpClient;
   lose(reason: ConfluoError): void;
 } {
   let lose: (reason: ConfluoError) => void = () => undefined;
   const lost = new Promise<ConfluoError | undefined>((resolve) => {
     lose = resolve;
   });
-  return { wire: fakeWire({ ...own, lost }), lose };
+  return { client: fakeClient({ ...own, lost }), lose };
 }
 
 /** A service that takes what it is given and says nothing. */

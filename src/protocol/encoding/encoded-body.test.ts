@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { toJson } from "./json-data.ts";
+import { toJson } from "./encoded-body.ts";
 
 class Order {
   readonly id: number = 1;

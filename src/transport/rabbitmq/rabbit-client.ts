@@ -15,7 +15,7 @@ import type {
   Route,
   ServerInfo,
   TopologyRequest,
-} from "../wire.ts";
+} from "../amqp-client.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consuming/consumer.ts";
@@ -54,7 +54,7 @@ const SLOWEST_BYTES_PER_MS = 50;
  * @throws `INVALID_ARGUMENT` for TLS options that cannot be used; `BROKER_UNREACHABLE`, `ACCESS_REFUSED` for the last
  * address when none takes us.
  */
-export async function openRabbitWire(options: RabbitOptions, signal: AbortSignal): Promise<AmqpClient> {
+export async function openRabbitClient(options: RabbitOptions, signal: AbortSignal): Promise<AmqpClient> {
   checkTls(options.tls);
   const failures: ConfluoError[] = [];
   for (const url of options.urls) {
@@ -91,16 +91,16 @@ async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSigna
   try {
     const consuming = await open("consume", { keepsHeaders });
     const { onBlocked, onRefused } = options;
-    const wire = new RabbitWire({ publishing, consuming, shown: url.shown, onBlocked, onRefused });
-    await wire.open();
-    return wire;
+    const client = new RabbitClient({ publishing, consuming, shown: url.shown, onBlocked, onRefused });
+    await client.open();
+    return client;
   } catch (error) {
     await publishing.close();
     throw error;
   }
 }
 
-interface WireParts {
+interface ClientParts {
   readonly publishing: Connection;
   readonly consuming: Connection;
   readonly shown: string;
@@ -108,7 +108,7 @@ interface WireParts {
   readonly onRefused: RabbitOptions["onRefused"];
 }
 
-class RabbitWire implements AmqpClient {
+class RabbitClient implements AmqpClient {
   readonly server: ServerInfo;
   readonly mostPropertyBytes: number;
   readonly lost: Promise<ConfluoError | undefined>;
@@ -128,7 +128,7 @@ class RabbitWire implements AmqpClient {
   readonly #replies: Replies;
   readonly #controls: Controls;
 
-  constructor({ publishing, consuming, shown, onBlocked, onRefused }: WireParts) {
+  constructor({ publishing, consuming, shown, onBlocked, onRefused }: ClientParts) {
     this.server = publishing.server;
     this.mostPropertyBytes = mostPropertyBytes(publishing.frameBytes);
     // Where a frame holds all that amqplib can write, that itself says what is too much.
@@ -150,7 +150,7 @@ class RabbitWire implements AmqpClient {
     };
     const watch = setInterval(() => this.#watch(), WATCH_MS).unref();
     this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
-      // Half a wire is of no use.
+      // Half a connection is of no use.
       clearInterval(watch);
       this.#pressure.end();
       await Promise.all([publishing.close(), consuming.close()]);

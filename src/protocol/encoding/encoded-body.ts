@@ -1,6 +1,73 @@
-/** What JSON can carry, and what it would drop, empty or change without a word. */
+/** Bodies before they travel: values as JSON or bytes, and what JSON would drop, empty or change without a word. */
 
 import { ConfluoError, describeThrown, invalidArgument } from "../../errors.ts";
+import type { Message, Properties } from "../message.ts";
+
+export const JSON_TYPE = "application/json";
+export const BYTES_TYPE = "application/octet-stream";
+
+/** A body with the content type that says how to read it. */
+export class EncodedBody {
+  readonly contentType: string;
+  /** The same as text, if it is JSON. */
+  readonly json: string | undefined;
+  /** In bytes. */
+  readonly length: number;
+  /** Whether it reads back equal to what it was made of. */
+  readonly isSame: boolean;
+  readonly #bytes: Uint8Array | undefined;
+
+  constructor(content: string | Uint8Array, isSame = true) {
+    this.isSame = isSame;
+    const isText = typeof content === "string";
+    this.contentType = isText ? JSON_TYPE : BYTES_TYPE;
+    this.json = isText ? content : undefined;
+    this.#bytes = isText ? undefined : content;
+    this.length = isText ? Buffer.byteLength(content) : content.length;
+  }
+
+  /** Made anew each time, if it is JSON: whoever keeps this keeps the text, not both. */
+  get bytes(): Uint8Array {
+    return this.#bytes ?? Buffer.from(this.json as string);
+  }
+}
+
+/** A message whose body is written as bytes only if it travels by itself. */
+export class EncodedMessage implements Message {
+  readonly properties: Properties;
+  /** The body as text, if it is JSON. */
+  readonly json: string | undefined;
+  /** Of the body, in bytes. */
+  readonly length: number;
+  readonly #encoded: EncodedBody;
+
+  constructor(encoded: EncodedBody, properties: Properties) {
+    this.#encoded = encoded;
+    this.json = encoded.json;
+    this.length = encoded.length;
+    this.properties = properties;
+  }
+
+  get body(): Uint8Array {
+    return this.#encoded.bytes;
+  }
+}
+
+const nothing = new EncodedBody("");
+
+/**
+ * Any JSON value as JSON, a `Uint8Array` as it is, `undefined` as an empty JSON body.
+ *
+ * @throws `INVALID_ARGUMENT` for what JSON cannot carry, such as a cycle, a bigint or a `Map`, with its place.
+ */
+export function encodeBody(value: unknown): EncodedBody {
+  if (value === undefined) return nothing;
+  // A copy: it is written to the socket later, and the caller may go on to use its own.
+  if (value instanceof Uint8Array)
+    return new EncodedBody(new Uint8Array(value), value.constructor === Uint8Array);
+  const { json, isSame } = toJson(value);
+  return new EncodedBody(json, isSame);
+}
 
 /**
  * How a value fares in JSON: `same` reads back equal, `converted` reads back as what JSON makes of it (a `Date` as text,

@@ -12,7 +12,7 @@ import type {
   QueueSpec,
   Route,
   ServerInfo,
-} from "../wire.ts";
+} from "../amqp-client.ts";
 import { Deque } from "./deque.ts";
 import { EmbeddedConsumer } from "./embedded-consumer.ts";
 import { surface, type TurnLoop, type TurnTask } from "./turn-loop.ts";
@@ -30,7 +30,7 @@ interface FailedPublish {
 }
 
 /** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
-export class EmbeddedWire implements AmqpClient, TurnTask {
+export class EmbeddedClient implements AmqpClient, TurnTask {
   readonly server: ServerInfo = { product: "confluo, embedded", version: "", capabilities: [] };
   /** As of a broker with RabbitMQ's usual limit on frames. */
   readonly mostPropertyBytes: number = mostPropertyBytes();
@@ -144,13 +144,13 @@ export class EmbeddedWire implements AmqpClient, TurnTask {
     if (this.#state === "open") {
       this.#state = "closing";
       this.#release();
-      // The turn that has settled every publish ends the wire.
+      // The turn that has settled every publish ends the client.
       this.#turns.schedule(this);
     }
     await this.lost;
   }
 
-  /** Breaks the wire as a killed connection does: what is not confirmed yet never will be. */
+  /** Breaks the client as a killed connection does: what is not confirmed yet never will be. */
   disconnect(reason: ConfluoError): void {
     if (this.#state === "gone") return;
     if (this.#state === "open") this.#release();

@@ -1,0 +1,215 @@
+/** Receiving: from what the queues of a service deliver to whoever handles it, and replies to whoever called. */
+
+import { withinMs } from "../../async/abort.ts";
+import {
+  asksForBatches,
+  batchLimitOf,
+  CALLS_TYPE,
+  REPLIES_TYPE,
+  type ReplyEntry,
+  repliesIn,
+} from "../../protocol/batch.ts";
+import { leftAt } from "../../protocol/left-at.ts";
+import type { Message } from "../../protocol/message.ts";
+import type { AmqpDelivery } from "../amqp-client.ts";
+import type { CallBatcher } from "../batching/call-batcher.ts";
+import { ChunkedDelivery } from "../batching/chunked-delivery.ts";
+import { ReceivedBatch, readableCalls } from "../batching/received-batch.ts";
+import type { ReplyBatcher } from "../batching/reply-batcher.ts";
+import { declareQueues } from "../queues/declare.ts";
+import type { Place, QueueReceiver, Source } from "../queues/places.ts";
+import { ReturnWatch } from "../queues/return-watch.ts";
+import { ServiceQueues } from "../queues/service-queues.ts";
+import type { SessionConnection } from "../session/connection-slot.ts";
+import type { SessionListener } from "../transport.ts";
+import { BrokerClock } from "./broker-clock.ts";
+import { CallsPutAside } from "./calls-put-aside.ts";
+import { Crowd } from "./crowd.ts";
+import { Isolations } from "./isolations.ts";
+import { type DeliveryArrival, type DeliveryDependencies, SessionDelivery } from "./session-delivery.ts";
+import { CopiesUnderWay } from "./under-way.ts";
+
+/** How long the end of a session waits for the broker to confirm copies: with what comes before, a container has 10 s. */
+const CONFIRM_MS = 1_000;
+
+/** How calls and replies travel together, as far as it depends on what is received. */
+export interface Batchers {
+  readonly calls: Pick<CallBatcher, "learn">;
+  readonly replies: Pick<ReplyBatcher, "heard">;
+}
+
+/** The receiving side of a session. */
+export class Receiver implements QueueReceiver, DeliveryDependencies {
+  readonly connection: SessionConnection;
+  readonly member: SessionListener;
+  readonly dead: string;
+  readonly queues: ServiceQueues;
+  readonly returns: ReturnWatch;
+  readonly isolations: Isolations = new Isolations();
+  readonly crowd: Crowd = new Crowd();
+  readonly putAside: CallsPutAside;
+  readonly copies: CopiesUnderWay = new CopiesUnderWay();
+  isClosing = false;
+  /** The replies of one message, taken a portion at a time. */
+  readonly replyEntries: ChunkedDelivery<ReplyEntry>;
+  readonly #batchers: Batchers;
+  readonly #clock = new BrokerClock();
+  // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
+  // delivered once more.
+  readonly #waitingOn = new Set<Promise<void>>();
+  #declaring: Promise<void> | undefined;
+
+  constructor(connection: SessionConnection, member: SessionListener, batchers: Batchers) {
+    this.connection = connection;
+    this.member = member;
+    this.#batchers = batchers;
+    this.dead = connection.namespace.dead(member.service);
+    this.queues = new ServiceQueues(connection, member, this);
+    this.returns = new ReturnWatch(connection);
+    this.putAside = new CallsPutAside(() => this.#countCallsAlone());
+    this.replyEntries = new ChunkedDelivery((entry) => {
+      if (entry.kind === "reply") member.onReply(entry.reply);
+      else member.onBounced(entry.id);
+    });
+  }
+
+  takerOf(source: Source): (delivery: AmqpDelivery) => void {
+    return (delivery) => {
+      const receivedAt = performance.now();
+      if (this.isolations.isUnderWay && !delivery.redelivered)
+        this.isolations.hold(() => this.#take(source, delivery, receivedAt));
+      else this.#take(source, delivery, receivedAt);
+    };
+  }
+
+  #take(source: Source, received: AmqpDelivery, receivedAt: number): void {
+    const arrival = { receiver: this, receivedAt };
+    if (source.lane !== "calls") this.#handOver(source, received, arrival);
+    else if (source.alone) this.#takeCallAlone(source, received, arrival);
+    else this.#takeCalls(source, received, arrival);
+  }
+
+  #takeCalls(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const { message } = received;
+    const { contentType, replyTo } = message.properties;
+    const calls = contentType === CALLS_TYPE ? readableCalls(message) : undefined;
+    const asks = calls !== undefined || asksForBatches(message);
+    if (asks && typeof replyTo === "string") this.#batchers.replies.heard(replyTo);
+    if (calls === undefined) {
+      this.#handOver(source, received, arrival);
+      return;
+    }
+    const batch = new ReceivedBatch(received, calls.length, this.connection.client);
+    for (const call of calls) this.#handOver(source, batch.delivery(call), arrival);
+  }
+
+  #takeCallAlone(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const looked = received.redelivered ? this.putAside.wasLookedAt(received.message) : undefined;
+    if (looked === undefined) this.#handOver(source, received, arrival);
+    else
+      void looked.then((isOnlyLookedAt) => {
+        // Where the session is closed meanwhile, the broker delivers it again.
+        if (received.hold === "held" && !this.isClosing)
+          this.#handOver(source, received, { ...arrival, isOnlyLookedAt });
+      });
+  }
+
+  #handOver(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const delivery = new SessionDelivery(source, received, arrival);
+    const { expiresMs, waitMs } = delivery.envelope;
+    // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
+    const hasWaited = expiresMs !== undefined && received.exchange === this.connection.namespace.back;
+    if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
+      this.member.onDelivery(delivery);
+      return;
+    }
+    const work = hasWaited ? this.#deliverAged(delivery) : delivery.waitOn();
+    const waiting = work.finally(() => this.#waitingOn.delete(waiting));
+    this.#waitingOn.add(waiting);
+  }
+
+  async #deliverAged(delivery: SessionDelivery): Promise<void> {
+    const { client } = this.connection;
+    const seconds = leftAt(delivery.message);
+    const ageMs =
+      seconds === undefined || client === undefined ? 0 : await this.#clock.since(seconds, client);
+    // The broker delivers it again.
+    if (this.isClosing || this.connection.client !== client) return;
+    if (await delivery.aged(ageMs)) return;
+    if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
+    else await delivery.waitOn();
+  }
+
+  readonly onReply = ({ message }: AmqpDelivery): void => {
+    const takes = batchLimitOf(message);
+    if (takes !== undefined) this.#batchers.calls.learn(String(message.properties.appId), takes);
+    if (message.properties.contentType === REPLIES_TYPE) this.#takeReplies(message);
+    else this.member.onReply(message);
+  };
+
+  #takeReplies(message: Message): void {
+    let entries: readonly ReplyEntry[];
+    try {
+      entries = repliesIn(message) ?? [];
+    } catch (error) {
+      this.connection.warn({ err: error }, "Gathered replies cannot be read; they are dropped.");
+      return;
+    }
+    this.replyEntries.add(entries);
+  }
+
+  ended(place: Place): void {
+    if (place === "calls alone") this.putAside.forget();
+  }
+
+  // Not while this instance does not consume it: then it cannot know what has happened since.
+  async #countCallsAlone(): Promise<number> {
+    const queue = this.queues.queueOf({ lane: "calls", alone: true });
+    if (!this.queues.isConsumed("calls alone")) return 0;
+    return (await this.connection.client?.inspectQueue(queue))?.consumers ?? 0;
+  }
+
+  /** Declares anew where moved messages go. Once for all that failed at the same time: it takes some forty requests. */
+  declareMoves(): Promise<void> {
+    this.#declaring ??= this.#declareMoves().finally(() => {
+      this.#declaring = undefined;
+    });
+    return this.#declaring;
+  }
+
+  async #declareMoves(): Promise<void> {
+    const { client, namespace } = this.connection;
+    if (client === undefined) return;
+    await this.connection.declareShared(client);
+    const { service } = this.member;
+    await declareQueues(client, [...namespace.durableQueues(service), ...namespace.callQueues(service)]);
+  }
+
+  /** Takes what is held back now. Resolves when what was sent on its way has got there. */
+  async goOn(): Promise<void> {
+    this.isolations.release();
+    await Promise.all(this.#waitingOn);
+  }
+
+  /**
+   * Begins no copy from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
+   * close: the broker returns what is not acknowledged by then, and both would be handled.
+   *
+   * @returns nothing, if no copy has begun.
+   */
+  endCopies(): Promise<void> | undefined {
+    this.isClosing = true;
+    this.returns.close();
+    if (this.copies.count === 0) return undefined;
+    return withinMs(CONFIRM_MS, this.copies.ended(), () => undefined).catch(() => undefined);
+  }
+
+  /** Forgets all that came over the connection, which is gone. */
+  forget(): void {
+    this.replyEntries.flush();
+    this.isolations.forget();
+    this.putAside.forget();
+    this.queues.forget();
+    this.returns.end();
+  }
+}
