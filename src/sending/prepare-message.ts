@@ -13,22 +13,25 @@ import type { SessionSlot } from "../transport/session-slot.ts";
 import { outgoingBody } from "../validation/sendable-body.ts";
 import { tooLarge } from "./publish-errors.ts";
 
-/** Where a message goes, and what its body must be. */
-interface Address<Contract> {
+/** Where a message goes, and what its body must be, as a verb was told. */
+interface Destination<Contract> {
+  readonly verb: "call" | "send" | "publish";
   /** Of a command; empty for an event. */
   readonly service: string;
-  /** The routing key of an event; `undefined` for a command. */
-  readonly key: string | undefined;
-  readonly path: string;
-  /** The part after `?` of the path that the verb was given. */
-  readonly query: string;
+  /** A path, perhaps with a query. */
+  readonly target: string;
   readonly contract: Contract | undefined;
   readonly schema: AnySchema | undefined;
 }
 
 /** A message before it goes out. */
-export interface PreparedMessage<Contract = AnyCommand | AnyEvent>
-  extends Pick<Address<Contract>, "service" | "key" | "path" | "contract"> {
+export interface PreparedMessage<Contract = AnyCommand | AnyEvent> {
+  /** Of a command; empty for an event. */
+  readonly service: string;
+  /** The routing key of an event; `undefined` for a command. */
+  readonly key: string | undefined;
+  readonly path: string;
+  readonly contract: Contract | undefined;
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
   /**
@@ -85,28 +88,15 @@ export class MessagePreparer {
     to: string | AnyCommand,
     rest: readonly unknown[],
   ): PreparedMessage<AnyCommand> {
-    let contract: AnyCommand | undefined;
-    let service: string;
-    let target: string;
-    let body: unknown;
-    let given: SendOptions | undefined;
     if (typeof to === "string") {
-      service = to;
-      [target, body, given] = rest as [string, unknown, SendOptions | undefined];
-    } else {
-      checkCommand(to);
-      contract = to;
-      service = to.service;
-      target = boundPath(to);
-      [body, given] = rest as [unknown, SendOptions | undefined];
+      const [target, body, options] = rest as [string, unknown, SendOptions | undefined];
+      const destination = { verb, service: to, target, contract: undefined, schema: undefined };
+      return this.#prepare<AnyCommand>(destination, body, options);
     }
-    const schema = contract?.input;
-    if (given === undefined) this.#misplaced.look(verb, target, body, schema);
-    const options = readOptions(verb, given);
-    checkName(service, "service");
-    const { path, query } = parseTarget(target);
-    checkCommandPath(path);
-    return this.#encode({ service, key: undefined, path, query, contract, schema }, body, options);
+    checkCommand(to);
+    const [body, options] = rest as [unknown, SendOptions | undefined];
+    const { service, input: schema } = to;
+    return this.#prepare({ verb, service, target: boundPath(to), contract: to, schema }, body, options);
   }
 
   /**
@@ -115,40 +105,41 @@ export class MessagePreparer {
    * @throws what is wrong with the arguments.
    */
   event(to: string | AnyEvent, rest: readonly unknown[]): PreparedMessage<AnyEvent> {
-    let contract: AnyEvent | undefined;
-    let target: string;
-    if (typeof to === "string") target = to;
-    else {
-      checkEvent(to);
-      contract = to;
-      target = boundPath(to);
+    const verb = "publish" as const;
+    const [body, options] = rest as [unknown, SendOptions | undefined];
+    if (typeof to === "string") {
+      const destination = { verb, service: "", target: to, contract: undefined, schema: undefined };
+      return this.#prepare<AnyEvent>(destination, body, options);
     }
-    const [body, given] = rest as [unknown, SendOptions | undefined];
-    const schema = contract?.body;
-    if (given === undefined) this.#misplaced.look("publish", target, body, schema);
-    const options = readOptions("publish", given);
-    const { path, query } = parseTarget(target);
-    const key = eventKey(path);
-    return this.#encode({ service: "", key, path, query, contract, schema }, body, options);
+    checkEvent(to);
+    const destination = { verb, service: "", target: boundPath(to), contract: to, schema: to.body };
+    return this.#prepare<AnyEvent>(destination, body, options);
   }
 
-  // At once, since its sender may go on to change what it passed.
-  #encode<Contract>(
-    { service, key, path, query: written, contract, schema }: Address<Contract>,
+  // Encodes at once, since the sender may go on to change what it passed.
+  #prepare<Contract>(
+    { verb, service, target, contract, schema }: Destination<Contract>,
     value: unknown,
-    options: GivenOptions<SendOptions>,
+    given: SendOptions | undefined,
   ): PreparedMessage<Contract> {
-    const most = this.#sessions.maxBodyBytes;
-    const query = encodeQuery(written, options.query);
+    if (given === undefined) this.#misplaced.look(verb, target, value, schema);
+    const options = readOptions(verb, given);
+    const isEvent = verb === "publish";
+    if (!isEvent) checkName(service, "service");
+    const { path, query: inPath } = parseTarget(target);
+    const key = isEvent ? eventKey(path) : undefined;
+    if (!isEvent) checkCommandPath(path);
+    const query = encodeQuery(inPath, options.query);
     const own = options.headers === undefined ? undefined : checkHeaders(options.headers);
     const headers = query === "" ? own : { ...own, [header.query]: query };
+    const most = this.#sessions.maxBodyBytes;
     if (schema === undefined || !this.#validates) {
       const body = encodeBody(value);
       if (body.length > most) throw tooLarge(path, body.length, most);
       return { service, key, path, contract, headers, body, validate: undefined, options };
     }
-    const given = { body: value, code: "INVALID_INPUT", what: `The body for ${path}` } as const;
-    const { body, validate } = outgoingBody(schema, given, (valid) => {
+    const checked = { body: value, code: "INVALID_INPUT", what: `The body for ${path}` } as const;
+    const { body, validate } = outgoingBody(schema, checked, (valid) => {
       if (valid.length > most) throw tooLarge(path, valid.length, most);
       return valid;
     });
