@@ -27,7 +27,7 @@ export interface CallerDependencies {
   readonly instance: string;
   readonly logger: Logger;
   readonly timeoutMs: number;
-  /** What may travel together at most: a broker may take less. */
+  /** The most that may travel together: a broker may take less. */
   readonly batching: Pick<Batching, "maxCalls" | "maxBytes">;
   readonly preparer: MessagePreparer;
   readonly uses: UseRecorder;
@@ -52,7 +52,7 @@ export class Caller {
   readonly #sessions: SessionSlot;
   /** Calls that wait for their answer. */
   readonly inFlight: InFlightCalls<PendingCall>;
-  /** Who may take a call within the process; set while any of its services is shut down. */
+  /** Services that may take a call within the process; set while any of its services is shut down. */
   neighbours: Neighbourhood | undefined;
 
   constructor(parts: CallerDependencies) {
