@@ -1,6 +1,6 @@
 /** Answers to RabbitMQ's direct reply-to, which cost the connection where the address is forged. */
 
-import { isDirectReplyTo } from "../../protocol/return-address.ts";
+import { isDirectReplyTo } from "../../protocol/address.ts";
 
 /** RabbitMQ ends a connection at once. */
 const PROMPT_MS = 1_000;
