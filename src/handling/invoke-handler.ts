@@ -7,7 +7,6 @@ import {
   isReplyStatus,
   type MessageHeaders,
   type MessageKind,
-  noHeaders,
   type Query,
   type Reply,
   type ReplyOptions,
@@ -19,7 +18,14 @@ import type { MaybePromise } from "../async/maybe-promise.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { HandledMessage, handledMessages, type Whose } from "../diagnostics.ts";
 import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
-import { checkHeaders, decodeBody, decodeQuery, malformed, userHeaders } from "../protocol/codec.ts";
+import {
+  checkHeaders,
+  decodeBody,
+  decodeQuery,
+  malformed,
+  noHeaders,
+  userHeaders,
+} from "../protocol/codec.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import type { CommandEntry, Registered, Registry } from "../registry/registry.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
