@@ -81,11 +81,9 @@ export class CallProcessor {
   /** Sends an answer. Returns when there is room for more answers. */
   post(delivery: Delivery, answer: Message, ms: number): MaybePromise<typeof done> {
     const { replyTo } = delivery.message.properties;
-    const { session } = this.parts.sessions;
-    session?.reply(replyTo as string, answer, (rejection, why) =>
+    const congestion = this.parts.sessions.session?.reply(replyTo as string, answer, (rejection, why) =>
       this.#notTaken(delivery, answer, { rejection, why }),
     );
-    const congestion = session?.congestion;
     // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
     return congestion === undefined ? done : relieved(congestion, ms).then(() => done);
   }
