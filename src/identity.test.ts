@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { CONFLUO_VERSION, messageIds, newInstanceId, Secrets } from "./identity.ts";
+import { CONFLUO_VERSION, messageIds, newInstanceId } from "./identity.ts";
 
 it("knows the version of this package", () => {
   const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
@@ -13,11 +13,4 @@ it("gives every instance and every message an identity of its own", () => {
   expect(instances.every((id) => /^[\w-]{12}$/.test(id))).toBe(true);
   const newId = messageIds("i");
   expect(new Set(Array.from({ length: 100 }, newId)).size).toBe(100);
-});
-
-it("makes secrets of one length that do not repeat when its pool is used up", () => {
-  const secrets = new Secrets();
-  const made = Array.from({ length: 5_000 }, () => secrets.next());
-  expect(made.every((each) => /^[\w-]{11}$/.test(each))).toBe(true);
-  expect(new Set(made).size).toBe(5_000);
 });

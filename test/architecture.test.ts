@@ -101,7 +101,7 @@ const rooms: readonly Room[] = [
     mayImport: ["errors.ts", "protocol/", "contract/", "retry/", "api/", "statistics/"],
     builtins: [],
   },
-  { path: "sending/", mayImport: bothWays, builtins: [] },
+  { path: "sending/", mayImport: bothWays, builtins: ["node:crypto"] },
   { path: "handling/", mayImport: [...bothWays, "registry/"], builtins: ["node:crypto"] },
   { path: "lifecycle/", mayImport: [...bothWays, "registry/", "sending/", "handling/"], builtins: [] },
   // It needs no service, only what services tell: so a service can start it.

@@ -1,6 +1,6 @@
 /** What a handler and a middleware get: one object for calls, one-way commands and events alike. */
 
-import type { NamedValues } from "../protocol/codec.ts";
+import { type NamedValues, noHeaders } from "../protocol/codec.ts";
 
 /** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
 export type MessageKind = "call" | "send" | "event";
@@ -10,9 +10,6 @@ export type Query = Readonly<Record<string, string | readonly string[]>>;
 
 /** Application headers as received. */
 export type MessageHeaders = Readonly<Record<string, string>>;
-
-/** No headers. */
-export const noHeaders: MessageHeaders = Object.freeze({});
 
 /** An answer, as the caller gets it and as middleware sees it. */
 export interface Reply<Body = unknown> {

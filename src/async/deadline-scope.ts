@@ -4,8 +4,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { MaybePromise } from "./maybe-promise.ts";
 import { newEmptyResource, runInNewContext } from "./outside-context.ts";
 import { SlotSet, type SlotSetItem } from "./slot-set.ts";
-import { timedOut } from "./timed-promise.ts";
-import { startTimer, stopTimer, TimeoutEntry } from "./timeouts.ts";
+import { startTimer, stopTimer, TimeoutEntry, timedOut } from "./timed-promise.ts";
 
 /** Why work failed whose limit passed first. */
 export const overdue: unique symbol = Symbol("overdue");

@@ -3,12 +3,6 @@
 /** A value, or the promise of one. */
 export type MaybePromise<Value> = Value | Promise<Value>;
 
-/** What a function of someone else returned, be it a promise of another realm or library. */
-export function toMaybePromise(result: unknown): MaybePromise<unknown> {
-  if (typeof result !== "object" || result === null || result instanceof Promise) return result;
-  return typeof (result as { then?: unknown }).then === "function" ? Promise.resolve(result) : result;
-}
-
 /** Goes on with a value: at once if it is here, later if it is promised. */
 export function andThen<Value, Result>(
   value: MaybePromise<Value>,

@@ -11,7 +11,7 @@ import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { ConcurrencyLimit } from "./concurrency-limit.ts";
 import { HandlerInvoker } from "./invoke-handler.ts";
-import { CallProcessor, whyUnanswerable } from "./process-call.ts";
+import { CallProcessor } from "./process-call.ts";
 import { MessageProcessor } from "./process-message.ts";
 import { InFlightMessage, RecentMessages } from "./recent-messages.ts";
 
@@ -211,7 +211,7 @@ export class Dispatcher {
 
   // As many handlers wait for answers as may: at once, since nobody knows when one of them goes on.
   #refuse(delivery: Delivery): void {
-    if (whyUnanswerable(delivery) !== undefined) {
+    if (delivery.envelope.noReturn !== undefined) {
       this.#processUnasked(delivery);
       return;
     }
@@ -309,7 +309,7 @@ export class Dispatcher {
 
   async #settleRedeliveredCall(delivery: Delivery, earlier: InFlightMessage | undefined): Promise<void> {
     const { envelope, history } = delivery;
-    const isHarmless = whyUnanswerable(delivery) !== undefined || !this.#handlers.hasRoute(envelope);
+    const isHarmless = envelope.noReturn !== undefined || !this.#handlers.hasRoute(envelope);
     if (isHarmless) {
       const message = new InFlightMessage(delivery, 0);
       await this.#settle(delivery, message, await this.#outcomeOf(delivery, message));

@@ -1,18 +1,36 @@
-/** Finding a handler for a message and running it, for calls, one-way commands and events alike. */
+/** Finding a handler for a message, and running it with its context: for calls, one-way commands and events alike. */
 
-import { type HandlerReply, handlerReplyOf, type Reply, replyOf } from "../api/context.ts";
+import {
+  type Context,
+  type HandlerReply,
+  handlerReplyOf,
+  isReplyStatus,
+  type MessageHeaders,
+  type MessageKind,
+  type Query,
+  type Reply,
+  type ReplyOptions,
+  replyOf,
+  type StateKey,
+} from "../api/context.ts";
 import type { DeadlineScope } from "../async/deadline-scope.ts";
-import { type MaybePromise, toMaybePromise } from "../async/maybe-promise.ts";
+import type { MaybePromise } from "../async/maybe-promise.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { HandledMessage, handledMessages, type Whose } from "../diagnostics.ts";
-import { ConfluoError, isConfluoError, show } from "../errors.ts";
-import { malformed } from "../protocol/codec.ts";
+import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
+import {
+  checkHeaders,
+  decodeBody,
+  decodeQuery,
+  malformed,
+  noHeaders,
+  userHeaders,
+} from "../protocol/codec.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import type { CommandEntry, Registered, Registry } from "../registry/registry.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { validated } from "../validation/validated.ts";
-import { HandlerContext } from "./handler-context.ts";
 import { runThrough } from "./middleware.ts";
 
 /** A handler that was found for a message, and what it is given. */
@@ -99,10 +117,19 @@ export class HandlerInvoker {
     execution.context = context;
     if (execution.stopped !== undefined) context.abort(execution.stopped.reason);
     const { middleware } = this.#registry;
-    if (middleware.length === 0) return toMaybePromise(entry.handler(context));
+    if (middleware.length === 0) {
+      const result = entry.handler(context);
+      return result instanceof Promise ? result : toMaybePromise(result);
+    }
     const handler = async (): Promise<Reply> => replyOf(await entry.handler(context));
     return runThrough(middleware, context, handler).then(asHandlerReply);
   }
+}
+
+/** Returns what a function of the application returned: as a promise of this realm, if it is one of another realm or library. */
+export function toMaybePromise(result: unknown): MaybePromise<unknown> {
+  if (typeof result !== "object" || result === null) return result;
+  return typeof (result as { then?: unknown }).then === "function" ? Promise.resolve(result) : result;
 }
 
 /** The error that a reply stands for whose status says 'failed'. */
@@ -112,4 +139,83 @@ export function repliedWith(status: number): ConfluoError {
 
 function asHandlerReply({ status, headers, body }: Reply): HandlerReply {
   return handlerReplyOf(status, headers, body);
+}
+
+/**
+ * {@link Context} over a delivery. All that the type names is an own property, so that `{ ...context }` has it, and can be
+ * destructured. The signal alone is made when it is read: it costs more than all the rest.
+ */
+export class HandlerContext implements Context {
+  readonly kind: MessageKind;
+  readonly path: string;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Query;
+  readonly headers: MessageHeaders;
+  /** As received, until a schema has made another of it. */
+  body: unknown;
+  readonly messageId: string;
+  readonly from: string;
+  declare readonly signal: AbortSignal;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  readonly reply: (body: unknown, options?: ReplyOptions) => HandlerReply = makeReply;
+  readonly set = <Value>(key: StateKey<Value>, value: Value): void => {
+    this.#state ??= new Map();
+    this.#state.set(key as StateKey<unknown>, value);
+  };
+  readonly get = <Value>(key: StateKey<Value>): Value | undefined =>
+    this.#state?.get(key as StateKey<unknown>) as Value | undefined;
+  #controller: AbortController | undefined;
+  #aborted: { readonly reason: unknown } | undefined;
+  #state: Map<StateKey<unknown>, unknown> | undefined;
+
+  /** @throws `MALFORMED_MESSAGE` if its body cannot be read. */
+  constructor(delivery: Delivery, params: Readonly<Record<string, string>>) {
+    const { envelope, message, redelivered } = delivery;
+    const body = decodeBody(message);
+    this.kind = envelope.kind;
+    this.path = envelope.path;
+    this.params = params;
+    this.query = decodeQuery(envelope.query);
+    this.headers = userHeaders(message.properties.headers);
+    this.body = body;
+    this.messageId = envelope.messageId;
+    this.from = envelope.from;
+    this.attempt = envelope.attempt;
+    this.redelivered = redelivered;
+    Object.defineProperty(this, "signal", signalProperty);
+  }
+
+  static signalOf(context: HandlerContext): AbortSignal {
+    if (context.#controller === undefined) {
+      context.#controller = new AbortController();
+      if (context.#aborted !== undefined) context.#controller.abort(context.#aborted.reason);
+    }
+    return context.#controller.signal;
+  }
+
+  /** Fires the signal, once. */
+  abort(reason: unknown): void {
+    if (this.#aborted !== undefined) return;
+    this.#aborted = { reason };
+    this.#controller?.abort(reason);
+  }
+}
+
+// One for all contexts: V8 then keeps them in one fast shape.
+const signalProperty: PropertyDescriptor & ThisType<HandlerContext> = {
+  configurable: true,
+  enumerable: true,
+  get(): AbortSignal {
+    return HandlerContext.signalOf(this);
+  },
+};
+
+function makeReply(body: unknown, options: ReplyOptions = {}): HandlerReply {
+  if (typeof options !== "object" || options === null)
+    throw invalidArgument("The options of reply", "an object", options);
+  const { status = 200, headers = noHeaders } = options;
+  if (!isReplyStatus(status))
+    throw invalidArgument("The status of a reply", "a whole number from 200 to 599", status);
+  return handlerReplyOf(status, checkHeaders(headers), body);
 }

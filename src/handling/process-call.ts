@@ -15,7 +15,6 @@ import { LONGEST_MS } from "../options/checks.ts";
 import { type EncodedBody, type EncodedMessage, encodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
 import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
-import { whyNoReturn } from "../protocol/return-address.ts";
 import { done } from "../retry/outcome.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
@@ -54,11 +53,11 @@ export class CallProcessor {
    * @throws `MALFORMED_MESSAGE` if it cannot be answered.
    */
   process(delivery: Delivery, message: InFlightMessage): MaybePromise<CallEnd> {
-    const unanswerable = whyUnanswerable(delivery);
-    if (unanswerable !== undefined) throw malformed(unanswerable);
+    const { path, noReturn } = delivery.envelope;
+    if (noReturn !== undefined) throw malformed(`it came as a call and cannot be answered: ${noReturn}`);
     const ms = this.#deadlineOf(delivery) - passedMs(delivery, message);
     if (ms >= 1) return new CallInProgress(this, delivery, ms).run();
-    const text = `The call ${delivery.envelope.path} waited here for longer than its caller did.`;
+    const text = `The call ${path} waited here for longer than its caller did.`;
     this.parts.logger.debug(messageFields(delivery), text);
     return done;
   }
@@ -82,11 +81,9 @@ export class CallProcessor {
   /** Sends an answer. Returns when there is room for more answers. */
   post(delivery: Delivery, answer: Message, ms: number): MaybePromise<typeof done> {
     const { replyTo } = delivery.message.properties;
-    const { session } = this.parts.sessions;
-    session?.reply(replyTo as string, answer, (rejection, why) =>
+    const congestion = this.parts.sessions.session?.reply(replyTo as string, answer, (rejection, why) =>
       this.#notTaken(delivery, answer, { rejection, why }),
     );
-    const congestion = session?.congestion;
     // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
     return congestion === undefined ? done : relieved(congestion, ms).then(() => done);
   }
@@ -315,12 +312,6 @@ function relieved(congestion: Gate, atMostMs: number): Promise<void> {
 function correlationOf({ message }: Delivery): string | undefined {
   const { correlationId } = message.properties;
   return typeof correlationId === "string" ? correlationId : undefined;
-}
-
-/** Why nobody can be told the answer of a call; `undefined` if its caller can. */
-export function whyUnanswerable({ message }: Delivery): string | undefined {
-  const why = whyNoReturn(message.properties);
-  return why === undefined ? undefined : `it came as a call and cannot be answered: ${why}`;
 }
 
 // How long a call was under way before it begins here, as far as this instance knows.

@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bindingKey, checkCommandPath, checkName, eventKey, parseTarget, pathOfKey } from "./address.ts";
+import {
+  bindingKey,
+  checkCommandPath,
+  checkName,
+  eventKey,
+  parseTarget,
+  pathOfKey,
+  whyNoReturn,
+} from "./address.ts";
+import { Namespace } from "./topology.ts";
 
 describe("paths of events", () => {
   it("become routing keys as the protocol says", () => {
@@ -96,5 +105,23 @@ describe("names", () => {
       expect(() => checkName(name as string, "service")).toThrow(/name of a service/);
     }
     expect(() => checkName("amq", "namespace")).toThrow(/amq/);
+  });
+});
+
+const namespace = new Namespace("shop");
+const queues = [
+  ...namespace.sharedQueues(),
+  ...namespace.callQueues("orders"),
+  ...namespace.durableQueues("orders"),
+].map(({ name }) => name);
+
+describe("a place for an answer", () => {
+  it.each(queues)("is not %s, which takes messages for work", (replyTo) => {
+    expect(whyNoReturn({ replyTo })).toMatch(/is the queue of a service/);
+  });
+
+  it("is any other queue, also one whose name is like those of services", () => {
+    for (const replyTo of ["answers", "shop.orders", "shop.orders.calls.mine", "a.b.c.calls", "shop.delay.x"])
+      expect(whyNoReturn({ replyTo }), replyTo).toBeUndefined();
   });
 });

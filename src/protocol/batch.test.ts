@@ -3,7 +3,6 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { isConfluoError } from "../errors.ts";
 import {
   askForBatchLimit,
-  asksForBatches,
   batchCalls,
   batchLimitOf,
   batchReplies,
@@ -20,6 +19,9 @@ import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";
 import { republishedCall } from "./republish.ts";
+
+const arrival = { lane: "calls", eventKey: undefined, newId: () => "new" } as const;
+const asksForBatches = (message: Message): boolean => readEnvelope(message, arrival).asksForBatches;
 
 const text = fc.string({ unit: "grapheme", maxLength: 30 });
 const anyText = fc.string({ unit: "binary", maxLength: 30 });
@@ -56,7 +58,7 @@ function simple(properties: Partial<Properties> = {}, encoded = encodeBody(1)): 
 /** All that a receiver makes of a call. */
 function readOf(message: Message): unknown {
   const { correlationId, replyTo, expiration, contentType } = message.properties;
-  const envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "new" });
+  const envelope = readEnvelope(message, arrival);
   const headers = Object.entries(userHeaders(message.properties.headers));
   return { correlationId, replyTo, expiration, contentType, envelope, headers, body: decodeBody(message) };
 }
@@ -260,7 +262,7 @@ describe("whatever a foreign client gathers", () => {
         for (const each of entriesOf(() => callsIn(gathered(bytes, CALLS_TYPE)))) {
           expect(typeof each.properties.correlationId).toBe("string");
           decodeBody(each);
-          const envelope = readEnvelope(each, { lane: "calls", eventKey: undefined, newId: () => "new" });
+          const envelope = readEnvelope(each, arrival);
           const { expiration, type } = each.properties;
           expect(["string", "undefined"]).toContain(typeof type);
           expect(expiration === undefined || Number(expiration) >= 1).toBe(true);
@@ -291,9 +293,7 @@ describe("whatever a foreign client gathers", () => {
     const [only] = callsIn(gathered(json, CALLS_TYPE)) ?? [];
     expect(only?.properties.type).toBeUndefined();
     expect(only === undefined ? only : userHeaders(only.properties.headers)).toEqual({ h: "v" });
-    expect(readEnvelope(only as Message, { lane: "calls", eventKey: undefined, newId: () => "" }).query).toBe(
-      "",
-    );
+    expect(readEnvelope(only as Message, arrival).query).toBe("");
   });
 
   it.each(["", "{", "{}", "[]", "null", "[1]", "[null]", '[{"id":1}]', '[{"id":"1"},{}]'])(

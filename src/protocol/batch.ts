@@ -1,9 +1,9 @@
 /** Several calls to one service in one message, and several replies to one requester: a broker pays by the message. */
 
+import { isDirectReplyTo, whyNoReturn } from "./address.ts";
 import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
 import { headerBytes, tableBytes } from "./encoding/property-size.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
-import { isDirectReplyTo, whyNoReturn } from "./return-address.ts";
 
 /** Content types of gathered messages. */
 export const CALLS_TYPE = "application/vnd.confluo.calls+json";
@@ -216,12 +216,6 @@ function hasRoomToAsk({ properties: { headers } }: Message): boolean {
 }
 
 const ASKING_HEADER_BYTES = 1_024;
-
-/** Whether a call is {@link askForBatchLimit}. */
-export function asksForBatches({ properties }: Message): boolean {
-  const asked = protocolHeader(properties.headers, header.gather);
-  return asked !== undefined && asked === properties.replyTo;
-}
 
 function withBatchHeader(message: Message, value: string): Message {
   const { body, json, length, properties } = message;

@@ -152,7 +152,7 @@ export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFOR
  */
 export function checkHeaders(headers: NamedValues<string>): Readonly<Record<string, string>> {
   const entries = entriesOf("The headers", headers);
-  if (entries.length === 0) return none;
+  if (entries.length === 0) return noHeaders;
   const copy = Object.fromEntries(entries);
   if (Object.keys(copy).length < entries.length) {
     const twice = entries.find(([name], index) => entries.findIndex(([other]) => other === name) < index);
@@ -206,18 +206,19 @@ function isReserved(name: string): boolean {
   return /^(?:cc|bcc|confluo-.*|x-.*)$/i.test(name);
 }
 
-const none: Readonly<Record<string, string>> = Object.freeze({});
+/** The headers of a message that has none. */
+export const noHeaders: Readonly<Record<string, string>> = Object.freeze({});
 
 /** The application headers of a received message: scalars as text, other values left out. */
 export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<string, string>> {
-  if (!isTable(headers)) return none;
+  if (!isTable(headers)) return noHeaders;
   const kept: [string, string][] = [];
   for (const name of Object.keys(headers)) {
     if (isReserved(name)) continue;
     const value = scalarText(headers[name]);
     if (value !== undefined) kept.push([name, value]);
   }
-  return kept.length === 0 ? none : Object.fromEntries(kept);
+  return kept.length === 0 ? noHeaders : Object.fromEntries(kept);
 }
 
 // Of a foreign sender, it may be anything.

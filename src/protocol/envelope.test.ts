@@ -24,6 +24,8 @@ describe("the envelope of a message", () => {
       query: "",
       subscription: undefined,
       isGivenBack: false,
+      noReturn: "it names no reply_to",
+      asksForBatches: false,
     });
   });
 
@@ -57,6 +59,8 @@ describe("the envelope of a message", () => {
       query: "",
       subscription: "/a/*",
       isGivenBack: false,
+      noReturn: undefined,
+      asksForBatches: false,
     });
   });
 

@@ -1,6 +1,6 @@
 /** What a received message is: read from the exchange, the routing key, the properties and the headers. */
 
-import { pathOfKey, shortString, withSlash } from "./address.ts";
+import { pathOfKey, shortString, whyNoReturn, withSlash } from "./address.ts";
 import { header } from "./codec.ts";
 import { textIn } from "./encoding/header-text.ts";
 import type { Message, WireHeaders } from "./message.ts";
@@ -31,6 +31,10 @@ export interface Envelope {
   readonly subscription: string | undefined;
   /** Whether an instance gave it back without having finished it. */
   readonly isGivenBack: boolean;
+  /** Why nobody can be told the answer of a call, as `whyNoReturn` says; `undefined` if its caller can, and for other kinds. */
+  readonly noReturn: string | undefined;
+  /** Whether its sender takes gathered replies, and wants to know how many calls the service takes in one message. */
+  readonly asksForBatches: boolean;
 }
 
 /** How a message arrived. */
@@ -44,7 +48,7 @@ export interface Arrival {
 
 /** Tells what a message is. Never throws, whatever a foreign sender wrote. */
 export function readEnvelope(message: Message, { lane, eventKey, newId }: Arrival): Envelope {
-  const { type, messageId, correlationId, appId, expiration, headers } = message.properties;
+  const { type, messageId, correlationId, replyTo, appId, expiration, headers } = message.properties;
   const told = toldBy(headers ?? nothing);
   const isEvent = eventKey !== undefined;
   const named = isEvent ? "" : text(told[header.path] ?? type);
@@ -60,8 +64,11 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
     query: told[header.query] ?? "",
     subscription: told[header.subscription],
     isGivenBack: told[header.givenBack] !== undefined,
+    // For its own `reply_to`: a header that was passed on, to another service or back, asks nothing.
+    asksForBatches: told[header.gather] !== undefined && told[header.gather] === replyTo,
     path: isEvent ? pathOfKey(eventKey) : named === "" ? "" : withSlash(named),
     messageId: shortString(messageId) || shortString(correlationId) || newId(),
+    noReturn: lane === "calls" ? whyNoReturn(message.properties) : undefined,
   };
 }
 
@@ -94,6 +101,7 @@ const read: ReadonlySet<string> = new Set([
   header.query,
   header.subscription,
   header.givenBack,
+  header.gather,
 ]);
 
 // Of at most ten digits: as milliseconds, 115 days.

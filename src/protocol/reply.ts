@@ -9,6 +9,7 @@ import {
   encodeBody,
   header,
   type NamedValues,
+  noHeaders,
   plainText,
   protocolHeader,
   userHeaders,
@@ -33,7 +34,7 @@ export function encodeReply(
   { status, headers, body }: ReplyContent,
   encoded: EncodedBody = encodeBody(body),
 ): EncodedMessage {
-  const own = checkHeaders(headers);
+  const own = headers === noHeaders ? noHeaders : checkHeaders(headers);
   const properties: Properties = {
     contentType: encoded.contentType,
     ...(correlationId === undefined ? {} : { correlationId }),

@@ -21,6 +21,8 @@ const envelope: Envelope = {
   query: "",
   subscription: undefined,
   isGivenBack: false,
+  noReturn: undefined,
+  asksForBatches: false,
 };
 
 function moveFor(failure: Failure, changed: Partial<Envelope> = {}, heldMs = 0): Move {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type InFlightCall, InFlightCalls, type InFlightItem, InFlightSet } from "./in-flight.ts";
+import { type InFlightCall, InFlightCalls, type InFlightItem, InFlightSet, Secrets } from "./in-flight.ts";
 
 const waiting = (): InFlightCall => ({ slot: -1, path: "/", bytes: 6, serial: 0, secret: "" });
 
@@ -127,4 +127,11 @@ describe("a backlog", () => {
     backlog.delete(all[0] as InFlightItem);
     backlog.add(message("/large", 16 * MIB));
   });
+});
+
+it("makes secrets of one length that do not repeat when its pool is used up", () => {
+  const secrets = new Secrets();
+  const made = Array.from({ length: 5_000 }, () => secrets.next());
+  expect(made.every((each) => /^[\w-]{11}$/.test(each))).toBe(true);
+  expect(new Set(made).size).toBe(5_000);
 });

@@ -1,8 +1,8 @@
 /** Messages that wait inside the process, within bounds: with a broker that is slow, blocked or gone, memory would grow without. */
 
+import { randomFillSync } from "node:crypto";
 import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
 import { ConfluoError } from "../errors.ts";
-import { Secrets } from "../identity.ts";
 
 const MOST_MESSAGES = 65_536;
 const MOST_BYTES = 256 * 1024 * 1024;
@@ -93,9 +93,9 @@ export class InFlightCalls<Call extends InFlightCall> extends InFlightSet<Call> 
   }
 
   override add(call: Call): void {
-    super.add(call);
     call.serial = ++this.#count;
     call.secret = this.#secrets.next();
+    super.add(call);
   }
 
   /** Returns what the reply to a call has as `correlation_id`. */
@@ -107,5 +107,25 @@ export class InFlightCalls<Call extends InFlightCall> extends InFlightSet<Call> 
   withId(id: string): Call | undefined {
     const call = this.items[Number(id.slice(id.lastIndexOf(".") + 1))];
     return call !== undefined && this.idOf(call) === id ? call : undefined;
+  }
+}
+
+const SECRET_LENGTH = 11;
+// A multiple of three, so that its base64url has no odd end; larger pools are no cheaper for each secret.
+const POOL_BYTES = 6 * 1024;
+
+/** Random texts of 11 characters, 66 bits each, cut from a pool: asking for randomness each time would be expensive. */
+export class Secrets {
+  #pool = "";
+  #at = 0;
+
+  next(): string {
+    if (this.#at + SECRET_LENGTH > this.#pool.length) {
+      this.#pool = randomFillSync(Buffer.allocUnsafe(POOL_BYTES)).toString("base64url");
+      this.#at = 0;
+    }
+    const start = this.#at;
+    this.#at += SECRET_LENGTH;
+    return this.#pool.slice(start, this.#at);
   }
 }

@@ -159,8 +159,10 @@ export interface Session {
   /**
    * To whoever asked. Dropped when nobody is there any more. `failed` is called if it turns out to be too large, or cannot be
    * written: then it has not arrived.
+   *
+   * @returns {@link Session.congestion}: whoever answers more waits for that first.
    */
-  reply(to: string, message: Message, failed?: Settled): void;
+  reply(to: string, message: Message, failed?: Settled): Gate | undefined;
 
   /**
    * Has so many messages of calls delivered before one of them is settled, instead of the member's prefetch or what was said

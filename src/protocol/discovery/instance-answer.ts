@@ -1,12 +1,11 @@
 /** What instances say of themselves when they are asked: questions and answers on the bus. */
 
 import { ConfluoError } from "../../errors.ts";
-import { isServiceName } from "../address.ts";
+import { isDirectReplyTo, isServiceName, whyNoReturn } from "../address.ts";
 import { JSON_TYPE } from "../codec.ts";
 import { type Given, listOf, numberOf, recordOf, textOf, textsOf } from "../encoding/given.ts";
 import { scalarText } from "../encoding/header-text.ts";
 import type { Message } from "../message.ts";
-import { isDirectReplyTo, whyNoReturn } from "../return-address.ts";
 import {
   type CommandUse,
   type Counted,

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { asksForBatches, callsIn } from "../../protocol/batch.ts";
+import { callsIn } from "../../protocol/batch.ts";
 import { EncodedMessage, encodeBody, header } from "../../protocol/codec.ts";
+import { readEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { Batching, Rejection, Settled } from "../transport.ts";
@@ -9,6 +10,10 @@ import { CallBatcher } from "./call-batcher.ts";
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 afterEach(() => void vi.restoreAllMocks());
+
+function asksForBatches(message: Message): boolean {
+  return readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "new" }).asksForBatches;
+}
 
 interface Sent {
   readonly service: string;

@@ -1,14 +1,7 @@
 /** Receiving: from what the queues of a service deliver to whoever handles it, and replies to whoever called. */
 
 import { withinMs } from "../../async/abort.ts";
-import {
-  asksForBatches,
-  batchLimitOf,
-  CALLS_TYPE,
-  REPLIES_TYPE,
-  type ReplyEntry,
-  repliesIn,
-} from "../../protocol/batch.ts";
+import { batchLimitOf, CALLS_TYPE, REPLIES_TYPE, type ReplyEntry, repliesIn } from "../../protocol/batch.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { AmqpDelivery } from "../amqp-client.ts";
@@ -93,12 +86,11 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     const { message } = received;
     const { contentType, replyTo } = message.properties;
     const calls = contentType === CALLS_TYPE ? readableCalls(message) : undefined;
-    const asks = calls !== undefined || asksForBatches(message);
-    if (asks && typeof replyTo === "string") this.#batchers.replies.heard(replyTo);
     if (calls === undefined) {
       this.#handOver(source, received, arrival);
       return;
     }
+    if (typeof replyTo === "string") this.#batchers.replies.heard(replyTo);
     const batch = new ReceivedBatch(received, calls.length, this.connection.client);
     for (const call of calls) this.#handOver(source, batch.delivery(call), arrival);
   }
@@ -116,7 +108,9 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
 
   #handOver(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
     const delivery = new SessionDelivery(source, received, arrival);
-    const { expiresMs, waitMs } = delivery.envelope;
+    const { expiresMs, waitMs, asksForBatches } = delivery.envelope;
+    if (asksForBatches && delivery.lane === "calls" && !source.alone)
+      this.#batchers.replies.heard(received.message.properties.replyTo as string);
     // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
     const hasWaited = expiresMs !== undefined && received.exchange === this.connection.namespace.back;
     if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {

@@ -8,12 +8,11 @@ import type { AmqpClient, Route } from "../amqp-client.ts";
 import { BatchCensus } from "../batching/batch-census.ts";
 import { AdaptiveBatchLimit } from "../batching/batch-limit.ts";
 import { CallBatcher, type CallOutlet } from "../batching/call-batcher.ts";
-import { ReplyBatcher } from "../batching/reply-batcher.ts";
+import { DirectReturns, ReplyBatcher } from "../batching/reply-batcher.ts";
 import { Receiver } from "../delivery/receiver.ts";
 import type { ServiceQueues } from "../queues/service-queues.ts";
 import type { Session, SessionListener, Settled } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
-import { DirectReturns } from "./direct-returns.ts";
 import { DiscoveryResponder } from "./discovery-responder.ts";
 
 /** What a session needs of the connection that it shares. */
@@ -137,8 +136,9 @@ export class AmqpSession implements Session, CallOutlet {
     else client.publish(route, message, settled);
   }
 
-  reply(to: string, message: Message, failed?: Settled): void {
+  reply(to: string, message: Message, failed?: Settled): Gate | undefined {
     this.#replies.reply(to, message, failed);
+    return this.#host.client?.congestion;
   }
 
   allow(messages: number): void {

@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { toMaybePromise } from "./maybe-promise.ts";
+import { toMaybePromise } from "./invoke-handler.ts";
 
 // A library's own promise, or what looks like one.
 function thenable(method: unknown): object {
