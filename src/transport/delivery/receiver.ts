@@ -1,6 +1,6 @@
 /** Receiving: from what the queues of a service deliver to whoever handles it, and replies to whoever called. */
 
-import { withinMs } from "../../async/abort.ts";
+import { waitAtMost } from "../../async/abort.ts";
 import {
   asksForBatches,
   batchLimitOf,
@@ -201,7 +201,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     this.isClosing = true;
     this.returns.close();
     if (this.copies.count === 0) return undefined;
-    return withinMs(CONFIRM_MS, this.copies.ended(), () => undefined).catch(() => undefined);
+    return waitAtMost(CONFIRM_MS, this.copies.ended());
   }
 
   /** Forgets all that came over the connection, which is gone. */

@@ -48,8 +48,7 @@ export class ReturnWatch {
     else if (levelMs <= LONGEST_LEVEL_MS) {
       const level = { usedAt: performance.now(), isStalled: false };
       this.#levels.set(levelMs, level);
-      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
-      this.#watch(levelMs, level, this.#stop.signal).catch(() => undefined);
+      void this.#watch(levelMs, level, this.#stop.signal);
     }
   }
 
@@ -67,18 +66,18 @@ export class ReturnWatch {
   }
 
   async #watch(levelMs: number, level: WatchedLevel, stop: AbortSignal): Promise<void> {
-    while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
-      const returns = await this.#returns(levelMs, stop).catch((error: unknown) => {
-        // Of a look that failed in another way nothing was learnt.
-        if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;
-        return !level.isStalled;
-      });
-      stop.throwIfAborted();
-      if (returns === level.isStalled) this.#tell(levelMs, level);
-      level.isStalled = !returns;
-      await idleDelay(EVERY_MS, stop);
+    try {
+      while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
+        const returns = await this.#returns(levelMs, stop);
+        stop.throwIfAborted();
+        if (returns === level.isStalled) this.#tell(levelMs, level);
+        if (returns !== undefined) level.isStalled = !returns;
+        await idleDelay(EVERY_MS, stop);
+      }
+      this.#levels.delete(levelMs);
+    } catch {
+      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
     }
-    this.#levels.delete(levelMs);
   }
 
   #tell(levelMs: number, { isStalled }: WatchedLevel): void {
@@ -90,23 +89,29 @@ export class ReturnWatch {
   }
 
   // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
-  // queue of this instance alone would be gone when it comes back later, and the message would be an orphan.
-  async #returns(levelMs: number, stop: AbortSignal): Promise<boolean> {
-    const { namespace, client: on } = this.#connection;
-    if (on === undefined) throw new Error("there is no connection");
-    const plan = namespace.returned(levelMs);
-    await on.declareQueue(plan);
-    for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
-    await new Promise<void>((resolve, reject) => {
-      const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
-      const message = { body: new Uint8Array(0), properties };
-      on.publish({ exchange: namespace.delay(levelMs), key: plan.name }, message, (failure) => {
-        if (failure === undefined) resolve();
-        else reject(new Error(failure));
+  // queue of this instance alone would be gone when it comes back later, and the message would be an orphan. Returns nothing
+  // if nothing was learnt.
+  async #returns(levelMs: number, stop: AbortSignal): Promise<boolean | undefined> {
+    try {
+      const { namespace, client: on } = this.#connection;
+      if (on === undefined) return undefined;
+      const plan = namespace.returned(levelMs);
+      await on.declareQueue(plan);
+      for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
+      await new Promise<void>((resolve, reject) => {
+        const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
+        const message = { body: new Uint8Array(0), properties };
+        on.publish({ exchange: namespace.delay(levelMs), key: plan.name }, message, (failure) => {
+          if (failure === undefined) resolve();
+          else reject(new Error(failure));
+        });
       });
-    });
-    await idleDelay(levelMs + GRACE_MS, stop);
-    return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
+      await idleDelay(levelMs + GRACE_MS, stop);
+      return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
+    } catch (error) {
+      if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;
+      return undefined;
+    }
   }
 }
 
