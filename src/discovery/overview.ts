@@ -86,7 +86,7 @@ async function look(
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
     inspectIfTold(wire, name, () => unknownQueues.push(name));
   const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
-    const name = namespace.delay(ms);
+    const name = namespace.delays[ms];
     return { name, ms, messages: (await inspect(name))?.messages ?? 0 };
   });
   const orphans = await inspect(namespace.orphans);

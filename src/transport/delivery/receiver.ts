@@ -27,7 +27,6 @@ import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
 import { Isolations } from "./isolations.ts";
 import { type DeliveryArrival, type DeliveryDependencies, SessionDelivery } from "./session-delivery.ts";
-import { CopiesUnderWay } from "./under-way.ts";
 
 /** How long the end of a session waits for the broker to confirm copies: with what comes before, a container has 10 s. */
 const CONFIRM_MS = 1_000;
@@ -48,7 +47,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   readonly isolations: Isolations = new Isolations();
   readonly crowd: Crowd = new Crowd();
   readonly putAside: CallsPutAside;
-  readonly copies: CopiesUnderWay = new CopiesUnderWay();
+  readonly copies: Set<Promise<unknown>> = new Set();
   isClosing = false;
   /** The replies of one message, taken a portion at a time. */
   readonly replyEntries: ChunkedDelivery<ReplyEntry>;
@@ -200,8 +199,8 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   endCopies(): Promise<void> | undefined {
     this.isClosing = true;
     this.returns.close();
-    if (this.copies.count === 0) return undefined;
-    return waitAtMost(CONFIRM_MS, this.copies.ended());
+    if (this.copies.size === 0) return undefined;
+    return waitAtMost(CONFIRM_MS, Promise.all(this.copies));
   }
 
   /** Forgets all that came over the connection, which is gone. */

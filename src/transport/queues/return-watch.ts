@@ -6,6 +6,7 @@
 
 import { idleDelay } from "../../async/abort.ts";
 import { isConfluoError } from "../../errors.ts";
+import type { DelayLevel } from "../../protocol/topology.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** How often a level that is used is looked at, with one small message each time. */
@@ -25,7 +26,7 @@ interface WatchedLevel {
 /** Watches the levels that an instance makes messages wait in. */
 export class ReturnWatch {
   readonly #connection: SessionConnection;
-  readonly #levels = new Map<number, WatchedLevel>();
+  readonly #levels = new Map<DelayLevel, WatchedLevel>();
   #stop = new AbortController();
   #isClosed = false;
 
@@ -37,11 +38,11 @@ export class ReturnWatch {
   get stalled(): readonly string[] {
     if (this.#levels.size === 0) return none;
     const { namespace } = this.#connection;
-    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delay(ms));
+    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delays[ms]);
   }
 
   /** Notes that a message waits in a level. */
-  used(levelMs: number): void {
+  used(levelMs: DelayLevel): void {
     if (this.#isClosed) return;
     const known = this.#levels.get(levelMs);
     if (known !== undefined) known.usedAt = performance.now();
@@ -65,7 +66,7 @@ export class ReturnWatch {
     this.#levels.clear();
   }
 
-  async #watch(levelMs: number, level: WatchedLevel, stop: AbortSignal): Promise<void> {
+  async #watch(levelMs: DelayLevel, level: WatchedLevel, stop: AbortSignal): Promise<void> {
     try {
       while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
         const returns = await this.#returns(levelMs, stop);
@@ -80,8 +81,8 @@ export class ReturnWatch {
     }
   }
 
-  #tell(levelMs: number, { isStalled }: WatchedLevel): void {
-    const queue = this.#connection.namespace.delay(levelMs);
+  #tell(levelMs: DelayLevel, { isStalled }: WatchedLevel): void {
+    const queue = this.#connection.namespace.delays[levelMs];
     const message = isStalled
       ? `What waits in ${queue} comes back again.`
       : `What waits in ${queue} does not come back: a queue of some service takes nothing. confluo doctor --management says which.`;
@@ -91,7 +92,7 @@ export class ReturnWatch {
   // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
   // queue of this instance alone would be gone when it comes back later, and the message would be an orphan. Returns nothing
   // if nothing was learnt.
-  async #returns(levelMs: number, stop: AbortSignal): Promise<boolean | undefined> {
+  async #returns(levelMs: DelayLevel, stop: AbortSignal): Promise<boolean | undefined> {
     try {
       const { namespace, client: on } = this.#connection;
       if (on === undefined) return undefined;
@@ -101,7 +102,7 @@ export class ReturnWatch {
       await new Promise<void>((resolve, reject) => {
         const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
         const message = { body: new Uint8Array(0), properties };
-        on.publish({ exchange: namespace.delay(levelMs), key: plan.name }, message, (failure) => {
+        on.publish({ exchange: namespace.delays[levelMs], key: plan.name }, message, (failure) => {
           if (failure === undefined) resolve();
           else reject(new Error(failure));
         });
