@@ -3,11 +3,14 @@
 import { clip, describeThrown, isErrorCode, type Thrown } from "./errors.ts";
 
 /** An error, one of those that it stands for, or one of its causes. */
-interface ToldCauses {
+interface ToldError {
   /** How it belongs to the error before it; empty for the error itself. */
   readonly label: string;
   readonly thrown: Thrown;
 }
+
+/** An error, and all that is told of besides. */
+type ToldCauses = readonly [ToldError, ...ToldError[]];
 
 // Whoever builds a chain of hundreds is not helped by reading all of it.
 const MOST_TOLD = 12;
@@ -38,9 +41,13 @@ export function causesOf(error: unknown): readonly string[] {
  * none. Of a text that would be longer than `most` characters, each has its share. Never throws.
  */
 export function stacksOf(error: unknown, most: number = Number.POSITIVE_INFINITY): string {
-  const [first, ...others] = tellAll(error);
-  if (first === undefined || others.length === 0) return clip(first?.thrown.stack ?? "", most);
-  const texts = [first.thrown.stack || headOf(first.thrown), ...causeStacksOf(error)];
+  return stacksIn(tellAll(error), most);
+}
+
+function stacksIn(told: ToldCauses, most: number): string {
+  const [first] = told;
+  if (told.length === 1) return clip(first.thrown.stack, most);
+  const texts = [first.thrown.stack || headOf(first.thrown), ...causeStacksIn(told)];
   let left = most - (texts.length - 1);
   const cut = texts.map((text, at) => {
     const share = clip(text, Math.floor(left / (texts.length - at)));
@@ -52,9 +59,39 @@ export function stacksOf(error: unknown, most: number = Number.POSITIVE_INFINITY
 
 /** As {@link stacksOf}, without the error itself. */
 export function causeStacksOf(error: unknown): readonly string[] {
-  const [first, ...others] = tellAll(error);
-  const known = framesOf(first?.thrown.stack ?? "");
+  return causeStacksIn(tellAll(error));
+}
+
+function causeStacksIn([first, ...others]: ToldCauses): readonly string[] {
+  const known = framesOf(first.thrown.stack);
   return others.map(({ label, thrown }) => `${label} ${shortened(thrown.stack, known) || headOf(thrown)}`);
+}
+
+/** The story of an error, as a dead letter tells it. */
+export interface Story {
+  readonly name: string;
+  /** Code of an error of confluo's own or of a `ServiceError`; `HANDLER_FAILED` for anything else. */
+  readonly code: string;
+  readonly message: string;
+  /** With those of its causes, and of the errors of an `AggregateError`. */
+  readonly stack: string;
+}
+
+// Headers have a bound; the beginning of a stack is the part that says where.
+const NAME_LENGTH = 200;
+const MESSAGE_LENGTH = 2_000;
+const STACK_LENGTH = 6_000;
+
+/** Tells the story of an error. Never throws. */
+export function storyOf(error: unknown): Story {
+  const told = tellAll(error);
+  const { name, message, ours } = told[0].thrown;
+  return {
+    name: clip(name, NAME_LENGTH),
+    code: ours !== undefined && ours.kind !== "remote" ? clip(ours.code, NAME_LENGTH) : "HANDLER_FAILED",
+    message: clip(message, MESSAGE_LENGTH),
+    stack: stacksIn(told, STACK_LENGTH),
+  };
 }
 
 function framesOf(stack: string): readonly string[] {
@@ -74,20 +111,20 @@ function headOf({ name, message, ours }: Thrown): string {
   return `${ours?.code ?? name}: ${message}`;
 }
 
-function tellAll(error: unknown): readonly ToldCauses[] {
-  const told: ToldCauses[] = [];
+function tellAll(error: unknown): ToldCauses {
+  const told: ToldError[] = [];
   const seen = new Set<unknown>();
   const tell = (each: unknown, label: string): void => {
     if (told.length === MOST_TOLD || seen.has(each)) return;
     if (typeof each === "object") seen.add(each);
+    const { cause, errors } = insideOf(each);
     const thrown = describeThrown(each);
     told.push({ label, thrown });
-    const { cause, errors } = insideOf(each);
     for (const [at, inner] of errors.entries()) tell(inner, `error ${at + 1} of ${errors.length}:`);
     if (cause !== undefined && !isSaid(cause, thrown)) tell(cause, "caused by");
   };
   tell(error, "");
-  return told;
+  return told as [ToldError, ...ToldError[]];
 }
 
 // The messages of confluo's own errors repeat what the client or Node said.

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
+import { storyOf } from "./causes.ts";
 import {
   ConfluoError,
   describeThrown,
@@ -13,7 +14,6 @@ import {
   show,
   thrownToWire,
 } from "./errors.ts";
-import { storyOf } from "./retry/outcome.ts";
 
 describe("errors", () => {
   it("have the status of their code", () => {

@@ -92,6 +92,7 @@ export {
   type ServiceErrorOptions,
 } from "./errors.ts";
 export { consoleLogger, type Logger, silentLogger } from "./logging/logger.ts";
+export type { WaitOptions } from "./options/checks.ts";
 export type {
   CallOptions,
   MessageOptions,
@@ -101,7 +102,6 @@ export type {
   SendOptions,
   SubscribeOptions,
 } from "./options/verb-options.ts";
-export type { WaitOptions } from "./options/wait-options.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export {
   type BatchingOptions,

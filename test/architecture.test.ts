@@ -57,7 +57,7 @@ const rooms: readonly Room[] = [
     builtins: ["node:buffer"],
   },
   { path: "contract/", mayImport: ["errors.ts"], packages: ["@standard-schema/spec"], builtins: [] },
-  { path: "retry/", mayImport: ["errors.ts", "causes.ts", "protocol/"], builtins: [] },
+  { path: "retry/", mayImport: ["errors.ts", "protocol/"], builtins: [] },
   { path: "options/", mayImport: [...ground, "protocol/", "retry/"], builtins: [] },
   { path: "validation/", mayImport: [...ground, "contract/", "protocol/"], builtins: ["node:util"] },
   { path: "transport/transport.ts", mayImport: [...ground, "protocol/", "retry/"], typesOnly: true },
@@ -82,7 +82,14 @@ const rooms: readonly Room[] = [
   // What a service has at its broker: its connection, its queues, what they deliver, and what travels together.
   {
     path: "transport/",
-    mayImport: [...ground, "transport/transport.ts", "transport/amqp-client.ts", "protocol/", "retry/"],
+    mayImport: [
+      ...ground,
+      "causes.ts",
+      "transport/transport.ts",
+      "transport/amqp-client.ts",
+      "protocol/",
+      "retry/",
+    ],
   },
   {
     path: "logging/",

@@ -85,8 +85,13 @@ export function withinMs<Value>(ms: number, work: Promise<Value>, overdue: () =>
   return unlessOver(work, overdue, (callback) => afterMs(ms, callback));
 }
 
+/** Resolves when the work has settled, whatever its outcome, or after so many milliseconds: nothing depends on it. */
+export async function waitAtMost(ms: number, work: Promise<unknown>): Promise<void> {
+  await withinMs(ms, work, () => undefined).catch(() => undefined);
+}
+
 /**
- * The same, but counts only the time in which the process could hear: a stall of the event loop, however long, counts for a
+ * As {@link withinMs}, but counts only the time in which the process could hear: a stall of the event loop, however long, counts for a
  * tenth of the time at most. For an answer of a broker, which is not silent while nobody listens.
  */
 export function withinHeardMs<Value>(

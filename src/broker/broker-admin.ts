@@ -3,8 +3,7 @@
 import { delay } from "../async/abort.ts";
 import type { WaitLimits } from "../async/timed-promise.ts";
 import { ConfluoError, invalidArgument } from "../errors.ts";
-import { checkOptions, type OptionNames } from "../options/checks.ts";
-import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { bindingKey, checkName } from "../protocol/address.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient } from "../transport/amqp-client.ts";

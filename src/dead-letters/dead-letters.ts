@@ -3,8 +3,7 @@
 import { AsyncResource } from "node:async_hooks";
 import type { WaitLimits } from "../async/timed-promise.ts";
 import { invalidArgument, show } from "../errors.ts";
-import { checkOptions, type OptionNames } from "../options/checks.ts";
-import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import type { AmqpClient, AmqpDelivery } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";
 import { type DeadLetter, type DeadLetterQueue, type FoundLetter, readLetter } from "./dead-letter.ts";

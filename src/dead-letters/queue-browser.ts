@@ -8,7 +8,7 @@
  * anew, and it is acknowledged when the broker has confirmed the copy.
  */
 
-import { onAbort, untilAborted, withinMs } from "../async/abort.ts";
+import { onAbort, untilAborted, waitAtMost, withinMs } from "../async/abort.ts";
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
 import type { AmqpClient, AmqpDelivery, Consumer, QueueInfo, Route } from "../transport/amqp-client.ts";
@@ -63,7 +63,7 @@ export async function browseQueue(wire: AmqpClient, plan: BrowseRequest, signal:
     await going.run(signal);
   } finally {
     // A broker that does not answer must not hold its end.
-    await withinMs(END_MS, going.end(), () => undefined).catch(() => undefined);
+    await waitAtMost(END_MS, going.end());
   }
 }
 

@@ -2,8 +2,7 @@
 
 import { afterMs, onAbort } from "../async/abort.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
-import { checkOptions, type OptionNames } from "../options/checks.ts";
-import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { checkName } from "../protocol/address.ts";
 import {
   type Answers,

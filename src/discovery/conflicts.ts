@@ -2,8 +2,7 @@
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
-import type { WaitOptions } from "../options/wait-options.ts";
-import { readWaitOptions } from "../options/wait-options.ts";
+import { readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { checkName } from "../protocol/address.ts";
 import type { AmqpClient, ExchangeSpec } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";

@@ -2,8 +2,7 @@
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { invalidArgument } from "../errors.ts";
-import { checkOptions, type OptionNames } from "../options/checks.ts";
-import { readWaitOptions, type WaitOptions } from "../options/wait-options.ts";
+import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
 import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
@@ -87,7 +86,7 @@ async function look(
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
     inspectIfTold(wire, name, () => unknownQueues.push(name));
   const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
-    const name = namespace.delay(ms);
+    const name = namespace.delays[ms];
     return { name, ms, messages: (await inspect(name))?.messages ?? 0 };
   });
   const orphans = await inspect(namespace.orphans);

@@ -6,7 +6,7 @@ import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
-import { bindingKey, eventKey } from "../protocol/address.ts";
+import { eventKey } from "../protocol/address.ts";
 import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
 import { eventParams, type Subscription } from "../registry/subscriptions.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";
@@ -137,8 +137,9 @@ export class MessageProcessor {
       const tally = isWhole
         ? this.#subscribed(delivery)[0]?.handler.tally
         : this.#tallyOf(delivery, subscription);
-      const stray = isConfluoError(error, "MALFORMED_MESSAGE") ? registry.malformed : registry.unmatched;
-      (tally ?? stray).deadLettered();
+      if (tally !== undefined) tally.deadLettered();
+      else if (isConfluoError(error, "MALFORMED_MESSAGE")) registry.malformed.deadLettered();
+      else registry.unmatched.deadLettered();
       return 0;
     }
     const waitMs = move.hop.levelMs + move.hop.restMs;
@@ -151,9 +152,8 @@ export class MessageProcessor {
   #tallyOf({ lane, envelope }: Delivery, subscription: string | undefined): HandlerStatsRecorder | undefined {
     const { routes, subscriptions } = this.#parts.registry;
     if (envelope.kind !== "event") return routes.find(envelope.path)?.route.tally;
-    const key = subscription === undefined ? undefined : bindingKeyOf(subscription);
-    if (key === undefined) return undefined;
-    return subscriptions.find(key, lane === "instance" ? "instance" : "service")?.handler.tally;
+    if (subscription === undefined) return undefined;
+    return subscriptions.find(subscription, lane === "instance" ? "instance" : "service")?.handler.tally;
   }
 
   #command(delivery: Delivery): MaybePromise<MessageEnd> {
@@ -202,10 +202,11 @@ export class MessageProcessor {
   // Returns all subscriptions that an event matches or, if it names one since it was published again, that one.
   #subscribed({ lane, envelope }: Delivery): readonly Subscription<EventEntry>[] {
     const { subscriptions } = this.#parts.registry;
-    const matching = subscriptions.match(keyOf(envelope.path), lane === "instance" ? "instance" : "service");
+    const per = lane === "instance" ? "instance" : "service";
+    const matching = subscriptions.match(keyOf(envelope.path), per);
     if (envelope.subscription === undefined) return matching;
-    const only = bindingKeyOf(envelope.subscription);
-    return matching.filter(({ key }) => key === only);
+    const only = subscriptions.find(envelope.subscription, per);
+    return only !== undefined && matching.includes(only) ? [only] : [];
   }
 
   #unsubscribed({ lane, envelope }: Delivery): readonly Failure[] {
@@ -304,14 +305,5 @@ function keyOf(path: string): string {
     return eventKey(path);
   } catch {
     return path.slice(1).replaceAll("/", ".");
-  }
-}
-
-// By key, not by pattern: a new version may have renamed a parameter. What a foreign sender wrote may be no pattern.
-function bindingKeyOf(pattern: string): string | undefined {
-  try {
-    return bindingKey(pattern);
-  } catch {
-    return undefined;
   }
 }

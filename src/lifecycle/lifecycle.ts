@@ -1,6 +1,6 @@
 /** A service's life at a broker: connecting, running, draining; and what must happen in between. */
 
-import { delay, onAbort, untilAborted, withinMs } from "../async/abort.ts";
+import { delay, onAbort, untilAborted, waitAtMost } from "../async/abort.ts";
 import { Gate } from "../async/gate.ts";
 import { settledWithin, type WaitLimits, waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../errors.ts";
@@ -333,7 +333,7 @@ export class Lifecycle {
     });
     dispatcher.abandon(reason);
     // What goes back is on its way when the link closes.
-    await this.#givenBack();
+    if (!dispatcher.isIdle) await waitAtMost(GIVE_BACK_MS, dispatcher.idle());
     for (const call of caller.inFlight.list()) {
       const what = `${call.service} was to answer ${call.path}`;
       call.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
@@ -351,14 +351,8 @@ export class Lifecycle {
   }
 
   async #leave(link: Session): Promise<void> {
-    await withinMs(GIVE_BACK_MS, link.pause(), () => undefined).catch(() => undefined);
-    await this.#givenBack();
+    await waitAtMost(GIVE_BACK_MS, link.pause());
+    await waitAtMost(GIVE_BACK_MS, this.#parts.dispatcher.idle());
     await link.close().catch(() => undefined);
-  }
-
-  async #givenBack(): Promise<void> {
-    const { dispatcher } = this.#parts;
-    if (!dispatcher.isIdle)
-      await withinMs(GIVE_BACK_MS, dispatcher.idle(), () => undefined).catch(() => undefined);
   }
 }

@@ -1,5 +1,6 @@
 /** Checks of what an application passes as options. */
 
+import type { WaitLimits } from "../async/timed-promise.ts";
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
 /** Names of options: all of them, or it does not compile. */
@@ -62,4 +63,24 @@ function isSignal(value: unknown): value is AbortSignal {
     typeof addEventListener === "function" &&
     typeof removeEventListener === "function"
   );
+}
+
+/** Options of everything that waits. */
+export interface WaitOptions {
+  /** The longest wait, in milliseconds. Default: the service's `timeoutMs`, 20,000 unless set. */
+  readonly timeoutMs?: number | undefined;
+  /** Gives up waiting when it fires: the promise rejects with `CANCELLED`. What was sent stays sent. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const waitingOptions: OptionNames<WaitOptions> = { timeoutMs: true, signal: true };
+
+/**
+ * Bounds of what takes no other options.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
+export function readWaitOptions(of: string, given: WaitOptions | undefined, defaultMs: number): WaitLimits {
+  const { timeoutMs = defaultMs, signal } = checkOptions(of, given, waitingOptions);
+  return { ms: checkMs("timeoutMs", timeoutMs), signal: checkSignal(signal) };
 }

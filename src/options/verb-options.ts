@@ -2,7 +2,7 @@
 
 import type { NamedValues } from "../protocol/codec.ts";
 import type { RetryOptions } from "../retry/policy.ts";
-import type { WaitOptions } from "./wait-options.ts";
+import type { WaitOptions } from "./checks.ts";
 
 /**
  * Query values: what follows `?` in a path, or the `query` option. Pairs will do, too: a `Map`, `URLSearchParams`; a name

@@ -2,9 +2,9 @@
 
 import { fitsShortString, isShortString } from "./address.ts";
 import { header, isPlain, userHeaders } from "./codec.ts";
-import { cutToBytes, headerBytes, mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
+import { fittingHeaders, mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
 import type { Envelope } from "./envelope.ts";
-import type { Message, Properties, WireHeaders } from "./message.ts";
+import type { Message, Properties } from "./message.ts";
 
 /**
  * Makes a durable copy, whose properties take at most `most` bytes. Goes by an allowlist: body, content type and encoding,
@@ -18,7 +18,7 @@ export function republished(
   added: Readonly<Record<string, string>>,
   most: number = mostPropertyBytes(),
 ): Message {
-  const { contentType } = message.properties;
+  const { contentType, headers: given } = message.properties;
   const contentEncoding = packingOf(message);
   const own: Properties = {
     ...(isShortString(contentType) ? { contentType } : {}),
@@ -27,10 +27,11 @@ export function republished(
     deliveryMode: 2,
     mandatory: true,
   };
+  const application = Object.entries(userHeaders(given)).filter(isWritable);
   const { kind, path, attempt, from, query, replay } = envelope;
   const { [header.errorMessage]: errorMessage, [header.errorStack]: errorStack, ...others } = added;
   // In the order of what they are worth, should there not be room for all: the story's long texts last.
-  const headers = fitting(most - propertyBytes(own), {
+  const headers = fittingHeaders(most - propertyBytes(own), {
     texts: [
       [header.kind, kind],
       [header.path, path],
@@ -39,7 +40,7 @@ export function republished(
       ...(from === "" ? [] : [[header.from, from] as const]),
       ...(query === "" ? [] : [[header.query, query] as const]),
       ...(replay === "" ? [] : [[header.replay, replay] as const]),
-      ...writableHeaders(message.properties.headers),
+      ...application,
     ],
     longTexts: [
       [header.errorMessage, errorMessage],
@@ -74,11 +75,11 @@ export function republishedCall(
     ...(typeof expiration === "string" ? { expiration } : {}),
     mandatory: true,
   };
-  const own = fitting(most - propertyBytes(others), {
+  const own = fittingHeaders(most - propertyBytes(others), {
     texts: [
       ...(query === "" ? [] : [[header.query, query] as const]),
       ...(fitsShortString(path) ? [] : [[header.path, path] as const]),
-      ...writableHeaders(headers),
+      ...Object.entries(userHeaders(headers)).filter(isWritable),
     ],
     longTexts: [],
   });
@@ -91,39 +92,6 @@ function packingOf({ properties: { contentEncoding } }: Message): string | undef
 }
 
 // A name that is no short string came with a foreign sender's headers, and cannot be written again.
-function writableHeaders(headers: WireHeaders | undefined): readonly (readonly [string, string])[] {
-  return Object.entries(userHeaders(headers)).filter(([name]) => fitsShortString(name));
-}
-
-/** Headers in the order of what they are worth. */
-interface RankedHeaders {
-  /** Left out where there is no room. */
-  readonly texts: readonly (readonly [name: string, value: string])[];
-  /** Cut short where there is too little room. */
-  readonly longTexts: readonly (readonly [name: string, value: string | undefined])[];
-}
-
-// AMQP clients encode a header table into 64 KiB, and the connection may take less. What a foreign sender wrote may leave no
-// room for the story: then that is cut short, and if there is still no room, it is the sender's headers that go, from the last
-// one on, never the message.
-const TABLE_BYTES = 48 * 1024;
-
-function fitting(most: number, { texts, longTexts }: RankedHeaders): Record<string, string> {
-  let left = Math.min(TABLE_BYTES, most);
-  const kept: (readonly [string, string])[] = [];
-  for (const [name, value] of texts) {
-    const bytes = headerBytes(name, value);
-    if (bytes > left) continue;
-    left -= bytes;
-    kept.push([name, value]);
-  }
-  for (const [name, whole] of longTexts) {
-    if (whole === undefined) continue;
-    const value = cutToBytes(whole, left - headerBytes(name, ""));
-    const bytes = headerBytes(name, value);
-    if (bytes > left) continue;
-    left -= bytes;
-    kept.push([name, value]);
-  }
-  return Object.fromEntries(kept);
+function isWritable([name]: readonly [string, string]): boolean {
+  return fitsShortString(name);
 }

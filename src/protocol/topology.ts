@@ -28,6 +28,9 @@ export const DELAY_LEVELS_MS = [
   250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 256_000, 1_024_000,
 ] as const;
 
+/** One of the waits that a retry is made of. */
+export type DelayLevel = (typeof DELAY_LEVELS_MS)[number];
+
 // The broker never decides that a message failed often enough: confluo does, and says why. -1 would mean
 // 'no limit' on RabbitMQ 4 and 'none at all' on 3.10, and leaving it out means 20 on 4.
 const NO_DELIVERY_LIMIT = 1_000_000_000;
@@ -59,6 +62,8 @@ export class Namespace {
   readonly orphans: string;
   /** Where instances are asked what they are and do. */
   readonly discovery: string;
+  /** The names of the delay levels, each of which its exchange and its queue have. */
+  readonly delays: Readonly<Record<DelayLevel, string>>;
   readonly #delayPrefix: string;
 
   constructor(name: string) {
@@ -68,11 +73,8 @@ export class Namespace {
     this.orphans = `${name}.orphans`;
     this.discovery = `${name}.discovery`;
     this.#delayPrefix = `${name}.delay.`;
-  }
-
-  /** The exchange and the queue of a delay level have one name. */
-  delay(ms: number): string {
-    return `${this.#delayPrefix}${ms}`;
+    const delays = DELAY_LEVELS_MS.map((ms) => [ms, `${this.#delayPrefix}${ms}`] as const);
+    this.delays = Object.fromEntries(delays) as Record<DelayLevel, string>;
   }
 
   /** Whether a queue is one in which messages wait on purpose. Those of a service may begin alike: it may be named delay. */
@@ -109,7 +111,7 @@ export class Namespace {
       { name: this.orphans, type: "fanout" },
       { name: this.discovery, type: "direct" },
       { name: this.back, type: "direct", arguments: { "alternate-exchange": this.orphans } },
-      ...DELAY_LEVELS_MS.map((ms) => ({ name: this.delay(ms), type: "fanout" as const })),
+      ...DELAY_LEVELS_MS.map((ms) => ({ name: this.delays[ms], type: "fanout" as const })),
     ];
   }
 
@@ -118,9 +120,9 @@ export class Namespace {
     return [
       { name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] },
       ...DELAY_LEVELS_MS.map((ms) => ({
-        name: this.delay(ms),
+        name: this.delays[ms],
         arguments: { ...quorum, ...deadLetteringTo(this.back), "x-message-ttl": ms },
-        bindings: [{ exchange: this.delay(ms), key: "" }],
+        bindings: [{ exchange: this.delays[ms], key: "" }],
       })),
     ];
   }

@@ -35,6 +35,8 @@ export class Subscriptions<Handler> {
   /** The others match one key each. By {@link idOf}. */
   readonly #literal = new Map<string, readonly [Subscription<Handler>]>();
   readonly #all = new Map<string, Subscription<Handler>>();
+  /** As {@link #all}, by pattern. */
+  readonly #named = new Map<string, Subscription<Handler>>();
 
   /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
   add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
@@ -50,6 +52,7 @@ export class Subscriptions<Handler> {
       );
     }
     this.#all.set(id, subscription);
+    this.#named.set(idOf(per, slashed), subscription);
     if (isPattern(key)) {
       this.#matchers[per].add(key, subscription);
       this.#patterns[per] += 1;
@@ -62,14 +65,24 @@ export class Subscriptions<Handler> {
     const present = this.#all.get(id);
     if (present === undefined) return;
     this.#all.delete(id);
+    this.#named.delete(idOf(per, present.pattern));
     if (this.#literal.delete(id)) return;
     this.#matchers[per].remove(key, present);
     this.#patterns[per] -= 1;
   }
 
-  /** The one with a binding key. */
-  find(key: string, per: Per): Subscription<Handler> | undefined {
-    return this.#all.get(idOf(per, key));
+  /**
+   * Returns the subscription that a pattern names. By its key if there is none by that name: a new version may have renamed a
+   * parameter. What a foreign sender wrote may be no pattern, and names none.
+   */
+  find(pattern: string, per: Per): Subscription<Handler> | undefined {
+    const named = this.#named.get(idOf(per, pattern));
+    if (named !== undefined) return named;
+    try {
+      return this.#all.get(idOf(per, bindingKey(pattern)));
+    } catch {
+      return undefined;
+    }
   }
 
   /** Those that match the routing key of a path. */

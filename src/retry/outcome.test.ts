@@ -3,8 +3,15 @@ import { describe, expect, it } from "vitest";
 import { ServiceError } from "../errors.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
-import { backoffMs, firstHop, hopNear } from "./delay-levels.ts";
-import { decide, decideAfterDeath, type Failure, type Move } from "./outcome.ts";
+import {
+  backoffMs,
+  decide,
+  decideAfterDeath,
+  type Failure,
+  firstHop,
+  hopNear,
+  type Move,
+} from "./outcome.ts";
 import { defaultRetry } from "./policy.ts";
 
 const envelope: Envelope = {

@@ -1,10 +1,9 @@
-/** What becomes of a delivery. Pure: failure in, decision out. */
+/** What becomes of a delivery, and how long it waits before it is tried again. Pure: failure and chance in, decision out. */
 
-import { stacksOf } from "../causes.ts";
-import { ConfluoError, clip, describeThrown, show } from "../errors.ts";
+import { ConfluoError, describeThrown, show } from "../errors.ts";
 import type { Envelope } from "../protocol/envelope.ts";
-import { backoffMs, firstHop, type Hop, hopNear } from "./delay-levels.ts";
-import type { RetryPolicy } from "./policy.ts";
+import { DELAY_LEVELS_MS, type DelayLevel } from "../protocol/topology.ts";
+import type { Backoff, RetryPolicy } from "./policy.ts";
 
 /** Why a message was not handled, told to whoever opens the dead letter. */
 export interface Failure {
@@ -16,6 +15,12 @@ export interface Failure {
    * `final`: trying again would not help.
    */
   readonly retry: RetryPolicy | "unclaimed" | "final";
+}
+
+/** One stay in a delay queue, and what is left to wait afterwards. */
+export interface Hop {
+  readonly levelMs: DelayLevel;
+  readonly restMs: number;
 }
 
 /** What becomes of a message for one failure. */
@@ -123,27 +128,30 @@ export function decideAfterDeath({ deaths, path }: Envelope, subscriptions: read
   return { kind: "forward", moves: subscriptions.length === 0 ? [dead()] : subscriptions.map(dead) };
 }
 
-/** The story of an error, as text. */
-export interface Story {
-  readonly name: string;
-  /** Code of an error of confluo's own or of a `ServiceError`; `HANDLER_FAILED` for anything else. */
-  readonly code: string;
-  readonly message: string;
-  /** With those of its causes, and of the errors of an `AggregateError`. */
-  readonly stack: string;
+const [SHORTEST] = DELAY_LEVELS_MS;
+const LONGEST = Math.max(...DELAY_LEVELS_MS) as DelayLevel;
+
+/** How long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
+export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backoff, chance: number): number {
+  return chance * Math.min(maxMs, firstMs * factor ** (failedTries - 1));
 }
 
-// Headers have a bound; the beginning of a stack is the part that says where.
-const NAME_LENGTH = 200;
-const MESSAGE_LENGTH = 2_000;
-const STACK_LENGTH = 6_000;
+/**
+ * A random level around a wait, so that waits of any length come out right on average: of 3 s, half are 2 s and half are
+ * 4 s. `chance` is a number from 0 to 1.
+ */
+export function hopNear(waitMs: number, chance: number): Hop {
+  if (waitMs >= LONGEST) return firstHop(waitMs);
+  const above = DELAY_LEVELS_MS.find((level) => level > waitMs) ?? LONGEST;
+  const below = DELAY_LEVELS_MS.findLast((level) => level <= waitMs) ?? SHORTEST;
+  if (above === below) return { levelMs: above, restMs: 0 };
+  const share = (waitMs - below) / (above - below);
+  return { levelMs: chance < share ? above : below, restMs: 0 };
+}
 
-export function storyOf(error: unknown): Story {
-  const { name, message, ours } = describeThrown(error);
-  return {
-    name: clip(name, NAME_LENGTH),
-    code: ours !== undefined && ours.kind !== "remote" ? clip(ours.code, NAME_LENGTH) : "HANDLER_FAILED",
-    message: clip(message, MESSAGE_LENGTH),
-    stack: stacksOf(error, STACK_LENGTH),
-  };
+/** The first of the hops that make up a wait, the longest first, to within the shortest level. */
+export function firstHop(waitMs: number): Hop {
+  const levelMs = DELAY_LEVELS_MS.findLast((level) => level <= waitMs) ?? SHORTEST;
+  const restMs = Math.max(0, Math.round(waitMs - levelMs));
+  return { levelMs, restMs: restMs < SHORTEST ? 0 : restMs };
 }

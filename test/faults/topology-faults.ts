@@ -45,7 +45,7 @@ export const sharedFaults: readonly Fault[] = [
   {
     name: "delay queue deleted",
     side: "handler",
-    strike: (stage) => deleteUntilNeeded(stage, stage.namespace.delay(retryLevelMs)),
+    strike: (stage) => deleteUntilNeeded(stage, stage.namespace.delays[retryLevelMs]),
     codes: allow({ call: ["TIMEOUT"] }),
     mayLose: ["send, then retried", "publish per instance"],
   },
@@ -54,7 +54,7 @@ export const sharedFaults: readonly Fault[] = [
     repeats: "never",
     side: "handler",
     async strike(stage) {
-      const exchange = stage.namespace.delay(retryLevelMs);
+      const exchange = stage.namespace.delays[retryLevelMs];
       await stage.administer((channel) => channel.deleteExchange(exchange));
       await eventually(() => exists(stage, "exchange", exchange), `${exchange} to be declared again`);
     },

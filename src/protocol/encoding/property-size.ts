@@ -30,8 +30,41 @@ export function headerBytes(name: string, value: string): number {
   return Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
 }
 
-/** Cuts a text to so many bytes. A character that is cut in two is left out. */
-export function cutToBytes(text: string, bytes: number): string {
+/** Headers in the order of what they are worth. */
+interface RankedHeaders {
+  /** Left out where there is no room. */
+  readonly texts: readonly (readonly [name: string, value: string])[];
+  /** Cut short where there is too little room. */
+  readonly longTexts: readonly (readonly [name: string, value: string | undefined])[];
+}
+
+// What a foreign sender wrote may leave no room for the story of a failure: then that is cut short, and if there is still no
+// room, it is the sender's headers that go, from the last one on, never the message.
+const FITTING_BYTES = 48 * 1024;
+
+/** Returns the headers that fit into so many bytes, and into a table that any client can write. */
+export function fittingHeaders(most: number, { texts, longTexts }: RankedHeaders): Record<string, string> {
+  let left = Math.min(FITTING_BYTES, most);
+  const kept: (readonly [string, string])[] = [];
+  for (const [name, value] of texts) {
+    const bytes = headerBytes(name, value);
+    if (bytes > left) continue;
+    left -= bytes;
+    kept.push([name, value]);
+  }
+  for (const [name, whole] of longTexts) {
+    if (whole === undefined) continue;
+    const value = cutToBytes(whole, left - headerBytes(name, ""));
+    const bytes = headerBytes(name, value);
+    if (bytes > left) continue;
+    left -= bytes;
+    kept.push([name, value]);
+  }
+  return Object.fromEntries(kept);
+}
+
+// A character that is cut in two is left out.
+function cutToBytes(text: string, bytes: number): string {
   if (Buffer.byteLength(text) <= bytes) return text;
   return new TextDecoder()
     .decode(Buffer.from(text).subarray(0, Math.max(0, bytes - 4)))

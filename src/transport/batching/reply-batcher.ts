@@ -83,8 +83,8 @@ export class ReplyBatcher {
 
   /** Sends what waits for the end of its turn, and waits for nobody any more. */
   close(): void {
-    for (const { collector } of this.#requesters.values()) collector.flush();
     this.#leaving?.end();
+    for (const { collector } of this.#requesters.values()) collector.flush();
   }
 
   #requesterAt(replyTo: string): Requester {

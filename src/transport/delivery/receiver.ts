@@ -1,6 +1,6 @@
 /** Receiving: from what the queues of a service deliver to whoever handles it, and replies to whoever called. */
 
-import { withinMs } from "../../async/abort.ts";
+import { waitAtMost } from "../../async/abort.ts";
 import { batchLimitOf, CALLS_TYPE, REPLIES_TYPE, type ReplyEntry, repliesIn } from "../../protocol/batch.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -20,7 +20,6 @@ import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
 import { Isolations } from "./isolations.ts";
 import { type DeliveryArrival, type DeliveryDependencies, SessionDelivery } from "./session-delivery.ts";
-import { CopiesUnderWay } from "./under-way.ts";
 
 /** How long the end of a session waits for the broker to confirm copies: with what comes before, a container has 10 s. */
 const CONFIRM_MS = 1_000;
@@ -41,7 +40,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   readonly isolations: Isolations = new Isolations();
   readonly crowd: Crowd = new Crowd();
   readonly putAside: CallsPutAside;
-  readonly copies: CopiesUnderWay = new CopiesUnderWay();
+  readonly copies: Set<Promise<unknown>> = new Set();
   isClosing = false;
   /** The replies of one message, taken a portion at a time. */
   readonly replyEntries: ChunkedDelivery<ReplyEntry>;
@@ -194,8 +193,8 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   endCopies(): Promise<void> | undefined {
     this.isClosing = true;
     this.returns.close();
-    if (this.copies.count === 0) return undefined;
-    return withinMs(CONFIRM_MS, this.copies.ended(), () => undefined).catch(() => undefined);
+    if (this.copies.size === 0) return undefined;
+    return waitAtMost(CONFIRM_MS, Promise.all(this.copies));
   }
 
   /** Forgets all that came over the connection, which is gone. */

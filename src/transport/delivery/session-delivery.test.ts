@@ -6,7 +6,6 @@ import { CallsPutAside } from "./calls-put-aside.ts";
 import { Crowd } from "./crowd.ts";
 import { Isolations } from "./isolations.ts";
 import { type DeliveryDependencies, SessionDelivery } from "./session-delivery.ts";
-import { CopiesUnderWay } from "./under-way.ts";
 
 function delivered(source: Source, headers: Readonly<Record<string, number>>): SessionDelivery {
   const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
@@ -32,7 +31,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): S
     queues: { queueOf: () => "confluo.s.inbox" },
     returns: { used: () => undefined },
     declareMoves: async () => undefined,
-    copies: new CopiesUnderWay(),
+    copies: new Set(),
     isolations: new Isolations(),
     crowd: new Crowd(),
     putAside: new CallsPutAside(async () => 1),

@@ -6,8 +6,7 @@ import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import { republishedCall } from "../../protocol/republish.ts";
-import { firstHop, type Hop } from "../../retry/delay-levels.ts";
-import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
+import { type Failure, firstHop, type Hop, type Move, type Outcome } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 import type { Source } from "../queues/places.ts";
 import type { ReturnWatch } from "../queues/return-watch.ts";
@@ -18,7 +17,6 @@ import type { CallsPutAside } from "./calls-put-aside.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Isolations } from "./isolations.ts";
 import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
-import type { CopiesUnderWay } from "./under-way.ts";
 
 const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
@@ -41,8 +39,8 @@ export interface DeliveryDependencies {
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
-  /** Copies that the broker has not confirmed: the originals must not go back before it has. */
-  readonly copies: CopiesUnderWay;
+  /** Copies that the broker has not confirmed: the originals must not go back before it has. Each settles with its confirm. */
+  readonly copies: Set<Promise<unknown>>;
   /** Declares anew where moved messages go, which someone may have deleted. */
   declareMoves(): Promise<void>;
 }
@@ -190,7 +188,8 @@ export class SessionDelivery implements Delivery {
     const hop = firstHop(this.envelope.waitMs);
     const { unclaimedMs, expiresMs, deaths } = this.envelope;
     const headers = waitHeaders({ hop, unclaimedMs, expiresMs, deaths });
-    const delayed = this.#delayed(hop, this.#unchanged(headers));
+    const queue = this.#receiver.queues.queueOf({ lane: "inbox", alone: this.#source.alone });
+    const delayed = this.#delayed(hop, queue, this.#unchanged(headers));
     await this.#move([() => delayed]);
   }
 
@@ -265,12 +264,14 @@ export class SessionDelivery implements Delivery {
   async #move(copies: readonly Copy[]): Promise<boolean> {
     let left = copies;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
-      const done = this.#receiver.copies.begin();
-      const posted = await Promise.allSettled(left.map((copy) => this.#post(copy())));
+      const posting = Promise.allSettled(left.map((copy) => this.#post(copy())));
+      this.#receiver.copies.add(posting);
+      const posted = await posting;
       const isMoved = posted.every(({ status }) => status === "fulfilled");
-      // Also when the session is being closed: it waits for that, or the broker would return the original beside its copy.
+      // Also when the session is being closed: it waits for that, or the broker would return the original beside its copy. In
+      // this very turn: this is told of a confirm before the end of the session is.
       if (isMoved) this.#received.ack();
-      done();
+      this.#receiver.copies.delete(posting);
       if (isMoved) return true;
       if (!this.#standing) return false;
       left = left.filter((_, n) => posted[n]?.status === "rejected");
@@ -320,23 +321,23 @@ export class SessionDelivery implements Delivery {
         };
       case "retry": {
         const wait = { ...move, unclaimedMs: 0 };
-        return this.#delayed(move.hop, failedCopy(this, { ...last, attempt: attempt + 1, wait }, this.#most));
+        const copy = failedCopy(this, { ...last, attempt: attempt + 1, wait }, this.#most);
+        return this.#delayed(move.hop, queue, copy);
       }
       case "retry-unhandled": {
         const wait = { ...move, deaths };
-        return this.#delayed(move.hop, failedCopy(this, { ...last, attempt, wait }, this.#most));
+        return this.#delayed(move.hop, queue, failedCopy(this, { ...last, attempt, wait }, this.#most));
       }
       default:
         return move satisfies never;
     }
   }
 
-  // What is tried alone comes back to be tried alone.
-  #delayed({ levelMs }: Hop, message: Message): Moved {
-    const { connection, queues, returns } = this.#receiver;
+  // Comes back to the queue that it came from: what is tried alone, to be tried alone.
+  #delayed({ levelMs }: Hop, queue: string, message: Message): Moved {
+    const { connection, returns } = this.#receiver;
     returns.used(levelMs);
-    const key = queues.queueOf({ lane: "inbox", alone: this.#source.alone });
-    return { exchange: connection.namespace.delay(levelMs), key, message };
+    return { exchange: connection.namespace.delays[levelMs], key: queue, message };
   }
 }
 

@@ -1,11 +1,11 @@
 /** Copies of a message that a settled delivery leaves behind: they wait, go back, or are dead letters. */
 
+import { storyOf } from "../../causes.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
 import type { Envelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import { republished } from "../../protocol/republish.ts";
-import type { Hop } from "../../retry/delay-levels.ts";
-import { type Failure, storyOf } from "../../retry/outcome.ts";
+import type { Failure, Hop } from "../../retry/outcome.ts";
 
 /** The headers that tell the story of a message that failed. */
 const storyHeaders: readonly string[] = [
@@ -80,11 +80,12 @@ export function failedCopy(
   { failure, queue, instance, attempt, wait }: FailedCopy,
   most: number | undefined,
 ): Message {
+  const waiting = wait === undefined ? {} : waitHeaders(wait);
   const { name, code, message, stack } = storyOf(failure.error);
   const now = new Date().toISOString();
   const firstFailedAt = protocolHeader(original.properties.headers, header.firstFailedAt) ?? now;
   const headers = {
-    ...(wait === undefined ? {} : waitHeaders(wait)),
+    ...waiting,
     ...(failure.subscription === undefined ? {} : { [header.subscription]: failure.subscription }),
     [header.error]: code,
     [header.errorName]: name,

@@ -6,6 +6,7 @@
 
 import { idleDelay } from "../../async/abort.ts";
 import { isConfluoError } from "../../errors.ts";
+import type { DelayLevel } from "../../protocol/topology.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** How often a level that is used is looked at, with one small message each time. */
@@ -25,7 +26,7 @@ interface WatchedLevel {
 /** Watches the levels that an instance makes messages wait in. */
 export class ReturnWatch {
   readonly #connection: SessionConnection;
-  readonly #levels = new Map<number, WatchedLevel>();
+  readonly #levels = new Map<DelayLevel, WatchedLevel>();
   #stop = new AbortController();
   #isClosed = false;
 
@@ -37,19 +38,18 @@ export class ReturnWatch {
   get stalled(): readonly string[] {
     if (this.#levels.size === 0) return none;
     const { namespace } = this.#connection;
-    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delay(ms));
+    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delays[ms]);
   }
 
   /** Notes that a message waits in a level. */
-  used(levelMs: number): void {
+  used(levelMs: DelayLevel): void {
     if (this.#isClosed) return;
     const known = this.#levels.get(levelMs);
     if (known !== undefined) known.usedAt = performance.now();
     else if (levelMs <= LONGEST_LEVEL_MS) {
       const level = { usedAt: performance.now(), isStalled: false };
       this.#levels.set(levelMs, level);
-      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
-      this.#watch(levelMs, level, this.#stop.signal).catch(() => undefined);
+      void this.#watch(levelMs, level, this.#stop.signal);
     }
   }
 
@@ -66,23 +66,23 @@ export class ReturnWatch {
     this.#levels.clear();
   }
 
-  async #watch(levelMs: number, level: WatchedLevel, stop: AbortSignal): Promise<void> {
-    while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
-      const returns = await this.#returns(levelMs, stop).catch((error: unknown) => {
-        // Of a look that failed in another way nothing was learnt.
-        if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;
-        return !level.isStalled;
-      });
-      stop.throwIfAborted();
-      if (returns === level.isStalled) this.#tell(levelMs, level);
-      level.isStalled = !returns;
-      await idleDelay(EVERY_MS, stop);
+  async #watch(levelMs: DelayLevel, level: WatchedLevel, stop: AbortSignal): Promise<void> {
+    try {
+      while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
+        const returns = await this.#returns(levelMs, stop);
+        stop.throwIfAborted();
+        if (returns === level.isStalled) this.#tell(levelMs, level);
+        if (returns !== undefined) level.isStalled = !returns;
+        await idleDelay(EVERY_MS, stop);
+      }
+      this.#levels.delete(levelMs);
+    } catch {
+      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
     }
-    this.#levels.delete(levelMs);
   }
 
-  #tell(levelMs: number, { isStalled }: WatchedLevel): void {
-    const queue = this.#connection.namespace.delay(levelMs);
+  #tell(levelMs: DelayLevel, { isStalled }: WatchedLevel): void {
+    const queue = this.#connection.namespace.delays[levelMs];
     const message = isStalled
       ? `What waits in ${queue} comes back again.`
       : `What waits in ${queue} does not come back: a queue of some service takes nothing. confluo doctor --management says which.`;
@@ -90,23 +90,29 @@ export class ReturnWatch {
   }
 
   // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
-  // queue of this instance alone would be gone when it comes back later, and the message would be an orphan.
-  async #returns(levelMs: number, stop: AbortSignal): Promise<boolean> {
-    const { namespace, client: on } = this.#connection;
-    if (on === undefined) throw new Error("there is no connection");
-    const plan = namespace.returned(levelMs);
-    await on.declareQueue(plan);
-    for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
-    await new Promise<void>((resolve, reject) => {
-      const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
-      const message = { body: new Uint8Array(0), properties };
-      on.publish({ exchange: namespace.delay(levelMs), key: plan.name }, message, (failure) => {
-        if (failure === undefined) resolve();
-        else reject(new Error(failure));
+  // queue of this instance alone would be gone when it comes back later, and the message would be an orphan. Returns nothing
+  // if nothing was learnt.
+  async #returns(levelMs: DelayLevel, stop: AbortSignal): Promise<boolean | undefined> {
+    try {
+      const { namespace, client: on } = this.#connection;
+      if (on === undefined) return undefined;
+      const plan = namespace.returned(levelMs);
+      await on.declareQueue(plan);
+      for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
+      await new Promise<void>((resolve, reject) => {
+        const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
+        const message = { body: new Uint8Array(0), properties };
+        on.publish({ exchange: namespace.delays[levelMs], key: plan.name }, message, (failure) => {
+          if (failure === undefined) resolve();
+          else reject(new Error(failure));
+        });
       });
-    });
-    await idleDelay(levelMs + GRACE_MS, stop);
-    return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
+      await idleDelay(levelMs + GRACE_MS, stop);
+      return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
+    } catch (error) {
+      if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;
+      return undefined;
+    }
   }
 }
 

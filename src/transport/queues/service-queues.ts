@@ -1,6 +1,6 @@
 /** What a service has at the broker: its queues, bindings and consumers, on whatever connection there is at the moment. */
 
-import { withinMs } from "../../async/abort.ts";
+import { waitAtMost } from "../../async/abort.ts";
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
 import { INSTANCE_EVENTS_ARGUMENTS, REPLIES_ARGUMENTS } from "../../protocol/topology.ts";
@@ -38,7 +38,8 @@ export class ServiceQueues {
   #hasServed = false;
 
   // What there is on the present connection.
-  readonly #consumers: Consumers;
+  /** The consumers of all queues, also of that for questions. */
+  readonly consumers: Consumers;
   readonly #shared: SharedQueues;
   readonly #instance: ExclusiveQueue;
   /** Where replies come in. */
@@ -57,7 +58,7 @@ export class ServiceQueues {
     const isStanding = (client: AmqpClient): boolean =>
       this.#state !== "closed" && connection.client === client;
     const consumers = new Consumers(isStanding);
-    this.#consumers = consumers;
+    this.consumers = consumers;
     this.#shared = new SharedQueues({
       member,
       connection,
@@ -174,7 +175,7 @@ export class ServiceQueues {
     if (this.#state === "paused" || this.#state === "closed") return;
     await this.#end("paused");
     await leaving;
-    await this.#consumers.cancel(["calls batch"]);
+    await this.consumers.cancel(["calls batch"]);
   }
 
   async #end(state: "calls only" | "paused"): Promise<void> {
@@ -182,9 +183,9 @@ export class ServiceQueues {
     for (const [place, timer] of this.#reattaching)
       if (place === "bindings" || !this.#mayTake(place)) clearTimeout(timer);
     const ending = PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
-    await this.#consumers.cancel(ending);
-    await Promise.all([...this.#work].map(([part, work]) => part !== "replies" && work));
-    await this.#consumers.cancel(ending); // what was attached meanwhile
+    await this.consumers.cancel(ending);
+    for (const [part, work] of [...this.#work]) if (part !== "replies") await work;
+    await this.consumers.cancel(ending); // what was attached meanwhile
   }
 
   #mayTake(place: Place): boolean {
@@ -199,8 +200,8 @@ export class ServiceQueues {
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     // A broker that does not answer must not hold a shutdown.
     for (const queue of [this.#instance, this.replies]) queue.forget();
-    const ended = Promise.allSettled([...this.#work.values(), this.#consumers.close(PLACES)]);
-    await withinMs(CLOSE_MS, ended, () => undefined).catch(() => undefined);
+    const ended = [...this.#work.values(), this.consumers.close([...PLACES, "discovery"])];
+    await waitAtMost(CLOSE_MS, Promise.all(ended));
   }
 
   /** Does again, on a new connection, all that was asked for. Each part by itself: none waits for what another lacks. */
@@ -219,7 +220,7 @@ export class ServiceQueues {
   /** The connection is gone, and all that was attached to it. */
   forget(): void {
     for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
-    this.#consumers.forget();
+    this.consumers.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
     // What still waits for an answer of that connection must not hold up what is asked of the next.
@@ -298,7 +299,7 @@ export class ServiceQueues {
 
   /** Returns whether a place is consumed at the moment. */
   isConsumed(place: Place): boolean {
-    return this.#consumers.isTaken(place);
+    return this.consumers.isTaken(place);
   }
 
   #bindLater(): void {

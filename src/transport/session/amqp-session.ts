@@ -48,7 +48,7 @@ export class AmqpSession implements Session, CallOutlet {
     });
     this.#receiver = new Receiver(host, member, { calls: this.#calls, replies: this.#replies });
     this.#queues = this.#receiver.queues;
-    this.#questions = member.onQuestion && new DiscoveryResponder(host, member);
+    this.#questions = member.onQuestion && new DiscoveryResponder(host, member, this.#queues.consumers);
   }
 
   get connected(): boolean {
@@ -158,7 +158,8 @@ export class AmqpSession implements Session, CallOutlet {
     this.#replies.close();
     const copies = this.#receiver.endCopies();
     if (copies !== undefined) await copies;
-    await Promise.all([this.#queues.close(), this.#questions?.close()]);
+    this.#questions?.close();
+    await this.#queues.close();
     await this.#host.leave(this);
   }
 

@@ -1,16 +1,14 @@
 /** Where an instance is asked what it is and does. Whatever goes wrong here holds up nothing else. */
 
-import { withinMs } from "../../async/abort.ts";
 import { addressee, EVERYONE } from "../../protocol/discovery/instance-answer.ts";
 import type { Message } from "../../protocol/message.ts";
 import { QUESTIONS_ARGUMENTS } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
-import { Consumers } from "../queues/consumers.ts";
+import type { Consumers } from "../queues/consumers.ts";
 import { ExclusiveQueue } from "../queues/exclusive-queue.ts";
 import type { SessionListener } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
 
-const CLOSE_MS = 400;
 const SOON_MS = 250;
 const AGAIN_MS = 8_000;
 
@@ -18,7 +16,6 @@ const AGAIN_MS = 8_000;
 export class DiscoveryResponder {
   readonly #connection: SessionConnection;
   readonly #member: SessionListener;
-  readonly #consumers: Consumers;
   readonly #queue: ExclusiveQueue;
   #wanted = false;
   #closed = false;
@@ -26,18 +23,18 @@ export class DiscoveryResponder {
   #opening: Promise<void> | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(connection: SessionConnection, member: SessionListener) {
+  /** @param consumers where it has its own: whoever closes or forgets them closes or forgets this one, too. */
+  constructor(connection: SessionConnection, member: SessionListener, consumers: Consumers) {
     this.#connection = connection;
     this.#member = member;
     const isStanding = (client: AmqpClient): boolean => !this.#closed && connection.client === client;
-    this.#consumers = new Consumers(isStanding);
     this.#queue = new ExclusiveQueue({
       place: "discovery",
       purpose: `the questions to an instance of ${member.service}`,
       arguments: QUESTIONS_ARGUMENTS,
       prefetch: "no-ack",
       exchange: connection.namespace.discovery,
-      consumers: this.#consumers,
+      consumers,
       isStanding,
       onDelivery: ({ message }) => this.#answer(message),
       onGone: () => this.#tryAgain(SOON_MS),
@@ -75,17 +72,15 @@ export class DiscoveryResponder {
   /** The connection is gone. */
   forget(): void {
     this.#queue.forget();
-    this.#consumers.forget();
     this.#opening = undefined;
     clearTimeout(this.#again);
   }
 
-  async close(): Promise<void> {
+  /** Takes no questions any more. */
+  close(): void {
     this.#closed = true;
     clearTimeout(this.#again);
     this.#queue.forget();
-    // A broker that does not answer must not hold a shutdown.
-    await withinMs(CLOSE_MS, this.#consumers.close(["discovery"]), () => undefined).catch(() => undefined);
   }
 
   #answer(question: Message): void {
