@@ -11,98 +11,35 @@ export const overdue: unique symbol = Symbol("overdue");
 /** Why work failed that the shutdown stopped waiting for. */
 export const abandoned: unique symbol = Symbol("abandoned");
 
-/** One run of a handler: its limit, its context, and what its end comes to. */
-export abstract class DeadlineScope<Result = unknown, End = unknown>
-  extends TimeoutEntry
-  implements SlotSetItem
-{
-  slot = -1;
-  /** On the monotonic clock. */
-  readonly began: number = performance.now();
-  readonly ms: number;
+/**
+ * The deadline of a handler, for all that it calls. It knows nothing of the message: a socket or a timer that was made in a
+ * handler holds on to this for as long as it exists.
+ */
+export class DeadlineScope {
+  /** When the handler has to end, on the monotonic clock. */
   readonly deadline: number;
-  /** The handler's context, once it is entered: its signal tells when nobody waits for it any more. */
-  context: { abort(reason: unknown): void } | undefined;
-  /** Is set when nobody waits for it any more. */
-  stopped: { readonly reason: unknown } | undefined;
-  /** Is called with the reason if nobody waits for it any more before it ends. */
-  onStop: ((reason: unknown) => void) | undefined;
   readonly #beside: RunningHandlers;
   #waits: ((isWaiting: boolean) => void) | undefined;
-  /** Calls that it has made and that are not answered. */
+  /** Calls that were made in it and are not answered. */
   #calls = 0;
-  #ended = false;
-  #resolve: ((end: MaybePromise<End>) => void) | undefined;
+  #isEnded = false;
 
-  /** `waits` is told when it begins to wait for answers to calls, and when it goes on: if that makes a difference. */
-  constructor(ms: number, beside: RunningHandlers, waits: ((isWaiting: boolean) => void) | undefined) {
-    super();
-    this.ms = ms;
-    this.deadline = this.began + ms;
+  /** `waits` is told when the handler begins to wait for answers to calls, and when it goes on: if that makes a difference. */
+  constructor(deadline: number, beside: RunningHandlers, waits: ((isWaiting: boolean) => void) | undefined) {
+    this.deadline = deadline;
     this.#beside = beside;
     this.#waits = waits;
   }
 
-  /** The `correlation_id` of a call. */
-  abstract readonly correlationId: string | undefined;
-  /** In words that follow 'while waiting for'. */
-  abstract get what(): string;
-  /** Does the work itself, validation and handler alike. */
-  abstract work(): MaybePromise<Result>;
-  /** Is told what it returned. */
-  abstract returned(result: Result): MaybePromise<End>;
-  /** Is told that it threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
-  abstract failed(reason: unknown): MaybePromise<End>;
-
   /** The scope that this is running in, if it is. Work that a handler left running when it ended is in none. */
   static get current(): DeadlineScope | undefined {
     const scope = scopes.getStore();
-    return scope === undefined || scope.#ended ? undefined : scope;
+    return scope === undefined || scope.#isEnded ? undefined : scope;
   }
 
-  /** Whether its service is being shut down. */
+  /** Whether the handler's service is being shut down. */
   get isLeaving(): boolean {
     return this.#beside.isLeaving;
-  }
-
-  /**
-   * Does the work within its limit, and returns what its end comes to. After {@link overdue} and {@link abandoned} the work may
-   * go on, told by its signal, and nobody listens to it any more.
-   */
-  run(): MaybePromise<End> {
-    if (this.#beside.isClosed) return this.failed(abandoned);
-    let result: MaybePromise<Result>;
-    try {
-      // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
-      // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
-      result = newEmptyResource("confluo.handler").runInAsyncScope(workWithin<Result, End>, this);
-    } catch (error) {
-      this.#end();
-      return this.failed(error);
-    }
-    if (result instanceof Promise) return this.#watch(result);
-    this.#end();
-    return this.returned(result);
-  }
-
-  // Only what is not over at once needs a limit, and can be abandoned.
-  #watch(coming: Promise<Result>): Promise<End> {
-    const end = new Promise<End>((resolve) => {
-      this.#resolve = resolve;
-      coming.then(
-        (result) => {
-          this.#end();
-          if (this.#forget()) resolve(this.returned(result));
-        },
-        (error: unknown) => {
-          this.#end();
-          if (this.#forget()) resolve(this.failed(error));
-        },
-      );
-    });
-    startTimer(this, this.ms);
-    this.#beside.running.add(this as DeadlineScope);
-    return end;
   }
 
   /** A call was made in it. */
@@ -117,6 +54,101 @@ export abstract class DeadlineScope<Result = unknown, End = unknown>
     if (this.#calls === 0) this.#waits?.(false);
   }
 
+  /** The handler has ended. */
+  end(): void {
+    this.#isEnded = true;
+    this.leave();
+  }
+
+  /** Nobody waits for the handler any more: it does not count as waiting, whatever it goes on to do. */
+  leave(): void {
+    const waits = this.#waits;
+    this.#waits = undefined;
+    if (this.#calls > 0) waits?.(false);
+  }
+}
+
+/**
+ * One run of a handler: its limit, its context, and what its end comes to. `CallInProgress` (process-call.ts) and `Attempt`
+ * (process-message.ts) say what is run.
+ */
+export abstract class HandlerRun<Result = unknown, End = unknown>
+  extends TimeoutEntry
+  implements SlotSetItem
+{
+  slot = -1;
+  /** On the monotonic clock. */
+  readonly began: number = performance.now();
+  readonly ms: number;
+  readonly scope: DeadlineScope;
+  /** The handler's context, once it is entered: its signal tells when nobody waits for it any more. */
+  context: { abort(reason: unknown): void } | undefined;
+  /** Is set when nobody waits for it any more. */
+  stopped: { readonly reason: unknown } | undefined;
+  /** Is called with the reason if nobody waits for it any more before it ends. */
+  onStop: ((reason: unknown) => void) | undefined;
+  readonly #beside: RunningHandlers;
+  #resolve: ((end: MaybePromise<End>) => void) | undefined;
+
+  /** `waits` as for {@link DeadlineScope}. */
+  constructor(ms: number, beside: RunningHandlers, waits: ((isWaiting: boolean) => void) | undefined) {
+    super();
+    this.ms = ms;
+    this.#beside = beside;
+    this.scope = new DeadlineScope(this.began + ms, beside, waits);
+  }
+
+  /** The `correlation_id` of a call. */
+  abstract readonly correlationId: string | undefined;
+  /** In words that follow 'while waiting for'. */
+  abstract get what(): string;
+  /** Does the work itself, validation and handler alike. */
+  abstract work(): MaybePromise<Result>;
+  /** Is told what it returned. */
+  abstract returned(result: Result): MaybePromise<End>;
+  /** Is told that it threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
+  abstract failed(reason: unknown): MaybePromise<End>;
+
+  /**
+   * Does the work within its limit, and returns what its end comes to. After {@link overdue} and {@link abandoned} the work may
+   * go on, told by its signal, and nobody listens to it any more.
+   */
+  run(): MaybePromise<End> {
+    if (this.#beside.isClosed) return this.failed(abandoned);
+    let result: MaybePromise<Result>;
+    try {
+      // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
+      // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
+      result = newEmptyResource("confluo.handler").runInAsyncScope(workWithin<Result, End>, this);
+    } catch (error) {
+      this.scope.end();
+      return this.failed(error);
+    }
+    if (result instanceof Promise) return this.#watch(result);
+    this.scope.end();
+    return this.returned(result);
+  }
+
+  // Only what is not over at once needs a limit, and can be abandoned.
+  #watch(coming: Promise<Result>): Promise<End> {
+    // Before it listens: a subclass of Promise may call back in this very turn.
+    startTimer(this, this.ms);
+    this.#beside.running.add(this as HandlerRun);
+    return new Promise<End>((resolve) => {
+      this.#resolve = resolve;
+      coming.then(
+        (result) => {
+          this.scope.end();
+          if (this.#forget()) resolve(this.returned(result));
+        },
+        (error: unknown) => {
+          this.scope.end();
+          if (this.#forget()) resolve(this.failed(error));
+        },
+      );
+    });
+  }
+
   override pass(): void {
     this.#stop(overdue, timedOut(this));
   }
@@ -129,7 +161,7 @@ export abstract class DeadlineScope<Result = unknown, End = unknown>
   #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
     if (!this.#forget()) return;
     this.stopped = { reason };
-    this.#leave();
+    this.scope.leave();
     this.#resolve?.(this.failed(why));
     runInNewContext(() => {
       this.onStop?.(reason);
@@ -137,36 +169,24 @@ export abstract class DeadlineScope<Result = unknown, End = unknown>
     });
   }
 
-  #end(): void {
-    this.#ended = true;
-    this.#leave();
-  }
-
-  // Work that is not waited for any more does not count as waiting, whatever it goes on to do.
-  #leave(): void {
-    const waits = this.#waits;
-    this.#waits = undefined;
-    if (this.#calls > 0) waits?.(false);
-  }
-
   /** @returns whether anyone still waited for it. */
   #forget(): boolean {
     stopTimer(this);
-    return this.#beside.running.delete(this as DeadlineScope);
+    return this.#beside.running.delete(this as HandlerRun);
   }
 }
 
 const scopes = new AsyncLocalStorage<DeadlineScope>();
 
-function workWithin<Result, End>(this: DeadlineScope<Result, End>): MaybePromise<Result> {
-  scopes.enterWith(this as DeadlineScope); // the resource is this run's own: there is nothing to go back to
+function workWithin<Result, End>(this: HandlerRun<Result, End>): MaybePromise<Result> {
+  scopes.enterWith(this.scope); // the resource is this run's own: there is nothing to go back to
   return this.work();
 }
 
-/** The handlers that one service is running, each in its {@link DeadlineScope}: abandoned together when a shutdown waits no longer. */
+/** The handlers that one service is running, each a {@link HandlerRun}: abandoned together when a shutdown waits no longer. */
 export class RunningHandlers {
   /** Work that was not over at once. */
-  readonly running: SlotSet<DeadlineScope> = new SlotSet();
+  readonly running: SlotSet<HandlerRun> = new SlotSet();
   /** Whether none is begun any more. */
   isClosed = false;
   /** Whether the service is being shut down. */
@@ -174,18 +194,18 @@ export class RunningHandlers {
 
   /** Whether a call runs. */
   has(correlationId: string): boolean {
-    return this.running.find((scope) => scope.correlationId === correlationId) !== undefined;
+    return this.running.find((run) => run.correlationId === correlationId) !== undefined;
   }
 
   /** Has a call, if it runs, go on without a place: it counts as waiting until it ends. */
   letGo(correlationId: string): void {
-    this.running.find((scope) => scope.correlationId === correlationId)?.asks();
+    this.running.find((run) => run.correlationId === correlationId)?.scope.asks();
   }
 
   /** Stops waiting for what runs, and fires its signals with the reason. */
   abandon(reason: unknown): void {
     this.isClosed = true;
-    for (const scope of this.running.list()) scope.abandon(reason);
+    for (const run of this.running.list()) run.abandon(reason);
   }
 
   /** Takes work again after {@link abandon}. */

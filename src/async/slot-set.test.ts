@@ -67,3 +67,14 @@ it("is a set, whatever is added and taken out", () => {
     }),
   );
 });
+
+it("looks at no slots of a burst that is over", () => {
+  const bag = new SlotSet<ReturnType<typeof item>>();
+  const burst = Array.from({ length: 1_000 }, (_, n) => item(`${n}`));
+  for (const each of burst) bag.add(each);
+  for (const each of burst) bag.delete(each);
+  const late = item("late");
+  bag.add(late);
+  expect(late.slot).toBe(0);
+  expect(bag.list()).toEqual([late]);
+});

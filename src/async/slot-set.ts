@@ -33,6 +33,11 @@ export class SlotSet<Item extends SlotSetItem> {
     this.#free.push(slot);
     item.slot = -1;
     this.size -= 1;
+    // After a burst there is nothing to walk over in vain.
+    if (this.size === 0) {
+      this.items.length = 0;
+      this.#free.length = 0;
+    }
     return true;
   }
 

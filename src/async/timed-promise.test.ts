@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkMs } from "../options/checks.ts";
-import { DeadlineScope, RunningHandlers, remainingMs } from "./deadline-scope.ts";
+import { DeadlineScope, HandlerRun, RunningHandlers, remainingMs } from "./deadline-scope.ts";
 import { startTimer, stopTimer, type TimedPromiseControls, TimeoutEntry, waitFor } from "./timed-promise.ts";
 
 /** 200 ms of work. */
-class Scope extends DeadlineScope<void, void> {
+class Work extends HandlerRun<void, void> {
   override readonly correlationId = undefined;
   override readonly what = "it";
   override readonly work: () => Promise<void>;
@@ -78,7 +78,7 @@ describe("a deadline", () => {
       vi.advanceTimersByTime(300);
       expect(remainingMs(500, DeadlineScope.current)).toBeLessThanOrEqual(0);
     };
-    await new Scope(work).run();
+    await new Work(work).run();
     vi.advanceTimersByTime(400);
     expect(later).toBe(500);
   });

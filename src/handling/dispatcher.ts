@@ -97,7 +97,7 @@ export class Dispatcher {
 
   // A promise is made for what is not over at once, and no more than one.
   #process(delivery: Delivery, message: InFlightMessage): void {
-    const outcome = this.#outcomeOf(delivery, message);
+    const outcome = this.#run(delivery, message);
     if (outcome instanceof Promise) {
       outcome.then(
         (later) => this.#end(delivery, message, later),
@@ -107,7 +107,7 @@ export class Dispatcher {
     this.#recent.begin(message);
   }
 
-  #outcomeOf(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
+  #run(delivery: Delivery, message: InFlightMessage): MaybePromise<Outcome | typeof abandoned> {
     try {
       return delivery.lane === "calls"
         ? this.#calls.process(delivery, message)
@@ -312,7 +312,7 @@ export class Dispatcher {
     const isHarmless = envelope.noReturn !== undefined || !this.#handlers.hasRoute(envelope);
     if (isHarmless) {
       const message = new InFlightMessage(delivery, 0);
-      await this.#settle(delivery, message, await this.#outcomeOf(delivery, message));
+      await this.#settle(delivery, message, await this.#run(delivery, message));
       return;
     }
     const { path } = envelope;

@@ -13,7 +13,7 @@ import {
   replyOf,
   type StateKey,
 } from "../api/context.ts";
-import type { DeadlineScope } from "../async/deadline-scope.ts";
+import type { HandlerRun } from "../async/deadline-scope.ts";
 import type { MaybePromise } from "../async/maybe-promise.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { HandledMessage, handledMessages, type Whose } from "../diagnostics.ts";
@@ -43,7 +43,7 @@ export interface Invocation<Entry extends Registered<unknown> = Registered<unkno
 }
 
 /** A run of a handler, as it is known to the handler's surroundings. */
-export interface Execution extends Pick<DeadlineScope, "context" | "stopped" | "onStop"> {
+export interface Execution extends Pick<HandlerRun, "context" | "stopped" | "onStop"> {
   readonly delivery: Delivery;
   /** Is set once it counts as begun. */
   tally: HandlerStatsRecorder | undefined;

@@ -1,7 +1,7 @@
 /** Calls: from a delivery to its answer, whatever happens. */
 
 import { type Reply, replyOf } from "../api/context.ts";
-import { abandoned, DeadlineScope, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
+import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import type { Gate } from "../async/gate.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { timedOut } from "../async/timed-promise.ts";
@@ -116,7 +116,7 @@ export class CallProcessor {
 }
 
 /** A call that is being answered, and how it ends for the statistics. */
-class CallInProgress extends DeadlineScope<Message, CallEnd> implements Execution {
+class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
   readonly #processor: CallProcessor;
   readonly delivery: Delivery;
   override readonly correlationId: string | undefined;

@@ -1,7 +1,7 @@
 /** One-way commands and events: handled, tried again later, or a dead letter. */
 
 import { isHandlerReply } from "../api/context.ts";
-import { abandoned, DeadlineScope, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
+import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
@@ -234,7 +234,7 @@ interface AttemptDetails<End> {
 }
 
 /** One run of a handler whose result nobody waits for: counts how it ends, and says whether the message may be tried again. */
-class Attempt<End> extends DeadlineScope<unknown, End> implements Execution {
+class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
   readonly #details: AttemptDetails<End>;
   readonly delivery: Delivery;
   override readonly correlationId = undefined;

@@ -2,10 +2,10 @@ import { describe, expect, it, vi } from "vitest";
 import type { Session } from "../transport/transport.ts";
 import { Declarations } from "./declarations.ts";
 
-/** Declarations on a link that writes down what it is asked for. */
+/** Declarations on a session that writes down what it is asked for. */
 function declarations(connecting: Promise<void> | undefined = Promise.resolve()) {
   const asked: string[] = [];
-  const link = {
+  const session = {
     serve: async () => void asked.push("serve"),
     bind: async (keys: readonly string[], per: string) => {
       asked.push(`bind ${per} ${keys.join(" ")}`);
@@ -14,7 +14,7 @@ function declarations(connecting: Promise<void> | undefined = Promise.resolve())
     unbindInstance: async (key: string) => void asked.push(`unbind ${key}`),
   } as unknown as Session;
   const failed = vi.fn();
-  const own = new Declarations({ connecting: () => connecting, link: () => link, failed });
+  const own = new Declarations({ connecting: () => connecting, session: () => session, failed });
   return { own, asked, failed };
 }
 
@@ -63,11 +63,11 @@ describe("what is registered after connect()", () => {
   });
 
   it("is nothing before connect()", async () => {
-    const link = vi.fn();
-    const own = new Declarations({ connecting: () => undefined, link, failed: vi.fn() });
+    const session = vi.fn();
+    const own = new Declarations({ connecting: () => undefined, session, failed: vi.fn() });
     own.bind("a", "service");
     own.serve();
     await own.settled();
-    expect(link).not.toHaveBeenCalled();
+    expect(session).not.toHaveBeenCalled();
   });
 });

@@ -8,9 +8,9 @@ import type { Session } from "../transport/transport.ts";
 export type Keys = Readonly<Record<Per, readonly string[]>>;
 
 /** Binds all keys, in as few round trips as there can be. */
-export async function bindKeys(link: Session, keys: Keys): Promise<void> {
+export async function bindKeys(session: Session, keys: Keys): Promise<void> {
   const pers = ["service", "instance"] as const;
-  await settleAll(pers.filter((per) => keys[per].length > 0).map((per) => link.bind(keys[per], per)));
+  await settleAll(pers.filter((per) => keys[per].length > 0).map((per) => session.bind(keys[per], per)));
 }
 
 /** Subscriptions by the key that they bind. */
@@ -24,7 +24,7 @@ export function keysOf(subscriptions: Iterable<{ readonly key: string; readonly 
 export interface DeclarationsDependencies {
   /** Resolves when connected; `undefined` before `connect()`, when nothing is to be done. */
   readonly connecting: () => Promise<void> | undefined;
-  readonly link: () => Session | undefined;
+  readonly session: () => Session | undefined;
   /** Is told of a failure that nobody waits for. */
   readonly failed: (error: unknown) => void;
 }
@@ -53,7 +53,7 @@ export class Declarations {
 
   /** Takes commands. */
   serve(): void {
-    this.#add((link) => link.serve());
+    this.#add((session) => session.serve());
   }
 
   /** Binds a key and serves. Keys that are added one after the other are bound together. */
@@ -69,13 +69,13 @@ export class Declarations {
     const close = (): void => {
       if (this.#open === keys) this.#open = undefined;
     };
-    const work = async (link: Session): Promise<void> => {
+    const work = async (session: Session): Promise<void> => {
       close();
       try {
-        await bindKeys(link, keys);
+        await bindKeys(session, keys);
       } finally {
         // Also where an event is refused: commands have nothing to do with it.
-        await link.serve();
+        await session.serve();
       }
     };
     this.#add(work, close);
@@ -85,15 +85,15 @@ export class Declarations {
   unbindInstance(key: string): void {
     // What is subscribed from here on is bound after this.
     this.#open = undefined;
-    this.#add((link) => link.unbindInstance(key));
+    this.#add((session) => session.unbindInstance(key));
   }
 
-  #add(work: (link: Session) => Promise<void>, ended: () => void = () => undefined): void {
-    const { connecting, link, failed } = this.#parts;
+  #add(work: (session: Session) => Promise<void>, ended: () => void = () => undefined): void {
+    const { connecting, session, failed } = this.#parts;
     const connected = connecting();
     if (connected === undefined) return;
     const next = Promise.all([this.settled(), connected]).then(async () => {
-      const present = link();
+      const present = session();
       if (present !== undefined) await work(present);
     });
     this.#last = next;

@@ -47,7 +47,7 @@ export class Lifecycle {
   readonly #sessions: SessionSlot;
   readonly states: StateMachine;
   #transport: Transport | undefined;
-  /** As long as there is a link. */
+  /** As long as there is a session. */
   #neighbour: Neighbour | undefined;
   #connecting: Connecting | undefined;
   #stopping: Stopping | undefined;
@@ -66,7 +66,7 @@ export class Lifecycle {
     );
     this.#declarations = new Declarations({
       connecting: () => this.#connecting?.done,
-      link: () => this.#sessions.session,
+      session: () => this.#sessions.session,
       failed: (error) => {
         const { service, logger } = parts;
         const message = `${service} could not declare what was registered after connect().`;
@@ -77,12 +77,12 @@ export class Lifecycle {
 
   get health(): Health {
     const { current: state, reason } = this.states;
-    const link = this.#sessions.session;
+    const session = this.#sessions.session;
     const why =
       state === "running"
-        ? link?.refused
+        ? session?.refused
         : (this.#transport?.lastFailure ?? reason ?? whyDown(this.#parts.service, state));
-    return healthOf({ state, link, reason: why });
+    return healthOf({ state, session, reason: why });
   }
 
   /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */
@@ -163,14 +163,14 @@ export class Lifecycle {
 
   async #open(transport: Transport, stop: AbortController): Promise<void> {
     const { signal } = stop;
-    const link = await transport.openSession(this.#member(stop), signal);
-    this.#sessions.session = link;
+    const session = await transport.openSession(this.#member(stop), signal);
+    this.#sessions.session = session;
     const { service, dispatcher, caller, publisher } = this.#parts;
     const { realm } = transport;
     this.#neighbour = new Neighbour({ service, realm, lifecycle: this, dispatcher, caller, publisher });
     try {
-      await this.#attached(link, signal);
-      this.#sessions.ready = link;
+      await this.#attached(session, signal);
+      this.#sessions.ready = session;
       this.states.enter("running");
     } catch (error) {
       this.#sessions.session = undefined;
@@ -179,19 +179,19 @@ export class Lifecycle {
       // What it was given meanwhile goes back to the queue.
       dispatcher.abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
-      void this.#leave(link);
+      void this.#leave(session);
       throw error;
     }
   }
 
   // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
-  async #attached(link: Session, signal: AbortSignal): Promise<void> {
+  async #attached(session: Session, signal: AbortSignal): Promise<void> {
     for (;;) {
       const { broken } = this.#sessions;
       if (broken !== undefined)
         await untilAborted(new Promise<void>((resolve) => void broken.onOpen(resolve)), signal);
       try {
-        await untilAborted(this.#attach(link), signal);
+        await untilAborted(this.#attach(session), signal);
         if (this.#sessions.broken === undefined) return;
       } catch (error) {
         if (signal.aborted || !isConfluoError(error, "CONNECTION_LOST")) throw error;
@@ -201,16 +201,16 @@ export class Lifecycle {
   }
 
   // Does what is not done yet: again is fine.
-  async #attach(link: Session): Promise<void> {
+  async #attach(session: Session): Promise<void> {
     // Bound before it takes anything: an instance that is served is subscribed, too.
-    await bindKeys(link, keysOf(this.#parts.registry.subscriptions.list()));
-    if (this.serves) await link.serve();
-    await link.openQuestions();
+    await bindKeys(session, keysOf(this.#parts.registry.subscriptions.list()));
+    if (this.serves) await session.serve();
+    await session.openQuestions();
   }
 
   #member(attempt: AbortController): SessionListener {
     const { service, instance, prefetch, batching, dispatcher, caller, onQuestion } = this.#parts;
-    // What an earlier link goes through while it is closed is not the state of the present one.
+    // What an earlier session goes through while it is closed is not the state of the present one.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
       service,
@@ -323,16 +323,18 @@ export class Lifecycle {
     const connecting = this.#connecting;
     connecting?.stop.abort(reason);
     if (this.states.current === "connecting") await connecting?.done.catch(() => undefined);
-    const link = this.#sessions.session;
-    if (link === undefined) return;
+    const session = this.#sessions.session;
+    if (session === undefined) return;
     this.states.enter("draining");
-    await untilAborted(this.#neighbour?.leave(link) ?? Promise.resolve(), hurry).catch((error: unknown) => {
-      if (this.#neighbour?.isIdle) return; // it waited for others
-      const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
-      logger.warn({ service, err: error }, message);
-    });
+    await untilAborted(this.#neighbour?.leave(session) ?? Promise.resolve(), hurry).catch(
+      (error: unknown) => {
+        if (this.#neighbour?.isIdle) return; // it waited for others
+        const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
+        logger.warn({ service, err: error }, message);
+      },
+    );
     dispatcher.abandon(reason);
-    // What goes back is on its way when the link closes.
+    // What goes back is on its way when the session closes.
     if (!dispatcher.isIdle) await waitAtMost(GIVE_BACK_MS, dispatcher.idle());
     for (const call of caller.inFlight.list()) {
       const what = `${call.service} was to answer ${call.path}`;
@@ -347,12 +349,12 @@ export class Lifecycle {
     this.#transport = undefined;
     this.#connecting = undefined;
     this.#neighbour?.end();
-    await link.close();
+    await session.close();
   }
 
-  async #leave(link: Session): Promise<void> {
-    await waitAtMost(GIVE_BACK_MS, link.pause());
+  async #leave(session: Session): Promise<void> {
+    await waitAtMost(GIVE_BACK_MS, session.pause());
     await waitAtMost(GIVE_BACK_MS, this.#parts.dispatcher.idle());
-    await link.close().catch(() => undefined);
+    await session.close().catch(() => undefined);
   }
 }

@@ -26,7 +26,7 @@ const here = new Set<Neighbour>();
 let leaving = 0;
 
 /**
- * A service of this process, from the moment it has a link until it has none. While it leaves, it takes nothing more from
+ * A service of this process, from the moment it has a session until it has none. While it leaves, it takes nothing more from
  * outside, and still answers what others that leave call: until none of them has anything in hand.
  */
 export class Neighbour {
@@ -43,8 +43,9 @@ export class Neighbour {
   }
 
   /** Takes nothing more, and resolves when neither this service nor any other that leaves has anything in hand. */
-  async leave(link: Session): Promise<void> {
+  async leave(session: Session): Promise<void> {
     const { dispatcher } = this.#parts;
+    if (!here.has(this)) return;
     this.#isLeaving = true;
     leaving += 1;
     for (const each of here) each.#parts.caller.neighbours = each;
@@ -53,9 +54,9 @@ export class Neighbour {
     await new Promise((resolve) => setImmediate(resolve));
     let coming = this.#coming();
     // They are in the queue or on the way there, among those of others: it has to be emptied as far as that.
-    if (coming.length > 0) await link.pause("calls");
+    if (coming.length > 0) await session.pause("calls");
     for (; coming.length > 0 && here.has(this); coming = this.#coming()) await Promise.all(coming.map(ended));
-    await link.pause();
+    await session.pause();
     // The wait may have been given up: what is in hand by now is of another connection.
     if (!here.has(this)) return;
     this.#close();
@@ -63,7 +64,7 @@ export class Neighbour {
     await untilAllAreIdle();
   }
 
-  /** Is gone: it has no link any more. */
+  /** Is gone: it has no session any more. */
   end(): void {
     if (!here.delete(this)) return;
     this.#parts.caller.neighbours = undefined;
@@ -76,7 +77,7 @@ export class Neighbour {
    * Hands a call over within the process, if its service and the one that makes it leave together: it would reach a queue
    * that nobody here consumes any more. @returns whether it does.
    */
-  handOver(call: PendingCall, message: Message, link: Session): boolean {
+  handOver(call: PendingCall, message: Message, session: Session): boolean {
     if (!this.#isLeaving && call.scope?.isLeaving !== true) return false;
     const { realm } = this.#parts;
     const taker = [...here].find((each) => each.#isLeaving && each.#takes(call.service, realm));
@@ -84,7 +85,7 @@ export class Neighbour {
     call.isNear = true;
     const again = (): void => {
       call.isNear = false;
-      if (!call.over) link.call(call.service, message, (rejection) => call.settle(rejection));
+      if (!call.over) session.call(call.service, message, (rejection) => call.settle(rejection));
     };
     // Outside: the handler that takes it does not run inside of the one that makes it.
     runOutsideContext(setImmediate, () => taker.#parts.dispatcher.handle(new NearDelivery(message, again)));

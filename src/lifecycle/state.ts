@@ -108,15 +108,15 @@ export function whyDown(service: string, state: Exclude<ServiceState, "running">
 }
 
 interface Linked {
-  readonly link: Partial<Pick<Health, "detached" | "blocked" | "stalled">> | undefined;
+  readonly session: Partial<Pick<Health, "detached" | "blocked" | "stalled">> | undefined;
 }
 
 const none: readonly string[] = [];
-const unlinked: NonNullable<Linked["link"]> = {};
+const unlinked: NonNullable<Linked["session"]> = {};
 
 /** Sums up how well a service is. */
-export function healthOf({ state, link, reason }: Pick<Health, "state" | "reason"> & Linked): Health {
-  const { detached = none, blocked, stalled = none } = link ?? unlinked;
+export function healthOf({ state, session, reason }: Pick<Health, "state" | "reason"> & Linked): Health {
+  const { detached = none, blocked, stalled = none } = session ?? unlinked;
   if (state !== "running") return { status: "down", state, detached, blocked, reason };
   const isWell =
     detached.length === 0 && blocked === undefined && stalled.length === 0 && reason === undefined;

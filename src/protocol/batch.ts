@@ -16,6 +16,25 @@ const LONGEST_MS = 2 ** 31 - 1;
 /** What a sender may gather at most, and a receiver takes. */
 export const MOST_ENTRIES = 256;
 
+/** Properties that a batch or an entry of it carries. */
+type CarriedProperty =
+  | "contentType"
+  | "type"
+  | "correlationId"
+  | "replyTo"
+  | "appId"
+  | "expiration"
+  | "headers"
+  | "mandatory";
+
+/** All others: a message that has one of them travels by itself. The compiler asks for each that is added. */
+const notCarried: Readonly<Record<Exclude<keyof Properties, CarriedProperty>, true>> = {
+  contentEncoding: true,
+  messageId: true,
+  deliveryMode: true,
+};
+const notCarriedNames = Object.keys(notCarried) as (keyof typeof notCarried)[];
+
 /**
  * Whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
  * else has a place in an entry.
@@ -28,6 +47,7 @@ export function isBatchable(message: Message, bytes: number): boolean {
 export function batchableLength({ json, properties }: Message, bytes: number): number | undefined {
   const { contentType, correlationId, headers } = properties;
   if (json === undefined || contentType !== JSON_TYPE || correlationId === undefined) return undefined;
+  for (const name of notCarriedNames) if (properties[name] !== undefined) return undefined;
   let length = Buffer.byteLength(json);
   if (headers !== undefined)
     for (const name of Object.keys(headers)) length += headerBytes(name, String(headers[name]));

@@ -57,8 +57,11 @@ function deadLetteringTo(exchange: string): Arguments {
 /** Names of what all services of a namespace share. */
 export class Namespace {
   readonly name: string;
+  /** The exchange that events are published to. */
   readonly events: string;
+  /** The exchange through which messages come back from delay queues to the queue that they were in. */
   readonly back: string;
+  /** The queue of messages that came back to a queue that is gone. */
   readonly orphans: string;
   /** Where instances are asked what they are and do. */
   readonly discovery: string;

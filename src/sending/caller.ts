@@ -64,12 +64,12 @@ export class Caller {
   /** @throws what is wrong with the arguments; the promise rejects with the rest. */
   call(to: string | AnyCommand, rest: readonly unknown[]): Promise<Reply> {
     const prepared = this.#parts.preparer.command("call", to, rest);
-    this.#parts.uses.calls.add(prepared.service, prepared.contract);
     const { timeoutMs, signal } = prepared.options;
     const ownMs = timeoutMs === undefined ? this.#parts.timeoutMs : checkMs("timeoutMs", timeoutMs);
     const scope = DeadlineScope.current;
     const ms = remainingMs(ownMs, scope);
     if (signal !== undefined) checkSignal(signal);
+    this.#parts.uses.calls.add(prepared.service, prepared.contract);
     const call = new PendingCall(prepared, this, { ms, scope });
     if (ms < 1) throw call.tooLate();
     // Registered before it is published: the reply must not come first.

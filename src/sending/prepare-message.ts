@@ -39,7 +39,10 @@ export interface PreparedMessage<Contract = AnyCommand | AnyEvent> {
    * end; absent if nothing is to be waited for.
    */
   readonly validate: (() => Promise<EncodedBody>) | undefined;
-  /** As given, with known names. The values that say how the message travels and how long it may take are not checked yet. */
+  /**
+   * Options as given, with known names: those of `call`, too. Their values are checked where they are used: how the message
+   * travels and how long it may take, in `Caller.call` and in `Publisher`.
+   */
   readonly options: GivenOptions<SendOptions>;
 }
 
@@ -184,7 +187,9 @@ function looksLikeOptions(body: object): boolean {
   if (Array.isArray(body) || ArrayBuffer.isView(body)) return false;
   let isOption = false;
   for (const name in body) {
-    isOption = Object.hasOwn(optionValues, name) && optionValues[name]?.((body as Body)[name]) === true;
+    isOption =
+      Object.hasOwn(optionValues, name) &&
+      optionValues[name as keyof typeof optionValues]((body as Body)[name]);
     if (!isOption) return false;
   }
   return isOption;
@@ -195,7 +200,7 @@ type Body = Readonly<Record<string, unknown>>;
 const isNumber = (value: unknown): boolean => typeof value === "number";
 const isTable = (value: unknown): boolean =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-const optionValues: Readonly<Record<string, (value: unknown) => boolean>> = {
+const optionValues: Readonly<Record<keyof (CallOptions & SendOptions), (value: unknown) => boolean>> = {
   timeoutMs: isNumber,
   expiresMs: isNumber,
   signal: (value) => value instanceof AbortSignal,

@@ -24,17 +24,18 @@ export interface Transport {
   openSession(member: SessionListener, signal: AbortSignal): Promise<Session>;
 }
 
-/** What the transport must know of a service, and whom it tells. Its callbacks must not throw. */
+/** A service as its session sees it. `Lifecycle` binds its callbacks to the dispatcher and the caller. They must not throw. */
 export interface SessionListener {
   readonly service: string;
   readonly instance: string;
   /** Deliveries handed over and not yet settled, at most, for each lane. */
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   readonly batching: Batching;
+  /** A message arrived for a handler: `Dispatcher.handle`. */
   onDelivery(delivery: Delivery): void;
   /** A message became a dead letter since its time was over, whatever was said of its delivery, if that was handed over at all. */
   onExpired(delivery: Delivery, failure: Failure): void;
-  /** A reply arrived. */
+  /** A reply arrived: `Caller.receive`. */
   onReply(reply: Message): void;
   /** The instance that had a call, by its `correlation_id`, together with others, is gone: it is to be sent again. */
   onBounced(correlationId: string): void;

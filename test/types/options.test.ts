@@ -9,7 +9,7 @@ import { expect, it } from "vitest";
 
 const source = join(import.meta.dirname, "..", "..", "src");
 const optionsOf =
-  /^export interface (\w*(?:Options|Definition)|Waiting|ErrorDetails|ErrorDeclaration)\b[^{]*\{(.*?)^\}/gms;
+  /^export interface (\w*(?:Options|Definition)|ErrorDetails|ErrorDeclaration)\b[^{]*\{(.*?)^\}/gms;
 const optional = /^ +readonly \w+\?: [^;{}]+;|^ +\}(?: \| undefined)?;$/gm;
 
 it("every property of public options that may be left out may be undefined", () => {

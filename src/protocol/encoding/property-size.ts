@@ -17,7 +17,9 @@ export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
 }
 
 /** What properties take in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
-export function propertyBytes({ headers, deliveryMode, mandatory: _, ...texts }: Properties): number {
+export function propertyBytes({ headers, deliveryMode, mandatory: _, ...rest }: Properties): number {
+  // A property of another type has to be counted here, too.
+  const texts: Readonly<Record<string, string | undefined>> = rest;
   let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1);
   for (const text of Object.values(texts)) if (typeof text === "string") bytes += 1 + Buffer.byteLength(text);
   return bytes + tableBytes(headers ?? none);

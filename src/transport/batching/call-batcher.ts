@@ -22,7 +22,7 @@ interface CallTarget {
   readonly calls: string;
   /** The queue for messages that hold several calls. */
   readonly batches: string;
-  readonly collector: TurnBuffer<BatchedCall>;
+  readonly buffer: TurnBuffer<BatchedCall>;
   /** How many calls in one message it takes, as far as is known. */
   takes: number;
   /** When it said so last. */
@@ -80,7 +80,7 @@ export class CallBatcher {
     }
     const ms = Number(message.properties.expiration);
     this.#checkDeadline(target, ms);
-    target.collector.add({ message, settled }, length, most);
+    target.buffer.add({ message, settled }, length, most);
     // Noted last: adding it may have sent those before it.
     target.longestMs = Math.max(target.longestMs, ms);
     target.shortestMs = Math.min(target.shortestMs, ms);
@@ -97,12 +97,12 @@ export class CallBatcher {
 
   /** Sends what waits for the end of its turn. */
   flush(): void {
-    for (const { collector } of this.#targets.values()) collector.flush();
+    for (const { buffer } of this.#targets.values()) buffer.flush();
   }
 
   #targetOf(service: string): CallTarget {
     const { maxBytes, isEager } = this.#batching;
-    const collector = new TurnBuffer<BatchedCall>({
+    const buffer = new TurnBuffer<BatchedCall>({
       bytes: maxBytes,
       isEager,
       send: (items) => this.#send(target, items),
@@ -115,7 +115,7 @@ export class CallBatcher {
     const target: CallTarget = {
       calls: this.#namespace.calls(service),
       batches: this.#namespace.batches(service),
-      collector,
+      buffer,
       takes: 1,
       learnedAt: NEVER,
       doubtedUntil: NEVER,
@@ -129,7 +129,7 @@ export class CallBatcher {
   #checkDeadline(target: CallTarget, ms: number): void {
     const { longestMs, shortestMs } = target;
     if (Math.max(longestMs, ms) <= Math.min(shortestMs, ms) * SAME_DEADLINE) return;
-    target.collector.flush();
+    target.buffer.flush();
     Object.assign(target, noDeadline);
   }
 

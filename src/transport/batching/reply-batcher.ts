@@ -29,7 +29,7 @@ interface BatchedReply {
 
 /** One who takes gathered replies. */
 interface Requester {
-  readonly collector: TurnBuffer<BatchedReply>;
+  readonly buffer: TurnBuffer<BatchedReply>;
   /** It has asked how many calls it may send in one message. */
   asks: boolean;
 }
@@ -70,8 +70,8 @@ export class ReplyBatcher {
       return;
     }
     const length = batchableLength(message, batching.maxBytes);
-    if (length === undefined) this.#post(to, this.#withAnswer(requester, message), failed);
-    else requester.collector.add({ message, failed }, length, MOST_REPLIES);
+    if (length === undefined) this.#post(to, this.#withBatchLimit(requester, message), failed);
+    else requester.buffer.add({ message, failed }, length, MOST_REPLIES);
   }
 
   /** Says from now on that calls are to come one by one. Resolves when no caller believes otherwise. */
@@ -84,23 +84,23 @@ export class ReplyBatcher {
   /** Sends what waits for the end of its turn, and waits for nobody any more. */
   close(): void {
     this.#leaving?.end();
-    for (const { collector } of this.#requesters.values()) collector.flush();
+    for (const { buffer } of this.#requesters.values()) buffer.flush();
   }
 
   #requesterAt(replyTo: string): Requester {
     // The oldest goes; if it is still there, it asks again.
     for (const known of this.#requesters.keys()) {
       if (this.#requesters.size < MOST_REQUESTERS) break;
-      this.#requesters.get(known)?.collector.flush();
+      this.#requesters.get(known)?.buffer.flush();
       this.#requesters.delete(known);
     }
     const { maxBytes, isEager } = this.#parts.batching;
-    const collector = new TurnBuffer<BatchedReply>({
+    const buffer = new TurnBuffer<BatchedReply>({
       bytes: maxBytes,
       isEager,
       send: (replies) => this.#send(replyTo, requester, replies),
     });
-    const requester: Requester = { collector, asks: false };
+    const requester: Requester = { buffer, asks: false };
     this.#requesters.set(replyTo, requester);
     return requester;
   }
@@ -108,11 +108,11 @@ export class ReplyBatcher {
   #send(to: string, requester: Requester, replies: readonly [BatchedReply, ...BatchedReply[]]): void {
     const [{ message, failed }] = replies;
     if (replies.length === 1 && !this.#parts.batching.isEager) {
-      this.#post(to, this.#withAnswer(requester, message), failed);
+      this.#post(to, this.#withBatchLimit(requester, message), failed);
       return;
     }
     const together = batchReplies(replies.map((reply) => reply.message));
-    this.#post(to, this.#withAnswer(requester, together), () => {
+    this.#post(to, this.#withBatchLimit(requester, together), () => {
       // Together they were too large for the broker, which need not be so for each.
       for (const each of replies) this.#post(to, each.message, each.failed);
     });
@@ -124,7 +124,7 @@ export class ReplyBatcher {
   }
 
   // Says how many calls are welcome, if that was asked.
-  #withAnswer(requester: Requester, message: Message): Message {
+  #withBatchLimit(requester: Requester, message: Message): Message {
     if (!requester.asks) return message;
     requester.asks = false;
     const { service, limit, census } = this.#parts;

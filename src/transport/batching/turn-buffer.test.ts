@@ -6,11 +6,11 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 function collecting({ bytes = 100, isEager = false, most = 16 } = {}) {
   const sent: (readonly string[])[] = [];
-  const collector = new TurnBuffer<string>({ bytes, isEager, send: (items) => void sent.push(items) });
+  const buffer = new TurnBuffer<string>({ bytes, isEager, send: (items) => void sent.push(items) });
   const add = (...items: readonly string[]): void => {
-    for (const item of items) collector.add(item, item.length, most);
+    for (const item of items) buffer.add(item, item.length, most);
   };
-  return { sent, add, collector };
+  return { sent, add, buffer };
 }
 
 describe("what comes alone in its turn", () => {
@@ -36,7 +36,7 @@ describe("what comes alone in its turn", () => {
     expect(sent.at(-1)).toEqual(["d"]);
   });
 
-  it("waits for the turn's end if the collector is eager", async () => {
+  it("waits for the turn's end if the buffer is eager", async () => {
     const { sent, add } = collecting({ isEager: true });
     add("a");
     expect(sent).toEqual([]);
@@ -80,10 +80,10 @@ describe("what comes with others in its turn", () => {
   });
 
   it("goes when it is told to, and never again", async () => {
-    const { sent, add, collector } = collecting({ isEager: true });
+    const { sent, add, buffer } = collecting({ isEager: true });
     add("a", "b");
-    collector.flush();
-    collector.flush();
+    buffer.flush();
+    buffer.flush();
     expect(sent).toEqual([["a", "b"]]);
     add("c");
     await turn();
@@ -93,16 +93,16 @@ describe("what comes with others in its turn", () => {
 
   it("may come while others go", async () => {
     const sent: (readonly number[])[] = [];
-    const collector: TurnBuffer<number> = new TurnBuffer<number>({
+    const buffer: TurnBuffer<number> = new TurnBuffer<number>({
       bytes: 100,
       isEager: true,
       send: (items) => {
         sent.push(items);
         const [first] = items;
-        if (first < 3) collector.add(first + 1, 1, 16);
+        if (first < 3) buffer.add(first + 1, 1, 16);
       },
     });
-    collector.add(1, 1, 16);
+    buffer.add(1, 1, 16);
     for (let turns = 0; turns < 4; turns += 1) await turn();
     expect(sent).toEqual([[1], [2], [3]]);
   });
@@ -122,15 +122,15 @@ it("sends everything once, in order, and no more together than may go", async ()
         readonly most: number;
       }
       const sent: (readonly Item[])[] = [];
-      const collector = new TurnBuffer<Item>({
+      const buffer = new TurnBuffer<Item>({
         bytes: 20,
         isEager,
         send: (items) => void sent.push(items),
       });
       for (const [n, each] of steps.entries()) {
         if (each === "turn") await turn();
-        else if (each === "flush") collector.flush();
-        else collector.add({ n, ...each }, each.size, each.most);
+        else if (each === "flush") buffer.flush();
+        else buffer.add({ n, ...each }, each.size, each.most);
       }
       await turn();
       const added = steps.flatMap((each, n) => (typeof each === "string" ? [] : [n]));

@@ -1,6 +1,6 @@
 /** What one turn of the event loop has for one receiver. */
 
-/** How a collector sends, and how much at a time. */
+/** How a buffer sends, and how much at a time. */
 export interface TurnBufferDependencies<Item> {
   /** At least one. */
   send(items: readonly [Item, ...Item[]]): void;

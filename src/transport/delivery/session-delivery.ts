@@ -70,7 +70,7 @@ export class SessionDelivery implements Delivery {
   readonly #client: AmqpClient | undefined;
   #settled = false;
   /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
-  #letters: Map<string | undefined, Moved> | undefined;
+  #letters: Map<string | undefined, AddressedCopy> | undefined;
 
   constructor(
     source: Source,
@@ -89,7 +89,7 @@ export class SessionDelivery implements Delivery {
     const { namespace, newId } = receiver.connection;
     const isReturn = received.exchange === "" || received.exchange === namespace.back;
     const eventKey = isReturn ? undefined : received.key;
-    this.size = received.message.length ?? bodyLength(received.message);
+    this.size = bodyLength(received.message);
     this.envelope = readEnvelope(received.message, { lane, eventKey, newId });
     const isMarked = received.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
     this.history = historyOf(source, isMarked, this.envelope.deaths);
@@ -112,15 +112,15 @@ export class SessionDelivery implements Delivery {
         // Its queue is gone with its consumer, and nobody else has one.
         if (this.lane === "instance") return true;
         // As a copy: what the broker itself delivers again looks like what a death left behind.
-        return this.#move([() => this.#givenBack()]);
+        return this.#publishThenAck([() => this.#givenBack()]);
       case "isolate":
         if (this.#received.bounce !== undefined) return this.#bounce(this.#received.bounce(), outcome);
         return this.#isolate(outcome);
       case "forward": {
         // The queue's name is taken now: a later connection may have another.
         const queue = this.#receiver.queues.queueOf(this.#source);
-        const moved = outcome.moves.map((move) => this.#moved(move, queue));
-        return this.#move(moved.map((each) => () => each));
+        const copies = outcome.moves.map((move) => this.#copyFor(move, queue));
+        return this.#publishThenAck(copies.map((copy) => () => copy));
       }
       default:
         return outcome satisfies never;
@@ -146,16 +146,16 @@ export class SessionDelivery implements Delivery {
     const past = { deaths: alone ? deaths : 1, until: earliest };
     const patterns = subscriptions.length === 0 ? [undefined] : subscriptions;
     const copies = patterns.map((subscription) => {
-      return () => this.#copied({ lane: this.lane, alone }, { ...past, subscription });
+      return () => this.#copyWith({ lane: this.lane, alone }, { ...past, subscription });
     });
-    return this.#receiver.isolations.add(this.#moveSurely(copies));
+    return this.#receiver.isolations.add(this.#publishThenAwaitAck(copies));
   }
 
   // Until the broker has the acknowledgement, both the copy and the original are there.
-  async #moveSurely(copies: readonly Copy[]): Promise<boolean> {
-    const isMoved = await this.#move(copies);
-    if (isMoved) await this.#received.acksTaken?.();
-    return isMoved;
+  async #publishThenAwaitAck(copies: readonly CopyMaker[]): Promise<boolean> {
+    const isPublished = await this.#publishThenAck(copies);
+    if (isPublished) await this.#received.acksTaken?.();
+    return isPublished;
   }
 
   // When its sender or its caller waits no longer, on the monotonic clock.
@@ -177,7 +177,7 @@ export class SessionDelivery implements Delivery {
     }
     this.#settled = true;
     const expired = this.#expired(subscription);
-    await this.#move([() => expired]);
+    await this.#publishThenAck([() => expired]);
     return true;
   }
 
@@ -190,21 +190,21 @@ export class SessionDelivery implements Delivery {
     const headers = waitHeaders({ hop, unclaimedMs, expiresMs, deaths });
     const queue = this.#receiver.queues.queueOf({ lane: "inbox", alone: this.#source.alone });
     const delayed = this.#delayed(hop, queue, this.#unchanged(headers));
-    await this.#move([() => delayed]);
+    await this.#publishThenAck([() => delayed]);
   }
 
   #unchanged(added: Readonly<Record<string, string>>): Message {
     return unchangedCopy(this, added, this.#most);
   }
 
-  #givenBack(): Moved | undefined {
+  #givenBack(): AddressedCopy | undefined {
     const { deaths, subscription } = this.envelope;
-    return this.#copied(this.#source, { deaths, subscription, until: this.#until, isGivenBack: true });
+    return this.#copyWith(this.#source, { deaths, subscription, until: this.#until, isGivenBack: true });
   }
 
   // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
   // broker drops it; anything else is dead then.
-  #copied(source: Source, { deaths, subscription, until, isGivenBack }: Past): Moved | undefined {
+  #copyWith(source: Source, { deaths, subscription, until, isGivenBack }: Past): AddressedCopy | undefined {
     const key = this.#receiver.queues.queueOf(source);
     // What is left, as far as this instance knows: not how long it was under way before.
     const leftMs = Math.floor(until - performance.now());
@@ -225,7 +225,7 @@ export class SessionDelivery implements Delivery {
     return { exchange: "", key, message: { body, properties: { ...properties, ...expiration, ...headers } } };
   }
 
-  #expired(subscription: string | undefined): Moved {
+  #expired(subscription: string | undefined): AddressedCopy {
     this.#letters ??= new Map();
     const made = this.#letters.get(subscription);
     if (made !== undefined) return made;
@@ -237,7 +237,10 @@ export class SessionDelivery implements Delivery {
       retry: "final",
       ...(subscription === undefined ? {} : { subscription }),
     };
-    const letter = this.#moved({ kind: "dead-letter", failure }, this.#receiver.queues.queueOf(this.#source));
+    const letter = this.#copyFor(
+      { kind: "dead-letter", failure },
+      this.#receiver.queues.queueOf(this.#source),
+    );
     this.#letters.set(subscription, letter);
     this.#receiver.member.onExpired(this, failure);
     return letter;
@@ -259,20 +262,20 @@ export class SessionDelivery implements Delivery {
     return this.#client !== undefined && !isClosing && connection.client === this.#client;
   }
 
-  // Until it is done, or the connection is gone: giving it back would have the handler run again, or look like a death.
+  // Publishes copies in place of the original and acknowledges that once they are confirmed. Tries until it is done, or the connection is gone: giving it back would have the handler run again, or look like a death.
   // Each attempt makes its copies again, since the time that is left is written in some of them.
-  async #move(copies: readonly Copy[]): Promise<boolean> {
+  async #publishThenAck(copies: readonly CopyMaker[]): Promise<boolean> {
     let left = copies;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
       const posting = Promise.allSettled(left.map((copy) => this.#post(copy())));
       this.#receiver.copies.add(posting);
       const posted = await posting;
-      const isMoved = posted.every(({ status }) => status === "fulfilled");
+      const isPublished = posted.every(({ status }) => status === "fulfilled");
       // Also when the session is being closed: it waits for that, or the broker would return the original beside its copy. In
       // this very turn: this is told of a confirm before the end of the session is.
-      if (isMoved) this.#received.ack();
+      if (isPublished) this.#received.ack();
       this.#receiver.copies.delete(posting);
-      if (isMoved) return true;
+      if (isPublished) return true;
       if (!this.#standing) return false;
       left = left.filter((_, n) => posted[n]?.status === "rejected");
       const err = posted.find((result) => result.status === "rejected")?.reason;
@@ -289,7 +292,7 @@ export class SessionDelivery implements Delivery {
     return false;
   }
 
-  async #post(moved: Moved | undefined): Promise<void> {
+  async #post(moved: AddressedCopy | undefined): Promise<void> {
     if (moved === undefined) return;
     if ((await this.#publish(moved)) === undefined) return;
     if (!this.#standing) throw new Error("the connection broke");
@@ -298,7 +301,7 @@ export class SessionDelivery implements Delivery {
     if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
   }
 
-  #publish({ exchange, key, message }: Moved): Promise<string | undefined> {
+  #publish({ exchange, key, message }: AddressedCopy): Promise<string | undefined> {
     return new Promise((resolve) => {
       if (this.#client === undefined || !this.#standing) resolve("lost");
       else
@@ -308,7 +311,7 @@ export class SessionDelivery implements Delivery {
     });
   }
 
-  #moved(move: Move, queue: string): Moved {
+  #copyFor(move: Move, queue: string): AddressedCopy {
     const { attempt, deaths } = this.envelope;
     const { instance } = this.#receiver.member;
     const last = { failure: move.failure, queue, instance };
@@ -334,7 +337,7 @@ export class SessionDelivery implements Delivery {
   }
 
   // Comes back to the queue that it came from: what is tried alone, to be tried alone.
-  #delayed({ levelMs }: Hop, queue: string, message: Message): Moved {
+  #delayed({ levelMs }: Hop, queue: string, message: Message): AddressedCopy {
     const { connection, returns } = this.#receiver;
     returns.used(levelMs);
     return { exchange: connection.namespace.delays[levelMs], key: queue, message };
@@ -353,9 +356,9 @@ interface Past {
 }
 
 /** Makes a copy; `undefined` if nothing is left to be published. */
-type Copy = () => Moved | undefined;
+type CopyMaker = () => AddressedCopy | undefined;
 
-function nameOf(moved: Moved | undefined): string {
+function nameOf(moved: AddressedCopy | undefined): string {
   return moved === undefined ? "" : moved.exchange || moved.key;
 }
 
@@ -374,7 +377,7 @@ function historyOf({ lane, alone }: Source, isMarked: boolean, deaths: number): 
 }
 
 /** A copy of a message, and where it goes. */
-interface Moved {
+interface AddressedCopy {
   readonly exchange: string;
   readonly key: string;
   readonly message: Message;

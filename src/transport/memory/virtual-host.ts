@@ -96,7 +96,7 @@ export class VirtualHost implements QueueHost {
   /** @returns why the message was not taken. */
   publish({ exchange, key }: Route, message: Message): PublishFailure | undefined {
     const { properties } = message;
-    if ((message.length ?? bodyLength(message)) > this.#maxMessageBytes) return "too-large";
+    if (bodyLength(message) > this.#maxMessageBytes) return "too-large";
     // RabbitMQ closes the channel for either: no confirm comes any more.
     if (properties.expiration !== undefined && !isExpiration(properties.expiration)) return "lost";
     const queues = this.#route(exchange, key);

@@ -11,7 +11,7 @@ import type { Consumers } from "./consumers.ts";
 import { bindAll, declare, declareQueues } from "./declare.ts";
 import { type CallPlace, type QueueReceiver, type SharedPlace, sources } from "./places.ts";
 
-/** What shared queues need of the attachments that they are part of. */
+/** The parts that shared queues work with. */
 export interface SharedQueuesDependencies {
   readonly member: SessionListener;
   readonly connection: SessionConnection;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Connection } from "./connection.ts";
-import { Controls } from "./management-channels.ts";
+import { ManagementChannels } from "./management-channels.ts";
 
 interface Opened {
   isClosed: boolean;
@@ -27,7 +27,7 @@ function controls() {
     },
     answeredOrAlive: <Value>(_what: string, request: Promise<Value>): Promise<Value> => request,
   } as unknown as Connection;
-  const all = new Controls(connection);
+  const all = new ManagementChannels(connection);
   const asked: { readonly on: unknown; answer(): void; refuse(): void }[] = [];
   const ask = (): Promise<void> =>
     all.run("do it", (channel) => {

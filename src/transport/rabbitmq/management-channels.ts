@@ -9,7 +9,7 @@ import { operationFailure } from "./failure.ts";
 const CHANNELS = 4;
 
 /** Some channels, opened as they are needed. What is asked while they are all busy waits for the one with the least to do. */
-export class Controls {
+export class ManagementChannels {
   readonly #all: readonly ControlChannel[];
 
   constructor(connection: Connection) {

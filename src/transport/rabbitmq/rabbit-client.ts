@@ -20,10 +20,10 @@ import type { BrokerUrl } from "./broker-url.ts";
 import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consuming/consumer.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
-import { Controls } from "./management-channels.ts";
+import { ManagementChannels } from "./management-channels.ts";
 import { requestAll } from "./pipeline.ts";
 import { tooMuchForAFrame } from "./publishing/frame-limit.ts";
-import { Pressure } from "./publishing/publish-backpressure.ts";
+import { PublishBackpressure } from "./publishing/publish-backpressure.ts";
 import { Publisher } from "./publishing/publisher.ts";
 import { Refusals } from "./publishing/refusals.ts";
 import { Replies } from "./publishing/replies.ts";
@@ -121,12 +121,12 @@ class RabbitClient implements AmqpClient {
   /** For what was refused of late: it costs only its like a channel. Opened when there is any. */
   readonly #suspects: Publisher;
   readonly #refusals: Refusals;
-  readonly #pressure = new Pressure();
+  readonly #pressure = new PublishBackpressure();
   #settledBefore = 0;
   /** For how long it has given no sign of life since it was asked for one. */
   #silentMs: number | undefined;
   readonly #replies: Replies;
-  readonly #controls: Controls;
+  readonly #controls: ManagementChannels;
 
   constructor({ publishing, consuming, shown, onBlocked, onRefused }: ClientParts) {
     this.server = publishing.server;
@@ -135,7 +135,7 @@ class RabbitClient implements AmqpClient {
     this.#isNarrow = this.mostPropertyBytes < mostPropertyBytes();
     this.#publishing = publishing;
     this.#consuming = consuming;
-    this.#controls = new Controls(consuming);
+    this.#controls = new ManagementChannels(consuming);
     const refusals = new Refusals(onRefused);
     this.#refusals = refusals;
     const publisher = (isSpare = false): Publisher =>

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Gate } from "../../../async/gate.ts";
-import { Pressure } from "./publish-backpressure.ts";
+import { PublishBackpressure } from "./publish-backpressure.ts";
 
 const MIB = 1024 * 1024;
 
@@ -13,7 +13,7 @@ function watched(gate: Gate | undefined): () => boolean {
 
 describe("pressure", () => {
   it("holds up what comes next while the broker is behind by 8 MiB, until it is by 4", () => {
-    const pressure = new Pressure();
+    const pressure = new PublishBackpressure();
     for (let n = 0; n < 7; n += 1) pressure.add(MIB);
     expect(pressure.congestion).toBeUndefined();
     pressure.add(MIB);
@@ -26,13 +26,13 @@ describe("pressure", () => {
   });
 
   it("counts small messages, too", () => {
-    const pressure = new Pressure();
+    const pressure = new PublishBackpressure();
     for (let n = 0; n < 40_000; n += 1) pressure.add(0);
     expect(pressure.congestion).toBeDefined();
   });
 
   it("lasts while the broker takes nothing, and ends with the connection", () => {
-    const pressure = new Pressure();
+    const pressure = new PublishBackpressure();
     pressure.setBlocked("low on memory");
     expect(pressure.blocked).toBe("low on memory");
     const isFirstOver = watched(pressure.congestion);

@@ -8,7 +8,7 @@ const FEW_BYTES = 4 * 1024 * 1024;
 const MESSAGE_BYTES = 256;
 
 /** Counts what was published and is neither confirmed nor known to be written. */
-export class Pressure {
+export class PublishBackpressure {
   #bytes = 0;
   #settled = 0;
   #blocked: string | undefined;

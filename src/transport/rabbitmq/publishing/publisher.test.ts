@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { Message, Properties } from "../../../protocol/message.ts";
 import type { Route } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
-import { Pressure } from "./publish-backpressure.ts";
+import { PublishBackpressure } from "./publish-backpressure.ts";
 import { Publisher } from "./publisher.ts";
 import { Refusals } from "./refusals.ts";
 
@@ -63,7 +63,7 @@ async function opened() {
       return channel;
     },
   };
-  const pressure = new Pressure();
+  const pressure = new PublishBackpressure();
   const refusals = new Refusals(told);
   const publisher = new Publisher(connection as unknown as Connection, pressure, refusals);
   await publisher.open();
@@ -216,7 +216,7 @@ it("a spare channel that cannot be opened costs only what wanted it", async () =
   const giveUp = vi.fn();
   const confirmChannel = (): Promise<never> => Promise.reject(new Error("No channels left to allocate"));
   const connection = { open: true, giveUp, confirmChannel } as unknown as Connection;
-  const pressure = new Pressure();
+  const pressure = new PublishBackpressure();
   const spare = new Publisher(connection, pressure, new Refusals(() => undefined), true);
   const settled = vi.fn();
   spare.publish({ exchange: "e", key: "k" }, { body: Buffer.alloc(1), properties: {} }, settled);

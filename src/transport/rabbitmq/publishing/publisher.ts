@@ -6,7 +6,7 @@ import type { Message, Properties } from "../../../protocol/message.ts";
 import type { PublishFailure, PublishSettled, Route } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { isClosed, operationFailure, unwritable } from "../failure.ts";
-import type { Pressure } from "./publish-backpressure.ts";
+import type { PublishBackpressure } from "./publish-backpressure.ts";
 import { type PublishRefusal, refusalOfPublish } from "./publish-refusal.ts";
 import type { Refusals } from "./refusals.ts";
 
@@ -36,7 +36,7 @@ const MOST_STRIKES = 3;
 /** Publishes are pipelined and each is settled once. */
 export class Publisher {
   readonly #connection: Connection;
-  readonly #pressure: Pressure;
+  readonly #pressure: PublishBackpressure;
   readonly #refusals: Refusals;
   readonly #isSpare: boolean;
   #line: Line | undefined;
@@ -54,7 +54,7 @@ export class Publisher {
   #maxBytes = Number.POSITIVE_INFINITY;
 
   /** @param isSpare it is not worth the connection if there is no channel for it. */
-  constructor(connection: Connection, pressure: Pressure, refusals: Refusals, isSpare = false) {
+  constructor(connection: Connection, pressure: PublishBackpressure, refusals: Refusals, isSpare = false) {
     this.#connection = connection;
     this.#pressure = pressure;
     this.#refusals = refusals;

@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import { expect, test, vi } from "vitest";
 import type { Message } from "../../../protocol/message.ts";
 import type { Connection } from "../connection.ts";
-import { Pressure } from "./publish-backpressure.ts";
+import { PublishBackpressure } from "./publish-backpressure.ts";
 import type { Publisher } from "./publisher.ts";
 import { Refusals } from "./refusals.ts";
 import { Replies } from "./replies.ts";
@@ -32,7 +32,7 @@ class FakeChannel extends EventEmitter {
 
 function open(): {
   readonly replies: Replies;
-  readonly pressure: Pressure;
+  readonly pressure: PublishBackpressure;
   readonly channels: FakeChannel[];
   readonly opened: Promise<void>;
 } {
@@ -45,7 +45,7 @@ function open(): {
       return channel;
     },
   };
-  const pressure = new Pressure();
+  const pressure = new PublishBackpressure();
   const replies = new Replies(connection as unknown as Connection, pressure, {
     confirmed: {} as Publisher,
     refusals: new Refusals(() => undefined),

@@ -6,7 +6,7 @@ import type { Message } from "../../../protocol/message.ts";
 import type { PublishSettled } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { isClosed, unwritable } from "../failure.ts";
-import type { Pressure } from "./publish-backpressure.ts";
+import type { PublishBackpressure } from "./publish-backpressure.ts";
 import { refusalOfPublish } from "./publish-refusal.ts";
 import { asBuffer, type Publisher } from "./publisher.ts";
 import type { Refusals } from "./refusals.ts";
@@ -28,7 +28,7 @@ interface Held {
 /** Posts messages to queues. What waits here counts as congestion. */
 export class Replies {
   readonly #connection: Connection;
-  readonly #pressure: Pressure;
+  readonly #pressure: PublishBackpressure;
   readonly #confirmed: Publisher;
   readonly #refusals: Refusals;
   #channel: Channel | undefined;
@@ -40,7 +40,7 @@ export class Replies {
   /** @param confirmed takes what is large: a refusal for size takes its channel along, and only confirms tell what was on it. */
   constructor(
     connection: Connection,
-    pressure: Pressure,
+    pressure: PublishBackpressure,
     { confirmed, refusals }: { readonly confirmed: Publisher; readonly refusals: Refusals },
   ) {
     this.#connection = connection;
