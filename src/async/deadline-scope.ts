@@ -131,22 +131,23 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
 
   // Only what is not over at once needs a limit, and can be abandoned.
   #watch(coming: Promise<Result>): Promise<End> {
+    const end = new Promise<End>((resolve) => {
+      this.#resolve = resolve;
+    });
     // Before it listens: a subclass of Promise may call back in this very turn.
     startTimer(this, this.ms);
     this.#beside.running.add(this as HandlerRun);
-    return new Promise<End>((resolve) => {
-      this.#resolve = resolve;
-      coming.then(
-        (result) => {
-          this.scope.end();
-          if (this.#forget()) resolve(this.returned(result));
-        },
-        (error: unknown) => {
-          this.scope.end();
-          if (this.#forget()) resolve(this.failed(error));
-        },
-      );
-    });
+    coming.then(
+      (result) => {
+        this.scope.end();
+        if (this.#forget()) this.#resolve?.(this.returned(result));
+      },
+      (error: unknown) => {
+        this.scope.end();
+        if (this.#forget()) this.#resolve?.(this.failed(error));
+      },
+    );
+    return end;
   }
 
   override pass(): void {
