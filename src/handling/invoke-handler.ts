@@ -14,7 +14,7 @@ import {
   type StateKey,
 } from "../api/context.ts";
 import type { HandlerRun } from "../async/deadline-scope.ts";
-import type { MaybePromise } from "../async/maybe-promise.ts";
+import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import type { AnySchema } from "../contract/schema.ts";
 import { HandledMessage, handledMessages, type Whose } from "../diagnostics.ts";
 import { ConfluoError, invalidArgument, isConfluoError, show } from "../errors.ts";
@@ -100,13 +100,13 @@ export class HandlerInvoker {
     );
   }
 
-  // At once if there is no schema, which may take its time.
+  // At once, unless the schema takes its time.
   #run(execution: Execution, { entry, params, schema }: Invocation): MaybePromise<unknown> {
     const context = new HandlerContext(execution.delivery, params);
     if (schema === undefined) return this.#enter(entry, context, execution);
     const { kind, path } = context;
     const what = `The ${kind === "event" ? "body" : "input"} of ${path}`;
-    return validated(schema, context.body, "INVALID_INPUT", what).then((valid) => {
+    return andThen(validated(schema, context.body, "INVALID_INPUT", what), (valid) => {
       context.body = valid;
       return this.#enter(entry, context, execution);
     });

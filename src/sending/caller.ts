@@ -2,6 +2,7 @@
 
 import type { Reply } from "../api/context.ts";
 import { DeadlineScope, remainingMs } from "../async/deadline-scope.ts";
+import { andThen } from "../async/maybe-promise.ts";
 import { TimedPromise, timedOut, untilOpen } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import { declaredError } from "../contract/declared-errors.ts";
@@ -278,7 +279,7 @@ function accepted(
   const output = contract?.output;
   if (output === undefined) return { status, headers, body };
   const parsed = validated(output, body, "INVALID_OUTPUT", `The answer of ${path}`);
-  return parsed.then((value) => ({ status, headers, body: value }));
+  return andThen(parsed, (value) => ({ status, headers, body: value }));
 }
 
 // Rejects with the error that was answered. The data of a declared error is transformed by its schema, like an answer.

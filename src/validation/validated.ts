@@ -1,5 +1,6 @@
 /** Values against schemas, with errors of ours. */
 
+import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { type AnySchema, describeProblems, type ValidationIssue, validateWith } from "../contract/schema.ts";
 import { ConfluoError } from "../errors.ts";
 
@@ -10,19 +11,20 @@ export interface Checked {
 }
 
 /**
- * The value as the schema transforms it.
+ * Returns the value as the schema transforms it: a promise of it only where the schema takes its time.
  *
- * @throws the code, with the problems in its data.
+ * @throws the code, with the problems in its data; rejects with it where the schema takes its time.
  */
-export async function validated(
+export function validated(
   schema: AnySchema,
   value: unknown,
   code: Checked["code"],
   what: string,
-): Promise<unknown> {
-  const result = await validateWith(schema, value);
-  if (result.issues === undefined) return result.value;
-  throw invalid({ code, what }, result.issues);
+): MaybePromise<unknown> {
+  return andThen(validateWith(schema, value), (result) => {
+    if (result.issues === undefined) return result.value;
+    throw invalid({ code, what }, result.issues);
+  });
 }
 
 /** The error of a value that is not valid; `more` follows the problems. */
