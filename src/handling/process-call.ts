@@ -7,7 +7,6 @@ import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { timedOut } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import { dataSchemaOf } from "../contract/declared-errors.ts";
-import type { AnySchema } from "../contract/schema.ts";
 import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireError } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
 import { messageFields } from "../logging/message-fields.ts";
@@ -144,12 +143,10 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
       const invocation = handlers.route(this.delivery.envelope);
       this.#contract = invocation.entry.contract;
       const result = handlers.invoke(this, invocation);
-      const schema = this.#contract?.output;
-      if (schema !== undefined) return this.#checked(result, schema);
-      if (!(result instanceof Promise)) return this.#answer(result);
+      if (!(result instanceof Promise)) return this.#checked(replyOf(result));
       // Here, so that what the handler returned is written in the handler's context.
       return result.then(
-        (later) => this.#answer(later),
+        (later) => this.#checked(replyOf(later)),
         (error: unknown) => this.#failure(error),
       );
     } catch (error) {
@@ -180,16 +177,9 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
   }
 
   // Within the limit of the run, since a schema may take its time.
-  async #checked(coming: MaybePromise<unknown>, schema: AnySchema): Promise<Message> {
-    let result: unknown;
-    let reply: Reply;
-    try {
-      result = await coming;
-      reply = replyOf(result);
-    } catch (error) {
-      return this.#failure(error);
-    }
-    if (reply.status >= 400) return this.#answer(result);
+  #checked(reply: Reply): MaybePromise<Message> {
+    const schema = this.#contract?.output;
+    if (schema === undefined || reply.status >= 400) return this.#answer(reply);
     const { path } = this.delivery.envelope;
     const { body } = reply;
     try {
@@ -199,15 +189,18 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
         code: "INVALID_OUTPUT",
         what: `The answer of ${path}`,
       } as const;
-      return this.#answer(result, await sendable(schema, unchecked));
+      const checked = sendable(schema, unchecked);
+      if (!(checked instanceof Promise)) return this.#answer(reply, checked);
+      return checked
+        .then((encoded) => this.#answer(reply, encoded))
+        .catch((error: unknown) => this.#unsendable(error));
     } catch (error) {
       return this.#unsendable(error);
     }
   }
 
   // `encoded` is its body as it travels, if that is known.
-  #answer(result: unknown, encoded?: EncodedBody): Message {
-    const reply = replyOf(result);
+  #answer(reply: Reply, encoded?: EncodedBody): Message {
     if (reply.status >= 400) this.#wentWrong(repliedWith(reply.status), reply.status);
     const { maxBodyBytes } = this.#processor.parts.sessions;
     const { path } = this.delivery.envelope;
