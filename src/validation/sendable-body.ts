@@ -25,9 +25,10 @@ export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<
   const { body, encoded } = unchecked;
   const given = encoded.isSame ? body : read(encoded);
   const result = validateWith(schema, given);
-  if (!(result instanceof Promise)) return chosen(schema, { ...unchecked, given }, result);
   // Read again: the sender may have changed its own meanwhile.
-  return result.then((later) => chosen(schema, { ...unchecked, given: read(encoded) }, later));
+  if (result instanceof Promise)
+    return result.then((later) => chosen(schema, unchecked, read(encoded), later));
+  return chosen(schema, unchecked, given, result);
 }
 
 /**
@@ -36,13 +37,13 @@ export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<
  */
 export function outgoingBody(
   schema: AnySchema,
-  given: Checked & { readonly body: unknown },
+  { body, code, what }: Checked & { readonly body: unknown },
   bounded: (body: EncodedBody) => EncodedBody,
 ): { readonly body: EncodedBody; readonly validate: (() => Promise<EncodedBody>) | undefined } {
-  const encoded = encodeBody(given.body);
+  const encoded = encodeBody(body);
   let valid: MaybePromise<EncodedBody>;
   try {
-    valid = sendable(schema, { ...given, encoded });
+    valid = sendable(schema, { body, encoded, code, what });
   } catch (error) {
     return { body: bounded(encoded), validate: () => Promise.reject(error) };
   }
@@ -66,16 +67,28 @@ export function sendableData(schema: AnySchema, data: unknown): MaybePromise<unk
   }
 }
 
-interface Sending extends Unchecked {
-  /** The body as the receiver reads it. */
+// `given` is the body as the receiver reads it.
+function chosen(
+  schema: AnySchema,
+  unchecked: Unchecked,
+  given: unknown,
+  result: Validated,
+): MaybePromise<EncodedBody> {
+  if (result.issues !== undefined) return refuse(schema, unchecked, result.issues);
+  const { value } = result;
+  return given === undefined || isSame(value, given)
+    ? unchecked.encoded
+    : changed(schema, { encoded: unchecked.encoded, given }, value);
+}
+
+/** A body that a schema makes something else of. */
+interface Changed {
+  readonly encoded: EncodedBody;
+  /** As the receiver reads it. */
   readonly given: unknown;
 }
 
-function chosen(schema: AnySchema, sending: Sending, result: Validated): MaybePromise<EncodedBody> {
-  if (result.issues !== undefined) return refuse(schema, sending, result.issues);
-  const { encoded, given } = sending;
-  const { value } = result;
-  if (given === undefined || isSame(value, given)) return encoded;
+function changed(schema: AnySchema, sending: Changed, value: unknown): MaybePromise<EncodedBody> {
   const returned = sidesAgree(schema) === false ? undefined : encodedIfPossible(value);
   if (returned === undefined) return declared(schema, sending, value);
   // Also where the sides agree: zod does not tell what runs before a schema, which may read fields that this leaves out.
@@ -87,7 +100,7 @@ function chosen(schema: AnySchema, sending: Sending, result: Validated): MaybePr
 
 // A default or a transformation is the receiver's: the body as given, without what the schema left out, if that makes no
 // difference to it. A schema that reads one field and returns another would miss the one.
-function declared(schema: AnySchema, { given, encoded }: Sending, value: unknown): MaybePromise<EncodedBody> {
+function declared(schema: AnySchema, { given, encoded }: Changed, value: unknown): MaybePromise<EncodedBody> {
   const rest = without(given, value);
   if (rest === given) return encoded;
   const decide = (again: Validated): MaybePromise<EncodedBody> => {
@@ -159,13 +172,7 @@ function isSame(value: unknown, other: unknown): boolean {
   if (value === other) return true;
   if (typeof value !== "object" || typeof other !== "object" || value === null || other === null)
     return Number.isNaN(value) && Number.isNaN(other);
-  if (Array.isArray(value)) {
-    return (
-      Array.isArray(other) &&
-      other.length === value.length &&
-      other.every((each, index) => isSame(value[index], each))
-    );
-  }
+  if (Array.isArray(value)) return Array.isArray(other) && hasSameElements(value, other);
   if (Array.isArray(other) || !isPlainObject(value) || !isPlainObject(other))
     return isDeepStrictEqual(value, other);
   return hasSameFields(value as Fields, other as Fields);
@@ -173,24 +180,37 @@ function isSame(value: unknown, other: unknown): boolean {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-// Every body that a schema checks comes through here: no lists of what is left of lists.
+// Every body that a schema checks comes through here, and most have only scalars: no lists of keys, no calls for what is equal.
+function hasSameElements(elements: readonly unknown[], others: readonly unknown[]): boolean {
+  if (elements.length !== others.length) return false;
+  for (let index = 0; index < others.length; index += 1) {
+    if (elements[index] !== others[index] && !isSame(elements[index], others[index])) return false;
+  }
+  return true;
+}
+
+// What objects inherit, such as `toString`, is no JSON: a field that is found there only is equal to none of the other's.
 function hasSameFields(fields: Fields, others: Fields): boolean {
   let more = 0;
-  for (const key of Object.keys(fields)) {
+  for (const key in fields) {
     const field = fields[key];
     if (field === undefined) continue;
-    if (!Object.hasOwn(others, key) || !isSame(field, others[key])) return false;
+    if (field !== others[key] && !isSame(field, others[key])) return false;
     more += 1;
   }
-  for (const key of Object.keys(others)) if (others[key] !== undefined) more -= 1;
+  for (const key in others) {
+    if (others[key] === undefined) continue;
+    if (fields[key] === undefined) return false;
+    more -= 1;
+  }
   return more === 0;
 }
 
-function refuse(schema: AnySchema, sending: Sending, issues: readonly ValidationIssue[]): Promise<never> {
-  const { body, encoded } = sending;
-  if (encoded.isSame) throw invalid(sending, issues);
+function refuse(schema: AnySchema, unchecked: Unchecked, issues: readonly ValidationIssue[]): Promise<never> {
+  const { body, encoded } = unchecked;
+  if (encoded.isSame) throw invalid(unchecked, issues);
   const refused = (asGiven: Validated): never => {
-    throw invalid(sending, issues, asGiven.issues === undefined ? asJson : "");
+    throw invalid(unchecked, issues, asGiven.issues === undefined ? asJson : "");
   };
   const asGiven = validateWith(schema, body);
   return asGiven instanceof Promise ? asGiven.then(refused) : refused(asGiven);
