@@ -3,7 +3,7 @@
 import { isDirectReplyTo, whyNoReturn } from "./address.ts";
 import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
 import { headerBytes, tableBytes } from "./encoding/property-size.ts";
-import type { Message, Properties, WireHeaders } from "./message.ts";
+import type { Message, MutableProperties, Properties, WireHeaders } from "./message.ts";
 
 /** Content types of gathered messages. */
 export const CALLS_TYPE = "application/vnd.confluo.calls+json";
@@ -118,10 +118,7 @@ function propertiesOf(
   replyTo: string | undefined,
   appId: string | undefined,
 ): Properties {
-  const own: { -readonly [Name in keyof Properties]: Properties[Name] } = {
-    contentType: JSON_TYPE,
-    correlationId: id,
-  };
+  const own: MutableProperties = { contentType: JSON_TYPE, correlationId: id };
   if (typeof path === "string") own.type = path;
   if (replyTo !== undefined) own.replyTo = replyTo;
   if (appId !== undefined) own.appId = appId;

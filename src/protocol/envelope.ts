@@ -49,60 +49,66 @@ export interface Arrival {
 /** Tells what a message is. Never throws, whatever a foreign sender wrote. */
 export function readEnvelope(message: Message, { lane, eventKey, newId }: Arrival): Envelope {
   const { type, messageId, correlationId, replyTo, appId, expiration, headers } = message.properties;
-  const told = toldBy(headers ?? nothing);
+  const told = headers === undefined ? nothing : toldBy(headers);
   const isEvent = eventKey !== undefined;
-  const named = isEvent ? "" : text(told[header.path] ?? type);
+  const named = isEvent ? "" : text(told.path ?? type);
   return {
-    kind: isEvent ? "event" : lane === "calls" ? "call" : told[header.kind] === "event" ? "event" : "send",
-    from: told[header.from] ?? text(appId),
-    attempt: wholeNumber(told[header.attempt]) || 1,
-    waitMs: wholeNumber(told[header.wait]) ?? 0,
-    unclaimedMs: wholeNumber(told[header.unclaimed]) ?? 0,
-    replay: told[header.replay] ?? "",
-    deaths: wholeNumber(told[header.deaths]) ?? 0,
-    expiresMs: wholeNumber(told[header.expires] ?? text(expiration)),
-    query: told[header.query] ?? "",
-    subscription: told[header.subscription],
-    isGivenBack: told[header.givenBack] !== undefined,
+    kind: isEvent ? "event" : lane === "calls" ? "call" : told.kind === "event" ? "event" : "send",
+    from: told.from ?? text(appId),
+    attempt: wholeNumber(told.attempt) || 1,
+    waitMs: wholeNumber(told.wait) ?? 0,
+    unclaimedMs: wholeNumber(told.unclaimed) ?? 0,
+    replay: told.replay ?? "",
+    deaths: wholeNumber(told.deaths) ?? 0,
+    expiresMs: wholeNumber(told.expires ?? text(expiration)),
+    query: told.query ?? "",
+    subscription: told.subscription,
+    isGivenBack: told.givenBack !== undefined,
     // For its own `reply_to`: a header that was passed on, to another service or back, asks nothing.
-    asksForBatches: told[header.gather] !== undefined && told[header.gather] === replyTo,
+    asksForBatches: told.gather !== undefined && told.gather === replyTo,
     path: isEvent ? pathOfKey(eventKey) : named === "" ? "" : withSlash(named),
     messageId: shortString(messageId) || shortString(correlationId) || newId(),
     noReturn: lane === "calls" ? whyNoReturn(message.properties) : undefined,
   };
 }
 
-type EnvelopeHeaders = Readonly<Record<string, string | undefined>>;
+/** The headers that an envelope is read from, by their names in {@link header}. */
+type EnvelopeHeaders = Record<(typeof readNames)[number], string | undefined>;
 
-const nothing: EnvelopeHeaders = Object.freeze(Object.create(null));
+const readNames = [
+  "path",
+  "kind",
+  "from",
+  "attempt",
+  "wait",
+  "unclaimed",
+  "replay",
+  "deaths",
+  "expires",
+  "query",
+  "subscription",
+  "givenBack",
+  "gather",
+] as const;
+
+const readHeaders: ReadonlyMap<string, keyof EnvelopeHeaders> = new Map(
+  readNames.map((name) => [header[name], name]),
+);
+
+const nothing = Object.fromEntries(readNames.map((name) => [name, undefined])) as EnvelopeHeaders;
 
 // One pass over the headers. Most messages have none of these, and then all of them hold their defaults.
-function toldBy(headers: WireHeaders): EnvelopeHeaders {
-  let told: Record<string, string | undefined> | undefined;
+function toldBy(headers: WireHeaders): Readonly<EnvelopeHeaders> {
+  let told: EnvelopeHeaders | undefined;
   for (const name in headers) {
+    const field = readHeaders.get(name);
     // Own ones only: a header named `__proto__` may have made others the table's prototype.
-    if (!read.has(name) || !Object.hasOwn(headers, name)) continue;
-    told ??= Object.create(null) as Record<string, string | undefined>;
-    told[name] = textIn(headers[name]);
+    if (field === undefined || !Object.hasOwn(headers, name)) continue;
+    told ??= { ...nothing };
+    told[field] = textIn(headers[name]);
   }
   return told ?? nothing;
 }
-
-const read: ReadonlySet<string> = new Set([
-  header.path,
-  header.kind,
-  header.from,
-  header.attempt,
-  header.wait,
-  header.unclaimed,
-  header.replay,
-  header.deaths,
-  header.expires,
-  header.query,
-  header.subscription,
-  header.givenBack,
-  header.gather,
-]);
 
 // Of at most ten digits: as milliseconds, 115 days.
 function wholeNumber(value: string | undefined): number | undefined {

@@ -26,6 +26,9 @@ export interface Properties {
   readonly mandatory?: true;
 }
 
+/** {@link Properties} that are being put together, one after the other: messages of one shape are read fastest. */
+export type MutableProperties = { -readonly [Name in keyof Properties]: Properties[Name] };
+
 /** A body and its properties. Shared between receivers on the embedded broker: never changed once made. */
 export interface Message {
   readonly body: Uint8Array;

@@ -15,7 +15,7 @@ import {
   userHeaders,
 } from "./codec.ts";
 import { utf8 } from "./encoding/header-text.ts";
-import type { Message, Properties } from "./message.ts";
+import type { Message, MutableProperties } from "./message.ts";
 
 /** An answer before it is encoded. */
 export interface ReplyContent {
@@ -35,13 +35,10 @@ export function encodeReply(
   encoded: EncodedBody = encodeBody(body),
 ): EncodedMessage {
   const own = headers === noHeaders ? noHeaders : checkHeaders(headers);
-  const properties: Properties = {
-    contentType: encoded.contentType,
-    ...(correlationId === undefined ? {} : { correlationId }),
-    ...(status === 200 && Object.keys(own).length === 0
-      ? {}
-      : { headers: { ...own, ...(status === 200 ? {} : { [header.status]: String(status) }) } }),
-  };
+  const properties: MutableProperties = { contentType: encoded.contentType };
+  if (correlationId !== undefined) properties.correlationId = correlationId;
+  if (status !== 200) properties.headers = { ...own, [header.status]: String(status) };
+  else if (own !== noHeaders) properties.headers = own;
   return new EncodedMessage(encoded, properties);
 }
 
