@@ -94,6 +94,11 @@ export interface ConsumeOptions {
   /** Called once per message, in order. Must not throw. */
   readonly onDelivery: (delivery: AmqpDelivery) => void;
   /**
+   * Returns whether answers wait to be sent: acknowledgements wait with them, since a process that ends in between must not
+   * leave a call behind that is acknowledged and never answered. Default: none wait.
+   */
+  readonly hasWaitingAnswers?: (() => boolean) | undefined;
+  /**
    * The broker ended this consumer (queue deleted, node gone, channel closed); the connection may still stand. Of one that ends
    * before it is granted, only the promise rejects.
    */

@@ -62,6 +62,19 @@ it("posts what one turn has for a requester that has asked together, and for eac
   expect(posted.some(({ message }) => message.properties.contentType === REPLIES_TYPE)).toBe(true);
 });
 
+it("tells how many wait for the end of the turn", async () => {
+  const { replies, reply } = gatherer();
+  for (const to of ["a", "b"]) replies.heard(to);
+  for (const to of ["a", "a", "a", "b", "c"]) reply(to);
+  expect(replies.waiting).toBe(2);
+  await turn();
+  expect(replies.waiting).toBe(0);
+  for (const to of ["a", "a", "b"]) reply(to);
+  expect(replies.waiting).toBe(2);
+  replies.close();
+  expect(replies.waiting).toBe(0);
+});
+
 it("says once for each question how many calls are welcome, and whose reply it is", async () => {
   const { replies, reply, posted } = gatherer();
   replies.heard("a");

@@ -46,6 +46,8 @@ const MOST_REQUESTERS = 4_096;
 export class ReplyBatcher {
   readonly #parts: ReplyBatcherDependencies;
   readonly #requesters = new Map<string, Requester>();
+  /** How many replies wait for the end of their turn. Only this class writes it. */
+  waiting = 0;
   /** When it was last said that batches are welcome. */
   #welcomedAt = Number.NEGATIVE_INFINITY;
   #leaving: { readonly done: Promise<void>; end(): void } | undefined;
@@ -71,7 +73,10 @@ export class ReplyBatcher {
     }
     const length = batchableLength(message, batching.maxBytes);
     if (length === undefined) this.#post(to, this.#withBatchLimit(requester, message), failed);
-    else requester.buffer.add({ message, failed }, length, MOST_REPLIES);
+    else {
+      this.waiting += 1;
+      requester.buffer.add({ message, failed }, length, MOST_REPLIES);
+    }
   }
 
   /** Says from now on that calls are to come one by one. Resolves when no caller believes otherwise. */
@@ -107,6 +112,7 @@ export class ReplyBatcher {
 
   #send(to: string, requester: Requester, replies: readonly [BatchedReply, ...BatchedReply[]]): void {
     const [{ message, failed }] = replies;
+    this.waiting -= replies.length;
     if (replies.length === 1 && !this.#parts.batching.isEager) {
       this.#post(to, this.#withBatchLimit(requester, message), failed);
       return;

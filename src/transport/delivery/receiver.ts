@@ -27,7 +27,7 @@ const CONFIRM_MS = 1_000;
 /** How calls and replies travel together, as far as it depends on what is received. */
 export interface Batchers {
   readonly calls: Pick<CallBatcher, "learn">;
-  readonly replies: Pick<ReplyBatcher, "heard">;
+  readonly replies: Pick<ReplyBatcher, "heard" | "waiting">;
 }
 
 /** The receiving side of a session. */
@@ -132,6 +132,8 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
     else await delivery.waitOn();
   }
+
+  readonly hasWaitingAnswers = (): boolean => this.#batchers.replies.waiting > 0;
 
   readonly onReply = ({ message }: AmqpDelivery): void => {
     const takes = batchLimitOf(message);

@@ -15,6 +15,8 @@ export interface QueueReceiver {
   takerOf(source: Source): (delivery: AmqpDelivery) => void;
   /** Takes a reply. */
   readonly onReply: (delivery: AmqpDelivery) => void;
+  /** Returns whether answers wait to be sent. */
+  readonly hasWaitingAnswers: () => boolean;
   /** Notes that the broker has ended the consumer of a queue, with all that it had been given. */
   ended(place: Place): void;
 }

@@ -183,6 +183,7 @@ export class SharedQueues {
       queue,
       prefetch: prefetchOf(place, member.prefetch),
       onDelivery: receiver.takerOf(sources[place]),
+      hasWaitingAnswers: receiver.hasWaitingAnswers,
       onCancelled: (reason) => {
         connection.warn(
           { queue, err: reason },

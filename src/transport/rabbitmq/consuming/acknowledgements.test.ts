@@ -6,7 +6,7 @@ import { Acknowledgements } from "./acknowledgements.ts";
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A channel as RabbitMQ keeps it: of what was delivered, each tag is settled once, also where one covers several. */
-function channelOf(delivered: number) {
+function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
   const unsettled = new Set(Array.from({ length: delivered }, (_, n) => n + 1));
   const written: string[] = [];
   /** What the consumer has settled, and how. */
@@ -36,7 +36,7 @@ function channelOf(delivered: number) {
       attempt(() => settle(deliveryTag, "requeue"));
     },
   } as unknown as Channel;
-  const acknowledgements = new Acknowledgements(channel, 128);
+  const acknowledgements = new Acknowledgements(channel, 128, hasWaitingAnswers);
   for (const tag of unsettled) acknowledgements.delivered(tag);
   const ack = (...tags: readonly number[]): void => {
     for (const tag of tags) {
@@ -70,6 +70,39 @@ describe("acknowledgements of one turn", () => {
       await turn();
     }
     expect(written).toEqual(["ack 1", "ack 2", "ack 3"]);
+  });
+
+  it("do not wait for the end of the turn once as many have come as in the turn before", async () => {
+    const { ack, written } = channelOf(9);
+    const callback = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
+    ack(1, 2);
+    await callback();
+    expect(written).toEqual(["ack 2 and all before"]);
+    ack(3);
+    await turn();
+    ack(4, 5);
+    await callback();
+    expect(written.slice(1)).toEqual(["ack 3"]);
+    ack(6);
+    await callback();
+    expect(written.slice(2)).toEqual(["ack 6 and all before"]);
+    ack(7);
+    await turn();
+    expect(written.slice(3)).toEqual(["ack 7"]);
+  });
+
+  it("wait for the end of the turn as long as answers do: a process that ends in between has not lost one", async () => {
+    let isWaiting = true;
+    const { ack, written } = channelOf(2, () => isWaiting);
+    ack(1);
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(written).toEqual([]);
+    await turn();
+    expect(written).toEqual(["ack 1"]);
+    isWaiting = false;
+    ack(2);
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(written).toEqual(["ack 1", "ack 2"]);
   });
 
   it("go out one by one beyond one that is unsettled", async () => {

@@ -1,7 +1,7 @@
 /** Acknowledgements of a channel: all that one turn makes go out together. */
 
 import type { Channel, ConsumeMessage } from "amqplib";
-import type { Hold } from "../../amqp-client.ts";
+import type { ConsumeOptions, Hold } from "../../amqp-client.ts";
 
 /** How long after an acknowledgement the broker is asked whether it has it, if nothing else tells. */
 const ASK_AFTER_MS = 1_000;
@@ -15,13 +15,18 @@ const ASK_AFTER_MS = 1_000;
  */
 export class Acknowledgements {
   readonly #channel: Channel;
+  readonly #hasWaitingAnswers: () => boolean;
   /** The most messages that the broker may have handed over unsettled. */
   #most: number;
   /** The prefetch that the channel was told last. */
   #prefetch: number;
   /** Tags of what is not settled yet, in their order, which is that of delivery. */
   readonly #unsettled = new Set<number>();
-  #turn: number[] = [];
+  /** Tags of what is settled here, and not written yet. */
+  #settledHere: number[] = [];
+  #thisCallback = 0;
+  #thisTurn = 0;
+  #lastTurn = 0;
 
   // What one turn writes is a batch. Batches are numbered from 1.
   #written = 0;
@@ -34,8 +39,10 @@ export class Acknowledgements {
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
 
-  constructor(channel: Channel, prefetch: number) {
+  /** `hasWaitingAnswers` as in {@link ConsumeOptions}. */
+  constructor(channel: Channel, prefetch: number, hasWaitingAnswers: () => boolean = () => false) {
     this.#channel = channel;
+    this.#hasWaitingAnswers = hasWaitingAnswers;
     this.#prefetch = prefetch;
     this.#most = prefetch;
   }
@@ -56,8 +63,11 @@ export class Acknowledgements {
 
   /** @returns the number of the batch that it is written in. */
   ack(tag: number): number {
-    if (this.#turn.length === 0) setImmediate(this.flush);
-    this.#turn.push(tag);
+    if (this.#thisTurn === 0) setImmediate(this.#endTurn);
+    if (this.#thisCallback === 0) process.nextTick(this.#endCallback);
+    this.#thisTurn += 1;
+    this.#thisCallback += 1;
+    this.#settledHere.push(tag);
     return this.#written + 1;
   }
 
@@ -80,11 +90,24 @@ export class Acknowledgements {
     return this.#isOver ? "lost" : "held";
   }
 
+  // What waits for the end of the turn is sent in the next one. Where as many have come as in the turn before, no more are
+  // expected.
+  readonly #endCallback = (): void => {
+    this.#thisCallback = 0;
+    if (this.#thisTurn >= this.#lastTurn && !this.#hasWaitingAnswers()) this.flush();
+  };
+
+  readonly #endTurn = (): void => {
+    this.#lastTurn = this.#thisTurn;
+    this.#thisTurn = 0;
+    this.flush();
+  };
+
   /** Writes what is not written yet. */
-  readonly flush = (): void => {
-    const tags = this.#turn;
+  flush(): void {
+    const tags = this.#settledHere;
     if (tags.length === 0) return;
-    this.#turn = [];
+    this.#settledHere = [];
     for (const tag of tags) this.#unsettled.delete(tag);
     const [oldest = Number.POSITIVE_INFINITY] = this.#unsettled;
     // RabbitMQ takes only a tag that is unsettled, so it has to be one of this turn.
@@ -100,7 +123,7 @@ export class Acknowledgements {
     if (together < tags.length)
       for (const tag of tags) if (tag > oldest) this.#attempt(() => this.#channel.ack(withTag(tag)));
     this.#wrote(tags.length);
-  };
+  }
 
   /** Resolves when the broker has taken all acknowledgements so far, or the channel is gone. */
   async taken(): Promise<void> {

@@ -14,13 +14,14 @@ const MOST_PREFETCH = 65_535;
 
 /** Starts consuming. */
 export async function startConsumer(connection: Connection, options: ConsumeOptions): Promise<Consumer> {
-  const { queue, prefetch, onDelivery, onCancelled } = options;
+  const { queue, prefetch, onDelivery, onCancelled, hasWaitingAnswers } = options;
   const what = `consume from ${queue}`;
   let opened: Channel | undefined;
   try {
     const channel = await connection.channel();
     opened = channel;
-    const acknowledgements = prefetch === "no-ack" ? undefined : new Acknowledgements(channel, prefetch);
+    const acknowledgements =
+      prefetch === "no-ack" ? undefined : new Acknowledgements(channel, prefetch, hasWaitingAnswers);
     const deliver = (message: ConsumeMessage | null): void => {
       if (message !== null) {
         onDelivery(new ChannelDelivery(message, acknowledgements));
