@@ -16,7 +16,7 @@ import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
 import type { UseRecorder } from "../statistics/uses.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
-import type { Batching, Rejection, Session } from "../transport/transport.ts";
+import type { Batching, Rejection, Session, Settled } from "../transport/transport.ts";
 import { validated } from "../validation/validated.ts";
 import { type InFlightCall, InFlightCalls } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
@@ -40,6 +40,9 @@ export interface CallerDependencies {
     letGo(correlationId: string): void;
   };
 }
+
+/** How soon a call goes out again that found no queue. */
+const ONCE_MORE_MS = 100;
 
 /** Services of this process that are shut down together. */
 export interface Neighbourhood {
@@ -116,7 +119,11 @@ export class Caller {
     if (maxCalls > 1 && isBatchable(message, maxBytes)) call.body = message.json;
     else call.release();
     if (this.neighbours?.handOver(call, message, session) === true) return;
-    session.call(call.service, message, (rejection, why) => call.settle(rejection, why));
+    session.call(call.service, message, (rejection, why) => {
+      if (rejection === "returned" && session.mayReturnCalls)
+        onceMore(call, message, (again, settled) => session.call(call.service, again, settled));
+      else call.settle(rejection, why);
+    });
   }
 
   /** Publishes a call again by itself, once: it was gathered with others and came to an instance that is gone. */
@@ -128,7 +135,11 @@ export class Caller {
     const message = this.#messageOf(call, ready);
     if (message === undefined) return;
     call.release();
-    ready.callAlone(call.service, message, (rejection, why) => call.settle(rejection, why));
+    ready.callAlone(call.service, message, (rejection, why) => {
+      if (rejection === "returned" && ready.mayReturnCalls)
+        onceMore(call, message, (again, settled) => ready.callAlone(call.service, again, settled));
+      else call.settle(rejection, why);
+    });
   }
 
   // `undefined` if the wait is over, or will be in this very turn.
@@ -182,6 +193,21 @@ export class Caller {
   unanswered(): void {
     this.#sessions.ready?.lookForQueues();
   }
+}
+
+// Publishes a call again that found no queue: that may be there in a moment. With the next return it is believed. The timer ends by
+// itself, soon, and does nothing for a call that is over.
+function onceMore(
+  call: PendingCall,
+  message: Message,
+  publish: (message: Message, settled: Settled) => void,
+): void {
+  setTimeout(() => {
+    const leftMs = call.leftMs();
+    if (call.over || leftMs < 1) return;
+    const properties = { ...message.properties, expiration: String(leftMs) };
+    publish({ body: message.body, properties }, (rejection, why) => call.settle(rejection, why));
+  }, ONCE_MORE_MS);
 }
 
 /** A call from the moment it is made until it has its answer, or none is waited for any more. */

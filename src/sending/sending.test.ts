@@ -16,7 +16,7 @@ import { MessagePreparer } from "./prepare-message.ts";
 import { Publisher } from "./publisher.ts";
 
 /** The requesting side of a service, on a link that takes nothing until it is relieved. */
-function held() {
+function held(own: Partial<Session> = {}) {
   const gate = new Gate();
   let congestion: Gate | undefined = gate;
   const relieve = (): void => {
@@ -40,6 +40,7 @@ function held() {
       published(key);
       setImmediate(settled);
     },
+    ...own,
   } as unknown as Session;
   const sessions = new SessionSlot(async () => link);
   sessions.ready = link;
@@ -161,4 +162,40 @@ describe("while the broker takes nothing more", () => {
     }
     // Some 200,000 promises.
   }, 120_000);
+});
+
+describe("a call that is returned", () => {
+  /** Makes a call on a link that returns the first so many messages. Resolves with its code and with what was sent. */
+  async function outcome(returns: number, own: Partial<Session>) {
+    const sent: { readonly atMs: number; readonly expiration: string | undefined }[] = [];
+    const began = performance.now();
+    const { verbs, relieve } = held({
+      ...own,
+      call: (_service, { properties: { expiration } }, settled) => {
+        sent.push({ atMs: performance.now() - began, expiration });
+        const isReturned = sent.length <= returns;
+        setImmediate(() => settled(isReturned ? "returned" : undefined));
+      },
+    });
+    relieve();
+    const code = await verbs.call({}, "body").then(
+      () => "answered",
+      (error: ConfluoError) => error.code,
+    );
+    return { code, sent };
+  }
+
+  it("goes out once more where its queue may be being made anew, with what is left of its time", async () => {
+    const { code, sent } = await outcome(1, { mayReturnCalls: true });
+    expect([code, sent.length]).toEqual(["TIMEOUT", 2]); // nobody answers here
+    expect(sent[1]?.atMs).toBeGreaterThan(90);
+    expect(Number(sent[1]?.expiration)).toBeLessThanOrEqual(Number(sent[0]?.expiration) - 90);
+  });
+
+  it("has no service when it is returned again, or where queues stay", async () => {
+    const again = await outcome(2, { mayReturnCalls: true });
+    expect([again.code, again.sent.length]).toEqual(["NO_SUCH_SERVICE", 2]);
+    const stays = await outcome(1, { mayReturnCalls: false });
+    expect([stays.code, stays.sent.length]).toEqual(["NO_SUCH_SERVICE", 1]);
+  });
 });

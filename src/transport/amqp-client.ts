@@ -154,11 +154,11 @@ export interface AmqpClient {
    */
   request?(requests: readonly TopologyRequest[]): Promise<void>;
   /**
-   * Also if there is none. `unused`: rejects if anyone consumes from it.
+   * Also if there is none. `unused`: rejects if anyone consumes from it. `unused and empty`: also if a message waits in it.
    *
    * @returns how many messages went with it.
    */
-  deleteQueue(name: string, when?: "unused"): Promise<number>;
+  deleteQueue(name: string, when?: "unused" | "unused and empty"): Promise<number>;
   /**
    * Resolves with `undefined` when there is no such queue. Later brokers answer those alone who have a right on it; to others it
    * is `ACCESS_REFUSED`, which says nothing of whether it is there.

@@ -136,6 +136,8 @@ export interface Session {
   readonly connected: boolean;
   /** How many connections there have been. */
   readonly connections: number;
+  /** Whether a call may be returned though the service is there: instances that come back make their queues anew. */
+  readonly mayReturnCalls: boolean;
   /** Opens when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
   readonly congestion: Gate | undefined;
   /** Why the broker takes no messages at the moment, in its own words. */

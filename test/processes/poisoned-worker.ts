@@ -20,7 +20,7 @@ export interface Poison {
   readonly blockMs?: number;
 }
 
-const [url = "", namespace = "", ledger = ""] = process.argv.slice(2);
+const [url = "", namespace = "", ledger = "", calls = ""] = process.argv.slice(2);
 
 function die(death: Death): void {
   switch (death) {
@@ -62,7 +62,8 @@ function handle(body: Poison): unknown {
 if (url !== "") {
   process.on("disconnect", () => process.exit(1)); // whoever started it is gone
   const broker = new Broker(url, { namespace, logger: silentLogger });
-  const worker = new Service("worker", { broker, logger: silentLogger });
+  const concurrency = calls === "" ? {} : { calls: Number(calls) };
+  const worker = new Service("worker", { broker, logger: silentLogger, concurrency });
   worker
     .route("/task", ({ body }) => handle(body as Poison))
     .subscribe("/event", ({ body }) => handle(body as Poison));

@@ -5,7 +5,7 @@ import { isConfluoError, RemoteError, ServiceError } from "../../index.ts";
 import { type Define, rejection } from "./suite.ts";
 
 export const failedCalls: Define = (it) => {
-  it("rejects with NO_SUCH_SERVICE in one round trip when nobody is there", async (bench) => {
+  it("rejects with NO_SUCH_SERVICE long before its deadline when nobody is there", async (bench) => {
     const caller = await bench.start("caller");
     const error = await rejection(caller.call("nobody", "/x", undefined, { timeoutMs: 15_000 }));
     assert.ok(isConfluoError(error, "NO_SUCH_SERVICE"), String(error));

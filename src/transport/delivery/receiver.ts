@@ -4,6 +4,7 @@ import { waitAtMost } from "../../async/abort.ts";
 import { batchLimitOf, CALLS_TYPE, REPLIES_TYPE, type ReplyEntry, repliesIn } from "../../protocol/batch.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
+import { release } from "../../retry/outcome.ts";
 import type { AmqpDelivery } from "../amqp-client.ts";
 import type { CallBatcher } from "../batching/call-batcher.ts";
 import { ChunkedDelivery } from "../batching/chunked-delivery.ts";
@@ -72,6 +73,11 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
         this.isolations.hold(() => this.#take(source, delivery, receivedAt));
       else this.#take(source, delivery, receivedAt);
     };
+  }
+
+  hold(source: Source, received: AmqpDelivery): () => unknown {
+    const delivery = new SessionDelivery(source, received, { receiver: this, receivedAt: performance.now() });
+    return () => delivery.settle(release);
   }
 
   #take(source: Source, received: AmqpDelivery, receivedAt: number): void {

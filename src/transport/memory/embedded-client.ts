@@ -80,13 +80,15 @@ export class EmbeddedClient implements AmqpClient, TurnTask {
     this.#host.unbind(queue, exchange, key, this);
   }
 
-  async deleteQueue(name: string, when?: "unused"): Promise<number> {
+  async deleteQueue(name: string, when?: "unused" | "unused and empty"): Promise<number> {
     this.#assertOpen();
     const queue = this.#host.findQueue(name, this);
     if (queue === undefined) return 0;
     const { depth } = queue;
-    if (when === "unused" && queue.consumerCount > 0)
+    if (when !== undefined && queue.consumerCount > 0)
       throw new ConfluoError("TOPOLOGY_CONFLICT", `The queue ${show(name)} is in use.`);
+    if (when === "unused and empty" && depth > 0)
+      throw new ConfluoError("TOPOLOGY_CONFLICT", `The queue ${show(name)} is not empty.`);
     this.#host.deleteQueue(name);
     return depth;
   }

@@ -13,6 +13,8 @@ export interface Source {
 export interface QueueReceiver {
   /** Returns what takes the deliveries of a source, for good. */
   takerOf(source: Source): (delivery: AmqpDelivery) => void;
+  /** Takes a delivery in hand, to no handler. @returns what publishes it to its queue again. */
+  hold(source: Source, delivery: AmqpDelivery): () => unknown;
   /** Takes a reply. */
   readonly onReply: (delivery: AmqpDelivery) => void;
   /** Returns whether answers wait to be sent. */

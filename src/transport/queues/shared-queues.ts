@@ -10,6 +10,7 @@ import { madeOnce, type QueueCreation } from "./being-made.ts";
 import type { Consumers } from "./consumers.ts";
 import { bindAll, declare, declareQueues } from "./declare.ts";
 import { type CallPlace, type QueueReceiver, type SharedPlace, sources } from "./places.ts";
+import { losesMarks, renewCallQueues } from "./renewal.ts";
 
 /** The parts that shared queues work with. */
 export interface SharedQueuesDependencies {
@@ -28,6 +29,17 @@ export interface SharedQueuesDependencies {
 }
 
 const CALL_PLACES = ["calls", "calls batch"] as const;
+/** No broker stops and starts again in less than that. */
+const RESTART_MS = 500;
+/** A broker that takes longer to refuse has looked for a node that is down. */
+const PROMPT_MS = 1_000;
+
+/** What became of an attempt to consume a queue for calls. */
+interface FailedAttach {
+  readonly error: unknown;
+  readonly tookMs: number;
+  attach(): Promise<void>;
+}
 
 /** A service's queues, all but those of an instance alone. */
 export class SharedQueues {
@@ -43,6 +55,8 @@ export class SharedQueues {
   #callsAllowed: number;
   // All instances lose it in the same moment, and make it again together.
   #isInboxLost = false;
+  /** Since when calls are not consumed that were; in the past for ever, if a node of the broker was seen to be down. */
+  #callsLostAt: number | undefined;
 
   constructor(parts: SharedQueuesDependencies) {
     this.#parts = parts;
@@ -115,9 +129,48 @@ export class SharedQueues {
       await declare(client, plan);
       await this.#consume(client, place);
     };
+    const since = performance.now();
+    const renewThenAttach = async (): Promise<void> => {
+      if (this.#callsLostAt !== undefined) await this.#renewCalls(client, place, this.#callsLostAt);
+      await attach();
+    };
     await this.#orLater(place, () =>
-      attach().catch((error: unknown) => this.#attachAnew(client, plan, { error, attach })),
+      renewThenAttach().catch((error: unknown) =>
+        this.#attachAnew(client, plan, { error, attach, tookMs: performance.now() - since }),
+      ),
     );
+  }
+
+  // The broker may have been stopped meanwhile.
+  async #renewCalls(client: AmqpClient, place: CallPlace, lostAt: number): Promise<void> {
+    if (!this.#parts.mayTake("calls")) return;
+    this.#callsLostAt = undefined;
+    if (performance.now() - lostAt < RESTART_MS || !losesMarks(client.server)) return;
+    try {
+      await this.#renewUnused(client);
+    } catch (error) {
+      if (isConfluoError(error, "CONNECTION_LOST")) this.#callsLostAt ??= lostAt; // with the next one, then
+      // Where the queue itself cannot be had, asking for it once more may take seconds. All else is told to who consumes.
+      if (place === "calls" && isConfluoError(error, "UNAVAILABLE")) throw error;
+    }
+  }
+
+  /** @throws `UNAVAILABLE` only if the queue for calls is not available. */
+  async #renewUnused(client: AmqpClient): Promise<void> {
+    const { receiver } = this.#parts;
+    const [calls, again, batches] = this.#namespace.callQueues(this.#service);
+    if ((await client.inspectQueue(calls.name))?.consumers !== 0) return;
+    const renewing = renewCallQueues(client, {
+      calls,
+      batches: this.#takesBatches ? batches : undefined,
+      again,
+      giveSign: () => this.consumeCallsAt(client, "calls alone"),
+      isSignGiven: () => this.#isConsumed("calls alone"),
+      hold: (delivery) => receiver.hold(sources.calls, delivery),
+    });
+    await renewing.catch((error: unknown) => {
+      if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+    });
   }
 
   /** The inbox itself may be gone, and its bindings with it. */
@@ -135,6 +188,7 @@ export class SharedQueues {
 
   /** The connection is gone, and all that was attached to it. */
   forget(): void {
+    if (this.#isConsumed("calls")) this.#callsLostAt = performance.now();
     this.forgetInbox();
     this.#isInboxLost = false;
   }
@@ -212,15 +266,30 @@ export class SharedQueues {
   async #attachAnew(
     client: AmqpClient,
     { name: queue }: DeclaredQueue,
-    { error, attach }: { readonly error: unknown; readonly attach: () => Promise<void> },
+    { error, attach, tookMs }: FailedAttach,
   ): Promise<void> {
     if (!isConfluoError(error, "UNAVAILABLE")) throw error;
+    this.#callsLostAt = Number.NEGATIVE_INFINITY;
+    if (tookMs < PROMPT_MS && losesMarks(client.server) && (await this.#isThereNow(attach))) return;
     // Someone who consumes from it has made it anew already: then it need only be asked for again.
     await client.deleteQueue(queue, "unused").catch((cause: unknown) => {
       if (!isConfluoError(cause, "TOPOLOGY_CONFLICT")) throw cause;
     });
     await attach();
+    this.#callsLostAt = undefined;
     this.#parts.connection.warn({ queue, err: error }, `${queue} was not available; it was made anew.`);
+  }
+
+  // Another instance may have been making it anew in that moment.
+  async #isThereNow(attach: () => Promise<void>): Promise<boolean> {
+    try {
+      await attach();
+    } catch (error) {
+      if (isConfluoError(error, "UNAVAILABLE")) return false;
+      throw error;
+    }
+    this.#callsLostAt = undefined;
+    return true;
   }
 }
 

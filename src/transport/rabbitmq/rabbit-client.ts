@@ -239,9 +239,10 @@ class RabbitClient implements AmqpClient {
     return this.#controls.run(what, (channel) => requestAll(channel, requests));
   }
 
-  deleteQueue(name: string, when?: "unused"): Promise<number> {
+  deleteQueue(name: string, when?: "unused" | "unused and empty"): Promise<number> {
+    const only = { ifUnused: when !== undefined, ifEmpty: when === "unused and empty" };
     return this.#controls.run(`delete the queue ${name}`, async (channel) => {
-      return (await channel.deleteQueue(name, { ifUnused: when === "unused" })).messageCount;
+      return (await channel.deleteQueue(name, only)).messageCount;
     });
   }
 

@@ -92,6 +92,57 @@ it("makes a calls queue anew that can be neither declared nor consumed, and no o
   expect(steps).not.toContain("delete confluo.s.inbox");
 });
 
+it("makes its queues for calls anew when it comes back after a stop of an older RabbitMQ, and at no other time", async () => {
+  vi.useFakeTimers();
+  try {
+    const deletionsAfter = async (awayMs: number, version: string): Promise<readonly string[]> => {
+      const deleted: string[] = [];
+      const client = fakeClient({
+        server: { product: "RabbitMQ", version, capabilities: [] },
+        inspectQueue: async () => ({ messages: 0, consumers: 0 }),
+        deleteQueue: async (name, when) => deleted.push(`${name} ${when}`),
+      });
+      const host = hostOf(client);
+      const session = new AmqpSession(host, fakeMember());
+      await session.serve();
+      expect(deleted).toEqual([]);
+      session.forget();
+      await vi.advanceTimersByTimeAsync(awayMs);
+      await session.restore();
+      expect(session.detached).toEqual([]);
+      await session.close();
+      return deleted;
+    };
+    expect(await deletionsAfter(2_000, "3.10.8")).toEqual([
+      "confluo.s.calls.again unused and empty",
+      "confluo.s.calls unused and empty",
+    ]);
+    expect(await deletionsAfter(100, "3.10.8")).toEqual([]);
+    expect(await deletionsAfter(2_000, "4.3.6")).toEqual([]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it("only asks again for a queue that another instance is making anew", async () => {
+  const deleted: string[] = [];
+  let isGone = true;
+  const client = fakeClient({
+    server: { product: "RabbitMQ", version: "3.10.8", capabilities: [] },
+    deleteQueue: async (name) => deleted.push(name),
+    consume: async ({ queue }) => {
+      if (queue === "confluo.s.calls" && isGone) {
+        isGone = false;
+        throw new ConfluoError("UNAVAILABLE", "no queue");
+      }
+      return { cancel: async () => undefined, close: async () => undefined };
+    },
+  });
+  const session = new AmqpSession(hostOf(client), fakeMember());
+  await session.serve();
+  expect([session.detached, deleted]).toEqual([[], []]);
+});
+
 it("consumes the durable lane though no calls queue can be had, and goes on to try for one", async () => {
   vi.useFakeTimers();
   try {

@@ -10,6 +10,7 @@ import { AdaptiveBatchLimit } from "../batching/batch-limit.ts";
 import { CallBatcher, type CallOutlet } from "../batching/call-batcher.ts";
 import { DirectReturns, ReplyBatcher } from "../batching/reply-batcher.ts";
 import { Receiver } from "../delivery/receiver.ts";
+import { losesMarks } from "../queues/renewal.ts";
 import type { ServiceQueues } from "../queues/service-queues.ts";
 import type { Session, SessionListener, Settled } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
@@ -57,6 +58,11 @@ export class AmqpSession implements Session, CallOutlet {
 
   get connections(): number {
     return this.#host.connections;
+  }
+
+  get mayReturnCalls(): boolean {
+    const { client } = this.#host;
+    return client !== undefined && losesMarks(client.server);
   }
 
   get congestion(): Gate | undefined {
