@@ -1,10 +1,11 @@
 /** What a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
 
 import { channel } from "node:diagnostics_channel";
-import { isHandlerReply, type MessageHeaders, type MessageKind } from "./api/context.ts";
+import type { MessageKind } from "./api/context.ts";
 import type { MaybePromise } from "./async/maybe-promise.ts";
 import { checkHeaders, userHeaders } from "./protocol/codec.ts";
-import type { Message } from "./protocol/message.ts";
+import type { Message, MessageHeaders } from "./protocol/message.ts";
+import { isHandlerReply } from "./protocol/reply.ts";
 import type { Delivery } from "./transport/transport.ts";
 
 /**
