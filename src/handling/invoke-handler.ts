@@ -80,7 +80,9 @@ export class HandlerInvoker {
   invoke(execution: Execution, invocation: Invocation): MaybePromise<unknown> {
     execution.tally = invocation.entry.tally;
     execution.tally.began();
-    if (!handledMessages.isWatched) return this.#run(execution, invocation);
+    const { start, error, end } = handledMessages;
+    if (!start.hasSubscribers && !error.hasSubscribers && !end.hasSubscribers)
+      return this.#run(execution, invocation);
     const message = new HandledMessage(this.#of, execution.delivery, invocation.pattern);
     return message.watch(
       (stopped) => {

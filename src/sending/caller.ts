@@ -75,7 +75,8 @@ export class Caller {
     // Registered before it is published: the reply must not come first.
     this.inFlight.add(call);
     scope?.asks();
-    if (outgoingMessages.isWatched) this.#trace(call);
+    const { start, error, end } = outgoingMessages;
+    if (start.hasSubscribers || error.hasSubscribers || end.hasSubscribers) this.#trace(call);
     if (!call.begin(signal)) return call.promise;
     // At once, if nothing is to be waited for.
     const { ready } = this.#sessions;
