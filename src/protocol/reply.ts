@@ -13,8 +13,8 @@ import {
   plainText,
   protocolHeader,
   userHeaders,
+  utf8,
 } from "./codec.ts";
-import { utf8 } from "./encoding/header-text.ts";
 import type { Message, MessageHeaders, MutableProperties } from "./message.ts";
 
 /** An answer, as the caller gets it and as middleware sees it. */
