@@ -3,8 +3,7 @@
 import { abandoned, RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, show } from "../errors.ts";
-import type { Logger } from "../logging/logger.ts";
-import { messageFields } from "../logging/message-fields.ts";
+import { type Logger, messageFields } from "../logging/logger.ts";
 import type { Registry } from "../registry/registry.ts";
 import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";

@@ -3,8 +3,7 @@
 import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
-import type { Logger } from "../logging/logger.ts";
-import { messageFields } from "../logging/message-fields.ts";
+import { type Logger, messageFields } from "../logging/logger.ts";
 import { eventKey } from "../protocol/address.ts";
 import { isHandlerReply } from "../protocol/reply.ts";
 import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
