@@ -11,6 +11,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>): S
   const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
   const received = {
     message,
+    queue: "confluo.s.inbox",
     exchange: "",
     key: "",
     redelivered: true,
