@@ -244,7 +244,10 @@ describe("the context of a listener", () => {
 describe("without a listener", () => {
   it("nothing is made", async () => {
     const { client } = await pair();
-    expect([outgoingMessages.isWatched, handledMessages.isWatched]).toEqual([false, false]);
+    const isWatched = [outgoingMessages, handledMessages].map(({ start, error, end }) =>
+      [start, error, end].some(({ hasSubscribers }) => hasSubscribers),
+    );
+    expect(isWatched).toEqual([false, false]);
     const made: unknown[] = [];
     const originals = [outgoingMessages.start, handledMessages.start].map((start) => {
       const { publish, runStores } = start;

@@ -1,10 +1,11 @@
 /** What a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
 
 import { channel } from "node:diagnostics_channel";
-import { isHandlerReply, type MessageHeaders, type MessageKind } from "./api/context.ts";
+import type { MessageKind } from "./api/context.ts";
 import type { MaybePromise } from "./async/maybe-promise.ts";
 import { checkHeaders, userHeaders } from "./protocol/codec.ts";
-import type { Message } from "./protocol/message.ts";
+import type { Message, MessageHeaders } from "./protocol/message.ts";
+import { isHandlerReply } from "./protocol/reply.ts";
 import type { Delivery } from "./transport/transport.ts";
 
 /**
@@ -33,25 +34,21 @@ interface Channel<Told> {
   runStores<Result>(told: Told, run: () => Result): Result;
 }
 
-class Watched<Told> {
+/** The channels of one kind of message. */
+interface Channels<Told> {
   readonly start: Channel<Told>;
   readonly error: Channel<Told>;
   readonly end: Channel<Told>;
-
-  constructor({ start, error, end }: ChannelNames<string>) {
-    this.start = channel(start) as unknown as Channel<Told>;
-    this.error = channel(error) as unknown as Channel<Told>;
-    this.end = channel(end) as unknown as Channel<Told>;
-  }
-
-  get isWatched(): boolean {
-    return this.start.hasSubscribers || this.end.hasSubscribers || this.error.hasSubscribers;
-  }
 }
 
-/** Asked before anything is made: whether anyone listens to what goes out, and to what is handled. */
-export const outgoingMessages: Watched<OutgoingMessage> = new Watched(diagnosticsChannels.outgoing);
-export const handledMessages: Watched<HandledMessage> = new Watched(diagnosticsChannels.handled);
+function channelsOf<Told>({ start, error, end }: ChannelNames<string>): Channels<Told> {
+  const channelOf = (name: string): Channel<Told> => channel(name) as unknown as Channel<Told>;
+  return { start: channelOf(start), error: channelOf(error), end: channelOf(end) };
+}
+
+/** The channels for what goes out, and for what is handled: nothing is made while none of the three has subscribers. */
+export const outgoingMessages: Channels<OutgoingMessage> = channelsOf(diagnosticsChannels.outgoing);
+export const handledMessages: Channels<HandledMessage> = channelsOf(diagnosticsChannels.handled);
 
 /** Name and instance of a service. */
 export interface Whose {

@@ -2,12 +2,9 @@
 
 export {
   type Context,
-  type HandlerReply,
-  type MessageHeaders,
   type MessageKind,
   type Middleware,
   type Query,
-  type Reply,
   type ReplyOptions,
   type StateKey,
   stateKey,
@@ -102,6 +99,8 @@ export type {
   SendOptions,
   SubscribeOptions,
 } from "./options/verb-options.ts";
+export type { MessageHeaders } from "./protocol/message.ts";
+export type { HandlerReply, Reply } from "./protocol/reply.ts";
 export type { BackoffOptions, RetryOptions } from "./retry/policy.ts";
 export {
   type BatchingOptions,

@@ -126,6 +126,7 @@ class RabbitSide implements Side {
       );
       onDelivery({
         message: { body: message.content, properties: Object.fromEntries(properties) },
+        queue,
         exchange,
         key,
         redelivered,

@@ -1,32 +1,14 @@
 /** What a handler and a middleware get: one object for calls, one-way commands and events alike. */
 
-import { type NamedValues, noHeaders } from "../protocol/codec.ts";
+import type { NamedValues } from "../protocol/codec.ts";
+import type { MessageHeaders } from "../protocol/message.ts";
+import type { HandlerReply, Reply } from "../protocol/reply.ts";
 
 /** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
 export type MessageKind = "call" | "send" | "event";
 
 /** Query parameters as received; a parameter given more than once is a list. */
 export type Query = Readonly<Record<string, string | readonly string[]>>;
-
-/** Application headers as received. */
-export type MessageHeaders = Readonly<Record<string, string>>;
-
-/** An answer, as the caller gets it and as middleware sees it. */
-export interface Reply<Body = unknown> {
-  /** HTTP-like; below 400, since anything above rejects the call. */
-  readonly status: number;
-  readonly headers: MessageHeaders;
-  readonly body: Body;
-}
-
-// At run time a symbol, which nothing that came as JSON can have.
-const handlerReply: unique symbol = Symbol.for("confluo.reply") as never;
-
-/** An answer with a status or headers of its own, made by a context's `reply`. */
-export interface HandlerReply<Body = unknown> extends Reply<Body> {
-  /** Carries the type only, by a name that two copies of the package share. Tells it from what `call` resolves with. */
-  readonly "confluo.reply": true;
-}
 
 /** Status and headers of an answer. */
 export interface ReplyOptions {
@@ -80,30 +62,6 @@ export interface Context<Body = unknown, Params = Readonly<Record<string, string
   set<Value>(key: StateKey<Value>, value: NoInfer<Value>): void;
   /** State put there by middleware; `undefined` if none was. */
   get<Value>(key: StateKey<Value>): Value | undefined;
-}
-
-/** Whether a handler's result was made by a context's `reply`. */
-export function isHandlerReply(value: unknown): value is HandlerReply {
-  return typeof value === "object" && value !== null && handlerReply in value;
-}
-
-/** The reply that a handler means by what it returned. */
-export function replyOf(result: unknown): Reply {
-  return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
-}
-
-/** Whether an answer may have a status: 200 to 599. */
-export function isReplyStatus(status: unknown): status is number {
-  return typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599;
-}
-
-/** Builds what a context's `reply` returns. */
-export function handlerReplyOf<Body>(
-  status: number,
-  headers: MessageHeaders,
-  body: Body,
-): HandlerReply<Body> {
-  return { status, headers, body, [handlerReply]: true } as Reply<Body> as HandlerReply<Body>;
 }
 
 /** Runs around every handler; `next` runs what is further in, once. */

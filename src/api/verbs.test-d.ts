@@ -4,7 +4,8 @@ import { describe, expectTypeOf, it } from "vitest";
 import * as z from "zod";
 import { type AnyCommand, command } from "../contract/command.ts";
 import { type AnyEvent, event } from "../contract/event.ts";
-import type { Context, Reply } from "./context.ts";
+import type { Reply } from "../protocol/reply.ts";
+import type { Context } from "./context.ts";
 import type {
   Answered,
   Bound,

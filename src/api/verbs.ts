@@ -18,7 +18,8 @@ import type {
   SendOptions,
   SubscribeOptions,
 } from "../options/verb-options.ts";
-import type { Context, HandlerReply, Reply } from "./context.ts";
+import type { HandlerReply, Reply } from "../protocol/reply.ts";
+import type { Context } from "./context.ts";
 
 /**
  * What a message may be addressed to: anything but a contract whose path has parameters, and one that may be any of

@@ -188,6 +188,7 @@ function workWithin<Result, End>(this: HandlerRun<Result, End>): MaybePromise<Re
 export class RunningHandlers {
   /** Work that was not over at once. */
   readonly running: SlotSet<HandlerRun> = new SlotSet();
+  // Only the dispatcher sets these; `resume` takes both back.
   /** Whether none is begun any more. */
   isClosed = false;
   /** Whether the service is being shut down. */
@@ -205,11 +206,10 @@ export class RunningHandlers {
 
   /** Stops waiting for what runs, and fires its signals with the reason. */
   abandon(reason: unknown): void {
-    this.isClosed = true;
     for (const run of this.running.list()) run.abandon(reason);
   }
 
-  /** Takes work again after {@link abandon}. */
+  /** Takes work again. */
   resume(): void {
     this.isClosed = false;
     this.isLeaving = false;

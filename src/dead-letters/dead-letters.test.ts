@@ -43,6 +43,7 @@ function delivery(messageId: string, acked: string[], returns = 0): AmqpDelivery
   const headers = returns === 0 ? {} : { headers: { "x-delivery-count": returns } };
   return {
     message: { body: new Uint8Array(0), properties: { messageId, type: "/t", ...headers } },
+    queue: "c.s.dead",
     exchange: "",
     key: "c.s.dead",
     redelivered: returns > 0,

@@ -54,7 +54,12 @@ describe("asking who is there", () => {
         settled();
         const message = encodeAnswer("1", { service: "s", instance: "i" });
         const delivery = { message, exchange: "", key: "", redelivered: false, hold: "released" } as const;
-        consumed?.onDelivery({ ...delivery, ack: () => undefined, requeue: () => undefined });
+        consumed?.onDelivery({
+          ...delivery,
+          queue: consumed.queue,
+          ack: () => undefined,
+          requeue: () => undefined,
+        });
         lose(new ConfluoError("CONNECTION_LOST", "It is gone."));
       },
     });

@@ -3,8 +3,7 @@
 import { abandoned, RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, show } from "../errors.ts";
-import type { Logger } from "../logging/logger.ts";
-import { messageFields } from "../logging/message-fields.ts";
+import { type Logger, messageFields } from "../logging/logger.ts";
 import type { Registry } from "../registry/registry.ts";
 import { done, type Failure, type Outcome, release } from "../retry/outcome.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
@@ -199,6 +198,8 @@ export class Dispatcher {
 
   /** Stops waiting for what runs; its deliveries go back, for another instance. */
   abandon(reason: unknown): void {
+    this.#running.isClosed = true;
+    if (this.isIdle) return;
     this.#running.abandon(reason);
     for (const delivery of this.#places.takeHeld("all")) this.#processUnasked(delivery);
   }
@@ -257,11 +258,11 @@ export class Dispatcher {
   }
 
   /** Gives back, for another instance, what came from outside and waits for a place. Resolves when nothing is in hand. */
-  drained(): Promise<void> {
-    const idle = this.idle();
+  async drained(): Promise<void> {
+    if (this.isIdle) return;
     for (const delivery of this.#places.takeHeld("from outside"))
       void this.#giveBack(delivery).then(() => this.#handed());
-    return idle;
+    await this.idle();
   }
 
   /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */

@@ -1,18 +1,6 @@
 /** Finding a handler for a message, and running it with its context: for calls, one-way commands and events alike. */
 
-import {
-  type Context,
-  type HandlerReply,
-  handlerReplyOf,
-  isReplyStatus,
-  type MessageHeaders,
-  type MessageKind,
-  type Query,
-  type Reply,
-  type ReplyOptions,
-  replyOf,
-  type StateKey,
-} from "../api/context.ts";
+import type { Context, MessageKind, Query, ReplyOptions, StateKey } from "../api/context.ts";
 import type { HandlerRun } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import type { AnySchema } from "../contract/schema.ts";
@@ -27,6 +15,8 @@ import {
   userHeaders,
 } from "../protocol/codec.ts";
 import type { Envelope } from "../protocol/envelope.ts";
+import type { MessageHeaders } from "../protocol/message.ts";
+import { type HandlerReply, handlerReplyOf, isReplyStatus, type Reply, replyOf } from "../protocol/reply.ts";
 import type { CommandEntry, Registered, Registry } from "../registry/registry.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { Delivery } from "../transport/transport.ts";
@@ -90,7 +80,9 @@ export class HandlerInvoker {
   invoke(execution: Execution, invocation: Invocation): MaybePromise<unknown> {
     execution.tally = invocation.entry.tally;
     execution.tally.began();
-    if (!handledMessages.isWatched) return this.#run(execution, invocation);
+    const { start, error, end } = handledMessages;
+    if (!start.hasSubscribers && !error.hasSubscribers && !end.hasSubscribers)
+      return this.#run(execution, invocation);
     const message = new HandledMessage(this.#of, execution.delivery, invocation.pattern);
     return message.watch(
       (stopped) => {

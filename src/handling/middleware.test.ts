@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Context, Reply } from "../api/context.ts";
+import type { Context } from "../api/context.ts";
+import type { Reply } from "../protocol/reply.ts";
 import { runThrough } from "./middleware.ts";
 
 const context = {} as Context;

@@ -1,7 +1,8 @@
 /** Middleware around handlers, first registered outermost. */
 
-import { type Context, isReplyStatus, type Middleware, type Reply } from "../api/context.ts";
+import type { Context, Middleware } from "../api/context.ts";
 import { ConfluoError } from "../errors.ts";
+import { isReplyStatus, type Reply } from "../protocol/reply.ts";
 
 /** Runs a handler inside middleware. A middleware that calls `next` twice gets an error instead of a second run. */
 export function runThrough(

@@ -1,6 +1,5 @@
 /** Calls: from a delivery to its answer, whatever happens. */
 
-import { type Reply, replyOf } from "../api/context.ts";
 import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import type { Gate } from "../async/gate.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
@@ -8,12 +7,11 @@ import { timedOut } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import { dataSchemaOf } from "../contract/declared-errors.ts";
 import { ConfluoError, describeThrown, refusalToWire, thrownToWire, type WireError } from "../errors.ts";
-import type { Logger } from "../logging/logger.ts";
-import { messageFields } from "../logging/message-fields.ts";
+import { type Logger, messageFields } from "../logging/logger.ts";
 import { LONGEST_MS } from "../options/checks.ts";
 import { type EncodedBody, type EncodedMessage, encodeBody, malformed } from "../protocol/codec.ts";
 import type { Message } from "../protocol/message.ts";
-import { encodeErrorReply, encodeReply } from "../protocol/reply.ts";
+import { encodeErrorReply, encodeReply, type Reply, replyOf } from "../protocol/reply.ts";
 import { done } from "../retry/outcome.ts";
 import type { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";

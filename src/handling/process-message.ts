@@ -1,12 +1,11 @@
 /** One-way commands and events: handled, tried again later, or a dead letter. */
 
-import { isHandlerReply } from "../api/context.ts";
 import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { ConfluoError, isConfluoError, show } from "../errors.ts";
-import type { Logger } from "../logging/logger.ts";
-import { messageFields } from "../logging/message-fields.ts";
+import { type Logger, messageFields } from "../logging/logger.ts";
 import { eventKey } from "../protocol/address.ts";
+import { isHandlerReply } from "../protocol/reply.ts";
 import type { CommandEntry, EventEntry, Registry } from "../registry/registry.ts";
 import { eventParams, type Subscription } from "../registry/subscriptions.ts";
 import { decide, decideAfterDeath, done, type Failure, type Move, type Outcome } from "../retry/outcome.ts";

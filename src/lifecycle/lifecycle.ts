@@ -336,20 +336,30 @@ export class Lifecycle {
     dispatcher.abandon(reason);
     // What goes back is on its way when the session closes.
     if (!dispatcher.isIdle) await waitAtMost(GIVE_BACK_MS, dispatcher.idle());
-    for (const call of caller.inFlight.list()) {
-      const what = `${call.service} was to answer ${call.path}`;
-      call.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
-    }
-    for (const message of publisher.inFlight.list()) {
-      const what = `the broker was to confirm ${message.path}: it may or may not have arrived`;
-      message.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
-    }
+    if (caller.inFlight.size > 0) this.#rejectCalls();
+    if (publisher.inFlight.size > 0) this.#rejectMessages();
     this.#sessions.session = undefined;
     this.#sessions.ready = undefined;
     this.#transport = undefined;
     this.#connecting = undefined;
     this.#neighbour?.end();
     await session.close();
+  }
+
+  #rejectCalls(): void {
+    const { service, caller } = this.#parts;
+    for (const call of caller.inFlight.list()) {
+      const what = `${call.service} was to answer ${call.path}`;
+      call.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
+    }
+  }
+
+  #rejectMessages(): void {
+    const { service, publisher } = this.#parts;
+    for (const message of publisher.inFlight.list()) {
+      const what = `the broker was to confirm ${message.path}: it may or may not have arrived`;
+      message.reject(new ConfluoError("SHUTTING_DOWN", `${service} was shut down while ${what}.`));
+    }
   }
 
   async #leave(session: Session): Promise<void> {

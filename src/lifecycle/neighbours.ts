@@ -105,6 +105,7 @@ export class Neighbour {
     const coming: PendingCall[] = [];
     for (const each of near) {
       const { inFlight } = each.#parts.caller;
+      if (inFlight.size === 0) continue;
       for (const call of inFlight.list()) {
         const isLeft = each.#isLeaving || call.scope?.isLeaving === true;
         if (call.service !== service || call.isNear || !isLeft) continue;

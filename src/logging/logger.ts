@@ -1,7 +1,9 @@
-/** Where confluo's own lines go. */
+/** Where confluo's own lines go, and what they say of the message that they are about. */
 
 import { runInNewContext } from "../async/outside-context.ts";
 import { invalidArgument } from "../errors.ts";
+import { protocolHeader } from "../protocol/codec.ts";
+import type { Delivery } from "../transport/transport.ts";
 import { type Level, logLine } from "./log-line.ts";
 
 /** What confluo logs with: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
@@ -63,4 +65,25 @@ function checked(logger: unknown): Logger {
 
 function write(level: Level, details: object, message: string): void {
   console.error(logLine(level, details, message));
+}
+
+/** Fields of a line about a message, beside the service's own. */
+export interface MessageFields {
+  readonly path: string;
+  readonly messageId: string;
+  readonly from: string;
+  /** The trace and the span that it was sent in, if its sender says so by a `traceparent` header (W3C Trace Context). */
+  readonly traceId?: string;
+  readonly spanId?: string;
+}
+
+const TRACEPARENT = /^[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-[\da-f]{2}(?:-|$)/;
+
+/** Returns the fields of a line about a delivery. */
+export function messageFields({ envelope, message }: Pick<Delivery, "envelope" | "message">): MessageFields {
+  const { path, messageId, from } = envelope;
+  const [, traceId, spanId] =
+    TRACEPARENT.exec(protocolHeader(message.properties.headers, "traceparent") ?? "") ?? [];
+  if (traceId === undefined || spanId === undefined) return { path, messageId, from };
+  return { path, messageId, from, traceId, spanId };
 }

@@ -10,6 +10,7 @@ import {
   protocolHeader,
   userHeaders,
 } from "./codec.ts";
+import { readEnvelope } from "./envelope.ts";
 import type { Properties, WireHeaders } from "./message.ts";
 
 function roundTrip(value: unknown): unknown {
@@ -150,6 +151,68 @@ it("the protocol's headers are read from the table alone, not from what a header
   Object.setPrototypeOf(table, { [header.query]: "a=1" });
   expect(protocolHeader(table as WireHeaders, header.query)).toBeUndefined();
   expect(protocolHeader(table as WireHeaders, "own")).toBe("1");
+});
+
+const decimal = (digits: number, places: number) => ({ "!": "decimal", value: { digits, places } });
+const timestamp = (value: unknown) => ({ "!": "timestamp", value });
+
+describe("a value of a header table", () => {
+  it.each([
+    ["404", "404"],
+    [404, "404"],
+    [404.0, "404"],
+    [-5, "-5"],
+    [404n, "404"],
+    [9_007_199_254_740_993n, "9007199254740993"],
+    [true, "true"],
+    [false, "false"],
+    [decimal(404, 0), "404"],
+    [decimal(40_400, 2), "404"],
+    [decimal(15, 1), "1.5"],
+    [timestamp(0), "1970-01-01T00:00:00.000Z"],
+  ])("is read as text if it is a scalar: %o", (value, text) => {
+    expect(protocolHeader({ [header.status]: value }, header.status)).toBe(text);
+    expect(userHeaders({ own: value })).toEqual({ own: text });
+  });
+
+  it.each([
+    null,
+    undefined,
+    [404],
+    { status: 404 },
+    { "!": "decimal" },
+    decimal("4" as never, 0),
+    timestamp("soon"),
+    { "!": "other", value: 404 },
+    { "!": "timestamp", value: 1e300 },
+  ])("is left out if it is none: %o", (value) => {
+    expect(protocolHeader({ [header.status]: value }, header.status)).toBeUndefined();
+    expect(userHeaders({ own: value })).toEqual({});
+  });
+
+  it("is read as text where a client wrote bytes, in the protocol's headers alone", () => {
+    expect(protocolHeader({ [header.error]: Buffer.from("GONE") }, header.error)).toBe("GONE");
+    expect(protocolHeader({ [header.error]: Uint8Array.of(0xff) }, header.error)).toBeUndefined();
+    expect(userHeaders({ own: Buffer.from("x") })).toEqual({});
+  });
+
+  it("means what the same text does, whatever header it is of", () => {
+    const values = { attempt: 7, wait: 250, unclaimed: 3n, deaths: decimal(1, 0), expires: 5_000 };
+    const named = (texts: boolean): Record<string, unknown> =>
+      Object.fromEntries(
+        Object.entries(values).map(([name, value]) => [
+          header[name as keyof typeof values],
+          texts ? { attempt: "7", wait: "250", unclaimed: "3", deaths: "1", expires: "5000" }[name] : value,
+        ]),
+      );
+    const read = (headers: Record<string, unknown>) =>
+      readEnvelope(
+        { body: Buffer.from("1"), properties: { type: "/x", messageId: "m", headers } },
+        { lane: "inbox", eventKey: undefined, newId: () => "" },
+      );
+    expect(read(named(false))).toEqual(read(named(true)));
+    expect(read(named(false))).toMatchObject({ attempt: 7, waitMs: 250, deaths: 1, expiresMs: 5_000 });
+  });
 });
 
 describe("queries", () => {

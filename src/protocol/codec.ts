@@ -3,7 +3,6 @@
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
 import { BYTES_TYPE, isPlainObject, JSON_TYPE } from "./encoding/encoded-body.ts";
-import { scalarText, textIn, utf8 } from "./encoding/header-text.ts";
 import { tableBytes } from "./encoding/property-size.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
@@ -127,6 +126,15 @@ function text(bytes: Uint8Array): string {
   return decoded.includes("\uFFFD") ? strictUtf8.decode(bytes) : decoded;
 }
 
+/** Returns the text of bytes, without a byte order mark; `undefined` if they are not UTF-8. */
+export function utf8(bytes: Uint8Array): string | undefined {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a content encoding says nothing: the body is as it is. */
 export function isPlain(contentEncoding: unknown): boolean {
   return typeof contentEncoding === "string" && /^(|identity|utf-?8)$/i.test(contentEncoding);
@@ -231,6 +239,51 @@ export function protocolHeader(headers: WireHeaders | undefined, name: string): 
   // Own ones only: a header named `__proto__` may have made others the table's prototype.
   if (!isTable(headers) || !Object.hasOwn(headers, name)) return undefined;
   return textIn(headers[name]);
+}
+
+/**
+ * Returns the text of a scalar value of a header table; `undefined` for tables, lists, bytes and nothing. Clients in other
+ * languages write numbers and booleans where confluo writes strings.
+ */
+export function scalarText(value: unknown): string | undefined {
+  switch (typeof value) {
+    case "string":
+      return value;
+    case "number":
+    case "boolean":
+    case "bigint":
+      return String(value);
+    case "object":
+      return typedText(value);
+    default:
+      return undefined;
+  }
+}
+
+/** The same; also of bytes that are UTF-8, since some clients write their byte strings so. */
+export function textIn(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  return value instanceof Uint8Array ? utf8(value) : scalarText(value);
+}
+
+// amqplib gives types that JavaScript lacks as `{ "!": type, value }`.
+function typedText(value: object | null): string | undefined {
+  if (value === null || !Object.hasOwn(value, "!") || !Object.hasOwn(value, "value")) return undefined;
+  const { "!": type, value: inner } = value as { readonly "!": unknown; readonly value: unknown };
+  if (type === "decimal") return decimalText(inner);
+  return type === "timestamp" ? timestampText(inner) : undefined;
+}
+
+function decimalText(inner: unknown): string | undefined {
+  if (typeof inner !== "object" || inner === null) return undefined;
+  const { digits, places } = inner as { readonly digits?: unknown; readonly places?: unknown };
+  return typeof digits === "number" && typeof places === "number" ? String(digits / 10 ** places) : undefined;
+}
+
+// In ISO 8601, as confluo writes times.
+function timestampText(seconds: unknown): string | undefined {
+  const date = new Date(Number(seconds) * 1_000);
+  return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
 }
 
 const QUERY_BYTES = 8 * 1024;

@@ -1,8 +1,7 @@
 /** What a received message is: read from the exchange, the routing key, the properties and the headers. */
 
 import { pathOfKey, shortString, whyNoReturn, withSlash } from "./address.ts";
-import { header } from "./codec.ts";
-import { textIn } from "./encoding/header-text.ts";
+import { header, textIn } from "./codec.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
 /** What a message is, and stays when it is published again. */

@@ -43,3 +43,6 @@ export interface Message {
    */
   readonly length?: number | undefined;
 }
+
+/** Application headers as received. */
+export type MessageHeaders = Readonly<Record<string, string>>;

@@ -1,4 +1,4 @@
-/** Replies: an answer or an error, on their way to whoever asked. */
+/** Replies: what a handler answers, and that answer or an error on its way to the caller. */
 
 import { clip, describeThrown, type WireError } from "../errors.ts";
 import {
@@ -13,9 +13,50 @@ import {
   plainText,
   protocolHeader,
   userHeaders,
+  utf8,
 } from "./codec.ts";
-import { utf8 } from "./encoding/header-text.ts";
-import type { Message, MutableProperties } from "./message.ts";
+import type { Message, MessageHeaders, MutableProperties } from "./message.ts";
+
+/** An answer, as the caller gets it and as middleware sees it. */
+export interface Reply<Body = unknown> {
+  /** HTTP-like; below 400, since anything above rejects the call. */
+  readonly status: number;
+  readonly headers: MessageHeaders;
+  readonly body: Body;
+}
+
+// At run time a symbol, which nothing that came as JSON can have.
+const handlerReply: unique symbol = Symbol.for("confluo.reply") as never;
+
+/** An answer with a status or headers of its own, made by a context's `reply`. */
+export interface HandlerReply<Body = unknown> extends Reply<Body> {
+  /** Carries the type only, by a name that two copies of the package share. Tells it from what `call` resolves with. */
+  readonly "confluo.reply": true;
+}
+
+/** Returns whether a handler's result was made by a context's `reply`. */
+export function isHandlerReply(value: unknown): value is HandlerReply {
+  return typeof value === "object" && value !== null && handlerReply in value;
+}
+
+/** Returns the reply that a handler means by what it returned. */
+export function replyOf(result: unknown): Reply {
+  return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
+}
+
+/** Returns whether an answer may have a status: 200 to 599. */
+export function isReplyStatus(status: unknown): status is number {
+  return typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599;
+}
+
+/** Builds what a context's `reply` returns. */
+export function handlerReplyOf<Body>(
+  status: number,
+  headers: MessageHeaders,
+  body: Body,
+): HandlerReply<Body> {
+  return { status, headers, body, [handlerReply]: true } as Reply<Body> as HandlerReply<Body>;
+}
 
 /** An answer before it is encoded. */
 export interface ReplyContent {

@@ -1,6 +1,5 @@
 /** Calls to services: from what the verb was given to the answer, or to the reason why none came. Each of them settles. */
 
-import type { Reply } from "../api/context.ts";
 import { DeadlineScope, remainingMs } from "../async/deadline-scope.ts";
 import { andThen } from "../async/maybe-promise.ts";
 import { TimedPromise, timedOut, untilOpen } from "../async/timed-promise.ts";
@@ -13,7 +12,7 @@ import { checkMs, checkSignal } from "../options/checks.ts";
 import { isBatchable } from "../protocol/batch.ts";
 import { EncodedBody, EncodedMessage } from "../protocol/codec.ts";
 import type { Message, Properties } from "../protocol/message.ts";
-import { decodeReply, type ReceivedReply } from "../protocol/reply.ts";
+import { decodeReply, type ReceivedReply, type Reply } from "../protocol/reply.ts";
 import type { UseRecorder } from "../statistics/uses.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Batching, Rejection, Session, Settled } from "../transport/transport.ts";
@@ -79,7 +78,8 @@ export class Caller {
     // Registered before it is published: the reply must not come first.
     this.inFlight.add(call);
     scope?.asks();
-    if (outgoingMessages.isWatched) this.#trace(call);
+    const { start, error, end } = outgoingMessages;
+    if (start.hasSubscribers || error.hasSubscribers || end.hasSubscribers) this.#trace(call);
     if (!call.begin(signal)) return call.promise;
     // At once, if nothing is to be waited for.
     const { ready } = this.#sessions;

@@ -83,7 +83,8 @@ export class Publisher {
     const ms = timeoutMs === undefined ? this.#parts.timeoutMs : checkMs("timeoutMs", timeoutMs);
     const pending = new PendingConfirm(prepared, this, { ms, message });
     this.inFlight.add(pending);
-    if (outgoingMessages.isWatched) this.#trace(pending);
+    const { start, error, end } = outgoingMessages;
+    if (start.hasSubscribers || error.hasSubscribers || end.hasSubscribers) this.#trace(pending);
     if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#sessions;
     // Messages that wait go first: what is sent keeps its order, and so does what is published.

@@ -1,6 +1,6 @@
 /** The face: a service with its four verbs. */
 
-import type { Context, Middleware, Reply } from "../api/context.ts";
+import type { Context, Middleware } from "../api/context.ts";
 import type {
   Answered,
   Bound,
@@ -28,6 +28,7 @@ import { checkOptions, checkSignal, readWaitOptions, type WaitOptions } from "..
 import type { RouteOptions, SubscribeOptions } from "../options/verb-options.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
+import type { Reply } from "../protocol/reply.ts";
 import { Registry } from "../registry/registry.ts";
 import { Caller } from "../sending/caller.ts";
 import { MessagePreparer } from "../sending/prepare-message.ts";

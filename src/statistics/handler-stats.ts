@@ -7,7 +7,6 @@ import { clip, describeThrown } from "../errors.ts";
 import { isServiceName } from "../protocol/address.ts";
 import type { HandlerStats, LastError } from "../protocol/discovery/instance-answer.ts";
 import { type Durations, MOST_SENDERS, type RecentRuns } from "../protocol/discovery/traffic.ts";
-import { DueTimes } from "./due-times.ts";
 import { mergeDurations } from "./durations.ts";
 
 const MESSAGE_LENGTH = 200;
@@ -170,6 +169,40 @@ class LastSeconds {
     this.#present.clear();
     if (!isNext) this.#before.clear();
     this.#number = number;
+  }
+}
+
+const FINEST_MS = 250;
+/** A slot is as wide as this part of its wait, so that there are a few hundred of them, whatever is waited for. */
+const PART = 16;
+/** More than there can be of waits that are not over. */
+const LOOK_AT = 1_024;
+
+/** Counts waits that are not over, by when they end, in a bounded number of slots. */
+export class DueTimes {
+  /** How many end by a moment of the monotonic clock. */
+  readonly #ends = new Map<number, number>();
+
+  /** A wait of so many milliseconds begins. */
+  add(ms: number): void {
+    const now = performance.now();
+    if (this.#ends.size >= LOOK_AT) this.#forget(now);
+    const width = Math.max(FINEST_MS, 2 ** Math.floor(Math.log2(Math.max(1, ms / PART))));
+    const end = Math.ceil((now + ms) / width) * width;
+    this.#ends.set(end, (this.#ends.get(end) ?? 0) + 1);
+  }
+
+  /** How many are not over. */
+  get count(): number {
+    if (this.#ends.size === 0) return 0;
+    this.#forget(performance.now());
+    let count = 0;
+    for (const each of this.#ends.values()) count += each;
+    return count;
+  }
+
+  #forget(now: number): void {
+    for (const end of this.#ends.keys()) if (end <= now) this.#ends.delete(end);
   }
 }
 

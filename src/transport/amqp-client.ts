@@ -63,6 +63,8 @@ export type Hold = "held" | "released" | "lost";
 /** One message received by a consumer. Settling it a second time, or after the connection is gone, does nothing. */
 export interface AmqpDelivery {
   readonly message: Message;
+  /** The queue that it was consumed from. */
+  readonly queue: string;
   /** The exchange it was published to; empty for the default exchange and after some dead-letter hops. */
   readonly exchange: string;
   readonly key: string;

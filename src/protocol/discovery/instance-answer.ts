@@ -2,9 +2,8 @@
 
 import { ConfluoError } from "../../errors.ts";
 import { isDirectReplyTo, isServiceName, whyNoReturn } from "../address.ts";
-import { JSON_TYPE } from "../codec.ts";
+import { JSON_TYPE, scalarText } from "../codec.ts";
 import { type Given, listOf, numberOf, recordOf, textOf, textsOf } from "../encoding/given.ts";
-import { scalarText } from "../encoding/header-text.ts";
 import type { Message } from "../message.ts";
 import {
   type CommandUse,

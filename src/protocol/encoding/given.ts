@@ -1,6 +1,6 @@
 /** Reads values out of JSON that another program wrote: what is missing or of another kind counts as none of it. */
 
-import { scalarText } from "./header-text.ts";
+import { scalarText } from "../codec.ts";
 
 /** An object of which nothing is known. */
 export type Given = Readonly<Record<string, unknown>>;

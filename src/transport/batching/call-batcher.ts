@@ -57,6 +57,8 @@ export class CallBatcher {
   readonly #namespace: Namespace;
   readonly #outlet: CallOutlet;
   readonly #targets = new Map<string, CallTarget>();
+  /** How many calls wait for the end of their turn. Only this class writes it. */
+  waiting = 0;
 
   constructor(batching: Batching, namespace: Namespace, outlet: CallOutlet) {
     this.#batching = batching;
@@ -80,6 +82,7 @@ export class CallBatcher {
     }
     const ms = Number(message.properties.expiration);
     this.#checkDeadline(target, ms);
+    this.waiting += 1;
     target.buffer.add({ message, settled }, length, most);
     // Noted last: adding it may have sent those before it.
     target.longestMs = Math.max(target.longestMs, ms);
@@ -136,6 +139,7 @@ export class CallBatcher {
   #send(target: CallTarget, items: readonly [BatchedCall, ...BatchedCall[]]): void {
     Object.assign(target, noDeadline);
     const [first] = items;
+    this.waiting -= items.length;
     if (items.length === 1 && !this.#batching.isEager) {
       this.#single(target, first);
       return;

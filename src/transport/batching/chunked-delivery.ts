@@ -11,6 +11,8 @@ const PORTION = 32;
 export class ChunkedDelivery<Item> {
   readonly #take: (item: Item) => void;
   #rest: Item[] = [];
+  /** How many items wait. Only this class writes it. */
+  waiting = 0;
 
   constructor(take: (item: Item) => void) {
     this.#take = take;
@@ -21,6 +23,7 @@ export class ChunkedDelivery<Item> {
     if (items.length > PORTION) {
       if (this.#rest.length === 0) setImmediate(this.#soon);
       this.#rest.push(...items.slice(PORTION));
+      this.waiting = this.#rest.length;
     }
     for (let at = 0; at < items.length && at < PORTION; at += 1) this.#take(items[at] as Item);
   }
@@ -29,6 +32,7 @@ export class ChunkedDelivery<Item> {
   readonly flush = (): void => {
     const rest = this.#rest;
     this.#rest = [];
+    this.waiting = 0;
     for (const item of rest) this.#take(item);
   };
 

@@ -9,8 +9,9 @@ function gathered(count: number, client: AmqpClient | undefined = fakeClient()) 
   const ack = vi.fn();
   const received: AmqpDelivery = {
     message: { body: new Uint8Array(), properties: { replyTo: "q" } },
+    queue: "confluo.s.calls.batch",
     exchange: "",
-    key: "confluo.s.calls",
+    key: "confluo.s.calls.batch",
     redelivered: true,
     hold: "held",
     ack,

@@ -68,6 +68,7 @@ interface Bouncing {
 
 class ReceivedCall implements AmqpDelivery {
   readonly message: Message;
+  readonly queue: string;
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
@@ -76,6 +77,7 @@ class ReceivedCall implements AmqpDelivery {
 
   constructor(message: Message, received: AmqpDelivery, of: ReceivedBatch) {
     this.message = message;
+    this.queue = received.queue;
     this.exchange = received.exchange;
     this.key = received.key;
     this.redelivered = received.redelivered;

@@ -89,6 +89,7 @@ export class ReplyBatcher {
   /** Sends what waits for the end of its turn, and waits for nobody any more. */
   close(): void {
     this.#leaving?.end();
+    if (this.waiting === 0) return;
     for (const { buffer } of this.#requesters.values()) buffer.flush();
   }
 

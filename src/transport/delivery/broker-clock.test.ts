@@ -23,7 +23,7 @@ function clientAt(seconds: unknown, own: Partial<AmqpClient> = {}) {
       const properties = { ...message.properties, headers };
       const settle = { ack: () => undefined, requeue: () => undefined, hold: "released" as const };
       const delivery = { message: { ...message, properties }, exchange: "", key: "q1", redelivered: false };
-      setImmediate(() => consumer?.onDelivery({ ...delivery, ...settle }));
+      setImmediate(() => consumer?.onDelivery({ ...delivery, queue: consumer.queue, ...settle }));
     },
     ...own,
   });

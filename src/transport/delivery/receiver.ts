@@ -188,7 +188,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
 
   /** Takes what is held back now. Resolves when what was sent on its way has got there. */
   async goOn(): Promise<void> {
-    this.isolations.release();
+    if (this.isolations.isUnderWay) this.isolations.release();
     await Promise.all(this.#waitingOn);
   }
 

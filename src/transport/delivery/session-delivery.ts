@@ -117,9 +117,7 @@ export class SessionDelivery implements Delivery {
         if (this.#received.bounce !== undefined) return this.#bounce(this.#received.bounce(), outcome);
         return this.#isolate(outcome);
       case "forward": {
-        // The queue's name is taken now: a later connection may have another.
-        const queue = this.#receiver.queues.queueOf(this.#source);
-        const copies = outcome.moves.map((move) => this.#copyFor(move, queue));
+        const copies = outcome.moves.map((move) => this.#copyFor(move));
         return this.#publishThenAck(copies.map((copy) => () => copy));
       }
       default:
@@ -237,10 +235,7 @@ export class SessionDelivery implements Delivery {
       retry: "final",
       ...(subscription === undefined ? {} : { subscription }),
     };
-    const letter = this.#copyFor(
-      { kind: "dead-letter", failure },
-      this.#receiver.queues.queueOf(this.#source),
-    );
+    const letter = this.#copyFor({ kind: "dead-letter", failure });
     this.#letters.set(subscription, letter);
     this.#receiver.member.onExpired(this, failure);
     return letter;
@@ -311,7 +306,13 @@ export class SessionDelivery implements Delivery {
     });
   }
 
-  #copyFor(move: Move, queue: string): AddressedCopy {
+  // A call that came in a batch belongs to the queue for calls, like any other.
+  get #queue(): string {
+    return this.lane === "calls" ? this.#receiver.queues.queueOf(this.#source) : this.#received.queue;
+  }
+
+  #copyFor(move: Move): AddressedCopy {
+    const queue = this.#queue;
     const { attempt, deaths } = this.envelope;
     const { instance } = this.#receiver.member;
     const last = { failure: move.failure, queue, instance };

@@ -23,6 +23,8 @@ export interface ConsumerContext {
 /** Holds the letters that its queue gave it: those still to hand out, and those handed out or not that are unsettled. */
 export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
   readonly acknowledges: boolean;
+  /** The name of the queue that it consumes. */
+  readonly queue: string;
   scheduled = false;
   readonly #options: ConsumeOptions;
   readonly #context: ConsumerContext;
@@ -35,8 +37,9 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
   readonly #drainWaiters: (() => void)[] = [];
 
   constructor(options: ConsumeOptions, context: ConsumerContext) {
-    const { prefetch } = options;
+    const { queue, prefetch } = options;
     this.acknowledges = prefetch !== "no-ack";
+    this.queue = queue;
     this.#options = options;
     this.#context = context;
     this.#least = prefetch === "no-ack" || prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch;
@@ -163,6 +166,7 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
 
 class EmbeddedDelivery implements AmqpDelivery {
   readonly message: Message;
+  readonly queue: string;
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
@@ -172,6 +176,7 @@ class EmbeddedDelivery implements AmqpDelivery {
 
   constructor(letter: StoredLetter, consumer: EmbeddedConsumer, message: Message) {
     this.message = message;
+    this.queue = consumer.queue;
     this.exchange = letter.exchange;
     this.key = letter.key;
     this.redelivered = letter.redelivered;

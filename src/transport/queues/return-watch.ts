@@ -9,6 +9,8 @@ import { isConfluoError } from "../../errors.ts";
 import type { DelayLevel } from "../../protocol/topology.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
+/** When a level is looked at first, after a message begins to wait in it: that message goes out before. */
+const FIRST_MS = 1_000;
 /** How often a level that is used is looked at, with one small message each time. */
 const EVERY_MS = 15_000;
 /** How much later than its level a message may come back. Shorter than it then stays where it is looked for. */
@@ -21,6 +23,8 @@ const LONGEST_LEVEL_MS = 64_000;
 interface WatchedLevel {
   usedAt: number;
   isStalled: boolean;
+  /** Begins the looks. */
+  readonly first: NodeJS.Timeout;
 }
 
 /** Watches the levels that an instance makes messages wait in. */
@@ -47,9 +51,10 @@ export class ReturnWatch {
     const known = this.#levels.get(levelMs);
     if (known !== undefined) known.usedAt = performance.now();
     else if (levelMs <= LONGEST_LEVEL_MS) {
-      const level = { usedAt: performance.now(), isStalled: false };
+      const stop = this.#stop.signal;
+      const first = setTimeout(() => void this.#watch(levelMs, level, stop), FIRST_MS).unref();
+      const level: WatchedLevel = { usedAt: performance.now(), isStalled: false, first };
       this.#levels.set(levelMs, level);
-      void this.#watch(levelMs, level, this.#stop.signal);
     }
   }
 
@@ -61,6 +66,7 @@ export class ReturnWatch {
 
   /** Ends all looks: the connection is gone. */
   end(): void {
+    for (const { first } of this.#levels.values()) clearTimeout(first);
     this.#stop.abort();
     this.#stop = new AbortController();
     this.#levels.clear();

@@ -22,9 +22,9 @@ import { startConsumer } from "./consuming/consumer.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
 import { ManagementChannels } from "./management-channels.ts";
 import { requestAll } from "./pipeline.ts";
+import { ConfirmPublisher } from "./publishing/confirm-publisher.ts";
 import { tooMuchForAFrame } from "./publishing/frame-limit.ts";
 import { PublishBackpressure } from "./publishing/publish-backpressure.ts";
-import { Publisher } from "./publishing/publisher.ts";
 import { Refusals } from "./publishing/refusals.ts";
 import { Replies } from "./publishing/replies.ts";
 import type { TlsOptions } from "./tls-options.ts";
@@ -116,10 +116,10 @@ class RabbitClient implements AmqpClient {
   readonly #consuming: Connection;
   readonly #isNarrow: boolean;
   // Calls and replies cannot break the channel for events, whose exchange could be missing, nor the other way round.
-  readonly #direct: Publisher;
-  readonly #exchanges: Publisher;
+  readonly #direct: ConfirmPublisher;
+  readonly #exchanges: ConfirmPublisher;
   /** For what was refused of late: it costs only its like a channel. Opened when there is any. */
-  readonly #suspects: Publisher;
+  readonly #suspects: ConfirmPublisher;
   readonly #refusals: Refusals;
   readonly #pressure = new PublishBackpressure();
   #settledBefore = 0;
@@ -138,8 +138,8 @@ class RabbitClient implements AmqpClient {
     this.#controls = new ManagementChannels(consuming);
     const refusals = new Refusals(onRefused);
     this.#refusals = refusals;
-    const publisher = (isSpare = false): Publisher =>
-      new Publisher(publishing, this.#pressure, refusals, isSpare);
+    const publisher = (isSpare = false): ConfirmPublisher =>
+      new ConfirmPublisher(publishing, this.#pressure, refusals, isSpare);
     this.#direct = publisher();
     this.#exchanges = publisher();
     this.#suspects = publisher(true);

@@ -232,7 +232,7 @@ async function serving(): Promise<{
   const deliver = (headers: Readonly<Record<string, string>>): AmqpDelivery => {
     const message = { body: new Uint8Array(), properties: { type: "/", messageId: "m", headers } };
     const arrival = { message, exchange: "", key: "", redelivered: false, hold: "held" } as const;
-    const delivery = { ...arrival, ack: vi.fn(), requeue: vi.fn() };
+    const delivery = { ...arrival, queue: "confluo.s.inbox", ack: vi.fn(), requeue: vi.fn() };
     onDelivery(delivery);
     return delivery;
   };

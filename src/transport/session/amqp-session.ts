@@ -158,9 +158,10 @@ export class AmqpSession implements Session, CallOutlet {
   }
 
   async close(): Promise<void> {
+    const { replyEntries } = this.#receiver;
     // These replies are for other callers than the one who shuts the service down.
-    runOutsideContext(this.#receiver.replyEntries.flush);
-    this.#calls.flush();
+    if (replyEntries.waiting > 0) runOutsideContext(replyEntries.flush);
+    if (this.#calls.waiting > 0) this.#calls.flush();
     this.#replies.close();
     const copies = this.#receiver.endCopies();
     if (copies !== undefined) await copies;

@@ -24,7 +24,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
       prefetch === "no-ack" ? undefined : new Acknowledgements(channel, prefetch, hasWaitingAnswers);
     const deliver = (message: ConsumeMessage | null): void => {
       if (message !== null) {
-        onDelivery(new ChannelDelivery(message, acknowledgements));
+        onDelivery(new ChannelDelivery(message, queue, acknowledgements));
         return;
       }
       ended(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
@@ -175,6 +175,7 @@ function closed(channel: Channel): Promise<void> {
 
 class ChannelDelivery implements AmqpDelivery {
   readonly message: Message;
+  readonly queue: string;
   readonly exchange: string;
   readonly key: string;
   readonly redelivered: boolean;
@@ -185,9 +186,11 @@ class ChannelDelivery implements AmqpDelivery {
 
   constructor(
     { fields, content, properties }: ConsumeMessage,
+    queue: string,
     acknowledgements: Acknowledgements | undefined,
   ) {
     this.message = { body: content, properties: properties as Properties };
+    this.queue = queue;
     this.exchange = fields.exchange;
     this.key = fields.routingKey;
     this.redelivered = fields.redelivered;

@@ -2,8 +2,8 @@ import { EventEmitter } from "node:events";
 import { expect, test, vi } from "vitest";
 import type { Message } from "../../../protocol/message.ts";
 import type { Connection } from "../connection.ts";
+import type { ConfirmPublisher } from "./confirm-publisher.ts";
 import { PublishBackpressure } from "./publish-backpressure.ts";
-import type { Publisher } from "./publisher.ts";
 import { Refusals } from "./refusals.ts";
 import { Replies } from "./replies.ts";
 
@@ -47,7 +47,7 @@ function open(): {
   };
   const pressure = new PublishBackpressure();
   const replies = new Replies(connection as unknown as Connection, pressure, {
-    confirmed: {} as Publisher,
+    confirmed: {} as ConfirmPublisher,
     refusals: new Refusals(() => undefined),
   });
   return { replies, pressure, channels, opened: replies.open() };

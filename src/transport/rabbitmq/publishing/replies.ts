@@ -6,9 +6,9 @@ import type { Message } from "../../../protocol/message.ts";
 import type { PublishSettled } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
 import { isClosed, unwritable } from "../failure.ts";
+import { asBuffer, type ConfirmPublisher } from "./confirm-publisher.ts";
 import type { PublishBackpressure } from "./publish-backpressure.ts";
 import { refusalOfPublish } from "./publish-refusal.ts";
-import { asBuffer, type Publisher } from "./publisher.ts";
 import type { Refusals } from "./refusals.ts";
 
 /** No broker is set to refuse what is not above this. */
@@ -29,7 +29,7 @@ interface Held {
 export class Replies {
   readonly #connection: Connection;
   readonly #pressure: PublishBackpressure;
-  readonly #confirmed: Publisher;
+  readonly #confirmed: ConfirmPublisher;
   readonly #refusals: Refusals;
   #channel: Channel | undefined;
   /** Replies that are not known to be written. */
@@ -41,7 +41,7 @@ export class Replies {
   constructor(
     connection: Connection,
     pressure: PublishBackpressure,
-    { confirmed, refusals }: { readonly confirmed: Publisher; readonly refusals: Refusals },
+    { confirmed, refusals }: { readonly confirmed: ConfirmPublisher; readonly refusals: Refusals },
   ) {
     this.#connection = connection;
     this.#pressure = pressure;

@@ -3,8 +3,8 @@ import { describe, expect, it, vi } from "vitest";
 import type { Message, Properties } from "../../../protocol/message.ts";
 import type { Route } from "../../amqp-client.ts";
 import type { Connection } from "../connection.ts";
+import { ConfirmPublisher } from "./confirm-publisher.ts";
 import { PublishBackpressure } from "./publish-backpressure.ts";
-import { Publisher } from "./publisher.ts";
 import { Refusals } from "./refusals.ts";
 
 type Confirm = (error: Error | null) => void;
@@ -65,7 +65,7 @@ async function opened() {
   };
   const pressure = new PublishBackpressure();
   const refusals = new Refusals(told);
-  const publisher = new Publisher(connection as unknown as Connection, pressure, refusals);
+  const publisher = new ConfirmPublisher(connection as unknown as Connection, pressure, refusals);
   await publisher.open();
   const outcomes: string[] = [];
   const publish = (key: string, properties: Properties = {}, exchange = "e"): void => {
@@ -217,7 +217,7 @@ it("a spare channel that cannot be opened costs only what wanted it", async () =
   const confirmChannel = (): Promise<never> => Promise.reject(new Error("No channels left to allocate"));
   const connection = { open: true, giveUp, confirmChannel } as unknown as Connection;
   const pressure = new PublishBackpressure();
-  const spare = new Publisher(connection, pressure, new Refusals(() => undefined), true);
+  const spare = new ConfirmPublisher(connection, pressure, new Refusals(() => undefined), true);
   const settled = vi.fn();
   spare.publish({ exchange: "e", key: "k" }, { body: Buffer.alloc(1), properties: {} }, settled);
   await vi.waitFor(() => expect(settled).toHaveBeenCalledOnce());

@@ -34,7 +34,7 @@ interface Line {
 const MOST_STRIKES = 3;
 
 /** Publishes are pipelined and each is settled once. */
-export class Publisher {
+export class ConfirmPublisher {
   readonly #connection: Connection;
   readonly #pressure: PublishBackpressure;
   readonly #refusals: Refusals;
