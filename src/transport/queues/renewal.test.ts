@@ -78,6 +78,7 @@ function delivery(text: string): AmqpDelivery {
   return {
     message: { body: new TextEncoder().encode(text), properties: {} },
     exchange: "",
+    queue: "calls",
     key: "calls",
     redelivered: text.startsWith("marked"),
     hold: "held",
