@@ -44,11 +44,12 @@ export function isBatchable(message: Message, bytes: number): boolean {
 }
 
 /** What a call or a reply takes in a gathered message, body and headers; `undefined` if it is not {@link isBatchable}. */
-export function batchableLength({ json, properties }: Message, bytes: number): number | undefined {
+export function batchableLength(message: Message, bytes: number): number | undefined {
+  const { json, properties } = message;
   const { contentType, correlationId, headers } = properties;
   if (json === undefined || contentType !== JSON_TYPE || correlationId === undefined) return undefined;
   for (const name of notCarriedNames) if (properties[name] !== undefined) return undefined;
-  let length = Buffer.byteLength(json);
+  let length = message.length ?? Buffer.byteLength(json);
   if (headers !== undefined)
     for (const name of Object.keys(headers)) length += headerBytes(name, String(headers[name]));
   return length <= bytes * LARGEST_SHARE ? length : undefined;

@@ -95,6 +95,30 @@ it("says once for each question how many calls are welcome, and whose reply it i
   ]);
 });
 
+it("does not say the same again to one whose batches ask, for a while", async () => {
+  vi.useFakeTimers();
+  try {
+    const census = { allTake: true };
+    const { replies, reply, posted } = gatherer({}, census);
+    const told = (): unknown => batchLimitOf(posted.at(-1)?.message as Message);
+    const askedByBatch = (): unknown => {
+      replies.heardByBatch("a");
+      reply("a");
+      vi.advanceTimersByTime(1);
+      return told();
+    };
+    expect([askedByBatch(), askedByBatch()]).toEqual([7, undefined]);
+    census.allTake = false;
+    expect([askedByBatch(), askedByBatch()]).toEqual([1, undefined]);
+    vi.advanceTimersByTime(100);
+    expect([askedByBatch(), askedByBatch()]).toEqual([1, undefined]);
+    replies.heard("a");
+    expect([askedByBatch(), askedByBatch()]).toEqual([1, undefined]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 it("keeps a reply's own headers and status when it says so", () => {
   const { replies, posted } = gatherer();
   replies.heard("a");

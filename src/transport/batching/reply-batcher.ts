@@ -32,6 +32,9 @@ interface Requester {
   readonly buffer: TurnBuffer<BatchedReply>;
   /** It has asked how many calls it may send in one message. */
   asks: boolean;
+  /** What it was told last, and when, on the monotonic clock. */
+  takes: number;
+  toldAt: number;
 }
 
 /**
@@ -39,6 +42,8 @@ interface Requester {
  * (half a second, by the protocol), and for what is on its way meanwhile.
  */
 const BELIEVED_MS = 1_000;
+/** For how long a requester whose batches ask is not told the same again. */
+const TOLD_MS = 100;
 const MOST_REPLIES = 64;
 const MOST_REQUESTERS = 4_096;
 
@@ -61,6 +66,12 @@ export class ReplyBatcher {
     if (this.#parts.batching.maxCalls === 1) return;
     const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
     requester.asks = true;
+  }
+
+  /** The same, by a batch: each of them asks, and few answers need a header for that. */
+  heardByBatch(replyTo: string): void {
+    const known = this.#requesters.get(replyTo);
+    if (known?.takes !== this.#takes || performance.now() - known.toldAt >= TOLD_MS) this.heard(replyTo);
   }
 
   reply(to: string, message: Message, failed?: Settled): void {
@@ -106,7 +117,7 @@ export class ReplyBatcher {
       isEager,
       send: (replies) => this.#send(replyTo, requester, replies),
     });
-    const requester: Requester = { buffer, asks: false };
+    const requester: Requester = { buffer, asks: false, takes: 0, toldAt: 0 };
     this.#requesters.set(replyTo, requester);
     return requester;
   }
@@ -134,11 +145,17 @@ export class ReplyBatcher {
   #withBatchLimit(requester: Requester, message: Message): Message {
     if (!requester.asks) return message;
     requester.asks = false;
-    const { service, limit, census } = this.#parts;
-    const takes = this.#leaving === undefined && census.allTake ? limit.current : 1;
-    if (takes > 1) this.#welcomedAt = performance.now();
-    const { properties, ...rest } = withBatchLimit(message, takes);
-    return { ...rest, properties: { ...properties, appId: service } };
+    requester.takes = this.#takes;
+    requester.toldAt = performance.now();
+    if (requester.takes > 1) this.#welcomedAt = requester.toldAt;
+    const { properties, ...rest } = withBatchLimit(message, requester.takes);
+    return { ...rest, properties: { ...properties, appId: this.#parts.service } };
+  }
+
+  /** How many calls a message may hold. */
+  get #takes(): number {
+    const { limit, census } = this.#parts;
+    return this.#leaving === undefined && census.allTake ? limit.current : 1;
   }
 }
 

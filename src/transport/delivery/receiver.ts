@@ -28,7 +28,7 @@ const CONFIRM_MS = 1_000;
 /** How calls and replies travel together, as far as it depends on what is received. */
 export interface Batchers {
   readonly calls: Pick<CallBatcher, "learn">;
-  readonly replies: Pick<ReplyBatcher, "heard" | "waiting">;
+  readonly replies: Pick<ReplyBatcher, "heard" | "heardByBatch" | "waiting">;
 }
 
 /** The receiving side of a session. */
@@ -95,7 +95,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
       this.#handOver(source, received, arrival);
       return;
     }
-    if (typeof replyTo === "string") this.#batchers.replies.heard(replyTo);
+    if (typeof replyTo === "string") this.#batchers.replies.heardByBatch(replyTo);
     const batch = new ReceivedBatch(received, calls.length, this.connection.client);
     for (const call of calls) this.#handOver(source, batch.delivery(call), arrival);
   }
