@@ -85,7 +85,7 @@ export class Neighbour {
     call.isNear = true;
     const again = (): void => {
       call.isNear = false;
-      if (!call.over) session.call(call.service, message, (rejection) => call.settle(rejection));
+      if (!call.over) session.call(call.service, message, (rejection, why) => call.settle(rejection, why));
     };
     // Outside: the handler that takes it does not run inside of the one that makes it.
     runOutsideContext(setImmediate, () => taker.#parts.dispatcher.handle(new NearDelivery(message, again)));

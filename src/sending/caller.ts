@@ -120,9 +120,8 @@ export class Caller {
     else call.release();
     if (this.neighbours?.handOver(call, message, session) === true) return;
     session.call(call.service, message, (rejection, why) => {
-      if (rejection === "returned" && session.mayReturnCalls)
-        onceMore(call, message, (again, settled) => session.call(call.service, again, settled));
-      else call.settle(rejection, why);
+      if (rejection !== "returned" || !mayGoOnceMore(call, session)) call.settle(rejection, why);
+      else onceMore(call, message, (again, settled) => session.call(call.service, again, settled));
     });
   }
 
@@ -136,9 +135,8 @@ export class Caller {
     if (message === undefined) return;
     call.release();
     ready.callAlone(call.service, message, (rejection, why) => {
-      if (rejection === "returned" && ready.mayReturnCalls)
-        onceMore(call, message, (again, settled) => ready.callAlone(call.service, again, settled));
-      else call.settle(rejection, why);
+      if (rejection !== "returned" || !mayGoOnceMore(call, ready)) call.settle(rejection, why);
+      else onceMore(call, message, (again, settled) => ready.callAlone(call.service, again, settled));
     });
   }
 
@@ -195,6 +193,11 @@ export class Caller {
   }
 }
 
+// With less time than that left, the deadline would hide what is wrong.
+function mayGoOnceMore(call: PendingCall, session: Session): boolean {
+  return session.mayReturnCalls && call.leftMs() > 2 * ONCE_MORE_MS;
+}
+
 // Publishes a call again that found no queue: that may be there in a moment. With the next return it is believed. The timer ends by
 // itself, soon, and does nothing for a call that is over.
 function onceMore(
@@ -222,7 +225,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
   readonly contract: AnyCommand | undefined;
   readonly path: string;
   headers: PreparedMessage["headers"];
-  /** As text, if it is only kept in case it has to go out again; `undefined` once it is on its way for good. */
+  /** As text, if it is only kept in case an instance sends it back; `undefined` once none can. */
   body: EncodedBody | string | undefined;
   /** The handler that it is made in, if it is: told when it waits no longer. */
   readonly scope: DeadlineScope | undefined;
@@ -256,7 +259,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
     this.body = body;
   }
 
-  /** Lets go of its body, which is on its way and will not be asked for again: others account for it now. */
+  /** Lets go of its body, which is on its way and which no instance sends back: others account for it now. */
   release(): void {
     this.#caller.inFlight.resize(this, 0);
     this.body = undefined;

@@ -166,7 +166,7 @@ describe("while the broker takes nothing more", () => {
 
 describe("a call that is returned", () => {
   /** Makes a call on a link that returns the first so many messages. Resolves with its code and with what was sent. */
-  async function outcome(returns: number, own: Partial<Session>) {
+  async function outcome(returns: number, own: Partial<Session>, options: object = {}) {
     const sent: { readonly atMs: number; readonly expiration: string | undefined }[] = [];
     const began = performance.now();
     const { verbs, relieve } = held({
@@ -178,7 +178,7 @@ describe("a call that is returned", () => {
       },
     });
     relieve();
-    const code = await verbs.call({}, "body").then(
+    const code = await verbs.call(options, "body").then(
       () => "answered",
       (error: ConfluoError) => error.code,
     );
@@ -190,6 +190,11 @@ describe("a call that is returned", () => {
     expect([code, sent.length]).toEqual(["TIMEOUT", 2]); // nobody answers here
     expect(sent[1]?.atMs).toBeGreaterThan(90);
     expect(Number(sent[1]?.expiration)).toBeLessThanOrEqual(Number(sent[0]?.expiration) - 90);
+  });
+
+  it("has no service at once when there is hardly time to go out once more", async () => {
+    const { code, sent } = await outcome(1, { mayReturnCalls: true }, { timeoutMs: 150 });
+    expect([code, sent.length]).toEqual(["NO_SUCH_SERVICE", 1]);
   });
 
   it("has no service when it is returned again, or where queues stay", async () => {

@@ -160,6 +160,17 @@ describe("what is sent", () => {
     expect(await sentOf(schema, body)).toEqual(sent);
   });
 
+  it("is without an undeclared field that has the name of something inherited", async () => {
+    const added = (value: object): AnySchema => counted(z.custom().transform(() => value)).schema;
+    const proto = JSON.parse('{"__proto__":{}}') as object;
+    for (const [made, given] of [
+      [proto, { toString: "hash" }],
+      [{ constructor: 1 }, { toString: 1 }],
+      [proto, { constructor: "hash" }],
+    ] as const)
+      expect(await sentOf(added(made), given)).toEqual(made);
+  });
+
   it("is refused with the field's name by a strict object", async () => {
     await expect(async () => sentOf(z.strictObject({ id: z.string() }), row)).rejects.toThrow(/hash/);
   });

@@ -189,13 +189,17 @@ function hasSameElements(elements: readonly unknown[], others: readonly unknown[
   return true;
 }
 
-// What objects inherit, such as `toString`, is no JSON: a field that is found there only is equal to none of the other's.
+// All that an object inherits is an object or a function, as `__proto__` and `toString` are: a field of the other has to be
+// its own to count.
 function hasSameFields(fields: Fields, others: Fields): boolean {
   let more = 0;
   for (const key in fields) {
     const field = fields[key];
     if (field === undefined) continue;
-    if (field !== others[key] && !isSame(field, others[key])) return false;
+    const other = others[key];
+    const isScalar = typeof other !== "object" && typeof other !== "function";
+    if (!isScalar && !Object.hasOwn(others, key)) return false;
+    if (field !== other && !isSame(field, other)) return false;
     more += 1;
   }
   for (const key in others) {

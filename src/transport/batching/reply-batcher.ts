@@ -30,8 +30,8 @@ interface BatchedReply {
 /** One who takes gathered replies. */
 interface Requester {
   readonly buffer: TurnBuffer<BatchedReply>;
-  /** It has asked how many calls it may send in one message. */
-  asks: boolean;
+  /** Whether it has asked how many calls it may send in one message, and by what. */
+  asks: "by a call" | "by a batch" | undefined;
   /** What it was told last, and when, on the monotonic clock. */
   takes: number;
   toldAt: number;
@@ -65,13 +65,14 @@ export class ReplyBatcher {
   heard(replyTo: string): void {
     if (this.#parts.batching.maxCalls === 1) return;
     const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
-    requester.asks = true;
+    requester.asks = "by a call";
   }
 
-  /** The same, by a batch: each of them asks, and few answers need a header for that. */
+  /** A batch asks by itself. Few of their answers need a header for that. */
   heardByBatch(replyTo: string): void {
-    const known = this.#requesters.get(replyTo);
-    if (known?.takes !== this.#takes || performance.now() - known.toldAt >= TOLD_MS) this.heard(replyTo);
+    if (this.#parts.batching.maxCalls === 1) return;
+    const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
+    requester.asks ??= "by a batch";
   }
 
   reply(to: string, message: Message, failed?: Settled): void {
@@ -117,7 +118,7 @@ export class ReplyBatcher {
       isEager,
       send: (replies) => this.#send(replyTo, requester, replies),
     });
-    const requester: Requester = { buffer, asks: false, takes: 0, toldAt: 0 };
+    const requester: Requester = { buffer, asks: undefined, takes: 0, toldAt: 0 };
     this.#requesters.set(replyTo, requester);
     return requester;
   }
@@ -143,19 +144,19 @@ export class ReplyBatcher {
 
   // Says how many calls are welcome, if that was asked.
   #withBatchLimit(requester: Requester, message: Message): Message {
-    if (!requester.asks) return message;
-    requester.asks = false;
-    requester.takes = this.#takes;
-    requester.toldAt = performance.now();
-    if (requester.takes > 1) this.#welcomedAt = requester.toldAt;
-    const { properties, ...rest } = withBatchLimit(message, requester.takes);
-    return { ...rest, properties: { ...properties, appId: this.#parts.service } };
-  }
-
-  /** How many calls a message may hold. */
-  get #takes(): number {
-    const { limit, census } = this.#parts;
-    return this.#leaving === undefined && census.allTake ? limit.current : 1;
+    const { asks } = requester;
+    if (asks === undefined) return message;
+    requester.asks = undefined;
+    const { service, limit, census } = this.#parts;
+    const takes = this.#leaving === undefined && census.allTake ? limit.current : 1;
+    const now = performance.now();
+    if (asks === "by a batch" && takes === requester.takes && now - requester.toldAt < TOLD_MS)
+      return message;
+    requester.takes = takes;
+    requester.toldAt = now;
+    if (takes > 1) this.#welcomedAt = now;
+    const { properties, ...rest } = withBatchLimit(message, takes);
+    return { ...rest, properties: { ...properties, appId: service } };
   }
 }
 

@@ -11,6 +11,8 @@ export interface Source {
 
 /** Takes what the queues of a service deliver. */
 export interface QueueReceiver {
+  /** Whether the session is being closed: then nothing is published to its queue again. */
+  readonly isClosing: boolean;
   /** Returns what takes the deliveries of a source, for good. */
   takerOf(source: Source): (delivery: AmqpDelivery) => void;
   /** Takes a delivery in hand, to no handler. @returns what publishes it to its queue again. */

@@ -9,6 +9,7 @@ interface FakeQueue {
   readonly consumers: Set<ConsumeOptions>;
 }
 
+const canReturn = (): boolean => true;
 const rabbit = (version: string) => ({ product: "RabbitMQ", version, capabilities: [] });
 
 /** A broker with queues that wait for nobody, and a client of it that can be interrupted before each request. */
@@ -122,7 +123,7 @@ describe("a queue that may have lost its marks", () => {
     interrupt((what) => {
       if (what.startsWith("delete calls") && late > 0) queues.get("calls")?.waiting.push(`late ${late--}`);
     });
-    await makeAnew(client, plan("calls"), { hold });
+    await makeAnew(client, plan("calls"), { hold, canReturn });
     await vi.waitFor(() => expect(queues.get("calls")?.consumers.size).toBe(0));
     expect(made).toEqual(["calls"]);
     expect(queues.get("calls")?.waiting).toEqual([...names, "late 2", "late 1"]);
@@ -134,7 +135,7 @@ describe("a queue that may have lost its marks", () => {
     interrupt((what) => {
       if (what.startsWith("delete")) queues.get("calls")?.waiting.push(`late ${count++}`);
     });
-    await makeAnew(client, plan("calls"), { hold });
+    await makeAnew(client, plan("calls"), { hold, canReturn });
     expect(made).toEqual([]);
     await vi.waitFor(() => expect(queues.get("calls")?.waiting.length).toBe(count));
   });
@@ -142,10 +143,19 @@ describe("a queue that may have lost its marks", () => {
   it("stays if it marks what it delivers again", async () => {
     const { client, queues, made, asked, hold } = broker();
     queues.get("calls")?.waiting.push("marked", "another");
-    await makeAnew(client, plan("calls"), { hold });
+    await makeAnew(client, plan("calls"), { hold, canReturn });
     expect(made).toEqual([]);
     expect(asked.filter((what) => what.startsWith("delete"))).toEqual([]);
     await vi.waitFor(() => expect(queues.get("calls")?.waiting).toEqual(["another"])); // as a copy, unmarked
+  });
+
+  it("stays if the session is being closed: what is in hand goes back with the end of its consumer", async () => {
+    const { client, queues, made, asked, hold } = broker();
+    queues.get("calls")?.waiting.push("call");
+    await makeAnew(client, plan("calls"), { hold, canReturn: () => false });
+    expect(made).toEqual([]);
+    expect(asked.filter((what) => what.startsWith("delete"))).toEqual([]);
+    await vi.waitFor(() => expect(queues.get("calls")?.consumers.size).toBe(0));
   });
 
   it("stays if its deletion is refused, and tells of it", async () => {
@@ -177,6 +187,7 @@ describe("instances that come back together", () => {
       batches: plan("batch"),
       again: plan("again"),
       hold,
+      canReturn,
       giveSign: async () => {
         await consume("again");
         isGiven = true;

@@ -1,8 +1,8 @@
 /**
  * Queues for calls that may have lost their marks. When a node of RabbitMQ before 4.3 stops in order while transient messages
  * wait in a durable classic queue, that queue may never mark a message as redelivered again, until it is made anew. No client can see that. So
- * the first instance that comes back after a stop of the broker deletes the queues and declares them again, before anyone
- * consumes them.
+ * the first instance that comes, or comes back after a stop of the broker, deletes the queues and declares them again, before
+ * anyone consumes them.
  */
 
 import { waitAtMost } from "../../async/abort.ts";
@@ -15,13 +15,14 @@ import { declare } from "./declare.ts";
 export interface WaitingCalls {
   /** Takes a call in hand. @returns what publishes it to its queue again, and never rejects. */
   hold(delivery: AmqpDelivery): () => unknown;
+  /** Returns whether calls can be published again: not once the session is being closed. */
+  canReturn(): boolean;
 }
 
 /** The queues of a service for calls. */
 export interface CallQueues extends WaitingCalls {
   readonly calls: DeclaredQueue;
-  /** Absent where this instance does not consume it. */
-  readonly batches: DeclaredQueue | undefined;
+  readonly batches: DeclaredQueue;
   /** Its consumers tell others that somebody is at work. */
   readonly again: DeclaredQueue;
   /** Consumes `again`. */
@@ -33,7 +34,7 @@ export interface CallQueues extends WaitingCalls {
 const ATTEMPTS = 16;
 /** How many calls are taken in hand at a time. */
 const PORTION = 128;
-/** What is in hand at a time, in bytes of bodies: with more than that the queue stays as it is. */
+/** What is in hand, in bytes of bodies, before another portion is taken: with more than that the queue stays as it is. */
 const MOST_BYTES = 32 * 2 ** 20;
 /** How long calls that were counted may take to arrive: they may have expired since. */
 const ARRIVE_MS = 200;
@@ -59,7 +60,7 @@ export async function renewCallQueues(client: AmqpClient, queues: CallQueues): P
   const others = ((await consumersOf(again)) ?? 0) - (queues.isSignGiven() ? 1 : 0);
   // If each of two takes the other for the first, the one whose patience ends first is it.
   if (others > 0 && (await isSoon(async () => ((await consumersOf(calls)) ?? 0) > 0))) return;
-  if (batches !== undefined) await makeAnew(client, batches);
+  await makeAnew(client, batches); // where there is one: other instances may take batches though this one does not
   await makeAnew(client, calls, queues);
 }
 
@@ -85,6 +86,8 @@ export async function makeAnew(
         if (taken.isMarked) return;
         if (found.messages > PORTION) continue;
       }
+      // Then the broker gives them back, with the end of their consumers.
+      if (held.length > 0 && waiting?.canReturn() === false) return;
       if (!(await isDeleted(client, plan.name))) continue;
       await declare(client, plan);
       return;

@@ -55,8 +55,8 @@ export class SharedQueues {
   #callsAllowed: number;
   // All instances lose it in the same moment, and make it again together.
   #isInboxLost = false;
-  /** Since when calls are not consumed that were; in the past for ever, if a node of the broker was seen to be down. */
-  #callsLostAt: number | undefined;
+  /** Since when calls are not consumed; for ever, if they never were or a node of the broker was seen to be down. */
+  #callsLostAt: number | undefined = Number.NEGATIVE_INFINITY;
 
   constructor(parts: SharedQueuesDependencies) {
     this.#parts = parts;
@@ -129,9 +129,10 @@ export class SharedQueues {
       await declare(client, plan);
       await this.#consume(client, place);
     };
-    const since = performance.now();
+    let since = performance.now();
     const renewThenAttach = async (): Promise<void> => {
       if (this.#callsLostAt !== undefined) await this.#renewCalls(client, place, this.#callsLostAt);
+      since = performance.now();
       await attach();
     };
     await this.#orLater(place, () =>
@@ -162,11 +163,12 @@ export class SharedQueues {
     if ((await client.inspectQueue(calls.name))?.consumers !== 0) return;
     const renewing = renewCallQueues(client, {
       calls,
-      batches: this.#takesBatches ? batches : undefined,
+      batches,
       again,
       giveSign: () => this.consumeCallsAt(client, "calls alone"),
       isSignGiven: () => this.#isConsumed("calls alone"),
       hold: (delivery) => receiver.hold(sources.calls, delivery),
+      canReturn: () => !receiver.isClosing,
     });
     await renewing.catch((error: unknown) => {
       if (!isConfluoError(error, "UNAVAILABLE")) throw error;

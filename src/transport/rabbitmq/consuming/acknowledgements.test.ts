@@ -24,7 +24,9 @@ function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
       failures.push(error);
     }
   };
+  const mux = { scheduledRead: false };
   const channel = {
+    connection: { mux },
     ack: ({ fields: { deliveryTag } }: ConsumeMessage, allUpTo = false): void => {
       written.push(`ack ${deliveryTag}${allUpTo ? " and all before" : ""}`);
       const covered = [...unsettled].filter((tag) => tag < deliveryTag);
@@ -48,7 +50,7 @@ function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
     meant.set(tag, "requeue");
     acknowledgements.requeue(tag);
   };
-  return { ack, requeue, acknowledgements, written, unsettled, failures };
+  return { ack, requeue, acknowledgements, written, unsettled, failures, mux };
 }
 
 describe("acknowledgements of one turn", () => {
@@ -98,11 +100,23 @@ describe("acknowledgements of one turn", () => {
     await new Promise<void>((resolve) => process.nextTick(resolve));
     expect(written).toEqual([]);
     await turn();
+    expect(written).toEqual([]); // the answers go out at the end of the turn, too
+    await turn();
     expect(written).toEqual(["ack 1"]);
     isWaiting = false;
     ack(2);
     await new Promise<void>((resolve) => process.nextTick(resolve));
     expect(written).toEqual(["ack 1", "ack 2"]);
+  });
+
+  it("wait for the end of the turn where their connection writes before then, and with it perhaps before that of the answers", async () => {
+    const { ack, written, mux } = channelOf(1);
+    mux.scheduledRead = true;
+    ack(1);
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(written).toEqual([]);
+    await turn();
+    expect(written).toEqual(["ack 1"]);
   });
 
   it("go out one by one beyond one that is unsettled", async () => {

@@ -1,4 +1,4 @@
-/** Acknowledgements of a channel: all that one turn makes go out together. */
+/** Acknowledgements of a channel: all that one callback of the event loop makes go out together. */
 
 import type { Channel, ConsumeMessage } from "amqplib";
 import type { ConsumeOptions, Hold } from "../../amqp-client.ts";
@@ -91,17 +91,21 @@ export class Acknowledgements {
   }
 
   // What waits for the end of the turn is sent in the next one. Where as many have come as in the turn before, no more are
-  // expected.
+  // expected. An answer goes over another connection: where this one is about to write anyway, that one may come after it.
   readonly #endCallback = (): void => {
     this.#thisCallback = 0;
-    if (this.#thisTurn >= this.#lastTurn && !this.#hasWaitingAnswers()) this.flush();
+    const isExpected = this.#thisTurn < this.#lastTurn;
+    if (!isExpected && !this.#hasWaitingAnswers() && !isAboutToWrite(this.#channel)) this.flush();
   };
 
   readonly #endTurn = (): void => {
     this.#lastTurn = this.#thisTurn;
     this.#thisTurn = 0;
-    this.flush();
+    if (this.#hasWaitingAnswers()) setImmediate(this.#endNextTurn);
+    else this.flush();
   };
+
+  readonly #endNextTurn = (): void => this.flush();
 
   /** Writes what is not written yet. */
   flush(): void {
@@ -199,6 +203,14 @@ export class Acknowledgements {
       // The channel is gone: the broker has given the message to someone else already.
     }
   }
+}
+
+// amqplib says so inside only: where it does not, an acknowledgement waits for the end of its turn.
+function isAboutToWrite(channel: Channel): boolean {
+  const { connection } = channel as {
+    readonly connection?: { readonly mux?: { readonly scheduledRead?: boolean } };
+  };
+  return connection?.mux?.scheduledRead !== false;
 }
 
 // All that amqplib reads of a message that is to be settled.
