@@ -78,6 +78,8 @@ export async function makeAnew(
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const found = await client.inspectQueue(plan.name);
       if (found === undefined || found.consumers > 0) return;
+      // One with other arguments is refused here, and is not ours to delete.
+      if (attempt === 0) await declare(client, plan);
       if (found.messages > 0) {
         if (waiting === undefined || bytesOf(held) > MOST_BYTES) return;
         const taken = await take(client, plan.name, { messages: found.messages, waiting });
