@@ -1,7 +1,22 @@
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { PassThrough } from "node:stream";
 import type { Channel, ConsumeMessage } from "amqplib";
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { Acknowledgements } from "./acknowledgements.ts";
+
+/** Of amqplib, and without types. */
+interface AmqplibInside {
+  readonly Connection: new (stream: PassThrough) => object;
+  readonly Channel: new (
+    connection: object,
+  ) => {
+    readonly connection: {
+      readonly muxer: { readonly scheduledRead: boolean; pipeFrom(stream: PassThrough): void };
+    };
+  };
+}
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -24,9 +39,9 @@ function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
       failures.push(error);
     }
   };
-  const mux = { scheduledRead: false };
+  const muxer = { scheduledRead: false };
   const channel = {
-    connection: { mux },
+    connection: { muxer },
     ack: ({ fields: { deliveryTag } }: ConsumeMessage, allUpTo = false): void => {
       written.push(`ack ${deliveryTag}${allUpTo ? " and all before" : ""}`);
       const covered = [...unsettled].filter((tag) => tag < deliveryTag);
@@ -50,7 +65,7 @@ function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
     meant.set(tag, "requeue");
     acknowledgements.requeue(tag);
   };
-  return { ack, requeue, acknowledgements, written, unsettled, failures, mux };
+  return { ack, requeue, acknowledgements, written, unsettled, failures, muxer };
 }
 
 describe("acknowledgements of one turn", () => {
@@ -110,13 +125,30 @@ describe("acknowledgements of one turn", () => {
   });
 
   it("wait for the end of the turn where their connection writes before then, and with it perhaps before that of the answers", async () => {
-    const { ack, written, mux } = channelOf(1);
-    mux.scheduledRead = true;
+    const { ack, written, muxer } = channelOf(1);
+    muxer.scheduledRead = true;
     ack(1);
     await new Promise<void>((resolve) => process.nextTick(resolve));
     expect(written).toEqual([]);
     await turn();
     expect(written).toEqual(["ack 1"]);
+  });
+
+  it("are told by amqplib whether their connection is about to write", async () => {
+    const require = createRequire(import.meta.url);
+    const inside = (name: string): AmqplibInside =>
+      require(join(dirname(require.resolve("amqplib")), "lib", name)) as AmqplibInside;
+    const { Connection } = inside("connection.js");
+    const { Channel } = inside("channel_model.js");
+    const { muxer } = new Channel(new Connection(new PassThrough())).connection;
+    expect(muxer.scheduledRead).toBe(false);
+    const written = new PassThrough();
+    muxer.pipeFrom(written);
+    written.write("frame");
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(muxer.scheduledRead).toBe(true);
+    await turn();
+    expect(muxer.scheduledRead).toBe(false);
   });
 
   it("go out one by one beyond one that is unsettled", async () => {

@@ -208,9 +208,9 @@ export class Acknowledgements {
 // amqplib says so inside only: where it does not, an acknowledgement waits for the end of its turn.
 function isAboutToWrite(channel: Channel): boolean {
   const { connection } = channel as {
-    readonly connection?: { readonly mux?: { readonly scheduledRead?: boolean } };
+    readonly connection?: { readonly muxer?: { readonly scheduledRead?: boolean } };
   };
-  return connection?.mux?.scheduledRead !== false;
+  return connection?.muxer?.scheduledRead !== false;
 }
 
 // All that amqplib reads of a message that is to be settled.
