@@ -37,7 +37,7 @@ export class DeadlineScope {
     return scope === undefined || scope.#isEnded ? undefined : scope;
   }
 
-  /** Whether the handler's service is being shut down. */
+  /** Tells whether the handler's service is being shut down. */
   get isLeaving(): boolean {
     return this.#beside.isLeaving;
   }
@@ -60,7 +60,7 @@ export class DeadlineScope {
     this.leave();
   }
 
-  /** Nobody waits for the handler any more: it does not count as waiting, whatever it goes on to do. */
+  /** Is called when nobody waits for the handler any more. From then on, its calls do not make it count as waiting. */
   leave(): void {
     const waits = this.#waits;
     this.#waits = undefined;
@@ -189,12 +189,12 @@ export class RunningHandlers {
   /** Work that was not over at once. */
   readonly running: SlotSet<HandlerRun> = new SlotSet();
   // Only the dispatcher sets these; `resume` takes both back.
-  /** Whether none is begun any more. */
+  /** True once no handler is begun any more. */
   isClosed = false;
-  /** Whether the service is being shut down. */
+  /** True while the service is being shut down. */
   isLeaving = false;
 
-  /** Whether a call runs. */
+  /** Returns whether a call runs. */
   has(correlationId: string): boolean {
     return this.running.find((run) => run.correlationId === correlationId) !== undefined;
   }

@@ -1,6 +1,6 @@
 /** Something that many wait for, and each may stop waiting for without leaving a trace. */
 
-/** What opens once. A promise would keep a reaction of everyone who ever waited for it, with all that holds on to. */
+/** A gate that opens once. A promise would keep a reaction of everyone who ever waited for it, with all that holds on to. */
 export class Gate {
   readonly #waiting = new Set<() => void>();
 

@@ -1,4 +1,4 @@
-/** What may be here already: most handlers, brokers and schemas answer at once, and a promise for each would be dear. */
+/** A value that may be here already, or a promise of it: most handlers, brokers and schemas answer at once, and a promise for each would be dear. */
 
 /** A value, or the promise of one. */
 export type MaybePromise<Value> = Value | Promise<Value>;

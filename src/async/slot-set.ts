@@ -1,6 +1,6 @@
 /** Many things that come and go. */
 
-/** What can be in a {@link SlotSet}: it keeps its own slot. */
+/** An item of a {@link SlotSet}: it keeps its own slot. */
 export interface SlotSetItem {
   /** Stays the same while the item is in a set, which alone writes it. Below 0 while the item is in none. */
   slot: number;

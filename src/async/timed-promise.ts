@@ -10,7 +10,7 @@ const STALL_MS = 10;
 /** More queues than that keep no timers: what is left of a deadline may be any number of milliseconds. */
 const MOST_QUEUES = 64;
 
-/** What is told when its time has passed. While it waits, it stands in a line, and only that writes these. */
+/** An entry that is told when its time has passed. While it waits, it stands in a queue, which alone writes these fields. */
 export abstract class TimeoutEntry {
   /** On the monotonic clock, once it waits. */
   dueAt = 0;
@@ -23,7 +23,7 @@ export abstract class TimeoutEntry {
 }
 
 /**
- * All that wait for as long as each other, in the order in which they came, which is that in which they are due. One timer of
+ * The entries that wait for the same number of milliseconds, in the order in which they came, which is that in which they are due. One timer of
  * Node's serves them all: one for each takes some 230 bytes, a fifth of what a waiting call takes.
  */
 class TimeoutQueue {
@@ -48,7 +48,7 @@ class TimeoutQueue {
     timed.before = this.#last;
     if (this.#last === undefined) {
       this.#first = timed;
-      // One that is left from an earlier wait is due before this one, and then armed again.
+      // A timer that is left from an earlier wait is due before this entry, and is armed again then.
       if (this.#timer !== undefined) this.#timer.ref();
       else if (this.#reading === undefined) this.#arm(timed.dueAt);
     } else this.#last.behind = timed;
@@ -149,7 +149,7 @@ export interface WaitLimits {
 
 /** Bounds of a wait, and what for. */
 export interface NamedWaitLimits extends WaitLimits {
-  /** What is waited for, in words that follow 'while waiting for'. */
+  /** Names what is waited for, in words that follow 'while waiting for'. */
   readonly what: string;
 }
 
@@ -186,7 +186,7 @@ export interface TimedPromiseControls<Value> {
 /** A promise that settles by itself, at its deadline or when its signal fires, whichever is first. */
 export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedPromiseControls<Value> {
   readonly promise: Promise<Value>;
-  /** Whether it has ended. Only the wait itself writes it. */
+  /** True once it has ended. Only the wait itself writes it. */
   over = false;
   readonly #ms: number;
   #resolve!: (value: Value | Promise<never>) => void;
@@ -200,7 +200,7 @@ export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedP
     });
   }
 
-  /** What is waited for, in words that follow 'while waiting for'. */
+  /** Names what is waited for, in words that follow 'while waiting for'. */
   protected abstract get what(): string;
 
   /** Called once, whatever ended the wait: timer and listener are gone by then. */

@@ -3,7 +3,7 @@
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Delivery } from "../transport/transport.ts";
 
-/** What places need of their surroundings. */
+/** The parts that a concurrency limit works with. */
 export interface ConcurrencyLimitDependencies {
   /** Handlers that work at a time. */
   readonly most: number;
@@ -17,7 +17,7 @@ export interface ConcurrencyLimitDependencies {
   allow(messages: number): void;
 }
 
-/** What becomes of a call that arrives: it begins now, waits here for a place, or is turned away. */
+/** The fate of a call that arrives: it begins now, waits here for a place, or is turned away. */
 export type Admission = "now" | "later" | "never";
 
 interface QueuedCall {
@@ -43,7 +43,7 @@ export class ConcurrencyLimit {
   readonly #parts: ConcurrencyLimitDependencies;
   /** Handlers that have begun and not ended. */
   #running = 0;
-  /** Those of them that wait for an answer. */
+  /** The running handlers that wait for an answer. */
   #waiting = 0;
   /** Bodies of the calls whose handlers run. */
   #bytes = 0;

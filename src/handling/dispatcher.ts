@@ -14,7 +14,7 @@ import { CallProcessor } from "./process-call.ts";
 import { MessageProcessor } from "./process-message.ts";
 import { InFlightMessage, RecentMessages } from "./recent-messages.ts";
 
-/** What dispatch needs of its surroundings. */
+/** The parts that a dispatcher works with. */
 export interface DispatcherDependencies {
   readonly service: string;
   readonly instance: string;
@@ -50,7 +50,7 @@ export class Dispatcher {
   readonly #calls: CallProcessor;
   readonly #messages: MessageProcessor;
   #inHand = 0;
-  /** Whether nothing is in hand. Only this class writes it. */
+  /** True while nothing is in hand. Only this class writes it. */
   isIdle = true;
   #whenIdle: (() => void)[] = [];
 
@@ -82,7 +82,7 @@ export class Dispatcher {
       this.#handleAgain(delivery);
       return;
     }
-    // What came together may be more than there are places.
+    // A batch may hold more calls than there are places.
     const admission = lane === "calls" ? this.#places.admit(delivery) : "now";
     if (admission === "now") this.#process(delivery, new InFlightMessage(delivery, 0));
     else if (admission === "never") this.#refuse(delivery);
@@ -180,12 +180,12 @@ export class Dispatcher {
     this.#running.letGo(correlationId);
   }
 
-  /** Whether a call has been begun here and has not ended. */
+  /** Returns whether a call has been begun here and has not ended. */
   runs(correlationId: string): boolean {
     return this.#running.has(correlationId);
   }
 
-  /** What its handlers call is called by a service that leaves. */
+  /** Notes that the service leaves: from now on, the calls of its handlers are those of a service that leaves. */
   leaves(): void {
     this.#running.isLeaving = true;
   }

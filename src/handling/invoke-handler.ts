@@ -26,7 +26,7 @@ import { runThrough } from "./middleware.ts";
 /** A handler that was found for a message, and what it is given. */
 export interface Invocation<Entry extends Registered<unknown> = Registered<unknown>> {
   readonly entry: Entry;
-  /** What it was registered for, with a leading slash if it is a subscription. */
+  /** The path or pattern that it was registered for, with a leading slash if it is a subscription. */
   readonly pattern: string;
   readonly params: Readonly<Record<string, string>>;
   readonly schema: AnySchema | undefined;
@@ -60,7 +60,7 @@ export class HandlerInvoker {
     return { entry: route, pattern: route.pattern, params, schema: route.contract?.input };
   }
 
-  /** Whether there is a route. */
+  /** Returns whether there is a route. */
   hasRoute({ path }: Envelope): boolean {
     return path !== "" && this.#registry.routes.find(path) !== undefined;
   }

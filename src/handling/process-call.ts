@@ -20,7 +20,7 @@ import { sendable, sendableData } from "../validation/sendable-body.ts";
 import { type Execution, type HandlerInvoker, repliedWith } from "./invoke-handler.ts";
 import type { InFlightMessage } from "./recent-messages.ts";
 
-/** What answering needs of its surroundings. */
+/** The parts that a call processor works with. */
 export interface CallProcessorDependencies {
   readonly handlers: HandlerInvoker;
   readonly running: RunningHandlers;
@@ -33,7 +33,7 @@ export interface CallProcessorDependencies {
   waits(isWaiting: boolean): void;
 }
 
-/** What becomes of a call: it is answered, or its caller has given up; or the shutdown stopped waiting for it. */
+/** The end of a call: it is answered, or its caller has given up; or the shutdown stopped waiting for it. */
 type CallEnd = typeof done | typeof abandoned;
 
 /** Answers calls. */
@@ -134,7 +134,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
     return `the handler of ${this.delivery.envelope.path}`;
   }
 
-  // Whatever happens is an answer.
+  // Every outcome is an answer.
   override work(): MaybePromise<Message> {
     const { handlers } = this.#processor.parts;
     try {

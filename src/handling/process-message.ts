@@ -14,7 +14,7 @@ import type { Delivery } from "../transport/transport.ts";
 import { type Execution, type HandlerInvoker, type Invocation, repliedWith } from "./invoke-handler.ts";
 import type { InFlightMessage } from "./recent-messages.ts";
 
-/** What handling needs of its surroundings. */
+/** The parts that a message processor works with. */
 export interface MessageProcessorDependencies {
   readonly service: string;
   readonly registry: Registry;
@@ -25,7 +25,7 @@ export interface MessageProcessorDependencies {
   readonly unhandledRetryMs: number;
 }
 
-/** What becomes of a message, or that the shutdown stopped waiting for it. */
+/** The end of a message, or that the shutdown stopped waiting for it. */
 type MessageEnd = Outcome | typeof abandoned;
 
 /** Runs the handlers of durable messages and says what becomes of them. */
@@ -78,7 +78,7 @@ export class MessageProcessor {
       this.#parts.handlers.strayed(stray.error);
   }
 
-  /** What becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
+  /** Says what becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
   afterLoss(delivery: Delivery): Outcome {
     const { logger } = this.#parts;
     const { envelope, history } = delivery;
@@ -120,7 +120,7 @@ export class MessageProcessor {
       return;
     }
     if (envelope.unclaimedMs > 0) return;
-    // What expires earlier goes to the dead letters earlier.
+    // A message that expires earlier becomes a dead letter earlier.
     const leftMs = (move.expiresMs ?? Number.POSITIVE_INFINITY) + waitMs;
     const grace = `${Math.min(this.#parts.unhandledRetryMs, leftMs) / 1_000} s`;
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
@@ -261,7 +261,7 @@ class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
     } catch (error) {
       return this.failed(error);
     }
-    // Nobody gets an answer here, so one that says 'failed' has to count as a failure.
+    // No caller gets this answer, so one that says 'failed' has to count as a failure.
     if (status >= 400) return this.failed(repliedWith(status));
     this.tally?.succeeded(this.began, this.delivery.envelope.from);
     return this.#details.ended(undefined);
@@ -272,7 +272,7 @@ class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
     const error = thrown === overdue ? this.#timeout() : thrown;
     if (thrown === abandoned) this.tally?.abandoned();
     else this.tally?.failed(this.began, this.delivery.envelope.from, error);
-    // What did not come as far as the handler will be no better for waiting.
+    // A message that did not get as far as the handler will be no better for waiting.
     const isEntered = this.context !== undefined || thrown === overdue;
     const failure = { error, retry: isEntered ? invocation.entry.retry : "final" } as const;
     return ended(subscription === undefined ? failure : { ...failure, subscription });

@@ -1,4 +1,4 @@
-/** What this instance is doing and has done recently, by message: what the broker delivers again need not run again. */
+/** The work of this instance, now and of late, by message: a message that the broker delivers again need not run again. */
 
 import { hash } from "node:crypto";
 import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
@@ -9,7 +9,7 @@ import type { Delivery } from "../transport/transport.ts";
 /** How the work on a message ended; `undefined` if a shutdown stopped waiting for it. */
 export interface Completion {
   readonly outcome: Outcome;
-  /** Whether the message needs nothing more, though its acknowledgement may be lost. */
+  /** True if the message needs nothing more, though its acknowledgement may be lost. */
   readonly stands: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface SharedCompletion {
  */
 export class InFlightMessage implements SlotSetItem {
   slot = -1;
-  /** Whether the broker may deliver it again. A queue of an instance's own is gone with its connection. */
+  /** True if the broker may deliver it again. A queue of an instance's own is gone with its connection. */
   readonly mayComeAgain: boolean;
   /** How long it waited here before it began, in milliseconds. */
   readonly heldMs: number;
@@ -45,11 +45,11 @@ export class InFlightMessage implements SlotSetItem {
   #identity: string | undefined;
   /** The one subscription that the delivery was for. */
   readonly #only: string | undefined;
-  /** What stands for the message at the broker; `undefined` if that is gone. */
+  /** The delivery that stands for the message at the broker; `undefined` if that is gone. */
   #holder: Delivery | undefined;
   /** The same, for copies that are for one subscription each. */
   #parts: Map<string, SubscriptionPart> | undefined;
-  /** Whether later work on the message knows all that this knew. */
+  /** True once later work on the message knows all that this knew. */
   #isSucceeded = false;
   isOver = false;
   #ended: Completion | undefined;
@@ -99,7 +99,7 @@ export class InFlightMessage implements SlotSetItem {
     };
   }
 
-  /** Whether a delivery that comes again may be of this message: nothing at the broker stands for it any more. */
+  /** Returns whether a delivery that comes again may be of this message: nothing at the broker stands for it any more. */
   mayBe(delivery: Delivery, identity: () => string): boolean {
     const own = this.#delivery;
     const id = own === undefined ? this.#id : idOf(own);
@@ -140,7 +140,7 @@ export class InFlightMessage implements SlotSetItem {
     return this.#holder?.hold ?? "lost";
   }
 
-  /** Whether the broker has taken the acknowledgement, or those of all copies. */
+  /** Tells whether the broker has taken the acknowledgement, or those of all copies. */
   get isForgotten(): boolean {
     if (this.#isSucceeded) return true;
     if (this.#parts === undefined) return this.hold === "released";
@@ -161,10 +161,10 @@ export class InFlightMessage implements SlotSetItem {
   }
 }
 
-/** What stands at the broker for one subscription of an event that was put aside. */
+/** The copy at the broker for one subscription of an event that was put aside. */
 interface SubscriptionPart {
   readonly holder: Delivery;
-  /** Whether its own outcome stands. */
+  /** True once its own outcome stands. */
   stands: boolean;
 }
 
@@ -253,7 +253,7 @@ export class RecentMessages {
   };
 }
 
-/** What becomes of a message, for one of its subscriptions: what the others led to is no concern of its copy. */
+/** Returns what becomes of a message for one of its subscriptions: the outcomes of the others are no concern of its copy. */
 function outcomeFor(outcome: Outcome, subscription: string | undefined): Outcome {
   if (outcome.kind !== "forward" || subscription === undefined) return outcome;
   const moves = outcome.moves.filter(({ failure }) => failure.subscription === subscription);
@@ -269,7 +269,7 @@ function idOf({ lane, message, envelope }: Delivery): string | undefined {
 }
 
 /**
- * What tells one message from others that have its id, since a sender may use one id for all it sends: one try of it, and
+ * Returns what tells one message from others that have its id, since a sender may use one id for all it sends: one try of it, and
  * of a replay one that is new. Not its subscription: a copy may be for one of several.
  */
 function identityOf({ lane, message, envelope }: Delivery): string {

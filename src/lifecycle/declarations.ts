@@ -1,4 +1,4 @@
-/** What is registered after `connect()`: declared in the background, in the order of registering. */
+/** Routes and subscriptions that are registered after `connect()`: declared in the background, in the order of registering. */
 
 import { settleAll } from "../async/concurrently.ts";
 import type { Per } from "../registry/subscriptions.ts";
@@ -20,7 +20,7 @@ export function keysOf(subscriptions: Iterable<{ readonly key: string; readonly 
   return keys;
 }
 
-/** What declarations need of the life that they are part of. */
+/** The parts that declarations work with. */
 export interface DeclarationsDependencies {
   /** Resolves when connected; `undefined` before `connect()`, when nothing is to be done. */
   readonly connecting: () => Promise<void> | undefined;
@@ -83,7 +83,7 @@ export class Declarations {
 
   /** Ends this instance's own copies of a key. */
   unbindInstance(key: string): void {
-    // What is subscribed from here on is bound after this.
+    // Subscriptions that are made from here on are bound after this.
     this.#open = undefined;
     this.#add((session) => session.unbindInstance(key));
   }

@@ -17,7 +17,7 @@ import { bindKeys, Declarations, keysOf } from "./declarations.ts";
 import { Neighbour } from "./neighbours.ts";
 import { type Health, healthOf, StateMachine, whyDown } from "./state.ts";
 
-/** What a lifecycle moves. */
+/** The parts that a lifecycle moves. */
 export interface LifecycleDependencies {
   readonly service: string;
   readonly instance: string;
@@ -54,7 +54,7 @@ export class Lifecycle {
   // For those whose connect() waits for a shutdown to end, if there are any: the next shutdown() is meant for them, too.
   #queued: AbortController | undefined;
   readonly #declarations: Declarations;
-  /** Whether a route or subscription was ever registered. Only the lifecycle writes it. */
+  /** True once a route or subscription was registered. Only the lifecycle writes it. */
   serves = false;
   readonly #stopped: (() => void)[] = [];
 
@@ -128,7 +128,7 @@ export class Lifecycle {
     signal.throwIfAborted();
   }
 
-  // One that was given up is nobody's any more: what it ends with is not this caller's affair.
+  // A connect that was given up belongs to nobody any more: how it ends is not this caller's affair.
   async #afterGivenUp({ done }: Connecting, limits: WaitLimits): Promise<void> {
     const what = `${this.#parts.service} to end an earlier attempt to connect`;
     await settledWithin(
@@ -176,7 +176,7 @@ export class Lifecycle {
       this.#sessions.session = undefined;
       this.#sessions.ready = undefined;
       this.#neighbour.end();
-      // What it was given meanwhile goes back to the queue.
+      // Messages that it was given meanwhile go back to the queue.
       dispatcher.abandon(error);
       // On its own: a broker that does not answer must not hold whoever waits for connect().
       void this.#leave(session);
@@ -210,7 +210,7 @@ export class Lifecycle {
 
   #member(attempt: AbortController): SessionListener {
     const { service, instance, prefetch, batching, dispatcher, caller, onQuestion } = this.#parts;
-    // What an earlier session goes through while it is closed is not the state of the present one.
+    // An earlier session that is being closed does not say how the present one is.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
       service,
@@ -334,7 +334,7 @@ export class Lifecycle {
       },
     );
     dispatcher.abandon(reason);
-    // What goes back is on its way when the session closes.
+    // Deliveries that go back have to be on their way when the session closes.
     if (!dispatcher.isIdle) await waitAtMost(GIVE_BACK_MS, dispatcher.idle());
     if (caller.inFlight.size > 0) this.#rejectCalls();
     if (publisher.inFlight.size > 0) this.#rejectMessages();

@@ -32,7 +32,7 @@ let leaving = 0;
 export class Neighbour {
   readonly #parts: NeighbourDependencies;
   #isLeaving = false;
-  /** Whether it takes nothing more from outside, or is gone. */
+  /** Tells whether it takes nothing more from outside, or is gone. */
   #isClosed = false;
   readonly #whenClosed: (() => void)[] = [];
 
@@ -50,7 +50,7 @@ export class Neighbour {
     leaving += 1;
     for (const each of here) each.#parts.caller.neighbours = each;
     dispatcher.leaves();
-    // Those that are shut down in the same turn leave, too, by then.
+    // By then, services that are shut down in the same turn leave, too.
     await new Promise((resolve) => setImmediate(resolve));
     let coming = this.#coming();
     // They are in the queue or on the way there, among those of others: it has to be emptied as far as that.
@@ -122,7 +122,7 @@ export class Neighbour {
     for (const resolve of this.#whenClosed.splice(0)) resolve();
   }
 
-  /** Whether nothing can begin in it any more but what another service that leaves calls. */
+  /** Tells whether nothing can begin in it any more but calls of other services that leave. */
   get isIdle(): boolean {
     if (!this.#isLeaving) return true;
     const { dispatcher, caller, publisher } = this.#parts;

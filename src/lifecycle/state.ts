@@ -47,7 +47,7 @@ export class StateMachine {
   current: ServiceState = "idle";
   /** Why it is there, where something went wrong. */
   reason: ConfluoError | undefined;
-  /** Whether there is nothing to shut down. */
+  /** Tells whether there is nothing to shut down. */
   isAtRest = true;
   /** How often the connection was lost. */
   losses = 0;

@@ -219,7 +219,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
   serial = 0;
   secret = "";
   bytes: number;
-  /** Whether it was handed over within the process. */
+  /** True once it was handed over within the process. */
   isNear = false;
   readonly service: string;
   readonly contract: AnyCommand | undefined;

@@ -50,7 +50,7 @@ export interface PreparedMessage<Contract = AnyCommand | AnyEvent> {
 export interface PreparationDependencies {
   readonly logger: Pick<Logger, "warn">;
   readonly sessions: Pick<SessionSlot, "maxBodyBytes">;
-  /** Whether the sending side validates, too. */
+  /** True if the sending side validates, too. */
   readonly validates: boolean;
 }
 

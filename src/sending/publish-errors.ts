@@ -1,4 +1,4 @@
-/** What a verb rejects with when its message did not get through. */
+/** Errors that a verb rejects with when its message did not get through. */
 
 import { ConfluoError, show } from "../errors.ts";
 import type { Rejection } from "../transport/transport.ts";

@@ -154,7 +154,7 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
   readonly contract: PreparedMessage["contract"];
   /** The check of its body, in its sender's context; absent if there is none, and once it has passed. */
   validate: PreparedMessage["validate"];
-  /** Whoever listens may add headers to it before it goes out. */
+  /** The message as it goes out: listeners may have added headers to it. */
   message: Message;
   readonly #publisher: Pick<Publisher, "inFlight" | "publishLater">;
   /** The connection that it was given to last, and how many it was given to. */
