@@ -1,4 +1,4 @@
-/** What an error was caused by, and the errors that it stands for, as text: for logs and dead letters, never for answers. */
+/** The causes of an error, and the errors that it stands for, as text: for logs and dead letters, never for answers. */
 
 import { clip, describeThrown, isErrorCode, type Thrown } from "./errors.ts";
 
@@ -12,7 +12,7 @@ interface ToldError {
 /** An error, and all that is told of besides. */
 type ToldCauses = readonly [ToldError, ...ToldError[]];
 
-// Whoever builds a chain of hundreds is not helped by reading all of it.
+// A chain of hundreds helps nobody who reads all of it.
 const MOST_TOLD = 12;
 const LINE_LENGTH = 500;
 

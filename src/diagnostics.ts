@@ -1,4 +1,4 @@
-/** What a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
+/** Messages that a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
 
 import { channel } from "node:diagnostics_channel";
 import type { MessageKind } from "./api/context.ts";
@@ -27,7 +27,7 @@ function namesOf<Name extends string>(name: Name): ChannelNames<Name> {
   return Object.freeze({ start: `${name}.start`, error: `${name}.error`, end: `${name}.end` });
 }
 
-/** What is used of Node's `Channel`, so that who uses this package needs no types of Node's. */
+/** The part of Node's `Channel` that is used, so that users of this package need no types of Node's. */
 interface Channel<Told> {
   readonly hasSubscribers: boolean;
   publish(told: Told): void;
@@ -75,7 +75,7 @@ export class OutgoingMessage implements OutgoingParts {
   readonly path: string;
   /** The contract's path, parameters unfilled; `undefined` if it was sent without a contract. */
   readonly pattern: string | undefined;
-  /** What the handler sees as its own. */
+  /** The id that the handler sees as its message's. */
   readonly messageId: string;
   #error: unknown;
   #headers: Message["properties"]["headers"];
@@ -91,7 +91,7 @@ export class OutgoingMessage implements OutgoingParts {
     this.#headers = headers;
   }
 
-  /** What the sender's promise rejects with; `undefined` before `error`. */
+  /** The error that the sender's promise rejects with; `undefined` before `error`. */
   get error(): unknown {
     return this.#error;
   }
@@ -176,7 +176,7 @@ export class HandledMessage {
     return this.#delivery.envelope.attempt;
   }
 
-  /** Whether the broker delivered it before, perhaps to an instance that died. */
+  /** True if the broker delivered it before, perhaps to an instance that died. */
   get redelivered(): boolean {
     return this.#delivery.redelivered;
   }
@@ -186,7 +186,7 @@ export class HandledMessage {
     return userHeaders(this.#delivery.message.properties.headers);
   }
 
-  /** What the handler failed with, or why nobody waits for it any more; `undefined` before `error`. */
+  /** The error that the handler failed with, or why nobody waits for it any more; `undefined` before `error`. */
   get error(): unknown {
     return this.#error;
   }
@@ -236,7 +236,7 @@ export class HandledMessage {
       throw error;
     }
     if (result instanceof Promise) {
-      // One that nobody waits for any more may never end.
+      // A handler that nobody waits for any more may never end.
       onStop(failed);
       result.then(returned, failed);
     } else returned(result);

@@ -46,7 +46,7 @@ const kindBrand: unique symbol = Symbol.for("confluo.error.kind") as never;
 /** `own`: raised by confluo on this side. `service`: thrown on purpose by a handler. `remote`: the answer to a call. */
 export type ErrorKind = "own" | "service" | "remote";
 
-/** What an error carries besides its message. */
+/** The parts of an error besides its message. */
 export interface ErrorDetails {
   /** Anything that JSON can carry and that helps to act on the error. */
   readonly data?: unknown;
@@ -59,7 +59,7 @@ export class ConfluoError<Code extends string = string> extends Error {
   readonly code: Code;
   /** HTTP-like status. */
   readonly status: number;
-  /** What the error carries, such as the problems of an invalid input. */
+  /** Data of the error, such as the problems of an invalid input. */
   declare readonly data: unknown;
 
   constructor(
@@ -110,7 +110,7 @@ export interface ServiceErrorOptions extends ErrorDetails {
 /** The longest wait before a further try, in milliseconds: 30 days. */
 export const LONGEST_RETRY_MS: number = 30 * 24 * 60 * 60 * 1_000;
 
-/** What an error says about trying again. `afterMs` is at most 30 days. */
+/** An error's word on trying again. `afterMs` is at most 30 days. */
 export type RetryAdvice = "never" | { readonly afterMs: number };
 
 /**
@@ -121,7 +121,7 @@ export type RetryAdvice = "never" | { readonly afterMs: number };
  * @throws `INVALID_ARGUMENT` for a status outside 400 to 599, one of confluo's own codes, or a `retry` that is none.
  */
 export class ServiceError<Code extends string = string> extends ConfluoError<Code> {
-  /** What it says about trying again; for one-way commands and events. */
+  /** Its word on trying again; for one-way commands and events. */
   declare readonly retry?: RetryAdvice;
 
   constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code | undefined } = {}) {
@@ -152,7 +152,7 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
   }
 }
 
-/** What a caller's promise rejects with when the other side answered with a status of 400 or more. */
+/** The error that a caller's promise rejects with when the other side answered with a status of 400 or more. */
 export class RemoteError<Code extends string = string> extends ConfluoError<Code> {
   /** The service that answered. */
   readonly service: string;
@@ -178,7 +178,7 @@ export interface RemoteOrigin {
 }
 
 /**
- * Whether a value is an error of confluo's, also one made by another copy of the package; with a code,
+ * Returns whether a value is an error of confluo's, also one made by another copy of the package; with a code,
  * whether it is that one. Never throws, whatever the value is.
  *
  * @example if (isConfluoError(error, "TIMEOUT")) retryLater();
@@ -191,7 +191,7 @@ export function isConfluoError<Code extends ErrorCode = never>(
   return code === undefined || fieldOf(error, "code") === code;
 }
 
-/** Whether a code is one of confluo's own. */
+/** Returns whether a code is one of confluo's own. */
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code);
 }
@@ -250,7 +250,7 @@ export interface WireError {
 }
 
 /**
- * What a handler threw, as its caller may see it: a {@link ServiceError} as it is; anything else, a
+ * Returns what a handler threw, as its caller may see it: a {@link ServiceError} as it is; anything else, a
  * {@link RemoteError} from further down included, as `HANDLER_FAILED` with its message and without its stack. Nothing
  * else chooses its status: that of another error may be the answer of somebody else, such as an HTTP server.
  */
@@ -273,7 +273,7 @@ function wired(
   return { status, error: data === undefined ? { code, message } : { code, message, data } };
 }
 
-/** What an error of confluo's has besides a name, a message and a stack. */
+/** The fields that an error of confluo's has besides a name, a message and a stack. */
 export interface OurFields {
   readonly kind: ErrorKind;
   readonly code: string;
@@ -282,7 +282,7 @@ export interface OurFields {
   readonly retry: RetryAdvice | undefined;
 }
 
-/** What can be said of anything that was thrown. */
+/** Name, message and code of anything that was thrown. */
 export interface Thrown {
   readonly name: string;
   readonly message: string;
@@ -304,7 +304,7 @@ export function describeThrown(thrown: unknown): Thrown {
   const [given, message, stack] = [fieldOf(thrown, "name"), messageOf(thrown), fieldOf(thrown, "stack")];
   const name = typeof given === "string" ? given : "Error";
   const ours = isConfluoError(thrown) ? ourFields(thrown) : undefined;
-  // Whoever refuses without a word may mean it; any other, such as an AggregateError, is told by its name at least.
+  // A handler that refuses without a word may mean it; any other, such as an AggregateError, is told by its name at least.
   const isWordless = message === "" && ours === undefined;
   return {
     name,

@@ -1,4 +1,4 @@
-/** What a handler and a middleware get: one object for calls, one-way commands and events alike. */
+/** The context that handlers and middleware get: one object for calls, one-way commands and events alike. */
 
 import type { NamedValues } from "../protocol/codec.ts";
 import type { MessageHeaders } from "../protocol/message.ts";
@@ -36,7 +36,7 @@ export function stateKey<Value>(name: string): StateKey<Value> {
   return Object.freeze({ name });
 }
 
-/** What a handler gets. `{ ...context }` has all of it, and shares the state. */
+/** The context that a handler gets. `{ ...context }` has all of it, and shares the state. */
 export interface Context<Body = unknown, Params = Readonly<Record<string, string>>, Answer = unknown> {
   readonly kind: MessageKind;
   /** The path as sent, with a leading slash. */
@@ -54,7 +54,7 @@ export interface Context<Body = unknown, Params = Readonly<Record<string, string
   readonly signal: AbortSignal;
   /** 1 for the first try. */
   readonly attempt: number;
-  /** Whether the broker delivered the message before, perhaps to an instance that died. */
+  /** True if the broker delivered the message before, perhaps to an instance that died. */
   readonly redelivered: boolean;
   /** An answer with a status or headers of its own: `return reply(body, { status: 201 })`. */
   reply(body: Answer, options?: ReplyOptions): HandlerReply<Answer>;

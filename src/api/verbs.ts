@@ -22,7 +22,7 @@ import type { HandlerReply, Reply } from "../protocol/reply.ts";
 import type { Context } from "./context.ts";
 
 /**
- * What a message may be addressed to: anything but a contract whose path has parameters, and one that may be any of
+ * The targets that a message may be addressed to: anything but a contract whose path has parameters, and one that may be any of
  * several (`All`) which take different bodies. Both are compile errors that say what to do.
  */
 export type Bound<Target, All = Target> = Target extends { readonly pattern: string }
@@ -58,7 +58,7 @@ type SchemaOf<Target, Name extends string> = Target extends { readonly [Key in N
   : undefined;
 
 /**
- * What the sender passes for the schema under a name of a contract: nothing if the contract declares none, anything if its
+ * The value that the sender passes for the schema under a name of a contract: nothing if the contract declares none, anything if its
  * type does not tell.
  */
 type Taken<Target, Name extends string> = Target extends {
@@ -71,25 +71,25 @@ type Taken<Target, Name extends string> = Target extends {
     ? unknown
     : undefined;
 
-/** What the sender of a command passes as its body; `undefined` if the command declares no input. */
+/** The body that the sender of a command passes; `undefined` if the command declares no input. */
 export type CommandInput<Target> = Taken<Target, "input">;
 
-/** What the handler of a command gets as its body. */
+/** The body that the handler of a command gets. */
 export type CommandBody<Target> = SchemaOutput<SchemaOf<Target, "input">>;
 
-/** What the handler of a command returns. */
+/** The value that the handler of a command returns. */
 export type CommandOutput<Target> = SchemaInput<SchemaOf<Target, "output">>;
 
-/** What the caller of a command gets as its reply's body. */
+/** The reply's body, as the caller of a command gets it. */
 export type Answered<Target> = SchemaOutput<SchemaOf<Target, "output">>;
 
-/** What the publisher of an event passes as its body; `undefined` if the event declares none. */
+/** The body that the publisher of an event passes; `undefined` if the event declares none. */
 export type EventInput<Target> = Target extends string ? unknown : Taken<Target, "body">;
 
-/** What the handler of an event gets as its body. */
+/** The body that the handler of an event gets. */
 export type EventBody<Target> = SchemaOutput<SchemaOf<Target, "body">>;
 
-/** What a handler gets as `params`: the names come from the literal or from the contract's path. */
+/** The `params` that a handler gets: the names come from the literal or from the contract's path. */
 export type ParamsOf<Target> = Target extends string
   ? PathParams<Target>
   : Target extends { readonly path: infer Path extends string }
@@ -108,17 +108,17 @@ type CommandArguments<Target, Options> = Target extends string
   ? [path: string, body?: unknown, options?: Options]
   : BodyArguments<CommandInput<Target>, Options>;
 
-/** What `call` takes after its target: path, body and options for a service's name; body and options for a command. */
+/** The arguments of `call` after its target: path, body and options for a service's name; body and options for a command. */
 export type CallArguments<Target> = CommandArguments<Target, CallOptions>;
 
-/** What `send` takes after its target: path, body and options for a service's name; body and options for a command. */
+/** The arguments of `send` after its target: path, body and options for a service's name; body and options for a command. */
 export type SendArguments<Target> = CommandArguments<Target, SendOptions>;
 
-/** What `publish` takes after its target. */
+/** The arguments of `publish` after its target. */
 export type PublishArguments<Target> = BodyArguments<EventInput<Target>, PublishOptions>;
 
 /**
- * What a command handler may return for a body: it, a reply around it, or a promise of either; nothing where the body
+ * The values that a command handler may return for a body: it, a reply around it, or a promise of either; nothing where the body
  * may be `undefined`.
  */
 export type HandlerResult<Body> =

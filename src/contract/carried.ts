@@ -3,7 +3,7 @@
 import { ConfluoError } from "../errors.ts";
 import type { AnySchema } from "./schema.ts";
 
-/** What zod keeps of a schema, and of the schemas in it. */
+/** The part of a schema that zod keeps, and of the schemas in it. */
 interface Definition {
   readonly type: string;
   readonly coerce?: boolean;
@@ -26,7 +26,7 @@ const uncarried: ReadonlyMap<string, string> = new Map([
   ["symbol", "a symbol: take text"],
 ]);
 
-// What they hold need not travel: there is something else to take, or nothing at all.
+// The schemas inside of these need not travel: there is something else to take, or nothing at all.
 const excusing: ReadonlySet<string> = new Set(["union", "default", "prefault", "catch", "transform", "lazy"]);
 
 /**

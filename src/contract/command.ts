@@ -28,7 +28,7 @@ export interface AnyCommand {
   readonly errors?: DeclaredErrors | undefined;
 }
 
-/** What a command takes, answers and refuses with. Whatever is left out is not validated and typed `unknown`. */
+/** The schemas of what a command takes, answers and refuses with. A part that is left out is not validated and typed `unknown`. */
 export interface CommandDefinition<Input, Output, Errors> {
   /** Schema of the body. The caller passes its input type, the handler gets its output type. */
   readonly input?: Input | undefined;

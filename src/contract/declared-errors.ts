@@ -34,7 +34,7 @@ export type DeclaredErrors = Readonly<Record<string, AnySchema | ErrorDeclaratio
 export type NoErrors = { readonly [Code in never]: never };
 
 /**
- * What declared errors have to be, as the constraint of their own type: each a schema or a declaration, none with
+ * The shape that declared errors have to have, as the constraint of their own type: each a schema or a declaration, none with
  * a code of confluo's own or a field that a declaration does not have. The compile error says which.
  */
 export type CheckedErrors<Errors> = {
@@ -57,7 +57,7 @@ type DataSchema<Declared> = Declared extends AnySchema
     ? Schema
     : undefined;
 
-/** What a declared error is made with: code, data (may be left out if it may be `undefined`), message. */
+/** The arguments that a declared error is made with: code, data (may be left out if it may be `undefined`), message. */
 export type ErrorArguments<Errors, Code extends keyof Errors> =
   undefined extends SchemaInput<DataSchema<Errors[Code]>>
     ? [data?: SchemaInput<DataSchema<Errors[Code]>>, message?: string]
@@ -73,7 +73,7 @@ export type DeclaredErrorOf<Errors> = {
   readonly [Code in keyof Errors & string]: DeclaredError<Code, SchemaOutput<DataSchema<Errors[Code]>>>;
 }[keyof Errors & string];
 
-/** What a contract does with its declared errors. */
+/** The functions of a contract for its declared errors. */
 export interface ErrorMethods<Errors> {
   readonly errors: Errors;
 
@@ -91,7 +91,7 @@ export interface ErrorMethods<Errors> {
   ): ServiceError<Code>;
 
   /**
-   * Whether an error is one that this contract declares. One that was answered has to have come from the contract's
+   * Returns whether an error is one that this contract declares. One that was answered has to have come from the contract's
    * service and from a path of its pattern, and its data to satisfy the schema, which has transformed it; if the call
    * was made without a contract, its data is as it came. One that was just made, such as by {@link error}, is known by
    * its code alone, and its data is as given.

@@ -15,7 +15,7 @@ export interface AnyEvent {
   readonly body?: AnySchema | undefined;
 }
 
-/** What an event tells. */
+/** The schema of what an event tells. */
 export interface EventDefinition<Body> {
   /** Schema of the body: the publisher passes its input type, handlers get its output type. Default: `unknown`. */
   readonly body?: Body | undefined;

@@ -1,4 +1,4 @@
-/** What schemas say as JSON Schema, where their library can tell by Standard JSON Schema. */
+/** Schemas as JSON Schema, where their library can tell by Standard JSON Schema. */
 
 import type { StandardJSONSchemaV1 } from "@standard-schema/spec";
 import type { AnySchema } from "./schema.ts";
@@ -20,7 +20,7 @@ export function jsonSchemaOf(
 }
 
 /**
- * Whether both sides of a schema are the same, but for fields that it does not declare: then what it returned satisfies it,
+ * Returns whether both sides of a schema are the same, but for fields that it does not declare: then what it returned satisfies it,
  * too. `undefined` where its library cannot tell.
  */
 export function sidesAgree(schema: AnySchema): boolean | undefined {

@@ -2,7 +2,7 @@
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
-// What is inferred here stands in templates of its own: for TypeScript 5.4, what two copies of the package infer is the same
+// Types that are inferred here stand in templates of their own: for TypeScript 5.4, what two copies of the package infer is the same
 // only so.
 
 /** Names of the `:name` segments of a path; `never` if it has none, `string` if the path is not a literal. */
@@ -14,16 +14,16 @@ export type ParamNames<Path extends string> = string extends Path
 
 type ParamName<Segment extends string> = Segment extends `:${infer Name}` ? `${Name}` : never;
 
-/** What a handler gets as `params`: `{ readonly id: string }` for `/orders/:id`. */
+/** The `params` that a handler gets: `{ readonly id: string }` for `/orders/:id`. */
 export type PathParams<Path extends string> =
   ParamNames<Path> extends infer Name extends string ? { readonly [Key in Name]: string } : never;
 
-/** What `.at()` takes: `{ readonly id: string | number }` for `/orders/:id`. */
+/** The argument of `.at()`: `{ readonly id: string | number }` for `/orders/:id`. */
 export type PathValues<Path extends string> = [ParamNames<Path>] extends [never]
   ? Readonly<Record<string, never>>
   : { readonly [Name in ParamNames<Path>]: string | number };
 
-/** What a compiler says about a contract with parameters that was not addressed with `.at()`. */
+/** The message of a compiler about a contract with parameters that was not addressed with `.at()`. */
 export type UnboundPath<Path extends string> =
   `${Path} has parameters: address it with .at({ ${ParamList<Path>} })`;
 
@@ -103,7 +103,7 @@ export function bindPath(pattern: string, values: Readonly<Record<string, string
   return segments.join("/");
 }
 
-/** Whether a concrete path is one of a pattern's: each segment the same, or a value for a parameter. */
+/** Returns whether a concrete path is one of a pattern's: each segment the same, or a value for a parameter. */
 export function fitsPath(pattern: string, path: string): boolean {
   const wanted = segmentsOf(pattern);
   const given = segmentsOf(path);

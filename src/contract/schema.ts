@@ -6,21 +6,21 @@ import { describeThrown, invalidArgument, show } from "../errors.ts";
 /** Any Standard Schema validator: a schema of zod, valibot, arktype and others. */
 export type AnySchema = StandardSchemaV1<unknown, unknown>;
 
-/** What the sending side passes to satisfy a schema; `unknown` without a schema. */
+/** The type that the sending side passes to satisfy a schema; `unknown` without a schema. */
 export type SchemaInput<Schema> = Schema extends AnySchema ? StandardSchemaV1.InferInput<Schema> : unknown;
 
-/** What the receiving side gets out of a schema; `unknown` without a schema. */
+/** The type that the receiving side gets out of a schema; `unknown` without a schema. */
 export type SchemaOutput<Schema> = Schema extends AnySchema ? StandardSchemaV1.InferOutput<Schema> : unknown;
 
 /** One thing that is wrong with a value. */
 export interface ValidationIssue {
   /** Where, as one would write it in code: `items[0].price`. Empty for the value as a whole. */
   readonly path: string;
-  /** What is wrong, in the words of the schema. */
+  /** The problem, in the words of the schema. */
   readonly message: string;
 }
 
-/** What came out of a validation: the value as the schema transformed it, or at least one problem. */
+/** The outcome of a validation: the value as the schema transformed it, or at least one problem. */
 export type Validated =
   | { readonly value: unknown; readonly issues?: undefined }
   | { readonly issues: readonly ValidationIssue[] };
@@ -44,7 +44,7 @@ export function validateWith(schema: AnySchema, value: unknown): Validated | Pro
   }
 }
 
-/** Whether a value follows Standard Schema, version 1. It may be a function, as arktype's schemas are. */
+/** Returns whether a value follows Standard Schema, version 1. It may be a function, as arktype's schemas are. */
 export function isSchema(value: unknown): value is AnySchema {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
   const standard = (value as Partial<Record<"~standard", unknown>>)["~standard"];
@@ -63,7 +63,7 @@ export function checkSchema(what: string, value: unknown): void {
   throw invalidArgument(what, "a Standard Schema validator (of zod, valibot, arktype …)", value);
 }
 
-/** What is wrong with a value, in one line for an error message. */
+/** Describes what is wrong with a value, in one line for an error message. */
 export function describeProblems(problems: readonly ValidationIssue[]): string {
   return problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
 }

@@ -6,7 +6,7 @@ import { protocolHeader } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { type Level, logLine } from "./log-line.ts";
 
-/** What confluo logs with: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
+/** The logger that confluo writes to: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
 export interface Logger {
   debug(details: object, message: string): void;
   info(details: object, message: string): void;

@@ -12,7 +12,7 @@ export type QueryInput = NamedValues<
   string | number | boolean | readonly (string | number | boolean)[] | undefined
 >;
 
-/** What travels beside a body. */
+/** Options of a message, which travel beside its body. */
 export interface MessageOptions extends WaitOptions {
   /** Query parameters, added to those in the path. */
   readonly query?: QueryInput | undefined;
@@ -64,6 +64,6 @@ export interface SubscribeOptions {
    * `per: "instance"` are not retried.
    */
   readonly retry?: RetryOptions | undefined;
-  /** Who gets a copy: one instance of the service, durably, or every instance that is up. Default: `"service"`. */
+  /** The receivers of a copy: one instance of the service, durably, or every instance that is up. Default: `"service"`. */
   readonly per?: "service" | "instance" | undefined;
 }

@@ -1,4 +1,4 @@
-/** What a service has registered: routes, subscriptions and middleware. */
+/** The handlers that a service has registered: routes, subscriptions and middleware. */
 
 import type { Context, Middleware } from "../api/context.ts";
 import type { AnyCommand } from "../contract/command.ts";
@@ -11,7 +11,7 @@ import { Subscriptions } from "./subscriptions.ts";
 
 /** A registered function with what belongs to it. */
 export interface Registered<Contract> {
-  /** What it was registered for. */
+  /** The path or pattern that it was registered for. */
   readonly pattern: string;
   readonly handler: (context: Context) => unknown;
   readonly contract: Contract | undefined;

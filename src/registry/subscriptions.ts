@@ -4,7 +4,7 @@ import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { bindingKey, isParameter, withSlash } from "../protocol/address.ts";
 import { TopicMatcher } from "../protocol/topics/topic-matcher.ts";
 
-/** Who gets a copy of an event: one instance of a service, or each. */
+/** The receivers of a copy of an event: one instance of a service, or each. */
 export type Per = "service" | "instance";
 
 /** One subscription of a service. */
@@ -26,7 +26,7 @@ interface Parameter {
 
 /** Subscriptions by pattern. The cost of a look-up does not grow with their number. */
 export class Subscriptions<Handler> {
-  /** Those with wildcards or parameters. */
+  /** Subscriptions with wildcards or parameters. */
   readonly #matchers: Readonly<Record<Per, TopicMatcher<Subscription<Handler>>>> = {
     service: new TopicMatcher(),
     instance: new TopicMatcher(),
@@ -85,7 +85,7 @@ export class Subscriptions<Handler> {
     }
   }
 
-  /** Those that match the routing key of a path. */
+  /** Returns the subscriptions that match the routing key of a path. */
   match(key: string, per: Per): readonly Subscription<Handler>[] {
     const literal = this.#literal.get(idOf(per, key)) ?? none;
     if (this.#patterns[per] === 0) return literal;

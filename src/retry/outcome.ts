@@ -1,4 +1,4 @@
-/** What becomes of a delivery, and how long it waits before it is tried again. Pure: failure and chance in, decision out. */
+/** Decisions on what becomes of a delivery, and how long it waits before it is tried again. Pure: failure and chance in, decision out. */
 
 import { ConfluoError, describeThrown, show } from "../errors.ts";
 import type { Envelope } from "../protocol/envelope.ts";
@@ -23,7 +23,7 @@ export interface Hop {
   readonly restMs: number;
 }
 
-/** What becomes of a message for one failure. */
+/** The fate of a message for one failure. */
 export type Move = { readonly failure: Failure } & (
   | { readonly kind: "dead-letter" }
   /** The handler is tried again after a wait. */
@@ -60,7 +60,7 @@ export type Outcome =
 export const done: Outcome = { kind: "done" };
 export const release: Outcome = { kind: "release" };
 
-/** What a decision depends on besides the failure. */
+/** The circumstances that a decision depends on besides the failure. */
 export interface Circumstances {
   readonly envelope: Envelope;
   /** How long the message was held here, in milliseconds. */
@@ -97,7 +97,7 @@ function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random 
   }
   let expiresMs: number | undefined;
   if (envelope.expiresMs !== undefined) {
-    // What it may still wait after this. A wait that outlasts it would only be for the dead letters.
+    // The time that it may still wait after this. A wait that outlasts it would only be for the dead letters.
     expiresMs = Math.floor(envelope.expiresMs - heldMs - hop.levelMs - hop.restMs);
     if (expiresMs < 1) return dead;
   }

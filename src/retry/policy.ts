@@ -17,7 +17,7 @@ export interface BackoffOptions {
   readonly firstMs?: number | undefined;
   /** Bound of all waits, in milliseconds. Default: 256,000. */
   readonly maxMs?: number | undefined;
-  /** What the bound grows by, 1 or more. Default: 2. */
+  /** The factor by which the bound grows, 1 or more. Default: 2. */
   readonly factor?: number | undefined;
 }
 

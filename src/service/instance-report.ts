@@ -1,4 +1,4 @@
-/** What a service says of itself, to whoever asks. It carries nothing of what messages contain. */
+/** The report that a service gives of itself, to whoever asks. It carries nothing of what messages contain. */
 
 import { hostname } from "node:os";
 import { jsonSchemaOf } from "../contract/json-schema.ts";
@@ -21,7 +21,7 @@ import type { Uses } from "../statistics/uses.ts";
 
 const REASON_LENGTH = 200;
 
-/** What introspection looks at. */
+/** The parts that a report is made of. */
 export interface InstanceReportDependencies extends InstanceName {
   /** The program's own version. */
   readonly version: string | undefined;
@@ -30,7 +30,7 @@ export interface InstanceReportDependencies extends InstanceName {
   /** Of what it has sent itself. */
   readonly underWay: () => { readonly calling: number; readonly unconfirmed: number };
   readonly reconnects: () => number;
-  /** What it has sent itself, and to whom; `undefined` for nothing so far. */
+  /** The messages that it has sent itself, and to whom; `undefined` for nothing so far. */
   readonly uses: () => Uses | undefined;
 }
 
@@ -134,7 +134,7 @@ function commands(counted: Uses["calls"]): InstanceInfo["calls"] {
   );
 }
 
-// What travels is what the schema takes in, of an answer, too: it is checked and sent as the handler returned it.
+// The schema's input side is what travels, of an answer, too: it is checked and sent as the handler returned it.
 function schema(name: string, given: AnySchema | undefined): Record<string, JsonSchema> {
   const found = given === undefined ? undefined : jsonSchemaOf(given, "input");
   return found === undefined || !isJson(found) ? {} : { [name]: found };

@@ -35,7 +35,7 @@ export interface ServiceOptions {
    */
   readonly batching?: BatchingOptions | undefined;
   /**
-   * Whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
+   * Says whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
    * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side, and sends bodies as given, with
    * fields that the contract does not declare. What a handler gets and
    * answers is checked in either case. Default: `"both"`.
@@ -52,7 +52,7 @@ export interface ServiceOptions {
   /** The program's own version, told to whoever asks by discovery, such as `"1.4.2"`. Default: none. */
   readonly version?: string | undefined;
   /**
-   * Whether this instance answers who asks by {@link Broker.discover} and {@link Broker.stats}, and `confluo ls`: what it
+   * Says whether this instance answers who asks by {@link Broker.discover} and {@link Broker.stats}, and `confluo ls`: what it
    * handles, how often, how fast, the last error; nothing of what messages contain. Default: `true`.
    */
   readonly discovery?: boolean | undefined;
@@ -196,7 +196,7 @@ const retryOptions: OptionNames<RetryOptions> = { attempts: true, backoff: true 
 const backoffOptions: OptionNames<BackoffOptions> = { firstMs: true, maxMs: true, factor: true };
 const MOST_ATTEMPTS = 1_000;
 
-// What was left out is as in `otherwise`.
+// An option that was left out is as in `otherwise`.
 function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): RetryPolicy {
   const { attempts = otherwise.attempts, backoff } = checkOptions("retry", given, retryOptions);
   if (!Number.isInteger(attempts) || attempts < 1 || attempts > MOST_ATTEMPTS)
@@ -213,7 +213,7 @@ function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): R
   return { attempts, backoff: merged };
 }
 
-/** What is registered together with its options, checked. */
+/** A registration together with its options, checked. */
 export interface Registration {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;

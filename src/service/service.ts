@@ -151,7 +151,7 @@ export class Service implements Verbs {
     return this.#lifecycle.health;
   }
 
-  /** What this instance has done since it was made: what `broker.stats()` asks of all of them. */
+  /** Counts of what this instance has done since it was made: what `broker.stats()` asks of all of them. */
   stats(): InstanceStats {
     return this.#introspection.stats();
   }
@@ -353,7 +353,7 @@ export class Service implements Verbs {
     };
   }
 
-  // What the caller did wrong rejects the promise, too: a verb never throws.
+  // A mistake of the caller's rejects the promise, too: a verb never throws.
   #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
       return work().catch(withCallerStack);

@@ -1,5 +1,5 @@
 /**
- * What became of what a route or subscription was given: counted as it ends, in all and of late, at the cost of a few
+ * Counts of what became of the messages of a route or subscription: counted as it ends, in all and of late, at the cost of a few
  * additions.
  */
 
@@ -116,7 +116,7 @@ function lastly(error: unknown): LastError {
   return { code, message: clip(line, MESSAGE_LENGTH), at: new Date().toISOString() };
 }
 
-/** What is looked at is the part of the present slot that has passed, and the whole one before it. */
+/** It covers the part of the present slot that has passed, and the whole one before it. */
 const SLOT_MS = 5_000;
 /** Younger ones count as that old: one run in the first millisecond is no thousand a second. */
 const LEAST_MS = 1_000;

@@ -1,4 +1,4 @@
-/** What became of messages that no handler was run for: too few to be worth more than two numbers. */
+/** Counts of messages that no handler was run for: too few to be worth more than two numbers. */
 
 import type { StrayStats } from "../protocol/discovery/instance-answer.ts";
 

@@ -1,8 +1,8 @@
-/** What a service sends, and to whom: counted as it is sent, within bounds. */
+/** Counts of what a service sends, and to whom: counted as it is sent, within bounds. */
 
 import { type CommandUse, type Counted, type EventUse, MOST_USES } from "../protocol/discovery/traffic.ts";
 
-/** What is used: a contract's path, that of one with values for its parameters, or none. */
+/** The path that is used: a contract's path, that of one with values for its parameters, or none. */
 type Contract = { readonly path: string; readonly pattern?: string | undefined } | undefined;
 
 /** Counts by service and path. What has no room is counted together. */
@@ -41,14 +41,14 @@ class UseCounts {
   }
 }
 
-/** What an instance tells of what it sends. */
+/** The counts that an instance tells of what it sends. */
 export interface Uses {
   readonly calls: readonly Counted<CommandUse>[];
   readonly sends: readonly Counted<CommandUse>[];
   readonly publishes: readonly Counted<EventUse>[];
 }
 
-/** What an instance calls, sends and publishes. */
+/** Counters of what an instance calls, sends and publishes. */
 export class UseRecorder {
   readonly calls: UseCounts = new UseCounts();
   readonly sends: UseCounts = new UseCounts();
@@ -66,7 +66,7 @@ function commands(counts: UseCounts): readonly Counted<CommandUse>[] {
   return counts.others === 0 ? told : [...told, { count: counts.others }];
 }
 
-// One that was published by its path alone is not told apart from what has no room.
+// An event that was published by its path alone is not told apart from what has no room.
 function events(counts: UseCounts): readonly Counted<EventUse>[] {
   const all = counts.read();
   const told = all.flatMap(({ path, count }) => (path === undefined ? [] : [{ path, count }]));

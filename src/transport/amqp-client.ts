@@ -44,7 +44,7 @@ export interface Route {
 }
 
 /**
- * What became of a confirmed publish, when it was not taken: `returned`, mandatory and no queue for it; `refused`,
+ * The reason why a confirmed publish was not taken: `returned`, mandatory and no queue for it; `refused`,
  * the broker's nack; `too-large`, over the broker's limit; `lost`, the connection or channel broke before the confirm; `invalid`,
  * it cannot be written; `forbidden`, a right is missing.
  */
@@ -128,7 +128,7 @@ export interface QueueInfo {
   readonly consumers: number;
 }
 
-/** What a broker says of itself. */
+/** The description that a broker gives of itself. */
 export interface ServerInfo {
   /** Such as `RabbitMQ`; empty if it does not say. */
   readonly product: string;
@@ -140,7 +140,7 @@ export interface ServerInfo {
 /** A connection to a broker. Once {@link AmqpClient.lost} has settled, everything on it fails with `CONNECTION_LOST`. */
 export interface AmqpClient {
   readonly server: ServerInfo;
-  /** What the properties of a message may take, in bytes, as was negotiated: one with more is `invalid`. */
+  /** The most that the properties of a message may take, in bytes, as was negotiated: one with more is `invalid`. */
   readonly mostPropertyBytes: number;
   /** Declaring what exists with equal arguments is fine; with others it is `TOPOLOGY_CONFLICT`. */
   declareExchange(spec: ExchangeSpec): Promise<void>;

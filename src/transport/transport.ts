@@ -1,5 +1,5 @@
 /**
- * What the core asks of a broker, in confluo's own words: lanes, deliveries, outcomes. No exchange, queue or
+ * The broker as the core sees it, in confluo's own words: lanes, deliveries, outcomes. No exchange, queue or
  * acknowledgement is named above this line.
  */
 
@@ -55,7 +55,7 @@ export interface Batching {
   readonly maxCalls: number;
   /** Bytes of their bodies, at most. */
   readonly maxBytes: number;
-  /** Whether also a single call is gathered, and nobody has to say first that he takes that: for tests. */
+  /** True if also a single call is gathered, and nobody has to say first that he takes that: for tests. */
   readonly isEager: boolean;
 }
 
@@ -66,7 +66,7 @@ export interface Batching {
 export type Lane = "calls" | "inbox" | "instance";
 
 /**
- * What is known of a message's past. `first`: no instance was given it before. `redelivered`: an instance had it and is gone;
+ * The known past of a message. `first`: no instance was given it before. `redelivered`: an instance had it and is gone;
  * whether its handler ran nobody knows. `isolated`: a redelivered message that is tried once more, by itself or, if it is one of
  * many, like any other. `isolated-redelivered`: the instance that had it by itself is gone, too.
  */
@@ -76,21 +76,21 @@ export type DeliveryHistory = "first" | "redelivered" | "isolated" | "isolated-r
 export interface Delivery {
   readonly lane: Lane;
   readonly message: Message;
-  /** What the message is. */
+  /** The envelope of the message: what it is. */
   readonly envelope: Envelope;
   readonly history: DeliveryHistory;
-  /** Whether an instance was given it before, started or not, and be it that it gave it back. */
+  /** True if an instance was given it before, started or not, and be it that it gave it back. */
   readonly redelivered: boolean;
   /** When this instance was given it, on the monotonic clock. */
   readonly receivedAt: number;
   /** About how many bytes its body takes. */
   readonly size: number;
   /**
-   * Whether the broker may deliver the message again. `held`: not yet, since this instance has it. `released`: no more, since
+   * Says whether the broker may deliver the message again. `held`: not yet, since this instance has it. `released`: no more, since
    * the broker knows that it is done with. `lost`: perhaps, since the connection broke before that was certain.
    */
   readonly hold: "held" | "released" | "lost";
-  /** Whether it was handed over within the process, without the broker. */
+  /** True if it was handed over within the process, without the broker. */
   readonly isNear?: boolean;
   /**
    * Ends the delivery; a second time does nothing. A copy is confirmed by the broker before the delivery is
@@ -103,7 +103,7 @@ export interface Delivery {
 }
 
 /**
- * What became of a message: nothing means that the broker took responsibility. `returned`: no queue for it. `refused`:
+ * The outcome of a publish: nothing means that the broker took responsibility. `returned`: no queue for it. `refused`:
  * the broker said no. `too-large`: over the broker's limit. `lost`: the connection broke before the broker said. `invalid`: it
  * cannot be written. `forbidden`: a right is missing.
  */
@@ -132,11 +132,11 @@ export interface Session {
    * made again if they are gone.
    */
   lookForQueues(): void;
-  /** Whether there is a connection at the moment. */
+  /** True while there is a connection. */
   readonly connected: boolean;
   /** How many connections there have been. */
   readonly connections: number;
-  /** Whether a call may be returned though the service is there: instances that come back make their queues anew. */
+  /** Tells whether a call may be returned though the service is there: instances that come back make their queues anew. */
   readonly mayReturnCalls: boolean;
   /** Opens when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
   readonly congestion: Gate | undefined;

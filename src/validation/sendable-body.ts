@@ -107,7 +107,7 @@ function declared(schema: AnySchema, { given, encoded }: Changed, value: unknown
     if (again.issues !== undefined) return encoded;
     const [made, sent] = [again.value, encodeBody(rest)];
     if (isSame(made, value)) return sent;
-    // What differs each time, such as an id that is made by default, says nothing of the fields that are left out.
+    // A value that differs each time, such as an id that is made by default, says nothing of the fields that are left out.
     const pick = (once: Validated): EncodedBody =>
       once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
     const once = validateWith(schema, given);
@@ -117,7 +117,7 @@ function declared(schema: AnySchema, { given, encoded }: Changed, value: unknown
   return again instanceof Promise ? again.then(decide) : decide(again);
 }
 
-/** Whether one value is as another, but for what a third, made like the other, does not share with it either. */
+/** Returns whether one value is as another, but for what a third, made like the other, does not share with it either. */
 function isAlike(value: unknown, other: unknown, third: unknown): boolean {
   if (isSame(value, other)) return true;
   if (isSame(third, other) || typeof value !== typeof other) return false;
@@ -161,13 +161,13 @@ function encodedIfPossible(value: unknown): EncodedBody | undefined {
   }
 }
 
-/** What the receiver of a body reads. */
+/** Returns what the receiver of a body reads. */
 function read({ json, bytes }: EncodedBody): unknown {
   if (json === undefined) return bytes;
   return json === "" ? undefined : JSON.parse(json);
 }
 
-/** Whether two values are the same to a receiver: a field that is `undefined` does not travel. */
+/** Returns whether two values are the same to a receiver: a field that is `undefined` does not travel. */
 function isSame(value: unknown, other: unknown): boolean {
   if (value === other) return true;
   if (typeof value !== "object" || typeof other !== "object" || value === null || other === null)
@@ -189,7 +189,7 @@ function hasSameElements(elements: readonly unknown[], others: readonly unknown[
   return true;
 }
 
-// All that an object inherits is an object or a function, as `__proto__` and `toString` are: a field of the other has to be
+// An object inherits nothing but objects and functions, as `__proto__` and `toString` are: a field of the other has to be
 // its own to count.
 function hasSameFields(fields: Fields, others: Fields): boolean {
   let more = 0;

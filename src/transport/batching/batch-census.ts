@@ -1,4 +1,4 @@
-/** Whether all instances of a service take batches: what one instance says of itself does not hold for its neighbours. */
+/** A count of the instances of a service that take batches: what one instance says of itself does not hold for its neighbours. */
 
 import type { SessionConnection } from "../session/connection-slot.ts";
 
@@ -23,7 +23,7 @@ export class BatchCensus {
     this.#connection = connection;
   }
 
-  /** Whether all instances took batches when the broker was last asked. Asks it again when that was too long ago. */
+  /** Tells whether all instances took batches when the broker was last asked. Asks it again when that was too long ago. */
   get allTake(): boolean {
     const age = performance.now() - this.#countedAt;
     if (!this.#isCounting && age >= (this.#allTake ? ALL_MS : SOME_MS)) void this.#count();

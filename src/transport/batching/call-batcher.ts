@@ -16,7 +16,7 @@ interface BatchedCall {
   readonly settled: Settled;
 }
 
-/** What is known of a service, and what is on its way there. */
+/** A service that is called: what is known of it, and the calls that are collected for it. */
 interface CallTarget {
   /** The queue for calls that go by themselves. */
   readonly calls: string;

@@ -1,10 +1,10 @@
-/** What came together, taken a portion at a time. */
+/** Items that came together, taken a portion at a time. */
 
 /** Enough for messages worth sending, few enough that whoever they go to need not wait long for the first. */
 const PORTION = 32;
 
 /**
- * Whoever works off all of a long message before anything of what it leads to is written keeps the receiver of that idle
+ * A receiver that works off all of a long message before anything of what it leads to is written keeps the receiver of that idle
  * meanwhile, and is idle itself afterwards: the two take turns. So the rest of a message has to wait until what its first
  * portion led to has been written.
  */

@@ -12,7 +12,7 @@ import type { BatchCensus } from "./batch-census.ts";
 import type { AdaptiveBatchLimit } from "./batch-limit.ts";
 import { TurnBuffer } from "./turn-buffer.ts";
 
-/** What a reply batcher works with. */
+/** The parts that a reply batcher works with. */
 export interface ReplyBatcherDependencies {
   readonly service: string;
   readonly batching: Batching;
@@ -27,12 +27,12 @@ interface BatchedReply {
   readonly failed: Settled | undefined;
 }
 
-/** One who takes gathered replies. */
+/** A requester that takes gathered replies. */
 interface Requester {
   readonly buffer: TurnBuffer<BatchedReply>;
-  /** Whether it has asked how many calls it may send in one message, and by what. */
+  /** Says by what it has asked how many calls it may send in one message; `undefined` if it has not. */
   asks: "by a call" | "by a batch" | undefined;
-  /** What it was told last, and when, on the monotonic clock. */
+  /** The number that it was told last, and when, on the monotonic clock. */
   takes: number;
   toldAt: number;
 }
@@ -212,7 +212,7 @@ export class DirectReturns {
   /** Notes that the connection is gone. */
   lost(now: number = performance.now()): void {
     if (now - this.#beganAt >= STEADY_MS) this.#losses.clear();
-    // Those that are in doubt already are not written to, and stay so.
+    // Addresses that are in doubt already are not written to, and stay so.
     const losses = new Map([...this.#losses].filter(([, count]) => count >= MOST_LOSSES));
     for (const [to, writtenAt] of this.#writtenAt)
       if (now - writtenAt < PROMPT_MS) losses.set(to, (this.#losses.get(to) ?? 0) + 1);

@@ -1,4 +1,4 @@
-/** What one turn of the event loop has for one receiver. */
+/** A buffer of what one turn of the event loop has for one receiver. */
 
 /** How a buffer sends, and how much at a time. */
 export interface TurnBufferDependencies<Item> {
@@ -6,7 +6,7 @@ export interface TurnBufferDependencies<Item> {
   send(items: readonly [Item, ...Item[]]): void;
   /** Bytes of all bodies together, at most. */
   readonly bytes: number;
-  /** Whether one that comes alone waits for the end of the turn, too. */
+  /** True if an item that comes alone waits for the end of the turn, too. */
   readonly isEager: boolean;
 }
 

@@ -10,7 +10,7 @@ const MOST_HELD_MS = 5_000;
  * A copy that cannot be made must not stop everything else: after a while, the rest goes on.
  */
 export class Isolations {
-  /** Whether deliveries that begin something are to be held. */
+  /** True while deliveries that begin something are to be held. */
   isUnderWay = false;
   #underWay = 0;
   /** Is raised when those under way do not matter any more. */

@@ -116,7 +116,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     const { expiresMs, waitMs, asksForBatches } = delivery.envelope;
     if (asksForBatches && delivery.lane === "calls" && !source.alone)
       this.#batchers.replies.heard(received.message.properties.replyTo as string);
-    // What waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
+    // A message that waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
     const hasWaited = expiresMs !== undefined && received.exchange === this.connection.namespace.back;
     if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
       this.member.onDelivery(delivery);

@@ -31,7 +31,7 @@ export interface DeliveryDependencies {
   readonly member: Pick<SessionListener, "instance" | "onExpired">;
   /** The queue of dead letters. */
   readonly dead: string;
-  /** Whether the session is being closed: then no copy begins. */
+  /** True while the session is being closed: then no copy begins. */
   isClosing: boolean;
   readonly queues: Pick<ServiceQueues, "queueOf">;
   /** Knows of the delay levels that copies go to. */
@@ -50,7 +50,7 @@ export interface DeliveryArrival {
   readonly receiver: DeliveryDependencies;
   /** On the monotonic clock. */
   readonly receivedAt: number;
-  /** Whether it is marked as redelivered for no more than a look at its queue. */
+  /** True if it is marked as redelivered for no more than a look at its queue. */
   readonly isOnlyLookedAt?: boolean;
 }
 
@@ -204,7 +204,7 @@ export class SessionDelivery implements Delivery {
   // broker drops it; anything else is dead then.
   #copyWith(source: Source, { deaths, subscription, until, isGivenBack }: Past): AddressedCopy | undefined {
     const key = this.#receiver.queues.queueOf(source);
-    // What is left, as far as this instance knows: not how long it was under way before.
+    // The time that is left, as far as this instance knows: not how long it was under way before.
     const leftMs = Math.floor(until - performance.now());
     if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
     const { unclaimedMs } = this.envelope;
@@ -241,7 +241,7 @@ export class SessionDelivery implements Delivery {
     return letter;
   }
 
-  // What a copy's properties may take.
+  // The most that a copy's properties may take, in bytes.
   get #most(): number | undefined {
     const most = this.#client?.mostPropertyBytes;
     return most === undefined ? undefined : most - MARK_BYTES;

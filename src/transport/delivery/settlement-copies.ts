@@ -19,7 +19,7 @@ const storyHeaders: readonly string[] = [
   header.instance,
 ];
 
-/** What a copy that waits has to say. */
+/** The headers of a copy that waits. */
 interface DelayedRetry {
   readonly hop: Hop;
   readonly unclaimedMs: number;
@@ -61,7 +61,7 @@ export function unchangedCopy(
   return republished(message, envelope, all, most);
 }
 
-/** What a copy says of a failure. */
+/** The failure that a copy tells of. */
 interface FailedCopy {
   readonly failure: Failure;
   /** The queue that the message came from. */

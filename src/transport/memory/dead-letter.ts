@@ -15,7 +15,7 @@ export interface DeathRecord {
   readonly expiration: string | undefined;
 }
 
-/** What died where. */
+/** The queue and the reason of a message that died. */
 export interface DeathCause {
   readonly queue: string;
   readonly reason: DeathReason;

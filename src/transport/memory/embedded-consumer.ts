@@ -12,7 +12,7 @@ import { surface, type TurnLoop, type TurnTask } from "./turn-loop.ts";
  */
 type State = "active" | "cancelled" | "ending" | "closed";
 
-/** What a consumer belongs to. */
+/** The owner of a consumer. */
 export interface ConsumerContext {
   readonly queue: Queue;
   readonly turns: TurnLoop;

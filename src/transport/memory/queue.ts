@@ -38,7 +38,7 @@ export interface QueueConsumer {
   end(reason: ConfluoError): void;
 }
 
-/** What a queue needs of the broker around it. */
+/** The broker around a queue, as the queue sees it. */
 export interface QueueHost {
   deadLetter(queue: Queue, letter: QueuedMessage, reason: DeathReason): void;
   /** `x-expires` has passed without use, or the last consumer of an exclusive queue is gone. */
@@ -263,7 +263,7 @@ export class Queue {
     if (expiresAtMs >= this.#expiryTimerAtMs) return;
     clearTimeout(this.#expiryTimer);
     this.#expiryTimerAtMs = expiresAtMs;
-    // What waits here goes on elsewhere: that is work to come, and the process has to live to see it.
+    // A message that waits here goes on elsewhere: that is work to come, and the process has to live to see it.
     const holds = this.settings.messageTtlMs !== never && this.settings.deadLetterExchange !== undefined;
     this.#expiryTimer = startTimer(expiresAtMs - Date.now(), holds, () => {
       this.#expiryTimerAtMs = never;
@@ -282,7 +282,7 @@ export class Queue {
   }
 }
 
-/** Whether an `expiration` is one that RabbitMQ takes. */
+/** Returns whether an `expiration` is one that RabbitMQ takes. */
 export function isExpiration(expiration: unknown): boolean {
   return typeof expiration === "string" && /^\d{1,10}$/.test(expiration) && Number(expiration) < 2 ** 32;
 }

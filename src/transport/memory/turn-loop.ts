@@ -9,7 +9,7 @@ const callbacksPerTurn = 256;
 
 /** Something with callbacks to make. */
 export interface TurnTask {
-  /** Whether the loop has it already; only the loop writes it. */
+  /** True if the loop has it already; only the loop writes it. */
   scheduled: boolean;
   /** Makes at most `limit` callbacks. @returns whether there are more to make. */
   run(limit: number): boolean;

@@ -19,7 +19,7 @@ export interface QueueCreation {
   giveSign(): Promise<void>;
   /** Returns whether it is consumed here. */
   isSignGiven(): boolean;
-  /** Whether also queues that are found may have been there for no more than a moment. */
+  /** True if also queues that are found may have been there for no more than a moment. */
   readonly isDoubtful: boolean;
 }
 
@@ -63,7 +63,7 @@ async function untilReady(client: AmqpClient, queues: readonly string[], ms: num
   }
 }
 
-// What cannot be learnt soon must not hold up a service.
+// A question that is not answered soon must not hold up a service.
 async function looked<Value>(looking: Promise<Value>, otherwise: Value): Promise<Value> {
   return withinMs(LOOK_MS, looking, () => undefined).catch(() => otherwise);
 }

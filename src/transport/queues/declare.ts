@@ -9,7 +9,7 @@ import type { AmqpClient, ExchangeSpec, QueueSpec, TopologyRequest } from "../am
 const AGAIN_MS = [50, 150, 450];
 /** A broker that takes longer to refuse has tried: then it is not for a moment. */
 const PROMPT_MS = 500;
-/** What is asked for together has to be done before a broker counts as silent, also by a slow one. */
+/** Requests that are made together have to be done before a broker counts as silent, also by a slow one. */
 const EXCHANGES_AT_ONCE = 32;
 const QUEUES_AT_ONCE = 5;
 const BINDINGS_AT_ONCE = 100;
@@ -44,7 +44,7 @@ export function declareQueues(client: AmqpClient, queues: readonly DeclaredQueue
   });
 }
 
-/** What to bind to what. */
+/** The bindings to make. */
 export interface Bindings {
   readonly queue: string;
   readonly exchange: string;

@@ -7,7 +7,7 @@ import type { Consumers } from "./consumers.ts";
 import { bindAll } from "./declare.ts";
 import type { ExclusivePlace } from "./places.ts";
 
-/** What an exclusive queue needs of those that use it. */
+/** The parts that an exclusive queue works with. */
 export interface ExclusiveQueueDependencies {
   readonly place: ExclusivePlace;
   /** In words that follow 'The queue of'. */

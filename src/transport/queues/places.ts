@@ -11,7 +11,7 @@ export interface Source {
 
 /** Takes what the queues of a service deliver. */
 export interface QueueReceiver {
-  /** Whether the session is being closed: then nothing is published to its queue again. */
+  /** True while the session is being closed: then nothing is published to its queue again. */
   readonly isClosing: boolean;
   /** Returns what takes the deliveries of a source, for good. */
   takerOf(source: Source): (delivery: AmqpDelivery) => void;
@@ -51,7 +51,7 @@ export const PLACES: readonly Place[] = [
   "inbox alone",
 ];
 
-/** What comes back by itself, whatever the others wait for. */
+/** A part of a session that comes back by itself, whatever the others wait for. */
 export type Part = "replies" | "instance" | "calls" | "inbox";
 
 /** The part that a place belongs to. */
@@ -66,7 +66,7 @@ export const partOf: Readonly<Record<ReattachTarget, Part>> = {
   bindings: "inbox",
 };
 
-/** What is tried again on its own: a consumer, or the bindings. */
+/** A part that is tried again on its own: a consumer, or the bindings. */
 export type ReattachTarget = Place | "bindings";
 
 /** Where a delivery of a consumer comes from. */

@@ -34,7 +34,7 @@ export interface CallQueues extends WaitingCalls {
 const ATTEMPTS = 16;
 /** How many calls are taken in hand at a time. */
 const PORTION = 128;
-/** What is in hand, in bytes of bodies, before another portion is taken: with more than that the queue stays as it is. */
+/** The most that is in hand, in bytes of bodies, before another portion is taken: with more than that the queue stays as it is. */
 const MOST_BYTES = 32 * 2 ** 20;
 /** How long calls that were counted may take to arrive: they may have expired since. */
 const ARRIVE_MS = 200;

@@ -17,7 +17,7 @@ const EVERY_MS = 15_000;
 const GRACE_MS = 5_000;
 /** For how long a level is looked at after it was used last. */
 const USED_MS = 300_000;
-/** What waits for longer is found by the shorter levels, if at all in time. */
+/** A standstill of longer levels is found by the shorter ones, if at all in time. */
 const LONGEST_LEVEL_MS = 64_000;
 
 interface WatchedLevel {

@@ -1,4 +1,4 @@
-/** What a service has at the broker: its queues, bindings and consumers, on whatever connection there is at the moment. */
+/** The part of the broker that a service has: its queues, bindings and consumers, on whatever connection there is at the moment. */
 
 import { waitAtMost } from "../../async/abort.ts";
 import { settleAll } from "../../async/concurrently.ts";
@@ -26,18 +26,18 @@ const CLOSE_MS = 400;
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
-/** What was asked for is remembered and done again on a new connection. */
+/** Requests are remembered and done again on a new connection. */
 export class ServiceQueues {
   readonly #connection: SessionConnection;
 
-  // What was asked for: declared again on every new connection.
+  // The bindings that were asked for: declared again on every new connection.
   #serving = false;
   readonly #serviceKeys = new Set<string>();
   readonly #instanceKeys = new Set<string>();
   #replying = false;
   #hasServed = false;
 
-  // What there is on the present connection.
+  // The state of the present connection.
   /** The consumers of all queues, also of that for questions. */
   readonly consumers: Consumers;
   readonly #shared: SharedQueues;
@@ -129,13 +129,13 @@ export class ServiceQueues {
   bind(keys: readonly string[], per: "service" | "instance"): Promise<void> {
     const wanted = per === "service" ? this.#serviceKeys : this.#instanceKeys;
     for (const key of keys) wanted.add(key);
-    // What is bound has to be consumed, also if this fails now.
+    // A queue that is bound has to be consumed, also if this fails now.
     if (per === "service") this.#serving = true;
     const bound =
       per === "service"
         ? this.#enqueue("inbox", (client) => this.#shared.bind(client, keys))
         : this.#enqueue("instance", (client) => this.#attachInstance(client));
-    // Whoever asked hears of it; and it is tried again, since nobody else would.
+    // The caller hears of it; and it is tried again, since nobody else would.
     bound.catch(() => this.#bindLater());
     return bound;
   }
@@ -223,7 +223,7 @@ export class ServiceQueues {
     this.consumers.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
-    // What still waits for an answer of that connection must not hold up what is asked of the next.
+    // A request that still waits for an answer of that connection must not hold up what is asked of the next.
     this.#work.clear();
     this.#openingReplies = undefined;
   }
@@ -240,7 +240,7 @@ export class ServiceQueues {
     return next;
   }
 
-  // Who connects for the first time shall hear of what cannot be had, and is bound before it takes anything.
+  // A service that connects for the first time hears of what cannot be had, and is bound before it takes anything.
   async #attachService(client: AmqpClient): Promise<void> {
     if (this.#hasServed) return this.#shared.resumeInbox(client, this.#serviceKeys);
     await this.#shared.bind(client, this.#serviceKeys);

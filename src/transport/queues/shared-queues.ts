@@ -34,7 +34,7 @@ const RESTART_MS = 500;
 /** A broker that takes longer to refuse has looked for a node that is down. */
 const PROMPT_MS = 1_000;
 
-/** What became of an attempt to consume a queue for calls. */
+/** A failed attempt to consume a queue for calls. */
 interface FailedAttach {
   readonly error: unknown;
   readonly tookMs: number;
@@ -46,7 +46,7 @@ export class SharedQueues {
   readonly #parts: SharedQueuesDependencies;
   readonly #namespace: Namespace;
   readonly #service: string;
-  /** Whether messages that hold several calls are welcome. */
+  /** True if messages that hold several calls are welcome. */
   readonly #takesBatches: boolean;
   readonly names: Readonly<Record<SharedPlace, string>>;
   // Keys of bindings that stand.

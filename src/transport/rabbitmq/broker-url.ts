@@ -52,7 +52,7 @@ export function parseBrokerUrl(text: string): BrokerUrl {
         "name of a vhost as %40; several addresses as a list, not as one text.",
     );
   }
-  // What follows a # is no part of an AMQP URI: a vhost that has one would be cut short.
+  // The part behind a # does not belong to an AMQP URI: a vhost that has one would be cut short.
   if (url.hash !== "")
     throw new ConfluoError("INVALID_ARGUMENT", "A broker address must not contain #: write it as %23.");
   checkParameters(url.searchParams);

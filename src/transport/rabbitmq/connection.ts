@@ -25,7 +25,7 @@ export interface ConnectionOptions {
   readonly name: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** Whether what is received holds the bytes of its header table. */
+  /** True if deliveries hold the bytes of their header tables. */
   readonly keepsHeaders?: boolean | undefined;
 }
 
@@ -85,7 +85,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
 function ignore(): void {}
 
 /**
- * What OpenSSL cannot read now, it cannot read at any later attempt either.
+ * A file that OpenSSL cannot read now, it cannot read at any later attempt either.
  *
  * @throws `INVALID_ARGUMENT`.
  */
@@ -222,7 +222,7 @@ export class Connection {
     this.#stream?.destroy(reason);
   }
 
-  /** What was written before goes out first. A broker that does not answer is left after a moment. */
+  /** Closes the connection. Frames that were written before go out first. A broker that does not answer is left after a moment. */
   async close(): Promise<void> {
     if (this.#closing) return void (await this.lost);
     this.#closing = true;

@@ -7,15 +7,15 @@ export interface AmqpError {
   readonly message: string;
 }
 
-/** What a limit of the broker is on. An error for one has it as `data.limit`. */
+/** The thing that a limit of the broker is on. An error for one has it as `data.limit`. */
 type Limit = "connections" | "channels" | "queues" | "exchanges";
 
-/** Whether a connection was refused in words that amqplib keeps to itself. */
+/** Returns whether a connection was refused in words that amqplib keeps to itself. */
 export function isOpenRefused(cause: unknown): boolean {
   return asAmqpError(cause).message.includes("Expected ConnectionOpenOk; got <ConnectionClose");
 }
 
-/** Whether the other side ended a handshake without a word. */
+/** Returns whether the other side ended a handshake without a word. */
 export function isBrokenOff(cause: unknown): boolean {
   const { code, message } = asAmqpError(cause);
   return code === "ECONNRESET" || code === "EPIPE" || message.includes("Socket closed abruptly");
@@ -198,14 +198,14 @@ function conflictMessage(what: string, reason: string): string {
   );
 }
 
-/** Whether a request failed since there is no such thing, and not since it is not available or nobody answered. */
+/** Returns whether a request failed since there is no such thing, and not since it is not available or nobody answered. */
 export function isMissing(error: unknown, what: "queue" | "exchange"): boolean {
   if (!isConfluoError(error, "UNAVAILABLE")) return false;
   const { code, message } = asAmqpError(error.cause);
   return code === 404 && message.includes(`NOT_FOUND - no ${what}`);
 }
 
-/** Whether amqplib refused to write since a channel or connection is closed, which each also says by its 'close'. */
+/** Returns whether amqplib refused to write since a channel or connection is closed, which each also says by its 'close'. */
 export function isClosed(error: unknown): boolean {
   return error instanceof Error && error.name === "IllegalOperationError";
 }

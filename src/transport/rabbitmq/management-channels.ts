@@ -27,7 +27,7 @@ class ControlChannel {
   readonly #connection: Connection;
   #channel: Promise<Channel> | undefined;
   #last: Promise<unknown> = Promise.resolve();
-  /** What is not answered yet. */
+  /** The requests that are not answered yet. */
   asked = 0;
 
   constructor(connection: Connection) {
@@ -50,7 +50,7 @@ class ControlChannel {
     } catch (error) {
       const given = this.#channel;
       this.#channel = undefined;
-      // One that did not answer may answer to this, or not: nobody waits for it.
+      // A channel that did not answer may answer to this, or not: nobody waits for it.
       given?.then((channel) => channel.close()).catch(() => undefined);
       throw isConfluoError(error) ? error : operationFailure(error, what);
     }
@@ -59,7 +59,7 @@ class ControlChannel {
   #opened(): Promise<Channel> {
     if (this.#channel !== undefined) return this.#channel;
     const opening = this.#connection.channel().then((channel) => {
-      // One that did not answer may be closed when the next is open already.
+      // A channel that did not answer may be closed when the next is open already.
       channel.on("close", () => {
         if (this.#channel === opening) this.#channel = undefined;
       });

@@ -16,7 +16,7 @@ export interface RabbitAddress {
   readonly tls: TlsOptions | undefined;
   readonly onBlocked?: OnBlocked | undefined;
   readonly onRefused?: OnRefused | undefined;
-  /** Whether deliveries hold the bytes of their header tables. Default: no. */
+  /** True if deliveries hold the bytes of their header tables. Default: no. */
   readonly keepsHeaders?: boolean | undefined;
 }
 

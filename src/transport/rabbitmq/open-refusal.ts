@@ -22,7 +22,7 @@ export interface Login {
   response(): Buffer;
 }
 
-/** What came of it: the broker's words, such as `NOT_ALLOWED - …`; or it opened the connection, with frames as it likes them. */
+/** The outcome of an attempt: the broker's words, such as `NOT_ALLOWED - …`; or it opened the connection, with frames as it likes them. */
 export type OpenAnswer = { readonly words: string } | "opened";
 
 /** Resolves with what the broker answers; with `undefined` if it says nothing. */

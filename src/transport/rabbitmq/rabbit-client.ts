@@ -39,7 +39,7 @@ export interface RabbitOptions {
   readonly onBlocked: (reason: string | undefined) => void;
   /** The user lacks a right to publish, with the broker's words: once, until it has the right. */
   readonly onRefused: (error: ConfluoError) => void;
-  /** Whether deliveries hold the bytes of their header tables. Default: no. */
+  /** True if deliveries hold the bytes of their header tables. Default: no. */
   readonly keepsHeaders?: boolean | undefined;
 }
 

@@ -16,7 +16,7 @@ import type { Session, SessionListener, Settled } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
 import { DiscoveryResponder } from "./discovery-responder.ts";
 
-/** What a session needs of the connection that it shares. */
+/** The shared connection, as a session sees it. */
 export interface SessionHost extends SessionConnection {
   leave(session: AmqpSession): Promise<void>;
 }

@@ -11,7 +11,7 @@ import { AmqpSession, type SessionHost } from "./amqp-session.ts";
 import type { ConnectionSlot } from "./connection-slot.ts";
 import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
-/** What a shared connection is made of. */
+/** The parts of a shared connection. */
 export interface SharedConnectionOptions {
   readonly description: string;
   /** The same for whatever means the same broker. */
@@ -32,7 +32,7 @@ export interface SharedConnectionOptions {
 export class SharedConnection implements Transport {
   readonly #parts: SharedConnectionOptions;
   readonly #sessions = new Set<AmqpSession>();
-  /** What sessions know of the connection. */
+  /** The state of the connection that sessions see. */
   readonly #slot: SessionHost & ConnectionSlot;
   #opening: Promise<AmqpClient> | undefined;
   #closing: Promise<void> | undefined;
@@ -102,7 +102,7 @@ export class SharedConnection implements Transport {
 
   async #connected(): Promise<AmqpClient> {
     await this.#closing;
-    // Whoever asked may have left meanwhile: then nobody would ever close what is opened now.
+    // The service that asked may have left meanwhile: then nobody would ever close what is opened now.
     if (this.#members === 0)
       throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
     if (this.#slot.client !== undefined) return this.#slot.client;
@@ -218,7 +218,7 @@ export class SharedConnection implements Transport {
     while (!isOver()) {
       try {
         const client = await this.#connected();
-        // One that cannot be restored must not hold up its neighbours.
+        // A session that cannot be restored must not hold up its neighbours.
         const restored = await Promise.allSettled(
           [...this.#sessions].map(async (session) => {
             await session.restore();
@@ -249,7 +249,7 @@ export class SharedConnection implements Transport {
   }
 }
 
-// What may be over at the next attempt.
+// Refusals that may be over at the next attempt.
 function isPassing(error: unknown): error is ConfluoError {
   return (
     isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST") || isLimit(error)

@@ -28,7 +28,7 @@ export class Acknowledgements {
   #thisTurn = 0;
   #lastTurn = 0;
 
-  // What one turn writes is a batch. Batches are numbered from 1.
+  // The tags that are written together are a batch. Batches are numbered from 1.
   #written = 0;
   #taken = 0;
   /** For each batch that is written and not known to be taken: how many messages had been settled with it. */
@@ -90,7 +90,7 @@ export class Acknowledgements {
     return this.#isOver ? "lost" : "held";
   }
 
-  // What waits for the end of the turn is sent in the next one. Where as many have come as in the turn before, no more are
+  // An acknowledgement that waits for the end of the turn is sent in the next one. Where as many have come as in the turn before, no more are
   // expected. An answer goes over another connection: where this one is about to write anyway, that one may come after it.
   readonly #endCallback = (): void => {
     this.#thisCallback = 0;
@@ -213,7 +213,7 @@ function isAboutToWrite(channel: Channel): boolean {
   return connection?.muxer?.scheduledRead !== false;
 }
 
-// All that amqplib reads of a message that is to be settled.
+// Makes what amqplib reads of a message that is to be settled.
 function withTag(deliveryTag: number): ConsumeMessage {
   return { fields: { deliveryTag } } as ConsumeMessage;
 }

@@ -56,7 +56,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     consumer.began(consumerTag);
     return consumer;
   } catch (error) {
-    // Nobody waits for it to close: a broker that did not answer may not answer to this either.
+    // Its close is not waited for: a broker that did not answer may not answer to this either.
     Promise.resolve()
       .then(() => opened?.close())
       .catch(() => undefined);
@@ -140,7 +140,7 @@ class ChannelConsumer implements Consumer {
   async #begin(prefetch: number): Promise<void> {
     const { channel, connection, acknowledgements, queue, deliver } = this.#parts;
     const what = `consume from ${queue}`;
-    // What was handed over to a share that has ended may still be unsettled, and does not count against the new one.
+    // A message that was handed over to a share that has ended may still be unsettled, and does not count against the new one.
     acknowledgements?.widen(prefetch, this.#allowed + this.#ended);
     await connection.answered(what, channel.prefetch(prefetch));
     if (!this.#running) return;

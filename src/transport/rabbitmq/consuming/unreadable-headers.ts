@@ -4,9 +4,9 @@
  * decoder runs out of stack.
  */
 
-/** What is used of amqplib's connection, which does not document it; without it everything works but this. */
+/** The part of amqplib's connection that is used, which does not document it; without it everything works but this. */
 export interface Receiver {
-  /** What has been read from the socket and not been decoded. */
+  /** The bytes that were read from the socket and not decoded. */
   rest?: Buffer;
   /** Takes the next frame from `rest`, then decodes it. */
   recvFrame?(): unknown;

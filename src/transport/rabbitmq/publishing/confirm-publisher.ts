@@ -27,7 +27,7 @@ interface Line {
   readonly returned: Map<string, number>;
   /** Why the broker closes it. */
   error: unknown;
-  /** What it left unconfirmed when it closed, in the order in which that was published. */
+  /** The messages that it left unconfirmed when it closed, in the order in which that was published. */
   readonly left: Waiting[];
 }
 
@@ -41,9 +41,9 @@ export class ConfirmPublisher {
   readonly #isSpare: boolean;
   #line: Line | undefined;
   #opening: Promise<void> | undefined;
-  /** What waits for the channel to open, or for what goes out again before it. */
+  /** The messages that wait for the channel to open, or for what goes out again before it. */
   #queue: Waiting[] = [];
-  /** What was written again and is not confirmed yet: a further refusal must not make it go out a third time. */
+  /** The messages that were written again and are not confirmed yet: a further refusal must not make it go out a third time. */
   #again = 0;
   /**
    * Mandatory messages with an id of their own that are under way, and what has the same id and waits for them: the broker
@@ -105,7 +105,7 @@ export class ConfirmPublisher {
     if (this.#line === undefined) this.#reopen();
   }
 
-  // What went out before goes first, and alone.
+  // A message that went out before goes first, and alone.
   #flush(line: Line): void {
     const queue = this.#queue;
     const first = queue.findIndex(({ again }) => !again);
@@ -157,7 +157,7 @@ export class ConfirmPublisher {
   }
 
   #settle(line: Line, waiting: Waiting, failure?: PublishFailure, why?: ConfluoError): void {
-    // What is counted here ends with the channel.
+    // The messages that are counted here end with the channel.
     if (this.#line === line) {
       const { messageId, mandatory } = waiting.properties;
       if (mandatory && messageId !== undefined) this.#next(messageId, line);
@@ -229,7 +229,7 @@ export class ConfirmPublisher {
     }
   }
 
-  // Whoever is on channel after channel that is closed is the likely cause.
+  // A message that was on channel after channel that was closed is the likely cause.
   #withoutCulprit(waiting: Waiting, { failure, why }: PublishRefusal): void {
     waiting.strikes += 1;
     if (waiting.strikes >= MOST_STRIKES) waiting.settled(failure, why);

@@ -4,7 +4,7 @@ import { Gate } from "../../../async/gate.ts";
 
 const MOST_BYTES = 8 * 1024 * 1024;
 const FEW_BYTES = 4 * 1024 * 1024;
-/** What a message takes besides its body. */
+/** The bytes that a message takes besides its body. */
 const MESSAGE_BYTES = 256;
 
 /** Counts what was published and is neither confirmed nor known to be written. */

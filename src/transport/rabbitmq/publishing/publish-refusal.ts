@@ -17,9 +17,9 @@ export interface PublishRefusal {
   readonly why: ConfluoError;
   /** The first that was refused, by its place; `undefined` if the broker's words name none. */
   readonly first: number | undefined;
-  /** Whether a message is one that the broker refuses. */
+  /** Returns whether a message is one that the broker refuses. */
   names(message: UnderWay): boolean;
-  /** What cannot be published to for now, if it is that. */
+  /** The exchange or key that cannot be published to for now, if it is that. */
   readonly about: Refused | undefined;
   /** The limit on size, if it is that. */
   readonly maxBytes: number | undefined;
@@ -52,7 +52,7 @@ export function refusalOfPublish(error: unknown, underWay: readonly UnderWay[]):
   return { failure, why, first: at, names, about, maxBytes };
 }
 
-/** What the broker's words say of a route: that its exchange, or its key there, is the one they are about. */
+/** Returns what the broker's words say of a route: that its exchange, or its key there, is the one they are about. */
 export function aboutOf(reason: string, { exchange, key }: Route): Refused | undefined {
   const name = exchange === "" ? "amq.default" : exchange;
   if (says(reason, `access to topic '${key}' in exchange '${name}'`)) return { exchange, key };

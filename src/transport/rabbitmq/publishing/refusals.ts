@@ -1,9 +1,9 @@
-/** What the broker refuses to take, for want of a right or an exchange: so that it costs no other message its channel. */
+/** The routes that the broker refuses to take, for want of a right or an exchange: so that it costs no other message its channel. */
 
 import type { ConfluoError } from "../../../errors.ts";
 import type { Route } from "../../amqp-client.ts";
 
-/** What a refusal is about: an exchange, or one routing key of it. */
+/** The object of a refusal: an exchange, or one routing key of it. */
 export interface Refused {
   readonly exchange: string;
   readonly key: string | undefined;
