@@ -1,4 +1,4 @@
-/** What an operator takes away from a broker: bindings that nobody needs, services that are gone. */
+/** Removal of what nobody needs at a broker: bindings that nobody needs, services that are gone. */
 
 import { delay } from "../async/abort.ts";
 import type { WaitLimits } from "../async/timed-promise.ts";
@@ -11,7 +11,7 @@ import { withClient } from "../transport/short-session.ts";
 
 /** Options of `Broker.removeService`. */
 export interface RemoveServiceOptions extends WaitOptions {
-  /** Whether queues go that hold messages or have consumers, too. Default: `false`. */
+  /** True to delete also queues that hold messages or have consumers. Default: `false`. */
   readonly force?: boolean | undefined;
 }
 
@@ -22,7 +22,7 @@ export interface RemovedQueue {
   readonly messages: number;
 }
 
-/** What it takes. */
+/** The parts that it works with. */
 export interface AdminSession {
   readonly namespace: Namespace;
   open(signal: AbortSignal): Promise<AmqpClient>;
@@ -55,7 +55,7 @@ export async function removeService(
   const { force = false, ...waiting } = checkOptions("removeService", options, removeOptions);
   if (typeof force !== "boolean") throw invalidArgument("force", "true or false", force);
   const limits: WaitLimits = readWaitOptions("removeService", waiting, ADMIN_MS);
-  // What brings messages goes first; what gave up, last.
+  // Bindings and inboxes go first, dead letters last.
   const [calls, again, batches] = namespace.callQueues(service);
   const [dead, ...inboxes] = namespace.durableQueues(service);
   const queues = [calls, batches, again, ...inboxes, dead].flatMap((plan) => plan?.name ?? []);

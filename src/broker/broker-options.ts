@@ -1,4 +1,4 @@
-/** What can be set when a broker is named. */
+/** Options of a broker. */
 
 import type { Logger } from "../logging/logger.ts";
 import type { OptionNames } from "../options/checks.ts";

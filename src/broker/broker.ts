@@ -165,7 +165,7 @@ export class Broker {
   }
 
   /**
-   * What of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
+   * Finds what of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
    * it. What does not exist is no conflict, and is not made.
    *
    * @returns an error for each queue or exchange, with what the broker says: `TOPOLOGY_CONFLICT`; or, for one that
@@ -191,7 +191,7 @@ export class Broker {
   }
 
   /**
-   * What had waited in a delay queue, or expired, and came back to a queue that someone has deleted meanwhile. A replay
+   * Messages that had waited in a delay queue, or expired, and came back to a queue that someone has deleted meanwhile. A replay
    * sends each to the queue that it was meant for, which a letter names as its `queue`.
    *
    * @example await broker.orphans().replay((letter) => letter.queue === "confluo.orders.inbox");
@@ -314,7 +314,7 @@ export class Broker {
     const stop = new AbortController();
     const start = (waiter: TimedPromiseControls<AmqpClient>): void => {
       this.#open(stop.signal).then((wire) => {
-        // Nobody waits for it any more: then nobody would close it.
+        // A connection that nobody waits for any more would never be closed.
         if (waiter.over) void wire.close();
         else waiter.resolve(wire);
       }, waiter.reject);
@@ -323,7 +323,7 @@ export class Broker {
   }
 }
 
-/** Whether a value is a {@link Broker}, of whichever copy of the package. */
+/** Returns whether a value is a {@link Broker}, of whichever copy of the package. */
 export function isBroker(value: unknown): value is Broker {
   return typeof value === "object" && value !== null && "transport" in value && "maxBodyBytes" in value;
 }

@@ -28,10 +28,10 @@ export function sharedEmbeddedBroker(): Broker {
   return holder[shared];
 }
 
-// Those made for an address, with it: the same one means the same broker.
+// Brokers that were made for an address, with it: the same one means the same broker.
 const madeFor = new WeakMap<Broker, string>();
 
-/** Whether an address, given again, means a broker that a service has already. */
+/** Returns whether an address, given again, means a broker that a service has already. */
 export function isSameBroker(present: Broker, address: BrokerAddress): boolean {
   if (isBroker(address)) return address === present;
   if (typeof address === "string" && isMemory(address)) return present === sharedEmbeddedBroker();

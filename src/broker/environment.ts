@@ -1,4 +1,4 @@
-/** What the process's environment says about the broker. */
+/** The broker's settings in the process's environment. */
 
 import { readFileSync } from "node:fs";
 import { ConfluoError, describeThrown } from "../errors.ts";

@@ -1,4 +1,4 @@
-/** What all commands have in common: which broker, how long, in which form. */
+/** Options that all commands have in common: which broker, how long, in which form. */
 
 import { type Command, InvalidArgumentError } from "commander";
 import { Broker, ConfluoError, type Logger, silentLogger } from "../index.ts";
@@ -93,11 +93,11 @@ export function brokerOf(flags: AddressFlags, terminal: Terminal): Broker {
       "The embedded broker, memory:, is within one process, and this is another: name a RabbitMQ. confluo run --http shows one process from outside.",
     );
   adopt(flags, terminal);
-  // What goes wrong is the command's error; lines about trying again would be noise beside it.
+  // A failure is the command's error; lines about trying again would be noise beside it.
   return brokerAt(address, namespaceOf(flags, terminal), silentLogger);
 }
 
-/** What is meant by the options, else by the environment; empty if nothing is. */
+/** The address that the options mean, else the environment; empty if neither does. */
 export function addressOf({ broker }: AddressFlags, { env }: Terminal): string {
   return (broker ?? env.CONFLUO_BROKER ?? "").trim();
 }

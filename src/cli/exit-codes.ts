@@ -1,10 +1,10 @@
-/** What a script learns from how the command ended. */
+/** Exit codes, for scripts. */
 
 import { isConfluoError } from "../index.ts";
 
 export const exitCodes = {
   ok: 0,
-  /** What was asked for failed: a handler, a check, a message that could not be moved. */
+  /** The request failed: a handler, a check, a message that could not be moved. */
   failed: 1,
   /** The command was not understood. */
   usage: 2,

@@ -15,13 +15,13 @@ const seen = new Set<string>();
 let code: number | undefined;
 for (const name of ["SIGINT", "SIGTERM"] as const)
   process.on(name, () => {
-    // Whoever asks twice wants it to end now. Ctrl-C reaches what a command has started, too, which then gets a SIGTERM of
+    // A second signal ends it now. Ctrl-C reaches what a command has started, too, which then gets a SIGTERM of
     // its parent: that is no second time.
     if (seen.has(name) || code !== undefined) process.exit(code ?? 130);
     seen.add(name);
     stop.abort(new Error("interrupted"));
   });
-// What started this process is gone: as a part of that, it has nothing left to run for.
+// The program that started this process is gone: as a part of that, it has nothing left to run for.
 process.once("disconnect", () => stop.abort(new Error("the process that started this one is gone")));
 process.channel?.unref();
 // A reader such as `head` that has seen enough is no error, and its command ends as it would have.
@@ -35,6 +35,6 @@ stderr.on("error", () => undefined);
 const ended = await runCli(process.argv.slice(2), { stdin, stdout, stderr, env, signal: stop.signal });
 code = readerLeft ? 0 : ended;
 process.exitCode = code;
-// What was under way, such as letters that are acknowledged, comes to its end. What a module of `run` has left open, such as a
+// Work that was under way, such as letters that are acknowledged, comes to its end. What a module of `run` has left open, such as a
 // timer or connections of its own, holds nothing up for long.
 setTimeout(() => process.exit(code), END_MS).unref();

@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 const ASK_MS = 10_000;
 
 /**
- * What Node prints of a `SyntaxError` in a module or in one that it imports: file, line and the place in it. Nothing of them is
+ * Returns what Node prints of a `SyntaxError` in a module or in one that it imports: file, line and the place in it. Nothing of them is
  * run.
  *
  * @param url of the module that could not be imported.

@@ -10,7 +10,7 @@ export interface Column {
   readonly paint?: (text: string) => string;
 }
 
-// What colours a cell takes no room on the screen.
+// Colours take no room on the screen.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what a colour begins with
 const COLOURS = /\u001b\[\d+m/g;
 

@@ -1,4 +1,4 @@
-/** What lies in a dead-letter queue or among the orphans, as an operator reads it and as it is sent back. */
+/** A message in a dead-letter queue or among the orphans, as an operator reads it and as it is sent back. */
 
 import { createHash } from "node:crypto";
 import { fitsShortString, pathOfKey } from "../protocol/address.ts";
@@ -33,7 +33,7 @@ export interface DeadLetter {
    */
   readonly id: string;
   readonly messageId: string;
-  /** What it was sent as. A dead call is one that nobody could be answered for. */
+  /** The way in which it was sent. A dead call is one that nobody could be answered for. */
   readonly kind: "call" | "send" | "event";
   /** With a leading slash; empty if unknown, and then it cannot be replayed. */
   readonly path: string;
@@ -76,7 +76,7 @@ export interface DeadLetterQueue {
 export interface FoundLetter {
   readonly letter: DeadLetter;
   readonly target: string;
-  /** Whether somebody has looked at it before. */
+  /** True if somebody has looked at it before. */
   readonly redelivered: boolean;
   /** The message to send back; `undefined` if nobody could tell what it is. */
   readonly copy: (newId: () => string, most: number) => Message | undefined;
@@ -86,7 +86,7 @@ export interface FoundLetter {
 export function readLetter({ message, key, redelivered }: AmqpDelivery, box: DeadLetterQueue): FoundLetter {
   const { headers, contentType, contentEncoding } = message.properties;
   const death = lastDeath(headers);
-  // What went through a delay queue expired there on purpose: that is no story.
+  // A message that went through a delay queue expired there on purpose: that is no story.
   const broker = death !== undefined && box.namespace.isDelay(death.queue) ? undefined : death;
   const eventKey = broker?.exchange === box.namespace.events ? broker.key : undefined;
   const envelope = readEnvelope(message, { lane: "inbox", eventKey, newId: () => "" });
@@ -169,7 +169,7 @@ function readBody(message: Message): unknown {
   }
 }
 
-/** What RabbitMQ wrote of the last queue that a message left by dying. */
+/** RabbitMQ's word on the last queue that a message left by dying. */
 interface Death {
   readonly reason: string;
   readonly queue: string;

@@ -33,11 +33,11 @@ export type DeadLetterSelection = "all" | readonly string[] | ((letter: DeadLett
 
 /** Options of {@link DeadLetters.import}. */
 export interface ImportDeadLettersOptions extends WaitOptions {
-  /** Whether to put in again what lies in the queue already. Default: `false`. */
+  /** True to put in again what lies in the queue already. Default: `false`. */
   readonly again?: boolean | undefined;
 }
 
-/** What dead letters need of their broker. */
+/** The parts that dead letters work with. */
 export interface DeadLettersDependencies extends DeadLetterQueue {
   open(signal: AbortSignal): Promise<AmqpClient>;
   newId(): string;
@@ -273,7 +273,7 @@ export class DeadLetters {
   }
 }
 
-// What somebody looked at before is delivered first and goes back behind its like: were only some of it taken, the oldest
+// A letter that somebody looked at before is delivered first and goes back behind its like: were only some of it taken, the oldest
 // would be the last the next time. So it is taken to its end.
 function stopping(redelivered: boolean): Decision {
   return redelivered ? "stays" : "enough";

@@ -25,7 +25,7 @@ export const TEXTS = [
   "expiration",
 ] as const;
 
-// What the broker writes of a delivery, and what would send copies elsewhere. Also left behind is `user_id`, which a broker takes
+// Headers that the broker writes of a delivery, and those that would send copies elsewhere. Also left behind is `user_id`, which a broker takes
 // from that user alone.
 const LEFT_BEHIND: ReadonlySet<string> = new Set([
   "x-delivery-count",
@@ -79,7 +79,7 @@ export function exactCopy(delivery: AmqpDelivery, look: string): Message | undef
   return durable(delivery.message.body, { ...properties, headers });
 }
 
-/** Whether a letter was put back by this look. */
+/** Returns whether a letter was put back by this look. */
 export function isCopyOf({ message }: AmqpDelivery, look: string): boolean {
   return message.properties.headers?.[header.putBack] === look;
 }

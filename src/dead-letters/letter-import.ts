@@ -7,7 +7,7 @@ import { exactProperties } from "./exact-copy.ts";
 import { type DeadLetterRecord, fingerprintOf, messageOf } from "./letter-record.ts";
 import { publishFailure } from "./publish-failure.ts";
 
-/** What became of letters that were to be imported. */
+/** The outcome of an import of letters. */
 export interface ImportedDeadLetters {
   /** How many were put into the queue. */
   readonly imported: number;

@@ -81,7 +81,7 @@ export function messageOf(record: unknown, where: string): Message {
 }
 
 /**
- * What two copies of a letter have in common, whatever brokers and looks added to either.
+ * Returns what two copies of a letter have in common, whatever brokers and looks added to either.
  *
  * @param key tells orphans apart; `undefined` where letters have one key.
  */

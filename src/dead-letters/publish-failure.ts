@@ -3,9 +3,9 @@
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { PublishFailure } from "../transport/amqp-client.ts";
 
-/** What was to be published. */
+/** The message that was to be published. */
 export interface Unpublished {
-  /** What becomes of the letter, in words: `The letter "m-1" stays`. */
+  /** The fate of the letter, in words: `The letter "m-1" stays`. */
   readonly outcome: string;
   /** Where it was to go. */
   readonly queue: string;

@@ -35,7 +35,7 @@ const MOST_COPIED = 2_000;
 /** `stays`: it goes back in the end. `enough`: so does it, and no other is looked at. A promise: it leaves when that resolves. */
 export type Decision = "stays" | "enough" | Promise<void>;
 
-/** What to look at, and what to do. */
+/** The queue to look at, and what to do with its messages. */
 export interface BrowseRequest {
   readonly queue: string;
   /** How many the first consumer may hold: what may be under way at a time. */
@@ -44,7 +44,7 @@ export interface BrowseRequest {
   visit(delivery: AmqpDelivery): Decision;
   /** The copy to put back for a message that may not go back by itself; `undefined` if there can be none. */
   copy(delivery: AmqpDelivery): { readonly route: Route; readonly message: Message } | undefined;
-  /** Whether it is a copy that this walk has put back. */
+  /** Returns whether it is a copy that this walk has put back. */
   isCopy(delivery: AmqpDelivery): boolean;
 }
 
@@ -67,7 +67,7 @@ export async function browseQueue(wire: AmqpClient, plan: BrowseRequest, signal:
   }
 }
 
-// Who may consume from a queue may not be allowed to look how much is in it.
+// A user that may consume from a queue may not be allowed to look how much is in it.
 async function inspect(wire: AmqpClient, queue: string): Promise<QueueInfo | "unknown" | undefined> {
   try {
     return await wire.inspectQueue(queue);
@@ -99,7 +99,7 @@ class QueueBrowser {
   readonly #replaced: (() => void)[] = [];
   #copies = 0;
   #mayCopy = true;
-  /** Whether all that stays is copied. */
+  /** True if all that stays is copied. */
   #copiesAll = false;
   /** How many the consumers may have been given. */
   #granted = 0;
@@ -128,7 +128,7 @@ class QueueBrowser {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  /** All that is held goes back, one consumer's share after the other, so that the order stays. */
+  /** Messages that are held go back, one consumer's share after the other, so that the order stays. */
   async end(): Promise<void> {
     this.#over = true;
     // Confirmed ones are acknowledged while they still can be.
@@ -171,7 +171,7 @@ class QueueBrowser {
       const info = await untilAborted(inspect(this.#wire, queue), signal);
       if (info === "unknown") return false;
       if (info === undefined) throw new ConfluoError("UNAVAILABLE", `The queue ${queue} was deleted.`);
-      // What is ready will be delivered; what is neither ready nor here is with someone else.
+      // Messages that are ready will be delivered; those that are neither ready nor here are with someone else.
       if (info.messages === 0 && share.held === held) return false;
     }
   }
@@ -185,7 +185,7 @@ class QueueBrowser {
       if (isWorn) this.#replace(share, delivery);
       return;
     }
-    // Those that came back are delivered first.
+    // Messages that came back are delivered first.
     if (this.#seen === 0) this.#copiesAll = isWorn && this.#bound <= MOST_COPIED;
     this.#seen += 1;
     let verdict: Decision;
@@ -226,7 +226,7 @@ class QueueBrowser {
     this.#granted += 1;
   }
 
-  // What cannot be copied goes back by itself, as it would without a limit.
+  // A message that cannot be copied goes back by itself, as it would without a limit.
   #replace(share: BrowseConsumer, delivery: AmqpDelivery): void {
     const copy = this.#mayCopy ? this.#plan.copy(delivery) : undefined;
     if (copy === undefined) return;
@@ -290,7 +290,7 @@ class QueueBrowser {
   }
 }
 
-// What became of each within a time: its value, or `undefined` if it failed or took too long.
+// Returns what became of each within a time: its value, or `undefined` if it failed or took too long.
 function settled<Value>(work: Iterable<Promise<Value>>, ms: number): Promise<(Value | undefined)[]> {
   const each = (one: Promise<Value>): Promise<Value | undefined> =>
     withinMs(ms, one, () => undefined).catch(() => undefined);

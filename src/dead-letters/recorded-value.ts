@@ -104,7 +104,7 @@ function typedValue(type: string, inner: unknown, what: string): unknown {
   return typed(type as TypeName, type === "int64" || type === "timestamp" ? integer : Number(integer));
 }
 
-// What JSON has no numerals for.
+// Numbers that JSON has no numerals for.
 function isNoNumeral(value: unknown): boolean {
   return value === "NaN" || value === "Infinity" || value === "-Infinity";
 }
@@ -153,7 +153,7 @@ function number(value: number): RecordedValue {
   return { [type ?? "int64"]: value };
 }
 
-/** Whether a text is nothing but bytes in base64. */
+/** Returns whether a text is nothing but bytes in base64. */
 export function isBase64(text: string): boolean {
   return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text);
 }

@@ -17,7 +17,7 @@ import { type Namespace, REPLIES_ARGUMENTS } from "../protocol/topology.ts";
 import type { AmqpClient } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";
 
-/** Whom to ask. */
+/** The instances to ask. */
 export interface DiscoverOptions extends WaitOptions {
   /** Default: all of the namespace. */
   readonly service?: string | undefined;
@@ -39,7 +39,7 @@ const discoverOptions: OptionNames<DiscoverOptions> = {
   signal: true,
 };
 
-/** What asking needs of a broker. */
+/** The parts that a question works with. */
 export interface AskParts {
   readonly namespace: Namespace;
   open(signal: AbortSignal): Promise<AmqpClient>;
@@ -119,7 +119,7 @@ export async function ask<Q extends Question, Result>(
   });
 }
 
-/** Whether an exchange is there, for all that may be known: a broker may not let this user look. */
+/** Returns whether an exchange is there, for all that may be known: a broker may not let this user look. */
 export async function mayBeThere(wire: AmqpClient, exchange: string): Promise<boolean> {
   try {
     return await wire.hasExchange(exchange);

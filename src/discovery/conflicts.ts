@@ -1,4 +1,4 @@
-/** What lies at the broker otherwise than confluo declares it, or cannot be compared, for want of a right or since its node is down. */
+/** Queues and exchanges that lie at the broker otherwise than confluo declares them, or cannot be compared, for want of a right or since its node is down. */
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";

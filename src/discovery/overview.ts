@@ -10,7 +10,7 @@ import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { type AskParts, ask } from "./ask.ts";
 import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
-/** What to look at besides what instances tell. */
+/** The things to look at besides what instances tell. */
 export interface OverviewOptions extends WaitOptions {
   /** Services to look for, whether anybody answers for them or not: their names, 1,000 at most. */
   readonly services?: readonly string[] | undefined;
@@ -25,7 +25,7 @@ export interface DelayQueue {
   readonly messages: number;
 }
 
-/** What was found. */
+/** The findings. */
 export interface Overview {
   /** In order of names. One whose queues are there and for which nobody answers has no `instances`. */
   readonly services: readonly ServiceStats[];
@@ -35,7 +35,7 @@ export interface Overview {
   readonly lookedFor: readonly string[];
   /** Delay queues of the namespace in which something waits: what is tried again later, or goes round for want of a handler. */
   readonly delays: readonly DelayQueue[];
-  /** What came back from there to a queue that is gone; `undefined` if no service ever connected in this namespace. */
+  /** Messages that came back from there to a queue that is gone; `undefined` if no service ever connected in this namespace. */
   readonly orphans: QueueInfo | undefined;
   /** Delay queues, and the one of orphans, that the broker does not tell of, for want of a right or since their node is down. Absent if there are none. */
   readonly unknownQueues?: readonly string[];

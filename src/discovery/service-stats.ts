@@ -1,4 +1,4 @@
-/** What the instances of a service have done together, and what waits at the broker for them. */
+/** Statistics of all instances of a service together, and what waits at the broker for them. */
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
@@ -30,7 +30,7 @@ export interface ServiceStats {
   readonly publishes: readonly Counted<EventUse>[];
   readonly unclaimed: number;
   /**
-   * What is in its queues: `.again` is what an instance had that is gone, tried again alone; each message of `calls.batch` holds
+   * The messages in its queues: `.again` is what an instance had that is gone, tried again alone; each message of `calls.batch` holds
    * several calls. `undefined` for a queue that does not exist, as with services that only call.
    */
   readonly queues: Readonly<Record<QueueOfService, QueueInfo | undefined>>;

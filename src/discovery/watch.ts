@@ -35,7 +35,7 @@ export interface Watch {
   close(): Promise<void>;
 }
 
-/** What watching needs of a broker. */
+/** The parts that a watch works with. */
 export interface WatchParts {
   readonly events: string;
   open(options: WaitOptions): Promise<AmqpClient>;
@@ -74,14 +74,14 @@ export async function watch(
       exclusive: true,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
     });
-    // One who may only look may not declare, and need not where anyone has been.
+    // A user who may only look may not declare, and need not where anyone has been.
     if (!(await mayBeThere(wire, events))) await wire.declareExchange({ name: events, type: "topic" });
     await wire.bind(queue, events, key);
     await wire.consume({
       queue,
       prefetch: AT_A_TIME,
       onDelivery: (delivery) => {
-        // What is behind waits at the broker, which drops the oldest: a slow reader fills no memory here.
+        // Answers that are behind wait at the broker, which drops the oldest: a slow reader fills no memory here.
         void told(listener, watched(delivery.message, delivery.key)).then(() => delivery.ack());
       },
       onCancelled: broke,

@@ -1,4 +1,4 @@
-/** What a cluster asks of a process over HTTP: whether it lives, whether it is ready, and its numbers for Prometheus. */
+/** Endpoints that a cluster asks of a process over HTTP: whether it lives, whether it is ready, and its numbers for Prometheus. */
 
 import { ConfluoError, type Service } from "../index.ts";
 import { listen, writeJson } from "./listen.ts";

@@ -1,4 +1,4 @@
-/** What the face shows of an HTTP endpoint, free of Node's types. */
+/** An HTTP endpoint as the face shows it, free of Node's types. */
 
 /** An endpoint that is up. */
 export interface Observed {

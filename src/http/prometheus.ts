@@ -12,7 +12,7 @@ type Labels = Readonly<Record<string, string>>;
 interface Sample {
   readonly labels: Labels;
   readonly value: number;
-  /** What follows the metric's name: `_bucket`, `_sum`. */
+  /** The part that follows the metric's name: `_bucket`, `_sum`. */
   readonly suffix?: string;
 }
 

@@ -6,7 +6,7 @@ import { isServiceName } from "../protocol/address.ts";
 /** As many names as are kept of a broker and namespace, and looked for at a time: `broker.overview` takes no more. */
 export const MOST_NAMES = 1_000;
 
-/** What a look changes of the names that are known. */
+/** The changes that a look makes to the names that are known. */
 export interface NameChange {
   readonly seen?: readonly string[];
   /** Names that there is nothing of any more. */
@@ -15,7 +15,7 @@ export interface NameChange {
 
 /** A place where names outlast a process. It never throws: a tool looks all the same if its names cannot be kept. */
 export interface NameStore {
-  /** Whether the names that are seen now will be known next time, as far as that can be told. */
+  /** True if the names that are seen now will be known next time, as far as that can be told. */
   readonly isKept: boolean;
   /** Returns the names, those that were seen last at the end. */
   read(): readonly string[];
@@ -54,7 +54,7 @@ export class KnownServices {
     this.#names = changeNames(store?.read() ?? [], {});
   }
 
-  /** Whether names outlast this process. */
+  /** Tells whether names outlast this process. */
   get isKept(): boolean {
     return this.#store?.isKept === true;
   }
@@ -102,7 +102,7 @@ export class KnownServices {
   }
 }
 
-// What has no queue that outlasts its instances, such as a service that only calls, leaves nothing to look for. Whether one has, a
+// A service that has no queue which outlasts its instances, such as a service that only calls, leaves nothing to look for. Whether one has, a
 // user without the right to look does not learn; if it answers, it is there.
 function lastingNames(found: readonly FoundService[]): readonly string[] {
   return found

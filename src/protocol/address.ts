@@ -6,7 +6,7 @@ import type { Properties } from "./message.ts";
 /** AMQP's bound on a routing key, a queue's name and the `type` property (AMQP 0-9-1, `shortstr`). */
 export const SHORT_STRING_BYTES = 255;
 
-/** Whether a text fits AMQP's short string: an unpaired surrogate has no UTF-8 form, and would arrive as something else. */
+/** Returns whether a text fits AMQP's short string: an unpaired surrogate has no UTF-8 form, and would arrive as something else. */
 export function fitsShortString(text: string): boolean {
   // A UTF-16 unit takes at most three bytes: short texts need no counting.
   const fits = text.length * 3 <= SHORT_STRING_BYTES || Buffer.byteLength(text) <= SHORT_STRING_BYTES;
@@ -30,7 +30,7 @@ export function shortString(value: unknown): string {
 export interface Target {
   /** With a leading slash. */
   readonly path: string;
-  /** What followed `?`, without it; empty if nothing did. */
+  /** The query that followed `?`, without it; empty if there was none. */
   readonly query: string;
 }
 
@@ -105,7 +105,7 @@ export function pathOfKey(key: string): string {
 }
 
 /**
- * Whether a segment of a pattern is a parameter, such as `:id`.
+ * Returns whether a segment of a pattern is a parameter, such as `:id`.
  *
  * @throws `INVALID_ARGUMENT` for one that begins like a parameter and is none, such as `:order-id`.
  */
@@ -153,7 +153,7 @@ const NAMESPACE_BYTES = 60;
 
 const NAME = /^[\p{L}\p{M}\p{N}_~+@:-]+$/u;
 
-/** Whether a value can be a service's name. */
+/** Returns whether a value can be a service's name. */
 export function isServiceName(name: unknown): name is string {
   return typeof name === "string" && NAME.test(name) && Buffer.byteLength(name) <= SERVICE_BYTES;
 }
@@ -187,7 +187,7 @@ export function checkName(name: string, what: "service" | "namespace"): string {
 /** RabbitMQ closes the connection of a client that publishes to a forged one of these. */
 const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
-/** Whether a `reply_to` names RabbitMQ's direct reply-to instead of a queue. */
+/** Returns whether a `reply_to` names RabbitMQ's direct reply-to instead of a queue. */
 export function isDirectReplyTo(replyTo: string): boolean {
   return replyTo.startsWith(DIRECT_REPLY_TO);
 }

@@ -9,11 +9,11 @@ import type { Message, MutableProperties, Properties, WireHeaders } from "./mess
 export const CALLS_TYPE = "application/vnd.confluo.calls+json";
 export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 
-/** What takes more than this share of a message's bytes travels by itself. */
+/** A call or reply that takes more than this share of a message's bytes travels by itself. */
 const LARGEST_SHARE = 1 / 8;
 /** The longest that a call may wait, as for every other. RabbitMQ refuses an expiration of twice as much and more. */
 const LONGEST_MS = 2 ** 31 - 1;
-/** What a sender may gather at most, and a receiver takes. */
+/** The most entries that a sender may gather, and a receiver takes. */
 export const MOST_ENTRIES = 256;
 
 /** Properties that a batch or an entry of it carries. */
@@ -36,14 +36,14 @@ const notCarried: Readonly<Record<Exclude<keyof Properties, CarriedProperty>, tr
 const notCarriedNames = Object.keys(notCarried) as (keyof typeof notCarried)[];
 
 /**
- * Whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
+ * Returns whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
  * else has a place in an entry.
  */
 export function isBatchable(message: Message, bytes: number): boolean {
   return batchableLength(message, bytes) !== undefined;
 }
 
-/** What a call or a reply takes in a gathered message, body and headers; `undefined` if it is not {@link isBatchable}. */
+/** Returns what a call or a reply takes in a gathered message, body and headers, in bytes; `undefined` if it is not {@link isBatchable}. */
 export function batchableLength(message: Message, bytes: number): number | undefined {
   const { json, properties } = message;
   const { contentType, correlationId, headers } = properties;
@@ -153,7 +153,7 @@ export function batchReplies(replies: readonly Message[]): Message {
   return { body: Buffer.from(`${body}]`), properties: { contentType: REPLIES_TYPE } };
 }
 
-/** What tells a requester to send calls again, each by itself: whoever had them is gone. */
+/** Makes the message that tells a requester to send calls again, each by itself: whoever had them is gone. */
 export function bounced(ids: readonly string[]): Message {
   const body = JSON.stringify(ids.map((id) => ({ id, again: true })));
   return { body: Buffer.from(body), properties: { contentType: REPLIES_TYPE } };
@@ -272,7 +272,7 @@ interface BatchPart {
 
 /** A gathered message, from which an entry's body can be had as it came. */
 class BatchBody {
-  /** What each of its entries takes, on average. */
+  /** The bytes that each of its entries takes, on average. */
   readonly share: number;
   readonly #bytes: Uint8Array;
   #entries: readonly RawEntry[] | undefined;

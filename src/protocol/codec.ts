@@ -41,7 +41,7 @@ export const header = {
   givenBack: "confluo-given-back",
   /** How many instances are known to have died on it. Default: 0. */
   deaths: "confluo-deaths",
-  /** What was left of the message's `expiration` when it was published again, in milliseconds. Default: no bound. */
+  /** The time that was left of the message's `expiration` when it was published again, in milliseconds. Default: no bound. */
   expires: "confluo-expires",
   /** When the first try failed, ISO 8601. */
   firstFailedAt: "confluo-first-failed-at",
@@ -135,7 +135,7 @@ export function utf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Whether a content encoding says nothing: the body is as it is. */
+/** Returns whether a content encoding says nothing: the body is as it is. */
 export function isPlain(contentEncoding: unknown): boolean {
   return typeof contentEncoding === "string" && /^(|identity|utf-?8)$/i.test(contentEncoding);
 }

@@ -1,10 +1,10 @@
-/** What a received message is: read from the exchange, the routing key, the properties and the headers. */
+/** The envelope of a received message: what it is, read from the exchange, the routing key, the properties and the headers. */
 
 import { pathOfKey, shortString, whyNoReturn, withSlash } from "./address.ts";
 import { header, textIn } from "./codec.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
-/** What a message is, and stays when it is published again. */
+/** The nature of a message, which stays when it is published again. */
 export interface Envelope {
   readonly kind: "call" | "send" | "event";
   /** With a leading slash; empty if a command came without its path. */
@@ -14,7 +14,7 @@ export interface Envelope {
   readonly messageId: string;
   /** Number of this try, from 1. */
   readonly attempt: number;
-  /** What is left to wait before it may be handled, in milliseconds. */
+  /** The time that is left to wait before it may be handled, in milliseconds. */
   readonly waitMs: number;
   /** How long it went round for want of a handler, in milliseconds. */
   readonly unclaimedMs: number;
@@ -28,11 +28,11 @@ export interface Envelope {
   readonly query: string;
   /** The pattern of the one subscription that a republished event is for. */
   readonly subscription: string | undefined;
-  /** Whether an instance gave it back without having finished it. */
+  /** True if an instance gave it back without having finished it. */
   readonly isGivenBack: boolean;
   /** Why nobody can be told the answer of a call, as `whyNoReturn` says; `undefined` if its caller can, and for other kinds. */
   readonly noReturn: string | undefined;
-  /** Whether its sender takes gathered replies, and wants to know how many calls the service takes in one message. */
+  /** True if its sender takes gathered replies, and wants to know how many calls the service takes in one message. */
   readonly asksForBatches: boolean;
 }
 

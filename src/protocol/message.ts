@@ -35,7 +35,7 @@ export interface Message {
   readonly properties: Properties;
   /** The body as JSON text, if whoever made the message has it at hand: the bytes are written when they are asked for. */
   readonly json?: string | undefined;
-  /** What the body says, if it was parsed together with others. */
+  /** The value of the body, if it was parsed together with others. */
   readonly parsed?: { readonly value: unknown };
   /**
    * How many bytes the body takes, if that is known without writing it. Of a message that came together with others: about

@@ -86,7 +86,7 @@ export function republishedCall(
   return { body, properties: Object.keys(own).length === 0 ? others : { ...others, headers: own } };
 }
 
-// What the bytes are packed with has to go where they go, or nobody can tell later what they are.
+// The encoding of the bytes has to go where they go, or nobody can tell later what they are.
 function packingOf({ properties: { contentEncoding } }: Message): string | undefined {
   return isShortString(contentEncoding) && !isPlain(contentEncoding) ? contentEncoding : undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * What confluo declares at the broker. Every name and argument here is wire protocol, listed in `docs/protocol.md`: a
+ * Queues, exchanges and bindings that confluo declares at the broker. Every name and argument here is wire protocol, listed in `docs/protocol.md`: a
  * different value would be refused by the queues of a running fleet, so no option changes any.
  */
 
@@ -80,7 +80,7 @@ export class Namespace {
     this.delays = Object.fromEntries(delays) as Record<DelayLevel, string>;
   }
 
-  /** Whether a queue is one in which messages wait on purpose. Those of a service may begin alike: it may be named delay. */
+  /** Returns whether a queue is one in which messages wait on purpose. Those of a service may begin alike: it may be named delay. */
   isDelay(queue: string): boolean {
     return queue.startsWith(this.#delayPrefix) && /^\d+$/.test(queue.slice(this.#delayPrefix.length));
   }

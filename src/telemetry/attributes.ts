@@ -1,4 +1,4 @@
-/** What spans and metrics say of a message, by OpenTelemetry's conventions for messaging, and `confluo.…` for the rest. */
+/** Attributes of a message on spans and metrics, by OpenTelemetry's conventions for messaging, and `confluo.…` for the rest. */
 
 import type { Attributes } from "@opentelemetry/api";
 import type { HandledMessage, OutgoingMessage } from "../diagnostics.ts";
@@ -73,7 +73,7 @@ export function nameOf(kinds: Kinds): string {
   return template === undefined ? operation : `${operation} ${template}`;
 }
 
-/** Whether a handler's own reply says that it failed: to a caller, from 500 on; nobody else is there to be told less. */
+/** Returns whether a handler's own reply says that it failed: to a caller, from 500 on; nobody else is there to be told less. */
 export function isFailedStatus({ status = 200, kind }: HandledMessage): boolean {
   return status >= (kind === "call" ? 500 : 400);
 }

@@ -62,7 +62,7 @@ export class HandledSpans {
     if (span === undefined) return;
     const { error } = message;
     const { ours } = describeThrown(error);
-    // What a caller did wrong is no failure of the service that says so.
+    // A caller's mistake is no failure of the service that says so.
     if (message.kind === "call" && ours !== undefined && ours.status < 500)
       span.setAttribute("error.type", errorType(error));
     else markFailed(this.#api, span, error);

@@ -44,7 +44,7 @@ export function listen(api: OpenTelemetry): void {
   });
 }
 
-// What a listener throws would end the process, and samplers, processors and propagators are anyone's.
+// An error that a listener throws would end the process, and samplers, processors and propagators are anyone's.
 function guarded<Told>(
   { diag }: OpenTelemetry,
   listener: (message: Told) => void,

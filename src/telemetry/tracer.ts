@@ -6,7 +6,7 @@ import { CONFLUO_VERSION } from "../identity.ts";
 import { errorType } from "./attributes.ts";
 
 /**
- * What `@opentelemetry/api` exports. Handed on from the one place that imports it: a second import, and be it of a constant,
+ * The exports of `@opentelemetry/api`. Handed on from the one place that imports it: a second import, and be it of a constant,
  * would be one that a bundler has to find.
  */
 export type OpenTelemetry = typeof import("@opentelemetry/api");

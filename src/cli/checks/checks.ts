@@ -1,4 +1,4 @@
-/** What a look at a broker and its services finds, and what to do about it. Pure: facts in, findings out. */
+/** Findings on a broker and its services, and what to do about them. Pure: facts in, findings out. */
 
 import type { ConfluoError, InstanceInfo, ServerInfo, ServiceStats } from "../../index.ts";
 
@@ -6,7 +6,7 @@ import type { ConfluoError, InstanceInfo, ServerInfo, ServiceStats } from "../..
 export interface Finding {
   readonly level: "ok" | "warning" | "problem";
   readonly what: string;
-  /** What to do; empty if nothing is to be done. */
+  /** The cure; empty if nothing is to be done. */
   readonly todo: string;
 }
 
@@ -29,7 +29,7 @@ export function counted(count: number, what: string): string {
 
 const NEEDED = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
 
-/** What the broker is, and what that means. */
+/** The kind of the broker, and what that means. */
 export function aboutServer({ product, version, capabilities }: ServerInfo): readonly Finding[] {
   if (product !== "RabbitMQ")
     return [
@@ -219,11 +219,11 @@ export function aboutClocks(infos: readonly InstanceInfo[], now: number): readon
 export interface FeatureFlag {
   readonly name: string;
   readonly isEnabled: boolean;
-  /** Whether RabbitMQ wants it enabled: the stable ones. */
+  /** True if RabbitMQ wants it enabled: the stable ones. */
   readonly isStable: boolean;
 }
 
-/** What RabbitMQ was not yet told to make use of (https://www.rabbitmq.com/docs/feature-flags). */
+/** Feature flags that RabbitMQ was not yet told to make use of (https://www.rabbitmq.com/docs/feature-flags). */
 export function aboutFeatureFlags(flags: readonly FeatureFlag[]): readonly Finding[] {
   const off = flags.filter(({ isEnabled, isStable }) => isStable && !isEnabled).map(({ name }) => name);
   if (off.length === 0) return [ok("Every stable feature flag is enabled.")];

@@ -1,4 +1,4 @@
-/** Whether what waits in the delay queues of a namespace comes back, and which queues take nothing. */
+/** A check of delay queues: whether messages come back from them, and which queues take none. */
 
 import { randomBytes } from "node:crypto";
 import type { AmqpClient, Message } from "../../index.ts";
@@ -7,7 +7,7 @@ import { counted, type Finding, ok, problem } from "./checks.ts";
 /** Levels that are tried: those that a command line can wait for. */
 export const TRIED_MS: readonly number[] = [250, 1_000, 2_000, 4_000];
 const GRACE_MS = 4_000;
-/** What is sent through a level that stands still comes back some day: its queue is there for so long. */
+/** A message that is sent through a level that stands still comes back some day: its queue is there for so long. */
 const KEPT_MS = 24 * 3_600_000;
 
 /**
@@ -53,9 +53,9 @@ function probe(ms: number): Message {
 /** A queue of the namespace, as the management plugin sees it. */
 export interface WatchedQueue {
   readonly name: string;
-  /** All that is in it. */
+  /** The number of all messages in it. */
   readonly messages: number;
-  /** Those that are neither ready nor in the hands of a consumer: they are on their way to where they are dead-lettered to. */
+  /** The messages that are neither ready nor in the hands of a consumer: they are on their way to where they are dead-lettered to. */
   readonly leaving: number;
   /** Why it takes nothing; `undefined` if it does. */
   readonly refuses: string | undefined;
@@ -96,7 +96,7 @@ function numberOf(value: unknown): number {
   return typeof value === "number" ? value : 0;
 }
 
-/** What stands still, and what it waits for. `queues` is absent where there is nothing to ask but AMQP. */
+/** The levels that stand still, and what they wait for. `queues` is absent where there is nothing to ask but AMQP. */
 export function aboutDelays(
   stalled: readonly string[],
   queues: readonly WatchedQueue[] | undefined,
@@ -131,7 +131,7 @@ const MEND =
 /** RabbitMQ hands on so many at a time; when a queue that takes nothing is to get them all, the others wait. */
 const IN_FLIGHT = 32;
 
-/** Whether more than a few messages of a delay queue have waited long enough and are still there, as in a burst. */
+/** Returns whether more than a few messages of a delay queue have waited long enough and are still there, as in a burst. */
 export function isHeldUp({ name, leaving }: WatchedQueue): boolean {
   return /\.delay\.\d+$/.test(name) && leaving >= IN_FLIGHT;
 }

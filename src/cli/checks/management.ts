@@ -1,4 +1,4 @@
-/** What only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api): which queues and bindings there are. */
+/** Facts that only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api): which queues and bindings there are. */
 
 import { ConfluoError, isConfluoError } from "../../index.ts";
 import type { Binding, FeatureFlag } from "./checks.ts";
@@ -48,7 +48,7 @@ export class Management {
     return queues.flatMap((each) => queuePolicy(namespace, each) ?? []);
   }
 
-  /** What the inboxes of a namespace get of its events. */
+  /** The events that the inboxes of a namespace get. */
   async bindings(namespace: string): Promise<readonly Binding[]> {
     const events = encodeURIComponent(`${namespace}.events`);
     const bindings = await this.#get(`/exchanges/${this.#vhost}/${events}/bindings/source`);

@@ -1,4 +1,4 @@
-/** What policies do to the queues of a namespace. confluo needs none, and several destroy what it keeps. Pure: facts in, findings out. */
+/** Effects of policies on the queues of a namespace. confluo needs none, and several destroy what it keeps. Pure: facts in, findings out. */
 
 import { forHumans } from "../services/service-table.ts";
 import { type Finding, ok, problem, warning } from "./checks.ts";
@@ -9,11 +9,11 @@ export interface QueuePolicy {
   readonly kind: QueueKind;
   /** Names of the policies, in words. */
   readonly policy: string;
-  /** What they set together, under RabbitMQ's names. */
+  /** The settings that they make together, under RabbitMQ's names. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
-/** What a queue is for. */
+/** The purpose of a queue. */
 export type QueueKind = "letters" | "inbox" | "delay" | "calls" | "other";
 
 /** Reads what the management plugin says of a queue; `undefined` for one of another namespace, or without a policy. */
@@ -41,7 +41,7 @@ function kindOf(name: string): QueueKind {
   return /^[^.]+\.calls(?:\.again|\.batch)?$/.test(name) ? "calls" : "other";
 }
 
-/** What each policy does, for all queues that it does the same to. */
+/** The effect of each policy, for all queues that it does the same to. */
 export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Finding[] {
   const effects = new Map<string, { readonly effect: Effect; readonly of: QueuePolicy; queues: string[] }>();
   for (const of of policies)
@@ -60,7 +60,7 @@ export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Findin
 
 interface Effect {
   readonly setting: string;
-  /** What it does to what is in the queue. */
+  /** The effect on what is in the queue. */
   readonly does: string;
   /** It costs no more than calls, whose callers are told. */
   readonly isHarmless?: true;

@@ -108,7 +108,7 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
   for (const service of services) {
     const letters = lettersOf(broker, service);
     const count = await letters.count(limits).catch((error: unknown) => {
-      // One that nobody named is no reason not to show the others.
+      // A queue that nobody named is no reason not to show the others.
       if (named.length > 0 || !isConfluoError(error, "ACCESS_REFUSED")) throw error;
       writeLine(terminal.stderr, `${service} was not looked at. ${error.message}`);
       return undefined;
@@ -287,7 +287,7 @@ async function move(
     if (!isConfluoError(error)) throw error;
     const data = error.data as { readonly replayed?: number; readonly discarded?: number } | undefined;
     const count = data?.replayed ?? data?.discarded ?? 0;
-    // What was under way may have ended well a moment later.
+    // A replay that was under way may have ended well a moment later.
     writeLine(
       stderr,
       `At least ${count} of ${chosen} were ${done} before it ended; the others are where they were.`,

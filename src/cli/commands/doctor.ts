@@ -138,7 +138,7 @@ class Examination {
     return [...about, ...(await this.#orProblem(() => this.#topology(management)))];
   }
 
-  // What was found before is worth as much as ever.
+  // Findings made before are worth as much as ever.
   async #orProblem(step: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
     try {
       return await step();

@@ -27,11 +27,11 @@ interface LsFlags extends BrokerFlags {
   readonly watch?: true;
 }
 
-/** What was seen: the whole, and the services that are meant. */
+/** The services that were seen: all of them, and those that are meant. */
 interface SeenServices {
   readonly overview: Overview;
   readonly lines: readonly ServiceLine[];
-  /** Whether those that are down will be known to later commands. */
+  /** True if services that are down will be known to later commands. */
   readonly isKept: boolean;
 }
 
@@ -138,7 +138,7 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): Ret
   return fittedTable(painted, rows, terminal.stdout.columns);
 }
 
-// What may not be looked at is not nothing.
+// A queue that may not be looked at is not empty for that.
 function isUnknown({ unknownQueues = [] }: ServiceLine, isMeant: (queue: string) => boolean): boolean {
   return unknownQueues.some(isMeant);
 }

@@ -119,7 +119,7 @@ class View {
     ];
   }
 
-  // Nobody answers: what the queues say, and those who use them.
+  // Shows a service that does not answer: what the queues say, and those who use them.
   async #silent(): Promise<readonly string[]> {
     const limits = limitsOf(this.#flags, this.#terminal);
     const services = [...new Set([this.#service, ...servicesToLookFor(this.#terminal)])];

@@ -70,7 +70,7 @@ export class Changes {
   }
 }
 
-// What a service writes, such as its log, starts nothing again.
+// A file that a service writes, such as its log, starts nothing again.
 function isCode(name: string): boolean {
   return /\.(?:[cm]?[jt]sx?|json)$/.test(name);
 }

@@ -89,7 +89,7 @@ async function whyNotLoaded(file: string, href: string, cause: unknown): Promise
   const code = (cause as { readonly code?: unknown } | null)?.code;
   if (code === "ERR_UNKNOWN_FILE_EXTENSION" && /^\.[cm]?tsx?$/.test(extname(file)))
     return `This Node.js (${process.versions.node}) reads no TypeScript: use Node 22.18 or later, or install tsx and set NODE_OPTIONS="--import tsx".`;
-  // What is missing says the message; a stack leads into Node's loader.
+  // The message says what is missing; a stack leads into Node's loader.
   if (code === "ERR_MODULE_NOT_FOUND") return `${file} cannot be loaded: ${(cause as Error).message}.`;
   const reason = cause instanceof SyntaxError ? await describeSyntaxError(href, cause) : stackOf(cause);
   return `${file} cannot be loaded: ${reason}`;

@@ -1,10 +1,10 @@
-/** What `confluo run` is told, and how the processes that it starts are told the same. */
+/** Options of `confluo run`, and how the processes that it starts are told the same. */
 
 import type { AddressFlags } from "../broker-flags.ts";
 
 /** Options of the command. */
 export interface RunFlags extends AddressFlags {
-  /** Whether the address is also for services that were made with a broker of their own. */
+  /** True if the address is also for services that were made with a broker of their own. */
   readonly isForAll?: boolean;
   /** `false`: the embedded broker would not do, since there are other processes. */
   readonly embedded?: boolean;

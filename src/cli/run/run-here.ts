@@ -10,7 +10,7 @@ import type { RunFlags } from "./run-flags.ts";
 const LONGEST_MS = 2_147_483_647;
 const REMIND_MS = 30_000;
 
-/** What a process that was started for this tells the one that started it. */
+/** Messages that a process which was started for this sends to the one that started it. */
 export interface ToldProcess {
   readonly confluo: { readonly http: string };
 }

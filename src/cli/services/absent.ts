@@ -1,4 +1,4 @@
-/** What a look at a namespace finds of what is not there, or not yet: services that are down, messages that wait. */
+/** Findings on what is not there, or not yet: services that are down, messages that wait. */
 
 import type { Overview, ServiceStats } from "../../index.ts";
 import { aboutQueues, counted, type Finding, problem, warning } from "../checks/checks.ts";
@@ -39,7 +39,7 @@ export function aboutMissing(overview: Overview, named: readonly string[]): read
   });
 }
 
-/** What waits in delay queues. */
+/** The messages that wait in delay queues. */
 export function aboutDelayed(overview: Overview): readonly Finding[] {
   const found = overview.services.flatMap(({ service, routes, subscriptions, unclaimed }) => {
     const waiting = [
@@ -84,7 +84,7 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
 /** So many names are written out. */
 const NAMED = 12;
 
-/** What was looked at, for whoever reads that nothing was found. */
+/** The places that were looked at, for readers of 'nothing was found'. */
 export function lookedAt(names: readonly string[]): string {
   if (names.length === 0) return "no service";
   const more = names.length > NAMED ? [`${names.length - NAMED} more`] : [];

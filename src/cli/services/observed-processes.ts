@@ -1,4 +1,4 @@
-/** What several processes say of themselves over HTTP, told as one. */
+/** Answers of several processes over HTTP, told as one. */
 
 import type { ServerResponse } from "node:http";
 import type { Observed } from "../../http/index.ts";
@@ -44,7 +44,7 @@ async function answer(
     response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }).end(metrics);
     return;
   }
-  // One that has not come up yet is alive, and not ready.
+  // A process that has not come up yet is alive, and not ready.
   const isWell = answers.every((each, at) => each?.isOk ?? (path === "/healthz" && urls[at] === undefined));
   const processes = answers.map((each) =>
     each === undefined ? { ready: false, services: [] } : JSON.parse(each.text),

@@ -1,4 +1,4 @@
-/** What is shown of services: figures made of their statistics. Pure, so that what a terminal shows is tested without one. */
+/** Tables of services: figures made of their statistics. Pure, so that what a terminal shows is tested without one. */
 
 import {
   type HandlerStats,
@@ -32,9 +32,9 @@ export interface ServiceLine {
   readonly p99Ms: number | undefined;
   readonly refused: number | undefined;
   readonly failed: number | undefined;
-  /** What is in its queues, dead letters apart. */
+  /** The messages in its queues, dead letters apart. */
   readonly waiting: number | undefined;
-  /** What its instances put into delay queues: to be tried again, or for want of a handler. */
+  /** The messages that its instances put into delay queues: to be tried again, or for want of a handler. */
   readonly toRetry: number | undefined;
   readonly dead: number | undefined;
   /** Queues that the broker does not tell of. Absent if there are none. */
@@ -53,7 +53,7 @@ export interface HandlerLine {
   readonly retried: number;
   readonly deadLettered: number;
   readonly inFlight: number;
-  /** What its instances made wait for another try. */
+  /** The messages that its instances made wait for another try. */
   readonly toRetry: number;
   readonly p50Ms: number | undefined;
   readonly p95Ms: number | undefined;
@@ -105,7 +105,7 @@ function missingLine(service: string): ServiceLine {
   return { service, instances: 0, health, ...nothing, ...unknown, dead: undefined, lastError: undefined };
 }
 
-/** What the queues say of a service for which nobody answers. */
+/** A service for which nobody answers, by its queues. */
 export function healthOfQueues({
   queues,
   unknownQueues = [],
@@ -114,13 +114,13 @@ export function healthOfQueues({
   return unknownQueues.includes("inbox") || unknownQueues.includes("calls") ? "unknown" : "down";
 }
 
-/** All that waits in the queues of a service, dead letters apart; `undefined` if it has none. */
+/** The number of messages that wait in the queues of a service, dead letters apart; `undefined` if it has none. */
 export function waitingIn({ dead: _, ...queues }: ServiceStats["queues"]): number | undefined {
   const there = Object.values(queues).filter((queue) => queue !== undefined);
   return there.length === 0 ? undefined : total(there, ({ messages }) => messages);
 }
 
-/** What its instances put into delay queues and has not come back yet. */
+/** The messages that its instances put into delay queues and that have not come back yet. */
 export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): number {
   return unclaimed + total([...routes, ...subscriptions], ({ waiting }) => waiting);
 }
@@ -129,7 +129,7 @@ export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): num
 const LEVELS_WATCHED = 8;
 
 /**
- * What is in the delay queues of a namespace: as far as the instances that answer say that it is theirs, and what else there is.
+ * The messages in the delay queues of a namespace: as far as the instances that answer say that it is theirs, and what else there is.
  * Instances have messages of their own there now and then, so a few are not worth a word.
  */
 export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
@@ -185,7 +185,7 @@ function rateOf({ ms, handled, refused, failed }: RecentRuns): number | undefine
   return ms === 0 ? undefined : ((handled + refused + failed) / ms) * 1_000;
 }
 
-/** What an instance is, in a few words for each column. */
+/** An instance, in a few words for each column. */
 export function instanceLine({
   instance,
   host,

@@ -26,7 +26,7 @@ const states = {
     "No instance answers, and the broker does not tell of its queues: this user may not look at them, or their node is down.",
 } as const;
 
-/** What `show` says of it. */
+/** The words of `show` on it. */
 export function silentLines(stats: ServiceStats, overview: Overview, paint: Paint): readonly string[] {
   const { service, queues } = stats;
   const users = usersOf(service, overview);

@@ -1,11 +1,11 @@
-/** Who talks to whom, in words. */
+/** Services that talk to each other, in words. */
 
 import type { Overview, SenderStats, ServiceStats } from "../../index.ts";
 
 /** So many are named in a line. */
 const NAMED = 8;
 
-/** Whom a service hears from, and what it sends itself. */
+/** Says whom a service hears from, and what it sends itself. */
 export function talkLines({
   routes,
   subscriptions,
@@ -28,7 +28,7 @@ export function talkLines({
   ];
 }
 
-/** Who calls a service or sends to it, of those that answer. */
+/** Names the services that call a service or send to it, of those that answer. */
 export function usersOf(service: string, { services }: Pick<Overview, "services">): readonly string[] {
   return services.flatMap((each) => {
     const used = [

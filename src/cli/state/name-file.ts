@@ -70,7 +70,7 @@ export class NameFile implements NameStore {
 
 function readSmallFile(path: string): string | undefined {
   try {
-    // What is no file could be a pipe, on which reading waits.
+    // A path that is no file could be a pipe, on which reading waits.
     const found = lstatSync(path);
     return found.isFile() && found.size <= MOST_BYTES ? readFileSync(path, "utf8") : undefined;
   } catch {

@@ -1,4 +1,4 @@
-/** What instances say of themselves when they are asked: questions and answers on the bus. */
+/** Reports of instances, when they are asked: questions and answers on the bus. */
 
 import { ConfluoError } from "../../errors.ts";
 import { isDirectReplyTo, isServiceName, whyNoReturn } from "../address.ts";
@@ -25,7 +25,7 @@ export type Question = "ping" | "info" | "stats";
 
 const questions: readonly string[] = ["ping", "info", "stats"] satisfies readonly Question[];
 
-/** What identifies an instance. */
+/** The identity of an instance. */
 export const IDENTITY: RegExp = /^[\w-]{1,64}$/;
 
 /** The routing key of a question to everyone in the namespace. */
@@ -37,7 +37,7 @@ export function addressee(service?: string, instance?: string): string {
   return instance === undefined ? service : `${service}.${instance}`;
 }
 
-/** Who answers. */
+/** The instance that answers. */
 export interface InstanceName {
   readonly service: string;
   /** The instance's identity. */
@@ -76,7 +76,7 @@ export interface SubscriptionInfo {
   readonly body?: JsonSchema;
 }
 
-/** What an instance is. */
+/** The description of an instance. */
 export interface InstanceInfo extends InstanceName {
   /** The program's own version, if it was given one. */
   readonly version?: string;
@@ -106,7 +106,7 @@ export interface LastError {
   readonly at: string;
 }
 
-/** What became of what one route or subscription was given, since its instance was made. */
+/** Counts of what became of the messages of one route or subscription, since its instance was made. */
 export interface HandlerStats {
   /** Runs that ended well. */
   readonly handled: number;
@@ -126,7 +126,7 @@ export interface HandlerStats {
   readonly durations: Durations;
   /** Of the last seconds. */
   readonly recent: RecentRuns;
-  /** Whom the messages say they are from: 32 at most, the others together in one without a name. */
+  /** The senders that the messages name: 32 at most, the others together in one without a name. */
   readonly senders: readonly SenderStats[];
   /** Of `failed`. */
   readonly lastError?: LastError;
@@ -134,15 +134,15 @@ export interface HandlerStats {
   readonly lastRefusal?: LastError;
 }
 
-/** What became of messages that came to an instance and for which no handler was run. */
+/** Counts of messages that came to an instance and for which no handler was run. */
 export interface StrayStats {
   /** Each counts when it first comes, also a call, which is answered with an error; what goes round counts once. */
   readonly received: number;
-  /** Those that were given up and belong to no route and no subscription, which would count them. */
+  /** The messages that were given up and belong to no route and no subscription, which would count them. */
   readonly deadLettered: number;
 }
 
-/** What an instance has done. */
+/** Statistics of an instance. */
 export interface InstanceStats extends InstanceName {
   readonly uptimeMs: number;
   readonly health: InstanceHealth;
@@ -164,7 +164,7 @@ export interface InstanceStats extends InstanceName {
   readonly malformed: StrayStats;
   /** Calls of its own that wait for their answer. */
   readonly calling: number;
-  /** What it sent and published and the broker has not confirmed yet. */
+  /** The messages that it sent or published and that the broker has not confirmed yet. */
   readonly unconfirmed: number;
   /** Messages that it made go round since it has no handler for them, and whose wait is not over by its own clock. */
   readonly unclaimed: number;
@@ -172,7 +172,7 @@ export interface InstanceStats extends InstanceName {
   readonly reconnects: number;
 }
 
-/** What answers a {@link Question}. */
+/** The answer to a {@link Question}. */
 export interface Answers {
   readonly ping: InstanceName;
   readonly info: InstanceInfo;

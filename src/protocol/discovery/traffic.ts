@@ -1,4 +1,4 @@
-/** What instances say of their messages: whom they are for, whom they are from, and how long handling them took of late. */
+/** The traffic that instances tell of: whom they are for, whom they are from, and how long handling them took of late. */
 
 import { isServiceName } from "../address.ts";
 import { type Given, listOf, numberOf, recordOf, textOf } from "../encoding/given.ts";
@@ -27,9 +27,9 @@ export interface EventUse {
  */
 export type Counted<Use> = Partial<Use> & { readonly count: number };
 
-/** What became of the runs for one sender's messages. */
+/** Counts of how the runs for one sender's messages ended. */
 export interface SenderStats {
-  /** Who the messages say they are from; absent for all others together. It is a claim: any sender may write any name. */
+  /** The sender that the messages name; absent for all others together. It is a claim: any sender may write any name. */
   readonly service?: string;
   readonly handled: number;
   readonly refused: number;
@@ -42,7 +42,7 @@ export interface SenderStats {
  */
 export type Durations = readonly (readonly [upToMs: number, count: number])[];
 
-/** What became of the runs that ended in the last seconds. */
+/** Counts of the runs that ended in the last seconds. */
 export interface RecentRuns {
   /** How long that is, in milliseconds: 5,000 to 10,000, less while the handler is younger; 0 if it is not told. */
   readonly ms: number;

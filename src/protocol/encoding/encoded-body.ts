@@ -13,7 +13,7 @@ export class EncodedBody {
   readonly json: string | undefined;
   /** In bytes. */
   readonly length: number;
-  /** Whether it reads back equal to what it was made of. */
+  /** True if it reads back equal to what it was made of. */
   readonly isSame: boolean;
   readonly #bytes: Uint8Array | undefined;
 
@@ -161,9 +161,9 @@ function isScalar(value: unknown): boolean {
 
 interface Special {
   readonly rank: Rank;
-  /** Whether its fields do not matter. */
+  /** True if its fields do not matter. */
   readonly isWhole: boolean;
-  /** What to do instead, if it is refused. */
+  /** The cure, if it is refused. */
   readonly cure?: string;
 }
 
@@ -195,7 +195,7 @@ function special(value: object): Special {
   return instance;
 }
 
-/** Whether a value is an object as a literal makes it, of whatever realm. */
+/** Returns whether a value is an object as a literal makes it, of whatever realm. */
 export function isPlainObject(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;

@@ -31,7 +31,7 @@ interface Reader {
   readonly end: number;
 }
 
-/** Nobody nests values so deep on purpose, and reading what is nested deeper may run out of stack. */
+/** Values are not nested so deep on purpose, and reading what is nested deeper may run out of stack. */
 const DEEPEST = 256;
 
 /**
@@ -107,7 +107,7 @@ function typed(type: TypeName, value: unknown): TypedValue {
   return { "!": type, value };
 }
 
-// What is no UTF-8 stays as bytes: as a text it could not be written again.
+// Text that is no UTF-8 stays as bytes: as a text it could not be written again.
 function textOf(bytes: Buffer): string | Buffer {
   const text = bytes.toString("utf8");
   return Buffer.from(text, "utf8").equals(bytes) ? text : Buffer.from(bytes);

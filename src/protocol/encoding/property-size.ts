@@ -4,7 +4,7 @@ import type { Properties } from "../message.ts";
 
 /** Class, weight, size of the body and flags, and the length of the header table, which clients write even if it is empty. */
 const FIXED_BYTES = 2 + 2 + 8 + 2 + 4;
-/** What frames need besides: type, channel, size and end. */
+/** The bytes that frames need besides: type, channel, size and end. */
 const FRAME_BYTES = 8;
 /** AMQP clients encode a header table into 64 KiB. */
 const TABLE_BYTES = 64 * 1024;
@@ -16,7 +16,7 @@ export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
   return Math.min(frameBytes - FRAME_BYTES, TABLE_BYTES);
 }
 
-/** What properties take in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
+/** Returns what properties take in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
 export function propertyBytes({ headers, deliveryMode, mandatory: _, ...rest }: Properties): number {
   // A property of another type has to be counted here, too.
   const texts: Readonly<Record<string, string | undefined>> = rest;
@@ -40,7 +40,7 @@ interface RankedHeaders {
   readonly longTexts: readonly (readonly [name: string, value: string | undefined])[];
 }
 
-// What a foreign sender wrote may leave no room for the story of a failure: then that is cut short, and if there is still no
+// The properties of a foreign sender may leave no room for the story of a failure: then that is cut short, and if there is still no
 // room, it is the sender's headers that go, from the last one on, never the message.
 const FITTING_BYTES = 48 * 1024;
 
@@ -73,7 +73,7 @@ function cutToBytes(text: string, bytes: number): string {
     .replace(/\uFFFD$/, "");
 }
 
-/** What a header table takes besides its length. */
+/** Returns what a header table takes besides its length, in bytes. */
 export function tableBytes(table: Readonly<Record<string, unknown>>): number {
   let bytes = 0;
   for (const name of Object.keys(table)) {
