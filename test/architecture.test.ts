@@ -245,6 +245,24 @@ describe("the scanner of imports", () => {
   });
 });
 
+describe("the scanner of comments", () => {
+  test("finds the first words of each comment, and of lines that belong together only those of the first", () => {
+    const code = [
+      "/** One line. */",
+      "/**",
+      " * Several,",
+      " * of which this is the second.",
+      " */",
+      "const url = 'http://none'; // Behind code.",
+      "// Two lines,",
+      "// together.",
+      "let a;",
+      "  // Alone.",
+    ].join("\n");
+    expect(openingsOf(code)).toEqual(["One line.", "Several,", "Behind code.", "Two lines,", "Alone."]);
+  });
+});
+
 describe("src/", () => {
   test("has a room for every file", () => {
     const strays = sources.filter((source) => !isTest(source.path) && findRoom(source.path) === undefined);
@@ -310,6 +328,17 @@ describe("src/", () => {
     expect(found.map(([folder, count]) => `${folder}: has ${count} files; it asks to be two rooms`)).toEqual(
       [],
     );
+  });
+
+  test("has comments that name their subject", () => {
+    const found = sources
+      .filter(({ path }) => !isTest(path) && !path.startsWith("testing/conformance"))
+      .flatMap(({ path, text }) =>
+        openingsOf(text)
+          .filter((opening) => subjectless.test(opening))
+          .map((opening) => `${path}: "${opening}": open with a verb, or with the noun that it is about`),
+      );
+    expect(found).toEqual([]);
   });
 
   test(`has no file of more than ${maxLines} lines`, () => {
@@ -385,6 +414,24 @@ function findRoom(path: string): Room | undefined {
 
 function isIn(path: string, place: string): boolean {
   return place.endsWith("/") ? path.startsWith(place) : path === place;
+}
+
+/** Openings that leave the reader to guess what is spoken of. */
+const subjectless =
+  /^(?:What|Whatever|Who|Whoever|Whom|Whether|Those|These that|One that|One who|The ones|All that|Nobody|Its like)\b/;
+
+function openingsOf(text: string): string[] {
+  const openings: string[] = [];
+  let isInside = false;
+  for (const line of text.split("\n")) {
+    const [, mark = "", words = ""] = /(?:^|\s)(\/\*\*?|\/\/)(?:\s+(.*?)(?:\s*\*\/)?)?$/.exec(line) ?? [];
+    const isOnItsOwn = /^\s*\/\//.test(line);
+    if (mark.startsWith("/*")) openings.push(words);
+    else if (mark === "//" && !(isInside && isOnItsOwn)) openings.push(words);
+    else if (openings.at(-1) === "") openings[openings.length - 1] = line.replace(/^\s*\*\s?/, "");
+    isInside = isOnItsOwn;
+  }
+  return openings;
 }
 
 function isTest(path: string): boolean {

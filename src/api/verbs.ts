@@ -125,7 +125,7 @@ export type HandlerResult<Body> =
   | Body
   | HandlerReply<Body>
   | Promise<Body | HandlerReply<Body>>
-  // What `() => {}` returns, for a compiler before version 7.
+  // The type that `() => {}` returns, for a compiler before version 7.
   | (Taking<Body> extends Taking<undefined> ? void | Promise<void> : never);
 
 /**

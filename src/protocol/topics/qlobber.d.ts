@@ -1,4 +1,4 @@
-/** What topic-matcher.ts uses of qlobber, which comes without types. */
+/** The part of qlobber that topic-matcher.ts uses: it comes without types. */
 declare module "qlobber" {
   interface QlobberOptions {
     readonly match_empty_levels?: boolean;
