@@ -170,7 +170,6 @@ const rooms: readonly Room[] = [
   { path: "http/", mayImport: face },
   // Which services a tool knows by their names; where those are kept is the tool's.
   { path: "known/", mayImport: [...face, "protocol/address.ts"], builtins: [] },
-  { path: "console/", mayImport: [...face, "known/"] },
   {
     path: "cli/",
     mayImport: [...face, "known/", "http/index.ts", "http/listen.ts"],

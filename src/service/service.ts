@@ -1,4 +1,4 @@
-/** The face: a service with its four verbs. */
+/** The class that users make: a service with its five verbs. */
 
 import type { Context, Middleware } from "../api/context.ts";
 import type {
