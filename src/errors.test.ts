@@ -179,27 +179,27 @@ describe("errors", () => {
   });
 
   it("that are none keep their message, and choose no status", () => {
-    const wire = (thrown: unknown) => {
+    const client = (thrown: unknown) => {
       const { status, error } = thrownToWire(thrown);
       return status === 500 && error.code === "HANDLER_FAILED" && !("data" in error) && error.message;
     };
-    expect(wire({ message: "no such order", status: 404 })).toBe("no such order");
-    expect(wire({ message: "no such order", statusCode: 404, cause: new Error("secret") })).toBe(
+    expect(client({ message: "no such order", status: 404 })).toBe("no such order");
+    expect(client({ message: "no such order", statusCode: 404, cause: new Error("secret") })).toBe(
       "no such order",
     );
-    expect(wire(Object.assign(new Error("no such page"), { status: 404 }))).toBe("no such page");
-    expect(wire({ message: ["id must be a number", "name is too short"], error: "Bad Request" })).toBe(
+    expect(client(Object.assign(new Error("no such page"), { status: 404 }))).toBe("no such page");
+    expect(client({ message: ["id must be a number", "name is too short"], error: "Bad Request" })).toBe(
       "id must be a number; name is too short",
     );
-    expect(wire("no such order".repeat(20))).toBe("no such order".repeat(20));
-    expect([undefined, null, 7, ""].map(wire)).toEqual([
+    expect(client("no such order".repeat(20))).toBe("no such order".repeat(20));
+    expect([undefined, null, 7, ""].map(client)).toEqual([
       "undefined was thrown",
       "null was thrown",
       "7 was thrown",
       '"" was thrown',
     ]);
-    expect(wire({ status: 404 })).toBe("an object of type Object was thrown");
-    expect(wire({ message: { text: "no" } })).toBe("an object of type Object was thrown");
+    expect(client({ status: 404 })).toBe("an object of type Object was thrown");
+    expect(client({ message: { text: "no" } })).toBe("an object of type Object was thrown");
     expect(describeThrown({ name: "NotFound", message: "no" })).toMatchObject({
       name: "NotFound",
       stack: "",

@@ -160,9 +160,9 @@ describe("what nobody needs any more", { timeout: 60_000 }, () => {
   it("is unbound unless an instance subscribes to it", async () => {
     const { broker, env } = await shop();
     const confluo = (line: string): Promise<Finished> => runCommand(line.split(" "), { env });
-    const wire = await broker.openClient();
-    cleanUp.push(() => wire.close());
-    await wire.bind(`${broker.namespace}.orders.inbox`, `${broker.namespace}.events`, "old.event");
+    const client = await broker.openClient();
+    cleanUp.push(() => client.close());
+    await client.bind(`${broker.namespace}.orders.inbox`, `${broker.namespace}.events`, "old.event");
     const subscribed = await confluo("unbind mail /orders/placed");
     expect(subscribed.code).toBe(1);
     expect(subscribed.err).toContain("1 instance of mail still subscribe");

@@ -224,15 +224,15 @@ it("loses no dead letter when a replay is interrupted", { timeout: 60_000 }, asy
   await mail.shutdown();
   const letters = 4_000;
   const queue = (name: string): string => `${broker.namespace}.mail.${name}`;
-  const wire = await broker.openClient();
-  cleanUp.push(() => wire.close());
+  const client = await broker.openClient();
+  cleanUp.push(() => client.close());
   const write = (n: number): Promise<void> =>
     new Promise((resolve, reject) => {
       const message = {
         body: Buffer.from("{}"),
         properties: { messageId: `m-${n}`, type: "/sent", mandatory: true },
       } as const;
-      wire.publish({ exchange: "", key: queue("dead") }, message, (failure) =>
+      client.publish({ exchange: "", key: queue("dead") }, message, (failure) =>
         failure === undefined ? resolve() : reject(new Error(failure)),
       );
     });
@@ -246,7 +246,7 @@ it("loses no dead letter when a replay is interrupted", { timeout: 60_000 }, asy
   });
   const ended = once(replay, "close");
   await eventually(
-    async () => ((await wire.inspectQueue(queue("inbox")))?.messages ?? 0) > 0,
+    async () => ((await client.inspectQueue(queue("inbox")))?.messages ?? 0) > 0,
     "a first copy",
   );
   replay.kill("SIGINT");
@@ -258,7 +258,7 @@ it("loses no dead letter when a replay is interrupted", { timeout: 60_000 }, asy
   expect(Number(replayed)).toBeLessThan(letters);
   const counts = async (): Promise<readonly [dead: number, back: number]> => {
     const [dead, back] = await Promise.all(
-      [queue("dead"), queue("inbox")].map((name) => wire.inspectQueue(name)),
+      [queue("dead"), queue("inbox")].map((name) => client.inspectQueue(name)),
     );
     return [dead?.messages ?? 0, back?.messages ?? 0];
   };
@@ -276,11 +276,11 @@ describe("doctor", { timeout: 60_000 }, () => {
   it("finds what nobody consumes, what differs, and bindings that are left over, and says what to do", async () => {
     const { broker, confluo } = await openShop();
     const name = (queue: string): string => `${broker.namespace}.${queue}`;
-    const wire = await broker.openClient();
-    cleanUp.push(() => wire.close());
-    await wire.declareQueue({ name: name("gone.inbox"), arguments: { "x-queue-type": "classic" } });
-    cleanUp.push(() => wire.deleteQueue(name("gone.inbox")));
-    await wire.bind(name("stock.inbox"), name("events"), "orders.*.returned");
+    const client = await broker.openClient();
+    cleanUp.push(() => client.close());
+    await client.declareQueue({ name: name("gone.inbox"), arguments: { "x-queue-type": "classic" } });
+    cleanUp.push(() => client.deleteQueue(name("gone.inbox")));
+    await client.bind(name("stock.inbox"), name("events"), "orders.*.returned");
     const named = await confluo("doctor gone nowhere");
     expect(named.code).toBe(1);
     expect(named.out).toMatch(

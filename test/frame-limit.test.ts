@@ -87,11 +87,13 @@ it("an answer with too much in its headers is an error at once", async () => {
 });
 
 it("a story that is too long is cut, headers of a foreign sender go from the last on, and the message stays", async () => {
-  const wire = await wide.openClient();
+  const client = await wide.openClient();
   const headers = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [nameOf(n), "v".repeat(500)]));
   const message = { body: Buffer.from("7"), properties: { type: "/fails", messageId: "m", headers } };
   const queue = `${wide.namespace}.handling.inbox`;
-  await new Promise<void>((resolve) => wire.publish({ exchange: "", key: queue }, message, () => resolve()));
+  await new Promise<void>((resolve) =>
+    client.publish({ exchange: "", key: queue }, message, () => resolve()),
+  );
   await calling.send("handling", "/fails");
   const letters = wide.deadLetters("handling");
   await eventually(async () => (await letters.count()) === 2, "the letters");
@@ -105,7 +107,7 @@ it("a story that is too long is cut, headers of a foreign sender go from the las
     expect(kept.length).toBeGreaterThan(5);
     expect(kept).toEqual(Array.from(kept, (_, n) => nameOf(n)));
   }
-  await wire.close();
+  await client.close();
 });
 
 it("frames smaller than the broker takes are told as what they are", async () => {

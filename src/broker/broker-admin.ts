@@ -43,7 +43,7 @@ export async function unbind(
   const key = bindingKey(pattern);
   const limits = readWaitOptions("unbind", options, ADMIN_MS);
   const what = `the broker to unbind ${pattern} from ${inbox}`;
-  await withClient({ ...limits, what }, open, (wire) => wire.unbind(inbox, namespace.events, key));
+  await withClient({ ...limits, what }, open, (client) => client.unbind(inbox, namespace.events, key));
 }
 
 export async function removeService(
@@ -60,21 +60,21 @@ export async function removeService(
   const [dead, ...inboxes] = namespace.durableQueues(service);
   const queues = [calls, batches, again, ...inboxes, dead].flatMap((plan) => plan?.name ?? []);
   const what = `the broker to remove ${service}`;
-  return withClient({ ...limits, what }, open, async (wire, signal) => {
-    const found = await look(wire, queues);
+  return withClient({ ...limits, what }, open, async (client, signal) => {
+    const found = await look(client, queues);
     if (found.length === 0)
       throw new ConfluoError("NO_SUCH_SERVICE", `There is no queue of a service ${service}.`);
     if (!force) {
       checkUnused(service, found);
       await delay(SECOND_LOOK_MS, signal);
-      checkUnused(service, await look(wire, queues));
+      checkUnused(service, await look(client, queues));
     }
     const removed: RemovedQueue[] = [];
     for (const { name } of found) {
       signal.throwIfAborted();
       // An instance may have come since. RabbitMQ itself looks for consumers of classic queues only.
-      if (!force) checkUnused(service, await look(wire, [name]));
-      removed.push({ name, messages: await wire.deleteQueue(name) });
+      if (!force) checkUnused(service, await look(client, [name]));
+      removed.push({ name, messages: await client.deleteQueue(name) });
     }
     return removed;
   });
@@ -84,10 +84,10 @@ interface FoundQueue extends RemovedQueue {
   readonly consumers: number;
 }
 
-async function look(wire: AmqpClient, queues: readonly string[]): Promise<readonly FoundQueue[]> {
+async function look(client: AmqpClient, queues: readonly string[]): Promise<readonly FoundQueue[]> {
   const infos = await Promise.all(
     queues.map(async (name) => {
-      const info = await wire.inspectQueue(name);
+      const info = await client.inspectQueue(name);
       return info === undefined ? [] : [{ name, ...info }];
     }),
   );

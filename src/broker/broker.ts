@@ -156,11 +156,11 @@ export class Broker {
   async queue(name: string, options?: WaitOptions): Promise<QueueInfo | undefined> {
     if (typeof name !== "string" || name === "" || !fitsShortString(name))
       throw invalidArgument("The name of a queue", `a string of 1 to ${SHORT_STRING_BYTES} bytes`, name);
-    const wire = await this.openClient(options);
+    const client = await this.openClient(options);
     try {
-      return await wire.inspectQueue(name);
+      return await client.inspectQueue(name);
     } finally {
-      await wire.close();
+      await client.close();
     }
   }
 
@@ -221,9 +221,9 @@ export class Broker {
    * @throws as {@link Broker.discover}.
    */
   async stats(options?: DiscoverOptions): Promise<readonly ServiceStats[]> {
-    return ask(this.#asking, "stats", options, (wire, heard) => {
+    return ask(this.#asking, "stats", options, (client, heard) => {
       const answers = heard.map(({ answer }) => answer);
-      return byService(wire, this.#names, answers);
+      return byService(client, this.#names, answers);
     });
   }
 
@@ -313,10 +313,10 @@ export class Broker {
     const limits = readWaitOptions("open", options, OPEN_MS);
     const stop = new AbortController();
     const start = (waiter: TimedPromiseControls<AmqpClient>): void => {
-      this.#open(stop.signal).then((wire) => {
+      this.#open(stop.signal).then((client) => {
         // A connection that nobody waits for any more would never be closed.
-        if (waiter.over) void wire.close();
-        else waiter.resolve(wire);
+        if (waiter.over) void client.close();
+        else waiter.resolve(client);
       }, waiter.reject);
     };
     return waitFor({ ...limits, what: `a connection to ${this.description}` }, start, () => stop.abort());

@@ -80,8 +80,8 @@ export class DeadLetters {
   /** How many letters there are, without those that somebody is looking at. */
   async count(options?: WaitOptions): Promise<number> {
     const limits = readWaitOptions("count", options, LETTERS_MS);
-    return this.#onWire(limits, async (wire) => {
-      return (await wire.inspectQueue(this.#parts.queue))?.messages ?? 0;
+    return this.#onWire(limits, async (client) => {
+      return (await client.inspectQueue(this.#parts.queue))?.messages ?? 0;
     });
   }
 
@@ -126,11 +126,11 @@ export class DeadLetters {
    */
   async replay(selection: DeadLetterSelection, options?: WaitOptions): Promise<number> {
     const { newId } = this.#parts;
-    return this.#act("replay", selection, options, ({ letter, target, copy }, wire) => {
-      const message = copy(newId, wire.mostPropertyBytes);
+    return this.#act("replay", selection, options, ({ letter, target, copy }, client) => {
+      const message = copy(newId, client.mostPropertyBytes);
       if (message === undefined) return undefined;
       return new Promise((resolve, reject) => {
-        wire.publish({ exchange: "", key: target }, message, (failure, why) => {
+        client.publish({ exchange: "", key: target }, message, (failure, why) => {
           if (failure === undefined) resolve();
           else {
             const outcome = `The letter ${show(letter.id)} stays`;
@@ -194,9 +194,9 @@ export class DeadLetters {
       return "stays";
     };
     try {
-      await this.#onWire(limits, async (wire, signal) => {
-        if (!again) await browseQueue(wire, this.#plan(MOST_PER_CONSUMER, note), signal);
-        await work.run(wire, signal);
+      await this.#onWire(limits, async (client, signal) => {
+        if (!again) await browseQueue(client, this.#plan(MOST_PER_CONSUMER, note), signal);
+        await work.run(client, signal);
       });
       return work.done;
     } catch (error) {
@@ -208,15 +208,15 @@ export class DeadLetters {
     what: "replay" | "discard",
     selection: DeadLetterSelection,
     options: WaitOptions | undefined,
-    act: (found: FoundLetter, wire: AmqpClient) => Promise<void> | undefined,
+    act: (found: FoundLetter, client: AmqpClient) => Promise<void> | undefined,
   ): Promise<number> {
     const isChosen = chooser(selection);
     const limits = readWaitOptions(what, options, LETTERS_MS);
     if (Array.isArray(selection) && selection.length === 0) return 0;
     let count = 0;
-    const visit = (found: FoundLetter, wire: AmqpClient): Decision => {
+    const visit = (found: FoundLetter, client: AmqpClient): Decision => {
       if (!isChosen(found.letter)) return "stays";
-      const work = act(found, wire);
+      const work = act(found, client);
       if (work === undefined) return "stays";
       return work.then(() => {
         count += 1;
@@ -233,12 +233,12 @@ export class DeadLetters {
   #walk(
     limits: WaitLimits,
     prefetch: number,
-    visit: (found: FoundLetter, wire: AmqpClient, delivery: AmqpDelivery) => Decision,
+    visit: (found: FoundLetter, client: AmqpClient, delivery: AmqpDelivery) => Decision,
   ): Promise<void> {
-    return this.#onWire(limits, (wire, signal) => {
+    return this.#onWire(limits, (client, signal) => {
       const look = (delivery: AmqpDelivery): Decision =>
-        visit(readLetter(delivery, this.#parts), wire, delivery);
-      return browseQueue(wire, this.#plan(prefetch, look), signal);
+        visit(readLetter(delivery, this.#parts), client, delivery);
+      return browseQueue(client, this.#plan(prefetch, look), signal);
     });
   }
 
@@ -266,7 +266,7 @@ export class DeadLetters {
 
   #onWire<Result>(
     limits: WaitLimits,
-    work: (wire: AmqpClient, signal: AbortSignal) => Promise<Result>,
+    work: (client: AmqpClient, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
     const { queue, open } = this.#parts;
     return withClient({ ...limits, what: `the letters in ${queue}` }, open, work);

@@ -66,11 +66,11 @@ export class LetterImport {
   }
 
   /** Publishes those that are missing. */
-  async run(wire: AmqpClient, signal: AbortSignal): Promise<void> {
+  async run(client: AmqpClient, signal: AbortSignal): Promise<void> {
     for (let at = 0; at < this.#items.length; at += UNDER_WAY) {
       signal.throwIfAborted();
       const missing = this.#items.slice(at, at + UNDER_WAY).filter((item) => !this.#isThere(item));
-      const ended = await Promise.allSettled(missing.map((item) => this.#put(wire, item)));
+      const ended = await Promise.allSettled(missing.map((item) => this.#put(client, item)));
       for (const each of ended) if (each.status === "rejected") throw each.reason;
     }
   }
@@ -88,11 +88,11 @@ export class LetterImport {
     return fingerprintOf(message, this.#target.exchange === undefined ? undefined : key);
   }
 
-  #put(wire: AmqpClient, { message, key, number }: Item): Promise<void> {
+  #put(client: AmqpClient, { message, key, number }: Item): Promise<void> {
     const { queue, exchange } = this.#target;
     const route: Route = exchange === undefined ? { exchange: "", key: queue } : { exchange, key };
     return new Promise((resolve, reject) => {
-      wire.publish(route, message, (failure, why) => {
+      client.publish(route, message, (failure, why) => {
         if (failure === undefined) {
           this.#imported += 1;
           resolve();

@@ -10,7 +10,7 @@ function walkThroughWornLetter() {
   let consume: ConsumeOptions | undefined;
   let grant: () => void = () => undefined;
   let confirm: PublishSettled = () => undefined;
-  const wire = {
+  const client = {
     inspectQueue: async () => ({ messages: 2, consumers: 0 }),
     consume: (options: ConsumeOptions) => {
       consume = options;
@@ -40,7 +40,7 @@ function walkThroughWornLetter() {
     isCopy: () => false,
   };
   const stop = new AbortController();
-  const walking = browseQueue(wire, plan, stop.signal).catch((error: unknown) => error);
+  const walking = browseQueue(client, plan, stop.signal).catch((error: unknown) => error);
   return {
     steps,
     walking,

@@ -54,11 +54,15 @@ export interface BrowseRequest {
  *
  * @throws what `visit` throws, or the signal's reason; what had not left by then is back in the queue.
  */
-export async function browseQueue(wire: AmqpClient, plan: BrowseRequest, signal: AbortSignal): Promise<void> {
-  const info = await untilAborted(inspect(wire, plan.queue), signal);
+export async function browseQueue(
+  client: AmqpClient,
+  plan: BrowseRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const info = await untilAborted(inspect(client, plan.queue), signal);
   const ready = info === "unknown" ? MOST_HELD : (info?.messages ?? 0);
   if (ready === 0) return;
-  const going = new QueueBrowser(wire, plan, ready);
+  const going = new QueueBrowser(client, plan, ready);
   try {
     await going.run(signal);
   } finally {
@@ -68,9 +72,9 @@ export async function browseQueue(wire: AmqpClient, plan: BrowseRequest, signal:
 }
 
 // A user that may consume from a queue may not be allowed to look how much is in it.
-async function inspect(wire: AmqpClient, queue: string): Promise<QueueInfo | "unknown" | undefined> {
+async function inspect(client: AmqpClient, queue: string): Promise<QueueInfo | "unknown" | undefined> {
   try {
-    return await wire.inspectQueue(queue);
+    return await client.inspectQueue(queue);
   } catch (error) {
     if (isConfluoError(error, "ACCESS_REFUSED")) return "unknown";
     throw error;
@@ -109,8 +113,8 @@ class QueueBrowser {
   #failure: { readonly error: unknown } | undefined;
   #wake: () => void = () => undefined;
 
-  constructor(wire: AmqpClient, plan: BrowseRequest, bound: number) {
-    this.#wire = wire;
+  constructor(client: AmqpClient, plan: BrowseRequest, bound: number) {
+    this.#wire = client;
     this.#plan = plan;
     this.#bound = bound;
   }

@@ -68,7 +68,7 @@ export async function ask<Q extends Question, Result>(
   { namespace, open, newId }: AskParts,
   question: Q,
   options: DiscoverOptions | undefined,
-  more: (wire: AmqpClient, heard: readonly Heard<Answers[Q]>[]) => Promise<Result>,
+  more: (client: AmqpClient, heard: readonly Heard<Answers[Q]>[]) => Promise<Result>,
 ): Promise<Result> {
   const { service, instance, ...waiting } = checkOptions("discovery", options, discoverOptions);
   if (service !== undefined) checkName(service, "service");
@@ -79,13 +79,13 @@ export async function ask<Q extends Question, Result>(
   }
   const limits = readWaitOptions("discovery", waiting, TIMEOUT_MS);
   const what = `the instances of ${service ?? "all services"} to answer`;
-  return withClient({ ...limits, what }, open, async (wire, signal) => {
+  return withClient({ ...limits, what }, open, async (client, signal) => {
     // Declaring it would leave it behind in a namespace that nobody uses.
-    if (!(await mayBeThere(wire, namespace.discovery))) return more(wire, []);
+    if (!(await mayBeThere(client, namespace.discovery))) return more(client, []);
     const heard = new Hearing<Answers[Q]>();
-    const replyTo = await wire.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
+    const replyTo = await client.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
     const id = newId();
-    await wire.consume({
+    await client.consume({
       queue: replyTo,
       prefetch: "no-ack",
       onDelivery: ({ message }) => {
@@ -101,7 +101,7 @@ export async function ask<Q extends Question, Result>(
     heard.begin(instance === undefined ? Number.POSITIVE_INFINITY : 1);
     const route = { exchange: namespace.discovery, key: addressee(service, instance) };
     let isAsked = false;
-    wire.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
+    client.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
       // If it comes back, nobody is there to be asked.
       isAsked = failure === undefined || failure === "returned";
       if (failure !== undefined) heard.end();
@@ -112,17 +112,17 @@ export async function ask<Q extends Question, Result>(
     // With the wire, answers may have been lost.
     signal.throwIfAborted();
     if (!isAsked && answers.length === 0) {
-      const why = wire.blocked ?? `it does not say why; writing to ${namespace.discovery} takes a right`;
+      const why = client.blocked ?? `it does not say why; writing to ${namespace.discovery} takes a right`;
       throw new ConfluoError("UNAVAILABLE", `The broker does not take the question who is there: ${why}.`);
     }
-    return more(wire, answers);
+    return more(client, answers);
   });
 }
 
 /** Returns whether an exchange is there, for all that may be known: a broker may not let this user look. */
-export async function mayBeThere(wire: AmqpClient, exchange: string): Promise<boolean> {
+export async function mayBeThere(client: AmqpClient, exchange: string): Promise<boolean> {
   try {
-    return await wire.hasExchange(exchange);
+    return await client.hasExchange(exchange);
   } catch (error) {
     if (isConfluoError(error, "ACCESS_REFUSED")) return true;
     throw error;

@@ -22,21 +22,21 @@ export async function conflicts(
   const queues =
     names?.flatMap((name) => [...namespace.callQueues(name), ...namespace.durableQueues(name)]) ??
     namespace.sharedQueues();
-  return withClient({ ...limits, what: "the broker to compare queues" }, open, async (wire: AmqpClient) => {
+  return withClient({ ...limits, what: "the broker to compare queues" }, open, async (client: AmqpClient) => {
     let exist = 0;
     const found = await mapConcurrently(queues, async ({ name, arguments: args }) => {
       let isThere = false;
       const refused = await conflictOf(async () => {
-        isThere = (await wire.inspectQueue(name)) !== undefined;
+        isThere = (await client.inspectQueue(name)) !== undefined;
       });
       if (!isThere) return refused;
       exist += 1;
-      return conflictOf(() => wire.declareQueue({ name, arguments: args }));
+      return conflictOf(() => client.declareQueue({ name, arguments: args }));
     });
     // Exchanges cannot be compared without being made; where a queue of theirs exists, they should, too.
     if (names === undefined && exist > 0) {
       const compare = (exchange: ExchangeSpec): Promise<ConfluoError | undefined> =>
-        conflictOf(() => wire.declareExchange(exchange));
+        conflictOf(() => client.declareExchange(exchange));
       found.push(...(await mapConcurrently(namespace.exchanges(), compare)));
     }
     return found.filter((conflict) => conflict !== undefined);

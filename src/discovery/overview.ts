@@ -55,18 +55,18 @@ export async function overview(parts: AskParts, options: OverviewOptions | undef
   const named = services.map((service) => checkName(service as string, "service"));
   const { ms, signal } = readWaitOptions("overview", waiting, TIMEOUT_MS);
   const limits = { timeoutMs: ms, ...(signal === undefined ? {} : { signal }) };
-  return ask(parts, "stats", limits, async (wire, heard) => {
+  return ask(parts, "stats", limits, async (client, heard) => {
     const answers = heard.map(({ answer }) => answer);
-    return look(wire, parts.namespace, { answers, named });
+    return look(client, parts.namespace, { answers, named });
   });
 }
 
 async function look(
-  wire: AmqpClient,
+  client: AmqpClient,
   namespace: Namespace,
   { answers, named }: { readonly answers: readonly InstanceStats[]; readonly named: readonly string[] },
 ): Promise<Overview> {
-  const answering = await byService(wire, namespace, answers);
+  const answering = await byService(client, namespace, answers);
   const there = new Set(answering.map(({ service }) => service));
   const targets = answers.flatMap(({ calls, sends }) =>
     [...calls, ...sends].flatMap(({ service }) => service ?? []),
@@ -75,7 +75,7 @@ async function look(
   const known = new Set([...wanted, ...answers.flatMap(sendersOf)]);
   const silent = [...known].filter((name) => !there.has(name)).slice(0, MOST_NAMES);
   const found = await mapConcurrently(silent, async (service) => {
-    const seen = await queuesOf(wire, namespace, service);
+    const seen = await queuesOf(client, namespace, service);
     const { queues, unknownQueues } = seen;
     const isAnything = queues.inbox !== undefined || queues.dead !== undefined || unknownQueues !== undefined;
     return isAnything ? silentService(service, seen) : undefined;
@@ -84,7 +84,7 @@ async function look(
   const isFound = new Set(services.map(({ service }) => service));
   const unknownQueues: string[] = [];
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
-    inspectIfTold(wire, name, () => unknownQueues.push(name));
+    inspectIfTold(client, name, () => unknownQueues.push(name));
   const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
     const name = namespace.delays[ms];
     return { name, ms, messages: (await inspect(name))?.messages ?? 0 };

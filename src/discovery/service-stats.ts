@@ -55,12 +55,12 @@ export function silentService(service: string, seen: QueuesSeen): ServiceStats {
  * not tell of: see {@link isUntold}.
  */
 export async function inspectIfTold(
-  wire: AmqpClient,
+  client: AmqpClient,
   name: string,
   onUnknown: () => void,
 ): Promise<QueueInfo | undefined> {
   try {
-    return await wire.inspectQueue(name);
+    return await client.inspectQueue(name);
   } catch (error) {
     if (!isUntold(error)) throw error;
     onUnknown();
@@ -80,10 +80,14 @@ export function isUntold(error: unknown): error is ConfluoError {
 export type QueuesSeen = Pick<ServiceStats, "queues" | "unknownQueues">;
 
 /** Asks the broker for the queues of a service. */
-export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: string): Promise<QueuesSeen> {
+export async function queuesOf(
+  client: AmqpClient,
+  namespace: Namespace,
+  service: string,
+): Promise<QueuesSeen> {
   const unknown: QueueOfService[] = [];
   const inspect = (which: QueueOfService, name: string): Promise<QueueInfo | undefined> =>
-    inspectIfTold(wire, name, () => unknown.push(which));
+    inspectIfTold(client, name, () => unknown.push(which));
   const [callsName, inboxName] = [namespace.calls(service), namespace.inbox(service)];
   const [inbox, dead] = await Promise.all([
     inspect("inbox", inboxName),
@@ -115,7 +119,7 @@ export async function queuesOf(wire: AmqpClient, namespace: Namespace, service: 
 
 /** Sums up by service, in order of names, and asks the broker for the queues. */
 export async function byService(
-  wire: AmqpClient,
+  client: AmqpClient,
   namespace: Namespace,
   answers: readonly InstanceStats[],
 ): Promise<readonly ServiceStats[]> {
@@ -140,7 +144,7 @@ export async function byService(
     sends: counted(instances.flatMap(({ sends }) => sends)),
     publishes: counted(instances.flatMap(({ publishes }) => publishes)),
     unclaimed: instances.reduce((sum, { unclaimed }) => sum + unclaimed, 0),
-    ...(await queuesOf(wire, namespace, service)),
+    ...(await queuesOf(client, namespace, service)),
   }));
 }
 

@@ -53,7 +53,7 @@ export async function watch(
   const key = bindingKey(pattern);
   if (typeof listener !== "function") throw invalidArgument("A listener", "a function", listener);
   const { ms, signal } = readWaitOptions("watch", options, OPEN_MS);
-  const wire = await open({
+  const client = await open({
     timeoutMs: ms,
     ...(signal === undefined ? {} : { signal }),
   });
@@ -61,23 +61,23 @@ export async function watch(
   const broken = new Promise<never>((_, reject) => {
     broke = reject;
   });
-  const lost = wire.lost.then((reason) => {
+  const lost = client.lost.then((reason) => {
     if (reason !== undefined) throw reason;
   });
   const ended = Promise.race([lost, broken]);
   let lookout: Lookout | undefined;
   ended.catch(() => undefined).then(() => lookout?.end());
-  const close = (): Promise<void> => wire.close();
+  const close = (): Promise<void> => client.close();
   const begin = async (): Promise<void> => {
-    const queue = await wire.declareQueue({
+    const queue = await client.declareQueue({
       name: "",
       exclusive: true,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
     });
     // A user who may only look may not declare, and need not where anyone has been.
-    if (!(await mayBeThere(wire, events))) await wire.declareExchange({ name: events, type: "topic" });
-    await wire.bind(queue, events, key);
-    await wire.consume({
+    if (!(await mayBeThere(client, events))) await client.declareExchange({ name: events, type: "topic" });
+    await client.bind(queue, events, key);
+    await client.consume({
       queue,
       prefetch: AT_A_TIME,
       onDelivery: (delivery) => {
@@ -89,7 +89,7 @@ export async function watch(
     // Some brokers lose such a queue without a word.
     lookout = new Lookout(async () => {
       try {
-        if ((await wire.inspectQueue(queue)) !== undefined) return;
+        if ((await client.inspectQueue(queue)) !== undefined) return;
         broke(new ConfluoError("UNAVAILABLE", `The broker has lost ${queue} and did not say so.`));
       } catch (error) {
         // A refusal would be the answer to each further look.

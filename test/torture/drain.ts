@@ -45,10 +45,10 @@ export async function drain({
   read,
 }: Draining): Promise<Drained> {
   const broker = new Broker(brokerUrls, { namespace: namespace.name, logger: silentLogger });
-  const wire = await broker.openClient();
+  const client = await broker.openClient();
   try {
     const takeLetters = await collect(serviceNames, async (service) => {
-      const reading = await readQueue(wire, namespace.dead(service));
+      const reading = await readQueue(client, namespace.dead(service));
       return () => {
         for (const letter of reading.take()) account.takeLetter(service, letter);
       };
@@ -74,7 +74,7 @@ export async function drain({
       return [inbox, namespace.again(inbox)].map((queue) => ({ service, queue }));
     });
     const takeLeft = await collect(inboxes, async ({ service, queue }) => {
-      const reading = await readQueue(wire, queue);
+      const reading = await readQueue(client, queue);
       return () => {
         for (const letter of reading.take()) account.takeLeft(service, letter);
       };
@@ -89,14 +89,14 @@ export async function drain({
       await sleep(250);
       takeLetters();
       takeLeft();
-      empty = (await count(wire, queues)) === 0 ? empty + 1 : 0;
+      empty = (await count(client, queues)) === 0 ? empty + 1 : 0;
     }
     takeLetters();
     takeLeft();
     const delays = namespace.sharedQueues().map(({ name }) => name);
-    return { delayed: (await count(wire, delays)) > 0, leftAt, quiet };
+    return { delayed: (await count(client, delays)) > 0, leftAt, quiet };
   } finally {
-    await wire.close();
+    await client.close();
   }
 }
 
@@ -111,10 +111,10 @@ async function collect<Name>(
 }
 
 async function count(
-  wire: Awaited<ReturnType<Broker["openClient"]>>,
+  client: Awaited<ReturnType<Broker["openClient"]>>,
   queues: readonly string[],
 ): Promise<number> {
   let messages = 0;
-  for (const queue of queues) messages += (await wire.inspectQueue(queue))?.messages ?? 0;
+  for (const queue of queues) messages += (await client.inspectQueue(queue))?.messages ?? 0;
   return messages;
 }

@@ -20,9 +20,9 @@ export interface Reading {
 }
 
 /** Takes messages out from now on. */
-export async function readQueue(wire: AmqpClient, queue: string): Promise<Reading> {
+export async function readQueue(client: AmqpClient, queue: string): Promise<Reading> {
   let letters: Letter[] = [];
-  const consumer = await wire.consume({
+  const consumer = await client.consume({
     queue,
     prefetch: 500,
     onDelivery: (delivery) => {

@@ -15,10 +15,10 @@ const KEPT_MS = 24 * 3_600_000;
  *
  * @returns the names of those that it did not come back from, or that did not take it.
  */
-export async function stalledDelays(wire: AmqpClient, namespace: string): Promise<readonly string[]> {
+export async function stalledDelays(client: AmqpClient, namespace: string): Promise<readonly string[]> {
   const queue = `${namespace}.doctor.${randomBytes(6).toString("hex")}`;
-  await wire.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": KEPT_MS } });
-  await wire.bind(queue, `${namespace}.back`, queue);
+  await client.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": KEPT_MS } });
+  await client.bind(queue, `${namespace}.back`, queue);
   const missing = new Set(TRIED_MS);
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => {
@@ -26,7 +26,7 @@ export async function stalledDelays(wire: AmqpClient, namespace: string): Promis
   });
   const timer = setTimeout(() => end(), Math.max(...TRIED_MS) + GRACE_MS);
   try {
-    await wire.consume({
+    await client.consume({
       queue,
       prefetch: "no-ack",
       onDelivery: ({ message }) => {
@@ -36,11 +36,11 @@ export async function stalledDelays(wire: AmqpClient, namespace: string): Promis
       onCancelled: () => end(),
     });
     for (const ms of TRIED_MS)
-      wire.publish({ exchange: `${namespace}.delay.${ms}`, key: queue }, probe(ms), () => undefined);
+      client.publish({ exchange: `${namespace}.delay.${ms}`, key: queue }, probe(ms), () => undefined);
     await ended;
   } finally {
     clearTimeout(timer);
-    if (missing.size === 0) await wire.deleteQueue(queue);
+    if (missing.size === 0) await client.deleteQueue(queue);
   }
   return [...missing].map((ms) => `${namespace}.delay.${ms}`);
 }

@@ -110,11 +110,11 @@ async function load(
 
 async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): Promise<void> {
   // Also after Ctrl-C, and not for long.
-  const wire = await broker.openClient({ timeoutMs: 5_000 });
+  const client = await broker.openClient({ timeoutMs: 5_000 });
   try {
     for (const queue of ["calls", "calls.again", "calls.batch", "inbox", "inbox.again", "dead"])
-      await wire.deleteQueue(`${broker.namespace}.${name}.${queue}`);
+      await client.deleteQueue(`${broker.namespace}.${name}.${queue}`);
   } finally {
-    await wire.close();
+    await client.close();
   }
 }

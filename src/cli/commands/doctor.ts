@@ -123,17 +123,17 @@ class Examination {
   async findings(): Promise<readonly Finding[]> {
     const address = addressOf(this.#flags, this.#terminal);
     const management = this.#management;
-    const wire = await this.#broker.openClient(this.#limits);
+    const client = await this.#broker.openClient(this.#limits);
     let about: readonly Finding[];
     try {
       about = [
         ok(`Connected to ${this.#broker.description}, namespace ${this.#broker.namespace}.`),
-        ...aboutServer(wire.server),
+        ...aboutServer(client.server),
         ...aboutAddress(address),
-        await this.#permissions(wire),
+        await this.#permissions(client),
       ];
     } finally {
-      await wire.close();
+      await client.close();
     }
     return [...about, ...(await this.#orProblem(() => this.#topology(management)))];
   }
@@ -150,17 +150,22 @@ class Examination {
 
   // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
   // one in the namespace.
-  async #permissions(wire: AmqpClient): Promise<Finding> {
+  async #permissions(client: AmqpClient): Promise<Finding> {
     try {
       const own = { exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
-      await wire.declareQueue({ name: "", ...own });
+      await client.declareQueue({ name: "", ...own });
       const name = `${this.#broker.namespace}.doctor.${randomBytes(6).toString("hex")}`;
-      const queue = await wire.declareQueue({ name, ...own });
+      const queue = await client.declareQueue({ name, ...own });
       let come: () => void = () => undefined;
       const came = new Promise<void>((resolve) => {
         come = resolve;
       });
-      await wire.consume({ queue, prefetch: "no-ack", onDelivery: () => come(), onCancelled: () => come() });
+      await client.consume({
+        queue,
+        prefetch: "no-ack",
+        onDelivery: () => come(),
+        onCancelled: () => come(),
+      });
       const { timeoutMs = PATIENCE_MS } = this.#limits;
       const patience = wait(Math.min(timeoutMs, PATIENCE_MS), "no confirm in time", {
         signal: this.#limits.signal,
@@ -168,15 +173,15 @@ class Examination {
       });
       const confirm = new Promise<string | undefined>((resolve) => {
         const message = { body: new Uint8Array(0), properties: { mandatory: true } } as const;
-        wire.publish({ exchange: "", key: queue }, message, (failure, why) =>
+        client.publish({ exchange: "", key: queue }, message, (failure, why) =>
           resolve(why?.message.replace(/\.$/, "") ?? failure),
         );
       });
       const failure = await Promise.race([confirm, patience]);
       if (failure !== undefined) {
-        if (wire.blocked !== undefined)
+        if (client.blocked !== undefined)
           return problem(
-            `The broker takes no messages: ${wire.blocked}.`,
+            `The broker takes no messages: ${client.blocked}.`,
             "Free its memory or disk: rabbitmq-diagnostics alarms.",
           );
         return problem(`The broker did not take a message: ${failure}.`, "See the broker's log.");
@@ -270,13 +275,13 @@ class Examination {
 
   // By AMQP what stands still, by management what for, if it may be asked.
   async #delays(management: Management | undefined): Promise<readonly Finding[]> {
-    const wire = await this.#broker.openClient(this.#limits);
+    const client = await this.#broker.openClient(this.#limits);
     try {
       const { namespace } = this.#broker;
       const queues = management && this.#queues(management).catch(() => undefined);
-      return aboutDelays(await stalledDelays(wire, namespace), await queues);
+      return aboutDelays(await stalledDelays(client, namespace), await queues);
     } finally {
-      await wire.close();
+      await client.close();
     }
   }
 

@@ -7,7 +7,7 @@ import { listen, writeJson } from "../../http/listen.ts";
 /** Longer than a process that is well takes, and shorter than a probe waits. */
 const ASK_MS = 900;
 
-interface Answer {
+interface ProcessAnswer {
   readonly isOk: boolean;
   readonly text: string;
 }
@@ -55,7 +55,7 @@ async function answer(
   });
 }
 
-async function asked(url: string | undefined, path: string): Promise<Answer | undefined> {
+async function asked(url: string | undefined, path: string): Promise<ProcessAnswer | undefined> {
   if (url === undefined) return undefined;
   try {
     const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(ASK_MS) });

@@ -26,17 +26,17 @@ const forged: Properties = {
 export const allowlist: Define = (it) => {
   it("says of a message whose headers no frame holds that it is invalid, and goes on", async (bench) => {
     const served = await bench.start("served", (service) => service.route("/", () => 1));
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const publish = (headers: object): Promise<string | undefined> =>
       new Promise((resolve) => {
         const message = { body: new Uint8Array(1), properties: { type: "/", headers } } as Message;
-        wire.publish({ exchange: "", key: bench.queue("served", "inbox") }, message, resolve);
+        client.publish({ exchange: "", key: bench.queue("served", "inbox") }, message, resolve);
       });
     assert.equal(await publish({ h: "x".repeat(70_000) }), "invalid");
     assert.equal(await publish({ h: "x".repeat(40_000) }), undefined);
     const failed = await new Promise((resolve) => {
       const message = { body: new Uint8Array(1), properties: { headers: { h: "x".repeat(70_000) } } };
-      wire.post(bench.queue("served", "calls"), message, resolve);
+      client.post(bench.queue("served", "calls"), message, resolve);
     });
     assert.equal(failed, "invalid");
     assert.equal((await served.call("served", "/")).body, 1);
@@ -47,10 +47,10 @@ export const allowlist: Define = (it) => {
     ["an array", (queue: string) => ({ CC: [queue], BCC: [queue] })],
   ] as const) {
     it(`sends no copies after CC and BCC as ${form} when it tries again, gives up and replays`, async (bench) => {
-      const wire = await bench.foreign();
+      const client = await bench.foreign();
       const trap = bench.queue("trap", "inbox");
-      await wire.declareQueue({ name: trap, arguments: { "x-queue-type": "classic" } });
-      const depth = async (): Promise<number> => (await wire.inspectQueue(trap))?.messages ?? 0;
+      await client.declareQueue({ name: trap, arguments: { "x-queue-type": "classic" } });
+      const depth = async (): Promise<number> => (await client.inspectQueue(trap))?.messages ?? 0;
       try {
         const attempts: number[] = [];
         await declare(bench, "worker");
@@ -74,7 +74,7 @@ export const allowlist: Define = (it) => {
         for (const { headers: shown } of await box.list()) assert.deepEqual(shown, { h: "kept" });
         assert.equal(await depth(), before);
       } finally {
-        await wire.deleteQueue(trap);
+        await client.deleteQueue(trap);
       }
     });
   }

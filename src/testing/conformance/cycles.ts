@@ -140,9 +140,9 @@ export const cycles: Define = (it) => {
       .then((each) => each.shutdown());
     const queue = bench.queue("worker", "inbox");
     for (let n = 0; n < 20; n += 1) await bench.publishForeign("", queue, String(n));
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const taken: { ack(): void }[] = [];
-    const consumer = await wire.consume({
+    const consumer = await client.consume({
       queue,
       prefetch: 2,
       onDelivery: (delivery) => taken.push(delivery),

@@ -152,13 +152,13 @@ export const foreign: Define = (it) => {
 
   it("survives a reply that nobody asked for", async (bench) => {
     const caught = signalled<Properties>();
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     // A service that answers by itself: twice, and once for a call that was never made.
     const queue = bench.queue("foreigner", "calls");
     await bench
       .start("foreigner", (service) => service.route("/", () => "x"))
       .then((service) => service.shutdown());
-    await wire.consume({
+    await client.consume({
       queue,
       prefetch: 1,
       onCancelled: () => undefined,
@@ -166,11 +166,11 @@ export const foreign: Define = (it) => {
         const { replyTo = "", correlationId = "" } = delivery.message.properties;
         caught.resolve(delivery.message.properties);
         const answer = (id: string, body: string, properties: Properties = {}): void =>
-          wire.post(replyTo, message(body, { correlationId: id, ...properties }));
+          client.post(replyTo, message(body, { correlationId: id, ...properties }));
         answer("never-asked", "1");
         answer(correlationId, "2");
         answer(correlationId, "3");
-        wire.post(replyTo, message("{", {}));
+        client.post(replyTo, message("{", {}));
         delivery.ack();
       },
     });
@@ -189,8 +189,8 @@ export const foreign: Define = (it) => {
     await bench
       .start("foreigner", (service) => service.route("/", () => "x"))
       .then((service) => service.shutdown());
-    const wire = await bench.foreign();
-    await answerAll(wire, bench.queue("foreigner", "calls"), message("{", {}));
+    const client = await bench.foreign();
+    await answerAll(client, bench.queue("foreigner", "calls"), message("{", {}));
     const caller = await bench.start("caller", undefined, oneByOne);
     await assert.rejects(caller.call("foreigner", "/"), { code: "MALFORMED_MESSAGE" });
   });
@@ -260,14 +260,14 @@ function text({ body }: Message): string {
   return new TextDecoder().decode(body);
 }
 
-async function answerAll(wire: AmqpClient, queue: string, answer: Message): Promise<void> {
-  await wire.consume({
+async function answerAll(client: AmqpClient, queue: string, answer: Message): Promise<void> {
+  await client.consume({
     queue,
     prefetch: 1,
     onCancelled: () => undefined,
     onDelivery: (delivery) => {
       const { replyTo = "", correlationId = "" } = delivery.message.properties;
-      wire.post(replyTo, { ...answer, properties: { ...answer.properties, correlationId } });
+      client.post(replyTo, { ...answer, properties: { ...answer.properties, correlationId } });
       delivery.ack();
     },
   });
@@ -279,14 +279,14 @@ async function request(
   properties: Properties,
   body: string | Uint8Array,
 ): Promise<Message> {
-  const wire = await bench.foreign();
-  const replyTo = await wire.declareQueue({
+  const client = await bench.foreign();
+  const replyTo = await client.declareQueue({
     name: "",
     exclusive: true,
     arguments: { "x-queue-type": "classic" },
   });
   const answer = signalled<Message>();
-  await wire.consume({
+  await client.consume({
     queue: replyTo,
     prefetch: "no-ack",
     onCancelled: () => undefined,

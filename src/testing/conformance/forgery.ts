@@ -18,9 +18,9 @@ export const forgery: Define = (it) => {
       }),
     );
     await absent(bench, "evil");
-    const evil = await standIn(bench, "evil", (message, wire) => {
+    const evil = await standIn(bench, "evil", (message, client) => {
       const { replyTo = "", correlationId } = message.properties;
-      if (correlationId !== undefined) wire.post(replyTo, messageOf("1", { correlationId }));
+      if (correlationId !== undefined) client.post(replyTo, messageOf("1", { correlationId }));
     });
     const caller = await bench.start("caller", undefined, oneByOne);
     await caller.call("evil", "/");
@@ -28,16 +28,16 @@ export const forgery: Define = (it) => {
     await eventually(() => asked === 3, "the calls to the bank");
     const [{ properties }] = evil.messages as readonly [Message];
     const { replyTo = "", correlationId = "" } = properties;
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const ids = neighbours(correlationId);
-    for (const id of ids) wire.post(replyTo, messageOf("1000000", { correlationId: id }));
+    for (const id of ids) client.post(replyTo, messageOf("1000000", { correlationId: id }));
     const entries = ids
       .flatMap((id) => [
         { id, again: true },
         { id, body: 1_000_000 },
       ])
       .slice(0, 256);
-    wire.post(replyTo, messageOf(JSON.stringify(entries), { contentType: REPLIES }));
+    client.post(replyTo, messageOf(JSON.stringify(entries), { contentType: REPLIES }));
     // Behind all that, on its way through the same queue.
     const last = caller.call("evil", "/");
     await last;

@@ -80,9 +80,9 @@ export const gatheredAgain: Define = (it) => {
 
   it("does not run again those that were answered before the instance was gone", async (bench) => {
     const { calls } = await sixteen(bench);
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const answered = signalled();
-    await wire.consume({
+    await client.consume({
       queue: bench.queue("worker", "calls.batch"),
       prefetch: 1,
       onCancelled: () => undefined,
@@ -91,12 +91,12 @@ export const gatheredAgain: Define = (it) => {
         const half = entriesIn(message).slice(0, COUNT / 2);
         for (const { id } of half) {
           const reply = messageOf('"before"', { correlationId: id });
-          wire.publish({ exchange: "", key: replyTo }, reply, () => answered.resolve());
+          client.publish({ exchange: "", key: replyTo }, reply, () => answered.resolve());
         }
       },
     });
     await Promise.all([answered.promise, ...calls.slice(0, COUNT / 2)]);
-    await wire.close();
+    await client.close();
     const ran: number[] = [];
     await bench.start("worker", (service) =>
       service.route("/:n", ({ params }) => void ran.push(Number(params.n))),

@@ -76,9 +76,9 @@ export const health: Define = (it) => {
       blocked: undefined,
       reason: undefined,
     });
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const queue = bench.queue("worker", "calls");
-    await wire.deleteQueue(queue);
+    await client.deleteQueue(queue);
     await eventually(() => service.health().status === "degraded", "the loss");
     assert.deepEqual(service.health().detached, [queue]);
     await eventually(() => service.health().status === "healthy", "the repair");

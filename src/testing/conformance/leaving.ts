@@ -143,18 +143,18 @@ export const leaving: Define = (it) => {
 };
 
 async function publishMandatory(bench: Bench, exchange: string, key: string): Promise<string | undefined> {
-  const wire = await bench.foreign();
+  const client = await bench.foreign();
   const message = { body: new Uint8Array(), properties: { messageId: "m", mandatory: true } } as const;
-  return new Promise((resolve) => wire.publish({ exchange, key }, message, resolve));
+  return new Promise((resolve) => client.publish({ exchange, key }, message, resolve));
 }
 
 // As a foreign service that is called sees it.
 async function replyQueueOf(bench: Bench, caller: Awaited<ReturnType<Bench["start"]>>): Promise<string> {
-  const wire = await bench.foreign();
+  const client = await bench.foreign();
   const queue = bench.queue("foreign", "calls");
-  await wire.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": 30_000 } });
+  await client.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": 30_000 } });
   const asked = signalled<string>();
-  await wire.consume({
+  await client.consume({
     queue,
     prefetch: "no-ack",
     onDelivery: ({ message }) => asked.resolve(String(message.properties.replyTo)),

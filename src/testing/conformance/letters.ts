@@ -84,7 +84,7 @@ export const letters: Define = (it) => {
   it("shows what nobody else is looking at, without waiting for the rest, and loses none", async (bench) => {
     await declare(bench, "worker");
     await craft(bench, "worker", 40);
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const full = signalled();
     let held = 0;
     const onDelivery = (): void => {
@@ -92,7 +92,7 @@ export const letters: Define = (it) => {
       if (held === 10) full.resolve();
     };
     const queue = bench.queue("worker", "dead");
-    const other = await wire.consume({ queue, prefetch: 10, onDelivery, onCancelled: () => undefined });
+    const other = await client.consume({ queue, prefetch: 10, onDelivery, onCancelled: () => undefined });
     await full.promise;
     const box = bench.broker.deadLetters("worker");
     assert.equal(await box.count(), 30);
@@ -106,9 +106,12 @@ export const letters: Define = (it) => {
   });
 
   it("keeps letters that an operator allows to come back once, and their order, however often it looks", async (bench) => {
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     const queue = bench.queue("worker", "dead");
-    await wire.declareQueue({ name: queue, arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1 } });
+    await client.declareQueue({
+      name: queue,
+      arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1 },
+    });
     await bench.publishForeign("", bench.queue("worker", "dead"), "0", {
       messageId: "m-0",
       type: "/task",
@@ -133,7 +136,7 @@ export const letters: Define = (it) => {
     assert.deepEqual([...idsOf(await box.list())].sort(), [...ids].sort());
     const [first] = await box.export(["m-0"]);
     assert.equal(first?.properties.correlationId, "kept");
-    await wire.deleteQueue(queue);
+    await client.deleteQueue(queue);
   });
 
   it("exports letters with all that they hold, and imports them once", async (bench) => {
@@ -347,14 +350,14 @@ export async function publishMany(
   count: number,
   properties: Properties,
 ): Promise<void> {
-  const wire = await bench.foreign();
+  const client = await bench.foreign();
   const taken = Array.from({ length: count }, (_, n) => {
     const message = {
       body: new TextEncoder().encode(String(n)),
       properties: { messageId: `m-${n}`, deliveryMode: 2, ...properties } as const,
     };
     return new Promise<void>((resolve, reject) => {
-      wire.publish(route, message, (failed) => {
+      client.publish(route, message, (failed) => {
         if (failed === undefined) resolve();
         else reject(new Error(failed));
       });

@@ -24,8 +24,8 @@ export async function absent(bench: Bench, name: string, options?: ServiceOption
   const service = await bench.start(name, (each) => each.route("/declared-only", () => undefined), options);
   await service.shutdown();
   // The last instance takes it along.
-  const wire = await bench.foreign();
-  await wire.declareQueue({ name: bench.queue(name, "calls.batch"), arguments: CALLS_ARGUMENTS });
+  const client = await bench.foreign();
+  await client.declareQueue({ name: bench.queue(name, "calls.batch"), arguments: CALLS_ARGUMENTS });
 }
 
 const CALLS_ARGUMENTS = { "x-queue-type": "classic", "x-expires": 30_000 } as const;
@@ -46,19 +46,19 @@ export async function untilQueued(bench: Bench, service: string, messages: numbe
 export async function standIn(
   bench: Bench,
   service: string,
-  onMessage: (message: Message, wire: AmqpClient) => void = () => undefined,
+  onMessage: (message: Message, client: AmqpClient) => void = () => undefined,
 ): Promise<{ readonly messages: readonly Message[]; close(): Promise<void> }> {
-  const wire = await bench.foreign();
+  const client = await bench.foreign();
   const messages: Message[] = [];
-  await wire.declareQueue({ name: bench.queue(service, "calls.batch"), arguments: CALLS_ARGUMENTS });
+  await client.declareQueue({ name: bench.queue(service, "calls.batch"), arguments: CALLS_ARGUMENTS });
   const consume = (lane: "calls" | "calls.batch"): ReturnType<AmqpClient["consume"]> =>
-    wire.consume({
+    client.consume({
       queue: bench.queue(service, lane),
       prefetch: "no-ack",
       onCancelled: () => undefined,
       onDelivery: ({ message }) => {
         messages.push(message);
-        onMessage(message, wire);
+        onMessage(message, client);
       },
     });
   const consumers = [await consume("calls"), await consume("calls.batch")];
@@ -106,15 +106,15 @@ export interface Asker {
 
 /** A foreign client that is answered. */
 export async function asker(bench: Bench): Promise<Asker> {
-  const wire = await bench.foreign();
-  const replyTo = await wire.declareQueue({
+  const client = await bench.foreign();
+  const replyTo = await client.declareQueue({
     name: "",
     exclusive: true,
     arguments: { "x-queue-type": "classic" },
   });
   const answers = new Map<string, Entry>();
   const replies: Message[] = [];
-  await wire.consume({
+  await client.consume({
     queue: replyTo,
     prefetch: "no-ack",
     onCancelled: () => undefined,

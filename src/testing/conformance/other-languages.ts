@@ -42,11 +42,11 @@ export const otherLanguages: Define = (it) => {
   it("takes a status that an entry of gathered answers has as text", async (bench) => {
     const caller = await bench.start("caller");
     await absent(bench, "foreigner");
-    await standIn(bench, "foreigner", (message, wire) => {
+    await standIn(bench, "foreigner", (message, client) => {
       const entries = entriesIn(message).map(({ id }) => ({ id, status: "409", body: "taken" }));
       const { replyTo = "" } = message.properties;
       const body = new TextEncoder().encode(JSON.stringify(entries));
-      wire.post(replyTo, { body, properties: { contentType: REPLIES } });
+      client.post(replyTo, { body, properties: { contentType: REPLIES } });
     });
     const error = await rejection(caller.call("foreigner", "/"));
     assert.ok(isConfluoError(error) && error.status === 409, String(error));
@@ -99,13 +99,13 @@ export const otherLanguages: Define = (it) => {
 async function callOnce(bench: Bench, { body, properties }: Answer): Promise<unknown> {
   const caller = await bench.start("caller", undefined, oneByOne);
   await absent(bench, "foreigner");
-  await standIn(bench, "foreigner", (message, wire) => {
+  await standIn(bench, "foreigner", (message, client) => {
     const { replyTo = "", correlationId = "" } = message.properties;
     const answer: Message = {
       body: new TextEncoder().encode(body),
       properties: { ...properties, correlationId },
     };
-    wire.post(replyTo, answer);
+    client.post(replyTo, answer);
   });
   return rejection(caller.call("foreigner", "/"));
 }

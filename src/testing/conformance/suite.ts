@@ -86,9 +86,9 @@ export class Bench {
 
   /** A foreign AMQP client. */
   async foreign(): Promise<AmqpClient> {
-    const wire = await this.broker.openClient();
-    this.#wires.push(wire);
-    return wire;
+    const client = await this.broker.openClient();
+    this.#wires.push(client);
+    return client;
   }
 
   /** The full name of a service's queue. */
@@ -103,13 +103,13 @@ export class Bench {
     body: string | Uint8Array,
     properties: Properties = {},
   ): Promise<void> {
-    const wire = await this.foreign();
+    const client = await this.foreign();
     const message: Message = {
       body: typeof body === "string" ? new TextEncoder().encode(body) : body,
       properties,
     };
     await new Promise<void>((resolve, reject) => {
-      wire.publish({ exchange, key }, message, (failure) => {
+      client.publish({ exchange, key }, message, (failure) => {
         if (failure === undefined) resolve();
         else reject(new Error(`the foreign message was ${failure}`));
       });
@@ -118,15 +118,15 @@ export class Bench {
 
   /** Waits for a message in a service's dead-letter queue and takes it. */
   async takeDead(service: string): Promise<Message> {
-    const wire = await this.foreign();
+    const client = await this.foreign();
     const queue = this.queue(service, "dead");
     await eventually(
-      async () => ((await wire.inspectQueue(queue))?.messages ?? 0) > 0,
+      async () => ((await client.inspectQueue(queue))?.messages ?? 0) > 0,
       `a dead letter in ${queue}`,
     );
     const taken = signalled<AmqpDelivery>();
     const onDelivery = taken.resolve;
-    const consumer = await wire.consume({ queue, prefetch: 1, onDelivery, onCancelled: () => undefined });
+    const consumer = await client.consume({ queue, prefetch: 1, onDelivery, onCancelled: () => undefined });
     const delivery = await taken.promise;
     await consumer.cancel(); // before the acknowledgement, or it would take the next one, too
     delivery.ack();
@@ -138,11 +138,11 @@ export class Bench {
    * Resolves when they are back in the queue.
    */
   async dieWith(service: string, lane: ServiceQueue, count: number): Promise<readonly Message[]> {
-    const wire = await this.broker.openClient();
+    const client = await this.broker.openClient();
     const queue = this.queue(service, lane);
     const taken: Message[] = [];
     const all = signalled();
-    await wire.consume({
+    await client.consume({
       queue,
       prefetch: count,
       onDelivery: ({ message }) => {
@@ -152,7 +152,7 @@ export class Bench {
       onCancelled: () => undefined,
     });
     await all.promise;
-    await wire.close();
+    await client.close();
     return taken;
   }
 
@@ -163,7 +163,7 @@ export class Bench {
 
   async close(): Promise<void> {
     await Promise.all(this.#services.map((service) => service.shutdown({ timeoutMs: 2_000 })));
-    await Promise.all(this.#wires.map((wire) => wire.close()));
+    await Promise.all(this.#wires.map((client) => client.close()));
   }
 }
 

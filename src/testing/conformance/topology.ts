@@ -100,13 +100,13 @@ export const topology: Define = (it) => {
       .then((each) => each.shutdown());
     const { namespace } = bench.broker;
     const queues = ["worker.inbox", "worker.inbox.again", "worker.dead", "orphans", "delay.1024000"];
-    const wire = await bench.foreign();
+    const client = await bench.foreign();
     for (const name of queues) {
       const queue = `${namespace}.${name}`;
       await bench.publishForeign("", queue, "1", { messageId: "kept", deliveryMode: 2 });
       for (let times = 0; times < 25; times += 1) {
         const taken = signalled();
-        const consumer = await wire.consume({
+        const consumer = await client.consume({
           queue,
           prefetch: 1,
           onDelivery: () => taken.resolve(),
@@ -116,7 +116,7 @@ export const topology: Define = (it) => {
         await consumer.close();
       }
       await eventually(
-        async () => (await wire.inspectQueue(queue))?.messages === 1,
+        async () => (await client.inspectQueue(queue))?.messages === 1,
         `the message in ${queue}`,
       );
     }

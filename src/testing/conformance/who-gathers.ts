@@ -12,9 +12,9 @@ export const whoGathers: Define = (it) => {
   it("sends single calls only to a foreign service that says nothing", async (bench) => {
     bench.broker.gathersEagerly = false;
     await absent(bench, "foreigner");
-    const { messages } = await standIn(bench, "foreigner", (message, wire) => {
+    const { messages } = await standIn(bench, "foreigner", (message, client) => {
       const { replyTo = "", correlationId = "" } = message.properties;
-      wire.post(replyTo, { body: message.body, properties: { correlationId } });
+      client.post(replyTo, { body: message.body, properties: { correlationId } });
     });
     const caller = await bench.start("caller");
     for (const body of [{ n: 1 }, "€", undefined]) await round(caller, "foreigner", body);
@@ -92,10 +92,10 @@ export const whoGathers: Define = (it) => {
   it("takes headers that a service sends back as they came for no word of its own", async (bench) => {
     bench.broker.gathersEagerly = false;
     await absent(bench, "echo");
-    const { messages } = await standIn(bench, "echo", ({ body, properties }, wire) => {
+    const { messages } = await standIn(bench, "echo", ({ body, properties }, client) => {
       const { replyTo = "", correlationId = "", headers = {} } = properties;
       const contentType = "application/json";
-      wire.post(replyTo, { body, properties: { correlationId, headers, contentType, appId: "echo" } });
+      client.post(replyTo, { body, properties: { correlationId, headers, contentType, appId: "echo" } });
     });
     const caller = await bench.start("caller");
     for (let round = 0; round < 3; round += 1) {
@@ -113,11 +113,11 @@ export const whoGathers: Define = (it) => {
   it("takes a number that is not for the queue for batches for one instance's word only", async (bench) => {
     bench.broker.gathersEagerly = false;
     await absent(bench, "earlier");
-    const { messages } = await standIn(bench, "earlier", ({ body, properties }, wire) => {
+    const { messages } = await standIn(bench, "earlier", ({ body, properties }, client) => {
       const { replyTo = "", correlationId = "" } = properties;
       const headers = { "confluo-gather": "16" };
       const contentType = "application/json";
-      wire.post(replyTo, { body, properties: { correlationId, headers, contentType, appId: "earlier" } });
+      client.post(replyTo, { body, properties: { correlationId, headers, contentType, appId: "earlier" } });
     });
     const caller = await bench.start("caller");
     await warmUp(caller, "earlier");
@@ -180,12 +180,12 @@ export const whoGathers: Define = (it) => {
       [passing, { "confluo-gather": able.replyTo }],
       [able, { "confluo-gather": able.replyTo }],
     ] as const) {
-      const wire = await bench.foreign();
+      const client = await bench.foreign();
       const key = bench.queue("worker", "calls");
       for (let n = 0; n < 40; n += 1) {
         const properties = { type: "/", replyTo: to.replyTo, correlationId: `${n}`, headers };
         const message = { body: new TextEncoder().encode(`${n}`), properties };
-        wire.publish({ exchange: "", key }, message, () => undefined);
+        client.publish({ exchange: "", key }, message, () => undefined);
       }
       for (let n = 0; n < 40; n += 1) assert.equal((await to.answer(`${n}`)).body, n);
     }
@@ -204,9 +204,9 @@ export const whoGathers: Define = (it) => {
 
 /** A program that serves beside confluo's instances and knows single calls only, as any AMQP client may. */
 async function plainInstance(bench: Bench, service: string): Promise<{ readonly contentTypes: unknown[] }> {
-  const wire = await bench.foreign();
+  const client = await bench.foreign();
   const contentTypes: unknown[] = [];
-  await wire.consume({
+  await client.consume({
     queue: bench.queue(service, "calls"),
     prefetch: 10,
     onCancelled: () => undefined,
@@ -214,7 +214,7 @@ async function plainInstance(bench: Bench, service: string): Promise<{ readonly 
       const { body, properties } = delivery.message;
       const { replyTo = "", correlationId = "", contentType } = properties;
       contentTypes.push(contentType);
-      wire.post(replyTo, { body, properties: { correlationId, contentType: "application/json" } });
+      client.post(replyTo, { body, properties: { correlationId, contentType: "application/json" } });
       delivery.ack();
     },
   });
@@ -239,9 +239,9 @@ async function sentInTraffic(
 ): Promise<readonly Message[]> {
   const answering = await bench.start("worker", (service) => service.route("/", handler), worker);
   const calling = await bench.start("caller", undefined, caller);
-  const { messages, close } = await standIn(bench, "worker", (message, wire) => {
+  const { messages, close } = await standIn(bench, "worker", (message, client) => {
     const { replyTo = "" } = message.properties;
-    for (const { id } of entriesIn(message)) wire.post(replyTo, messageOf("", { correlationId: id }));
+    for (const { id } of entriesIn(message)) client.post(replyTo, messageOf("", { correlationId: id }));
   });
   await warmUp(calling, "worker");
   const warm = messages.length;

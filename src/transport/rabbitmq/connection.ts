@@ -10,7 +10,7 @@ import type { ServerInfo } from "../amqp-client.ts";
 import { connect, credentials } from "./amqplib.ts";
 import type { BrokerUrl } from "./broker-url.ts";
 import { keepHeaderBytes } from "./consuming/header-bytes.ts";
-import { type Receiver, readUnreadableHeadersAsNone } from "./consuming/unreadable-headers.ts";
+import { type FrameReader, readUnreadableHeadersAsNone } from "./consuming/unreadable-headers.ts";
 import { connectFailure, isBrokenOff, isOpenRefused } from "./failure.ts";
 import { openRefusal } from "./open-refusal.ts";
 import type { TlsOptions } from "./tls-options.ts";
@@ -129,7 +129,7 @@ export class Connection {
   onBlocked: (reason: string | undefined) => void = ignore;
 
   /** @param adapt changes how amqplib's connection receives. */
-  constructor(model: ChannelModel, adapt: (connection: Receiver) => void = ignore) {
+  constructor(model: ChannelModel, adapt: (connection: FrameReader) => void = ignore) {
     this.#model = model;
     this.server = serverOf(
       (model.connection as { readonly serverProperties?: Record<string, unknown> }).serverProperties,

@@ -3,12 +3,12 @@
  * they were, and rounds large numbers; whoever writes a message again as it was needs the bytes.
  */
 
-import { headerTableIn, type Receiver } from "./unreadable-headers.ts";
+import { type FrameReader, headerTableIn } from "./unreadable-headers.ts";
 
 const headerBytes: unique symbol = Symbol("confluo.headerBytes");
 
 /** From now on the properties of each message that is received hold the bytes of its header table. */
-export function keepHeaderBytes(connection: Receiver): void {
+export function keepHeaderBytes(connection: FrameReader): void {
   const receive = connection.recvFrame?.bind(connection);
   if (receive === undefined || !Buffer.isBuffer(connection.rest)) return;
   connection.recvFrame = () => {

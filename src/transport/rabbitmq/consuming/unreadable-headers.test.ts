@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { readUnreadableHeadersAsNone } from "./unreadable-headers.ts";
 
 /** As amqplib's connection, with a decoder that takes empty header tables only. */
-class Receiver {
+class FrameReader {
   rest: Buffer;
 
   constructor(...frames: readonly Buffer[]) {
@@ -30,7 +30,7 @@ const content = (flags: string, properties: string): string =>
 
 it("a frame whose headers cannot be decoded comes without them, and what follows as it is", () => {
   const unreadable = content("\xe0\x08", "\x02ct\x02ce\0\0\0\x04deep\x01u");
-  const receiver = new Receiver(
+  const receiver = new FrameReader(
     frame(2, unreadable),
     frame(2, content("\x20\0", "\0\0\0\x04deep")),
     frame(3, "body"),
@@ -44,7 +44,7 @@ it("a frame whose headers cannot be decoded comes without them, and what follows
 
 it("a frame that cannot be decoded for another reason fails as before", () => {
   for (const bad of [frame(1, "deep"), frame(2, content("\x80\0", "\x04deep"))]) {
-    const receiver = new Receiver(bad);
+    const receiver = new FrameReader(bad);
     readUnreadableHeadersAsNone(receiver);
     expect(() => receiver.recvFrame()).toThrow("too deep");
   }

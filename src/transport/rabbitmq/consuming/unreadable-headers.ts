@@ -5,7 +5,7 @@
  */
 
 /** The part of amqplib's connection that is used, which does not document it; without it everything works but this. */
-export interface Receiver {
+export interface FrameReader {
   /** The bytes that were read from the socket and not decoded. */
   rest?: Buffer;
   /** Takes the next frame from `rest`, then decodes it. */
@@ -22,7 +22,7 @@ const HAS_CONTENT_ENCODING = 0x4000;
 const HAS_HEADERS = 0x2000;
 
 /** From now on such a message is received with an empty header table. */
-export function readUnreadableHeadersAsNone(connection: Receiver): void {
+export function readUnreadableHeadersAsNone(connection: FrameReader): void {
   const receive = connection.recvFrame?.bind(connection);
   if (receive === undefined || !Buffer.isBuffer(connection.rest)) return;
   connection.recvFrame = () => {
