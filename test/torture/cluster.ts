@@ -65,9 +65,14 @@ export async function startCluster(network: string, folder: string): Promise<Clu
       default:
         kind satisfies never;
     }
-    await node.answers();
-    await node.awaitPeers();
-    await node.answers();
+    try {
+      await node.isBack();
+    } catch {
+      // RabbitMQ 3.10 may stay paused although its peers are there again. An operator starts such a node anew.
+      await node.end("SIGKILL");
+      await node.start();
+      await node.isBack();
+    }
   };
   const description = `RabbitMQ, a cluster of ${clusterSize} nodes in network namespaces, ${first?.url} and so on`;
   return { urls: nodes.map(({ url }) => url), description, strike };
@@ -174,6 +179,13 @@ class Node {
       }
       await sleep(200);
     }
+  }
+
+  /** Resolves when it takes connections and sees all nodes. */
+  async isBack(): Promise<void> {
+    await this.answers();
+    await this.awaitPeers();
+    await this.answers();
   }
 
   /** Resolves when it sees all nodes. */
