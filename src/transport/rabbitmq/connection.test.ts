@@ -1,7 +1,9 @@
 import { EventEmitter } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import type { ChannelModel } from "amqplib";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Connection } from "./connection.ts";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { type BrokerUrl, parseBrokerUrl } from "./broker-url.ts";
+import { Connection, openConnection } from "./connection.ts";
 
 /** A connection whose broker opens channels when the test says so. */
 function connected() {
@@ -26,6 +28,56 @@ function answer(): Answer {
   });
   return { request, arrive: (given) => arrive(given) };
 }
+
+describe("a broker that refuses to open the vhost", () => {
+  /** Listens as a broker does, and ends the handshake of each connection with the next of these frames, then with the last. */
+  async function broker(...ends: Buffer[]): Promise<{ url: BrokerUrl; attempts(): number }> {
+    let attempts = 0;
+    const server = createServer((socket) => {
+      attempts += 1;
+      const steps = [START, TUNE, ends.length > 1 ? ends.shift() : ends[0]];
+      socket.on("error", () => undefined);
+      socket.on("data", (bytes) => {
+        // A header, start-ok, then tune-ok with open behind it, in one chunk or two.
+        const isTuneOk = bytes[7] === 0 && bytes[10] === 31 && bytes.length < 30;
+        const step = isTuneOk ? undefined : steps.shift();
+        if (step !== undefined) socket.write(step);
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    return { url: parseBrokerUrl(`amqp://127.0.0.1:${port}/v`), attempts: () => attempts };
+  }
+  const opening = (url: BrokerUrl): Promise<Connection> =>
+    openConnection({ url, tls: undefined, name: "", timeoutMs: 2_000, signal: new AbortController().signal });
+
+  it("is told in its words, for which it is asked once more", async () => {
+    const { url, attempts } = await broker(closing("NOT_ALLOWED - vhost v not found"));
+    await expect(opening(url)).rejects.toMatchObject({
+      code: "ACCESS_REFUSED",
+      message: expect.stringContaining("vhost v not found"),
+    });
+    expect(attempts()).toBe(2);
+  });
+
+  it("and opens it when it is asked for its words may be tried again", async () => {
+    const { url, attempts } = await broker(closing("NOT_ALLOWED - connection limit (1) is reached"), OPENED);
+    await expect(opening(url)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(attempts()).toBe(2);
+  });
+});
+
+function frame(method: number, ...args: readonly (number | string)[]): Buffer {
+  const bytes = args.map((arg) => (typeof arg === "number" ? Buffer.of(arg) : Buffer.from(arg)));
+  const payload = Buffer.concat([Buffer.of(0, 10, 0, method), ...bytes]);
+  return Buffer.concat([Buffer.of(1, 0, 0, 0, 0, 0, payload.length), payload, Buffer.of(0xce)]);
+}
+
+const START = frame(10, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, "PLAIN", 0, 0, 0, 5, "en_US");
+const TUNE = frame(30, 0, 0, 0, 0, 0x20, 0, 0, 0);
+const OPENED = frame(41, 0);
+const closing = (words: string): Buffer => frame(50, 0x02, 0x12, words.length, words, 0, 10, 0, 40);
 
 describe("a request about one queue", () => {
   beforeEach(() => void vi.useFakeTimers());

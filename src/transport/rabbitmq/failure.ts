@@ -24,7 +24,8 @@ export function isBrokenOff(cause: unknown): boolean {
 /**
  * The error for a failed connection attempt. Never repeats a URL, which may hold a password.
  *
- * @param words what the broker said, if that is known and is not in the cause.
+ * @param words what the broker said, if that is known and is not in the cause. A refusal without them may be over: the limit
+ *   that caused it was raised since, or the broker is shutting down.
  */
 export function connectFailure(cause: unknown, address: string, words?: string): ConfluoError {
   const { code, message } = asAmqpError(cause);
@@ -32,15 +33,13 @@ export function connectFailure(cause: unknown, address: string, words?: string):
   if (limit !== undefined)
     return limitFailure(cause, `The broker at ${address} took no connection`, words ?? message);
   if (isOpenRefused(cause)) {
-    const why =
-      words === undefined
-        ? "it does not exist, or the user may not use it"
-        : `${reasonOf(words)}. Does it exist, and may the user use it?`;
-    return new ConfluoError(
-      "ACCESS_REFUSED",
-      `The broker at ${address} refused to open the vhost of that address: ${why.replace(/[.?]?$/, (end) => (end === "?" ? end : "."))}`,
-      { cause },
-    );
+    const refused = `The broker at ${address} refused to open the vhost of that address`;
+    if (words === undefined) {
+      const why = "and gave no reason when it was asked again at once: it may take the next attempt";
+      return new ConfluoError("UNAVAILABLE", `${refused}, ${why}.`, { cause });
+    }
+    const why = `${reasonOf(words)}. Does it exist, and may the user use it?`;
+    return new ConfluoError("ACCESS_REFUSED", `${refused}: ${why}`, { cause });
   }
   if (/ACCESS[_-]REFUSED|NOT[_-]ALLOWED|\b403\b|\b530\b|SASL mechanism/.test(message)) {
     return new ConfluoError(
