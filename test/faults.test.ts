@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { connect } from "amqplib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startOwnNode, type TestBroker } from "../scripts/test-broker.mjs";
+import type { TestBroker } from "../scripts/test-broker.mjs";
 import { type Outcome, runExperiment } from "./faults/experiment.ts";
 import { formatTable, type Row } from "./faults/matrix-table.ts";
 import { networkFaults } from "./faults/network-faults.ts";
@@ -11,6 +11,7 @@ import { consumerTimeout, nodeFaults, shortConsumerTimeout } from "./faults/node
 import { type Fault, freshNamespace, type StageOptions } from "./faults/stage.ts";
 import { queueFaults, sharedFaults } from "./faults/topology-faults.ts";
 import { type Verb, verbs } from "./faults/traffic.ts";
+import { startNodeIfInstalled } from "./support/own-node.ts";
 import { deleteNamespace, testBrokerUrl } from "./support/rabbitmq.ts";
 
 /** Tries a fault and writes down what came of it; given a reason instead of a place, that. Never rejects. */
@@ -148,15 +149,10 @@ describe("docs/guarantees.md, fault by fault", () => {
 });
 
 /** A node of one's own, or why there is none: one that is not there cannot be struck; one that does not start is a failure. */
-async function nodeWith(
-  wanted: Parameters<typeof startOwnNode>[0],
+function nodeWith(
+  wanted: Parameters<typeof startNodeIfInstalled>[0],
 ): Promise<TestBroker | string | { readonly failure: unknown }> {
-  try {
-    return await startOwnNode(wanted);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    return /no RabbitMQ is installed/.test(reason) ? reason : { failure: error };
-  }
+  return startNodeIfInstalled(wanted).catch((failure: unknown) => ({ failure }));
 }
 
 /** One after the other: each strikes the node itself. */

@@ -9,12 +9,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "amqplib";
 import { afterAll, afterEach, beforeAll, expect, it, type TestContext } from "vitest";
-import { startOwnNode, type TestBroker } from "../scripts/test-broker.mjs";
+import type { TestBroker } from "../scripts/test-broker.mjs";
 import { Broker, isConfluoError, type Logger, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
 import type { Poison } from "./processes/poisoned-worker.ts";
 import { startProcess } from "./support/forked.ts";
-import { testBrokerUrl } from "./support/rabbitmq.ts";
+import { startNodeOfTestedVersion } from "./support/own-node.ts";
 
 const LIMIT_MS = 60_000;
 
@@ -22,13 +22,7 @@ let node: TestBroker | string;
 const cleanUp: (() => unknown)[] = [];
 
 beforeAll(async () => {
-  const connection = await connect(testBrokerUrl().split(",")[0] ?? "");
-  const version = String(connection.connection.serverProperties.version);
-  await connection.close();
-  node = await startOwnNode({ version }).catch((error: Error) => {
-    if (/no RabbitMQ is installed/.test(error.message)) return error.message;
-    throw error;
-  });
+  node = await startNodeOfTestedVersion();
 }, 120_000);
 
 afterEach(async () => {

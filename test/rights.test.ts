@@ -1,12 +1,11 @@
 /** Rights and limits of a user, on a node of one's own: what is missing is named, and costs nobody else anything. */
 
 import { randomBytes } from "node:crypto";
-import { connect } from "amqplib";
 import { afterAll, beforeAll, expect, it, type TestContext, vi } from "vitest";
-import { startOwnNode, type TestBroker } from "../scripts/test-broker.mjs";
+import type { TestBroker } from "../scripts/test-broker.mjs";
 import { Broker, isConfluoError, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
-import { testBrokerUrl } from "./support/rabbitmq.ts";
+import { startNodeOfTestedVersion } from "./support/own-node.ts";
 
 // Each command to the node is a program of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
@@ -14,13 +13,7 @@ vi.setConfig({ testTimeout: 120_000 });
 let node: TestBroker | string;
 
 beforeAll(async () => {
-  const connection = await connect(testBrokerUrl().split(",")[0] ?? "");
-  const version = String(connection.connection.serverProperties.version);
-  await connection.close();
-  node = await startOwnNode({ version }).catch((error: Error) => {
-    if (/no RabbitMQ is installed/.test(error.message)) return error.message;
-    throw error;
-  });
+  node = await startNodeOfTestedVersion();
 }, 120_000);
 
 afterAll(async () => {

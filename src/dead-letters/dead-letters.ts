@@ -80,7 +80,7 @@ export class DeadLetters {
   /** How many letters there are, without those that somebody is looking at. */
   async count(options?: WaitOptions): Promise<number> {
     const limits = readWaitOptions("count", options, LETTERS_MS);
-    return this.#onWire(limits, async (client) => {
+    return this.#onClient(limits, async (client) => {
       return (await client.inspectQueue(this.#parts.queue))?.messages ?? 0;
     });
   }
@@ -194,7 +194,7 @@ export class DeadLetters {
       return "stays";
     };
     try {
-      await this.#onWire(limits, async (client, signal) => {
+      await this.#onClient(limits, async (client, signal) => {
         if (!again) await browseQueue(client, this.#plan(MOST_PER_CONSUMER, note), signal);
         await work.run(client, signal);
       });
@@ -235,7 +235,7 @@ export class DeadLetters {
     prefetch: number,
     visit: (found: FoundLetter, client: AmqpClient, delivery: AmqpDelivery) => Decision,
   ): Promise<void> {
-    return this.#onWire(limits, (client, signal) => {
+    return this.#onClient(limits, (client, signal) => {
       const look = (delivery: AmqpDelivery): Decision =>
         visit(readLetter(delivery, this.#parts), client, delivery);
       return browseQueue(client, this.#plan(prefetch, look), signal);
@@ -264,7 +264,7 @@ export class DeadLetters {
     };
   }
 
-  #onWire<Result>(
+  #onClient<Result>(
     limits: WaitLimits,
     work: (client: AmqpClient, signal: AbortSignal) => Promise<Result>,
   ): Promise<Result> {

@@ -90,7 +90,7 @@ interface BrowseConsumer {
 }
 
 class QueueBrowser {
-  readonly #wire: AmqpClient;
+  readonly #client: AmqpClient;
   readonly #plan: BrowseRequest;
   readonly #bound: number;
   readonly #shares: BrowseConsumer[] = [];
@@ -114,7 +114,7 @@ class QueueBrowser {
   #wake: () => void = () => undefined;
 
   constructor(client: AmqpClient, plan: BrowseRequest, bound: number) {
-    this.#wire = client;
+    this.#client = client;
     this.#plan = plan;
     this.#bound = bound;
   }
@@ -157,7 +157,7 @@ class QueueBrowser {
     const share: BrowseConsumer = { held: 0, kept: 0 };
     this.#shares.push(share);
     this.#granted += prefetch;
-    const consuming = this.#wire.consume({
+    const consuming = this.#client.consume({
       queue,
       prefetch,
       onDelivery: (delivery) => this.#take(share, delivery),
@@ -172,7 +172,7 @@ class QueueBrowser {
       if (await this.#change(signal, IDLE_MS)) continue;
       if (share.held >= prefetch) continue; // it has no room before some have left
       const { held } = share;
-      const info = await untilAborted(inspect(this.#wire, queue), signal);
+      const info = await untilAborted(inspect(this.#client, queue), signal);
       if (info === "unknown") return false;
       if (info === undefined) throw new ConfluoError("UNAVAILABLE", `The queue ${queue} was deleted.`);
       // Messages that are ready will be delivered; those that are neither ready nor here are with someone else.
@@ -235,7 +235,7 @@ class QueueBrowser {
     const copy = this.#mayCopy ? this.#plan.copy(delivery) : undefined;
     if (copy === undefined) return;
     const copying = new Promise<void>((resolve) => {
-      this.#wire.publish(copy.route, copy.message, (failure) => {
+      this.#client.publish(copy.route, copy.message, (failure) => {
         // It would be refused again, at the price of a channel.
         if (failure === "forbidden") this.#mayCopy = false;
         if (failure === undefined) {
@@ -286,7 +286,7 @@ class QueueBrowser {
   async #returned(count: number, deadline: number): Promise<void> {
     const { queue } = this.#plan;
     for (let pauseMs = 1; count > 0; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const info = await inspect(this.#wire, queue);
+      const info = await inspect(this.#client, queue);
       if (info === undefined || info === "unknown" || info.messages >= count || performance.now() > deadline)
         return;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));

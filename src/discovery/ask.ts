@@ -109,7 +109,7 @@ export async function ask<Q extends Question, Result>(
     const leave = onAbort(signal, () => heard.end());
     const answers = await heard.all;
     leave();
-    // With the wire, answers may have been lost.
+    // Answers may have been lost with the connection.
     signal.throwIfAborted();
     if (!isAsked && answers.length === 0) {
       const why = client.blocked ?? `it does not say why; writing to ${namespace.discovery} takes a right`;

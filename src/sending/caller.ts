@@ -15,7 +15,7 @@ import type { Message, Properties } from "../protocol/message.ts";
 import { decodeReply, type ReceivedReply, type Reply } from "../protocol/reply.ts";
 import type { UseRecorder } from "../statistics/uses.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
-import type { Batching, Rejection, Session, Settled } from "../transport/transport.ts";
+import type { Batching, Rejection, Session } from "../transport/transport.ts";
 import { validated } from "../validation/validated.ts";
 import { type InFlightCall, InFlightCalls } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
@@ -119,10 +119,7 @@ export class Caller {
     if (maxCalls > 1 && isBatchable(message, maxBytes)) call.body = message.json;
     else call.release();
     if (this.neighbours?.handOver(call, message, session) === true) return;
-    session.call(call.service, message, (rejection, why) => {
-      if (rejection !== "returned" || !mayGoOnceMore(call, session)) call.settle(rejection, why);
-      else onceMore(call, message, (again, settled) => session.call(call.service, again, settled));
-    });
+    publishTo(session, "call", { call, message });
   }
 
   /** Publishes a call again by itself, once: it was gathered with others and came to an instance that is gone. */
@@ -134,10 +131,7 @@ export class Caller {
     const message = this.#messageOf(call, ready);
     if (message === undefined) return;
     call.release();
-    ready.callAlone(call.service, message, (rejection, why) => {
-      if (rejection !== "returned" || !mayGoOnceMore(call, ready)) call.settle(rejection, why);
-      else onceMore(call, message, (again, settled) => ready.callAlone(call.service, again, settled));
-    });
+    publishTo(ready, "callAlone", { call, message });
   }
 
   // `undefined` if the wait is over, or will be in this very turn.
@@ -193,24 +187,27 @@ export class Caller {
   }
 }
 
-// With less time than that left, the deadline would hide what is wrong.
-function mayGoOnceMore(call: PendingCall, session: Session): boolean {
-  return session.mayReturnCalls && call.leftMs() > 2 * ONCE_MORE_MS;
-}
-
-// Publishes a call again that found no queue: that may be there in a moment. With the next return it is believed. The timer ends by
-// itself, soon, and does nothing for a call that is over.
-function onceMore(
-  call: PendingCall,
-  message: Message,
-  publish: (message: Message, settled: Settled) => void,
+// Publishes a call, and once more one that found no queue: that may be there in a moment. With the next return it is believed, and
+// with hardly any time left, since the deadline would hide what is wrong.
+function publishTo(
+  session: Session,
+  way: "call" | "callAlone",
+  { call, message }: { readonly call: PendingCall; readonly message: Message },
 ): void {
-  setTimeout(() => {
-    const leftMs = call.leftMs();
-    if (call.over || leftMs < 1) return;
-    const properties = { ...message.properties, expiration: String(leftMs) };
-    publish({ body: message.body, properties }, (rejection, why) => call.settle(rejection, why));
-  }, ONCE_MORE_MS);
+  session[way](call.service, message, (rejection, why) => {
+    const mayBeThere = rejection === "returned" && session.mayReturnCalls && call.leftMs() > 2 * ONCE_MORE_MS;
+    if (!mayBeThere) {
+      call.settle(rejection, why);
+      return;
+    }
+    setTimeout(() => {
+      const leftMs = call.leftMs();
+      if (call.over || leftMs < 1) return;
+      const properties = { ...message.properties, expiration: String(leftMs) };
+      const again = { body: message.body, properties };
+      session[way](call.service, again, (reason, cause) => call.settle(reason, cause));
+    }, ONCE_MORE_MS);
+  });
 }
 
 /** A call from the moment it is made until it has its answer, or none is waited for any more. */

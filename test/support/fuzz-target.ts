@@ -21,7 +21,7 @@ export class FuzzTarget {
   answers = 0;
   readonly #service: Service;
   readonly #caller: Service;
-  #wire: AmqpClient | undefined;
+  #client: AmqpClient | undefined;
   #answers = "";
   #replies = "";
 
@@ -52,10 +52,10 @@ export class FuzzTarget {
     await Promise.all([this.#service.connect(), this.#caller.connect()]);
     await this.#service.call("fuzzed", "/echo");
     this.#replies = replyTo();
-    this.#wire = await this.broker.openClient();
+    this.#client = await this.broker.openClient();
     const queue = { name: "", exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
-    this.#answers = await this.#wire.declareQueue(queue);
-    await this.#wire.consume({
+    this.#answers = await this.#client.declareQueue(queue);
+    await this.#client.consume({
       queue: this.#answers,
       prefetch: "no-ack",
       onDelivery: () => {
@@ -77,7 +77,7 @@ export class FuzzTarget {
     }[lane];
     const given = properties.replyTo === "answers" ? { ...properties, replyTo: this.#answers } : properties;
     const failure = await new Promise((resolve) => {
-      this.#wire?.publish(route, { body, properties: given }, resolve);
+      this.#client?.publish(route, { body, properties: given }, resolve);
     });
     if (failure !== undefined) return;
     if (lane === "calls") this.calls += 1;
@@ -107,11 +107,11 @@ export class FuzzTarget {
     await Promise.all([
       this.#service.shutdown({ timeoutMs: 1 }),
       this.#caller.shutdown(),
-      this.#wire?.close(),
+      this.#client?.close(),
     ]);
   }
 
   async #depth(lane: "calls" | "inbox" | "dead"): Promise<number> {
-    return (await this.#wire?.inspectQueue(`${this.broker.namespace}.fuzzed.${lane}`))?.messages ?? 0;
+    return (await this.#client?.inspectQueue(`${this.broker.namespace}.fuzzed.${lane}`))?.messages ?? 0;
   }
 }

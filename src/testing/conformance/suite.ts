@@ -53,7 +53,7 @@ export class Bench {
   readonly log: LogLine[] = [];
   readonly #serviceOptions: ServiceOptions;
   readonly #services: Service[] = [];
-  readonly #wires: AmqpClient[] = [];
+  readonly #clients: AmqpClient[] = [];
 
   constructor(broker: Broker, serviceOptions: ServiceOptions = {}) {
     this.broker = broker;
@@ -87,7 +87,7 @@ export class Bench {
   /** A foreign AMQP client. */
   async foreign(): Promise<AmqpClient> {
     const client = await this.broker.openClient();
-    this.#wires.push(client);
+    this.#clients.push(client);
     return client;
   }
 
@@ -163,7 +163,7 @@ export class Bench {
 
   async close(): Promise<void> {
     await Promise.all(this.#services.map((service) => service.shutdown({ timeoutMs: 2_000 })));
-    await Promise.all(this.#wires.map((client) => client.close()));
+    await Promise.all(this.#clients.map((client) => client.close()));
   }
 }
 
