@@ -19,6 +19,8 @@ export const variants: Readonly<Record<string, () => Promise<Variant>>> = {
   rascal: async () => asItComes((await import("./peers/rascal.ts")).rascal),
   "rascal-best": async () => (await import("./peers/rascal.ts")).rascalBest,
   comq: async () => (await import("./peers/comq.ts")).comq,
+  http: async () => (await import("./peers/http.ts")).http,
+  grpc: async () => (await import("./peers/grpc.ts")).grpcJs,
 };
 
 /** Those of a quick run: each library once, at its best. */
@@ -32,6 +34,7 @@ export const quickVariants: readonly string[] = [
   "golevelup-best",
   "rascal-best",
   "comq",
+  "http",
 ];
 
 /** Those that are made of confluo, so that two builds of it can be compared: first confluo as it comes. */
