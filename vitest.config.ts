@@ -21,6 +21,7 @@ export default defineConfig({
             "bench/src/**/*.test.ts",
             "test/architecture.test.ts",
             "test/docs.test.ts",
+            "test/docs-names.test.ts",
             "test/types/*.test.ts",
           ],
           typecheck: {
@@ -66,6 +67,7 @@ export default defineConfig({
             "test/types/**",
             "test/architecture.test.ts",
             "test/docs.test.ts",
+            "test/docs-names.test.ts",
             "test/package.test.ts",
             "test/revision.test.ts",
             "test/promtool.test.ts",
