@@ -5,6 +5,7 @@ import { describeVariants } from "./describe.ts";
 import { describeMachine } from "./machine.ts";
 import type { Description } from "./messages.ts";
 import { startNats } from "./nats.ts";
+import { findNodes, onEachNode } from "./nodes.ts";
 import type { Options } from "./options.ts";
 import { planSteps } from "./plan.ts";
 import type { Progress } from "./progress.ts";
@@ -27,6 +28,7 @@ export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOpti
   const { options, progress, signal, checkout } = bench;
   const { rounds, seconds } = options;
   const startedAt = new Date().toISOString();
+  const nodes = await findNodes(options.nodes);
   const names = Object.keys(variants).filter((name) => chosen.some((one) => one.variants.includes(name)));
   const descriptions = await describeVariants(names, { profileFolder: undefined, signal });
   const nats = [...descriptions.values()].some(({ needs }) => needs === "nats")
@@ -38,11 +40,12 @@ export async function bench(chosen: readonly Chosen<Subject>[], bench: BenchOpti
     subject,
     variants: variants.filter((name) => isAble(descriptions.get(name), subject, nats !== undefined)),
   }));
+  const onNodes = onEachNode(able, nodes);
   const log = (line: string): void => progress.say(line);
   for (const [name, { needs }] of descriptions)
     if (needs === "nats" && nats === undefined) log(`Without ${name}: no nats-server is installed.`);
   try {
-    const { results, rabbitmq } = await measureOnBroker(able, rounds, bench);
+    const { results, rabbitmq } = await measureOnBroker(onNodes, rounds, bench);
     return {
       startedAt,
       interrupted: signal.aborted,

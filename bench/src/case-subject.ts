@@ -1,7 +1,7 @@
 /** The cases as subjects. */
 
 import type { Case } from "./case.ts";
-import { measure, warmUpShare } from "./measure.ts";
+import { loadSeconds, measure } from "./measure.ts";
 import type { Column, Subject } from "./subject.ts";
 import { variants } from "./variants/index.ts";
 
@@ -37,8 +37,7 @@ export function subjectOf(measured: Case): Subject {
       ...(isAnswered ? latencies : []),
       ...cpu,
     ],
-    expectSeconds: (seconds) =>
-      seconds * (1 + warmUpShare(load)) + (services * instances + 1) * PROGRAM_SECONDS,
+    expectSeconds: (seconds) => loadSeconds(measured, seconds) + (services * instances + 1) * PROGRAM_SECONDS,
     measure: async (variant, options) => {
       const { perSecond, latency, cpu } = await measure(variant, measured, options);
       return {

@@ -30,6 +30,8 @@ export interface Case {
   readonly beside: number;
   /** Whether bodies are checked by a schema on both sides. */
   readonly schema: boolean;
+  /** Whether it counts from the start of its processes, with nothing warm, for as long as most programs take to warm up. */
+  readonly cold: boolean;
   /** Whether it is part of a quick run. */
   readonly quick: boolean;
 }
@@ -41,6 +43,7 @@ const plain = {
   work: "nothing",
   beside: 0,
   schema: false,
+  cold: false,
   quick: false,
 } as const;
 
@@ -72,6 +75,13 @@ const events: Load = { kind: "events", unconfirmed: 256 };
 /** All cases, in the order of the tables. */
 export const cases: readonly Case[] = [
   { ...plain, name: "calls-1", title: "calls, 1 in flight", load: calls(1), quick: true },
+  {
+    ...plain,
+    name: "calls-cold",
+    title: "calls, 1 in flight, the first five seconds",
+    load: calls(1),
+    cold: true,
+  },
   plainCalls,
   { ...plain, name: "calls-512", title: "calls, 512 in flight", load: calls(512), quick: true },
   ...[1_000, 5_000, 15_000, 30_000].map(arrivals),

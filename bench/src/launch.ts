@@ -12,6 +12,8 @@ export interface Launch {
   readonly signal: AbortSignal;
   /** The folder of the programs: those of the benchmark beside another build of confluo. Default: the ones here. */
   readonly programs?: URL;
+  /** The path of the Node that runs them. Default: the one that runs this. */
+  readonly node?: string;
 }
 
 let launched = 0;
@@ -23,9 +25,10 @@ export function launchNode(
   launch: Launch,
   args: readonly string[] = [],
 ): ChildProcess {
-  const { execArgv = [], profileFolder, signal } = launch;
+  const { execArgv = [], profileFolder, signal, node = process.execPath } = launch;
   launched += 1;
   const child = fork(program, args, {
+    execPath: node,
     execArgv: [...execArgv, ...profiling(profileFolder, `${launched} ${name}`)],
     serialization: "advanced",
     stdio: ["ignore", "ignore", "pipe", "ipc"],

@@ -37,9 +37,12 @@ const WARM_IN_FLIGHT = 64;
 /** So that one after the other makes some ten thousand, too. */
 const ONE_BY_ONE_SHARE = 2;
 
-/** How long a case's load runs before it counts, as a share of how long it counts. */
-export function warmUpShare(load: Load): number {
-  return WARM_UP_SHARE / 2 + ownShare(load);
+/** How long a case that begins cold counts. */
+const COLD_SECONDS = 5;
+
+/** Returns how many seconds a case's load runs, before it counts and while it does. */
+export function loadSeconds({ load, cold }: Case, seconds: number): number {
+  return cold ? COLD_SECONDS : seconds * (1 + WARM_UP_SHARE / 2 + ownShare(load));
 }
 
 function ownShare(load: Load): number {
@@ -64,10 +67,12 @@ export async function measure(variant: string, measured: Case, options: MeasureO
       handlers.push(instances);
     }
     const requester = await troupe.start();
-    const ms = options.seconds * 1_000;
-    const { load } = measured;
-    await run(requester, handlers, { ...measured, load: warming(load) }, (ms * WARM_UP_SHARE) / 2);
-    await run(requester, handlers, measured, ms * ownShare(load));
+    const { load, cold } = measured;
+    const ms = (cold ? COLD_SECONDS : options.seconds) * 1_000;
+    if (!cold) {
+      await run(requester, handlers, { ...measured, load: warming(load) }, (ms * WARM_UP_SHARE) / 2);
+      await run(requester, handlers, measured, ms * ownShare(load));
+    }
     const all = handlers.flat();
     const before = await sample(requester, all, options.brokerPid);
     const { sent, endedAt } = await run(requester, handlers, measured, ms);

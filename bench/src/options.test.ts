@@ -32,6 +32,14 @@ describe("the command line", () => {
     expect(parse("--cpu-prof", "profiles").profileFolder).toBe("/somewhere/profiles");
   });
 
+  it("takes Nodes by their paths, or by a name in PATH", () => {
+    expect(parse("--node", "node,./a/node", "--node=/b/node").nodes).toEqual([
+      "node",
+      "/somewhere/a/node",
+      "/b/node",
+    ]);
+  });
+
   it("knows when it is asked for help", () => {
     expect(parseOptions(["--help"], "/")).toBe("help");
     expect(parseOptions(["--list"], "/")).toBe("list");
@@ -50,6 +58,8 @@ describe("the command line", () => {
     [["--compare", "main", "--pairs", "2.5"], "--pairs takes a whole number"],
     [["--pairs", "4"], "--pairs is of a comparison: give --compare, too, or --rounds instead."],
     [["--compare", "main", "--rounds", "4"], "--rounds is not of a comparison: give --pairs instead."],
+    [["--node", "/a,,/b"], "--node takes paths of Nodes"],
+    [["--node", "/a", "--compare", "main"], "--compare measures both builds on the Node that runs it"],
     [["--seconds", "soon"], '--seconds takes more than 0 and at most 600; "soon" was given.'],
     [["--seconds=-1"], "--seconds takes more than 0"],
     [["--broker", "localhost"], "--broker takes an amqp:// or amqps:// URL"],

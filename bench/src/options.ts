@@ -12,6 +12,7 @@ export const usage = `npm run bench -- [options]
                      tree's, in pairs, and prints their ratios with 95 % intervals; without --only: calls-1,
                      calls-64, calls-512 and events-1 with confluo; --only can name confluo-single, too
   --pairs N          how many pairs of each case, from 2 to 100; default 10, quick 4; only with --compare
+  --node PATH,…      runs what is measured on each of these Nodes, in turns; ratios are to raw on the first of them
   --rounds N         how often each is measured, at most 100; default 3, quick 1
   --seconds S        how long each time, at most 600; default 2, quick 0.8
   --broker URL       a broker to use instead of one of its own; its CPU is unknown then
@@ -30,6 +31,8 @@ export interface Options {
   /** A revision whose build is compared with the working tree's. */
   readonly compare: string | undefined;
   readonly pairs: number;
+  /** Paths of Nodes that run what is measured; none: the one that runs this. */
+  readonly nodes: readonly string[];
   readonly rounds: number;
   readonly seconds: number;
   /** A URL; otherwise a broker is started. */
@@ -51,6 +54,7 @@ const config = {
   quick: { type: "boolean", default: false },
   compare: { type: "string" },
   pairs: { type: "string" },
+  node: { type: "string", multiple: true, default: [] },
   rounds: { type: "string" },
   seconds: { type: "string" },
   broker: { type: "string" },
@@ -84,6 +88,12 @@ export function parseOptions(args: readonly string[], folder: string): Options |
     throw refusal("--pairs is of a comparison: give --compare, too, or --rounds instead.");
   if (compare !== undefined && values.rounds !== undefined)
     throw refusal("--rounds is not of a comparison: give --pairs instead.");
+  const nodes = values.node.flatMap((list) => list.split(",")).map((path) => path.trim());
+  if (nodes.includes("")) throw wrong("node", values.node.join(","), "paths of Nodes, with commas between");
+  if (compare !== undefined && nodes.length > 0)
+    throw refusal(
+      "--compare measures both builds on the Node that runs it: start that one instead of --node.",
+    );
   const pairs = Number(values.pairs ?? (quick ? 4 : 10));
   if (!Number.isInteger(pairs) || pairs < LEAST_PAIRS || pairs > MOST_PAIRS)
     throw wrong("pairs", values.pairs, `a whole number from ${LEAST_PAIRS} to ${MOST_PAIRS}`);
@@ -99,6 +109,8 @@ export function parseOptions(args: readonly string[], folder: string): Options |
     quick,
     compare,
     pairs,
+    // A name without a folder is looked up in PATH.
+    nodes: nodes.map((path) => (path.includes("/") ? resolve(folder, path) : path)),
     rounds,
     seconds,
     broker,
