@@ -29,16 +29,16 @@ export function withAddressFlags(command: Command): Command {
   return command
     .option(
       "-b, --broker <url>",
-      "RabbitMQ's URL, several of one cluster with commas between (CONFLUO_BROKER)",
+      "RabbitMQ's URL; several nodes of one cluster with commas between (CONFLUO_BROKER)",
     )
     .option(
       "-n, --namespace <name>",
-      "prefix of everything at the broker (CONFLUO_NAMESPACE; default: confluo)",
+      "prefix of all exchanges and queues (CONFLUO_NAMESPACE; default: confluo)",
     )
     .option("--ca <file>", "for amqps: certificates of the authorities to trust, in PEM (CONFLUO_CA)")
     .option(
       "--cert <file>",
-      "for amqps: a certificate of one's own, which tells the user if the URL does not (CONFLUO_CERT)",
+      "for amqps: your own certificate, which also names the user if the URL does not (CONFLUO_CERT)",
     )
     .option("--key <file>", "for amqps: the key of that certificate (CONFLUO_KEY)");
 }
@@ -73,10 +73,10 @@ export function withBrokerFlags(command: Command, patience = "20s"): Command {
   return withAddressFlags(command)
     .option(
       "-t, --timeout <duration>",
-      `how long it may take, such as 500ms, 2s, 1m (default: ${patience})`,
+      `time limit, such as 500ms, 2s, 1m (default: ${patience})`,
       durationOf,
     )
-    .option("--json", "for machines: JSON, one value a line");
+    .option("--json", "print JSON, one value a line");
 }
 
 /** The broker that is meant. It connects when it is asked something. */

@@ -26,13 +26,13 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
 /** All commands, with their help. */
 export function programOf(terminal: Terminal): Command {
   const program = new Command("confluo")
-    .description("Looks at, talks to and looks after services on RabbitMQ.")
+    .description("Runs, observes, calls and manages services on RabbitMQ.")
     .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print the help of a command")
     .option("--debug", "show where an error came from")
     .showSuggestionAfterError()
-    .showHelpAfterError("(confluo --help says what there is)")
+    .showHelpAfterError("(confluo --help lists the commands)")
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void terminal.stdout.write(text),
@@ -42,7 +42,7 @@ export function programOf(terminal: Terminal): Command {
     })
     .addHelpText(
       "after",
-      "\nEnds with 0, or 1: it failed, 2: not understood, 3: no broker, 4: too late, 130: interrupted. With --json, errors are JSON, too.",
+      "\nExit codes: 0 success, 1 failure, 2 usage error, 3 no broker, 4 timeout, 130 interrupted. With --json, errors are JSON, too.",
     );
   for (const setUp of commands) setUp(program, terminal);
   return program;

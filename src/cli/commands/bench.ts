@@ -35,11 +35,11 @@ export const benchCommand: CommandSetup = (program, terminal) => {
     program
       .command("bench")
       .description(
-        "put a load on the broker for a few seconds, with a service of its own, and say how fast it was: caller and handler are this process",
+        "put load on the broker for a few seconds, with a service of its own, and report how fast it was; caller and handler are in this process",
       )
-      .option("-i, --in-flight <number>", "how many at a time (default: 64)", countOf)
-      .option("-f, --for <duration>", "how long each (default: 3s)", durationOf)
-      .option("-s, --bytes <number>", "size of a body (default: 200)", countOf),
+      .option("-i, --in-flight <number>", "number of messages in flight (default: 64)", countOf)
+      .option("-f, --for <duration>", "duration of each measurement (default: 3s)", durationOf)
+      .option("-s, --bytes <number>", "size of a body in bytes (default: 200)", countOf),
   ).action(async (flags: BenchFlags) => {
     const name = `confluo-bench-${randomBytes(4).toString("hex")}`;
     const broker = brokerOf(flags, terminal);

@@ -11,10 +11,11 @@ export const brokerCommand: CommandSetup = (program, terminal) => {
   program
     .command("broker [command...]")
     .description(
-      "start a throwaway RabbitMQ (an installed one as a private node, else a Docker container), print its URL, and take it " +
-        "down at the end: of the command, which gets CONFLUO_BROKER, or with Ctrl-C",
+      "start a temporary RabbitMQ: an installed one as a private node, else a Docker container. " +
+        "With a command, run it with CONFLUO_BROKER set, and stop RabbitMQ when the command ends. " +
+        "Without a command, print the URL, and stop RabbitMQ at Ctrl-C",
     )
-    .option("--json", "for machines: url, version and kind as JSON")
+    .option("--json", "print url, version and kind as JSON")
     .addHelpText("after", "\nExample: confluo broker -- confluo run services/*.js")
     .action(async ([name, ...args]: string[], { json }: { readonly json?: true }) => {
       const { env, signal, stderr, stdout } = terminal;

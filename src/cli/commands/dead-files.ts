@@ -34,15 +34,15 @@ const MOVING_MS = 3_600_000;
 export function addFileCommands(dead: Command, terminal: Terminal): void {
   withSelection(withBrokerFlags(dead.command("export <service> [ids...]"), "1h"))
     .description(
-      "write letters down, with all of their properties and bytes, a line of JSON each; they stay where they are",
+      "write letters to a file, with all of their properties and bytes, one line of JSON each; the letters stay in their queue",
     )
-    .option("-o, --output <file>", "a file that does not exist yet (default: standard output)")
+    .option("-o, --output <file>", "the file, which must not exist yet (default: standard output)")
     .action((service: string, ids: string[], flags: ExportFlags) => exportTo(terminal, service, ids, flags));
   withBrokerFlags(dead.command("import <service> [file]"), "1h")
     .description(
-      "put exported letters into the queue of a service, or of the orphans, from a file or standard input; those that lie there already are left out, so an import that broke off can be repeated",
+      "put exported letters into the queue of a service, or of the orphans, from a file or standard input; letters that are already there are skipped, so you can repeat an import that was interrupted",
     )
-    .option("--again", "also those that lie there already")
+    .option("--again", "also import letters that are already there")
     .action((service: string, file: string | undefined, flags: ImportFlags) =>
       importFrom(terminal, service, file, flags),
     );

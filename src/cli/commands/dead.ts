@@ -49,29 +49,31 @@ const MOVING_MS = 3_600_000;
 export const deadCommand: CommandSetup = (program, terminal) => {
   const dead = program
     .command("dead")
-    .description("look at, replay, keep and drop dead letters: messages that a service gave up");
+    .description("list, show, replay, drop, export and import dead letters: messages that a service gave up");
   withBrokerFlags(
     dead
       .command("ls [services...]")
       .description(
-        `list dead letters by error and path; "${ORPHANS}" are those whose queue is gone, "${ORPHANS}${DEAD}" those of a service of that name. Default: of all services that are known, as with ls`,
+        `list dead letters by error and path; "${ORPHANS}" means letters whose queue is gone, "${ORPHANS}${DEAD}" letters of a service named ${ORPHANS}. Default: letters of all services that are known, as with ls`,
       ),
   ).action((services: string[], flags: BrokerFlags) => list(terminal, services, flags));
   withBrokerFlags(
     dead
       .command("show <service> [id]")
-      .description("show letters with their story and body: the one with that id, or the oldest")
-      .option("-l, --limit <number>", "how many (default: 1)", countOf),
+      .description("show letters with their failure details and body: the letter with that id, or the oldest")
+      .option("-l, --limit <number>", "number of letters (default: 1)", countOf),
   ).action((service: string, id: string | undefined, flags: BrokerFlags & { readonly limit?: number }) =>
     show(terminal, service, id, flags),
   );
   selecting(dead.command("replay <service> [ids...]"))
-    .description("send letters back to be handled anew; one is removed when its copy is safe at the broker")
+    .description(
+      "send letters back to be handled again; a letter is removed when the broker has confirmed its copy",
+    )
     .action((service: string, ids: string[], flags: MoveFlags) =>
       move(terminal, "replay", { service, ids, flags }),
     );
   selecting(dead.command("drop <service> [ids...]"))
-    .description("remove letters for good")
+    .description("remove letters permanently")
     .action((service: string, ids: string[], flags: MoveFlags) =>
       move(terminal, "drop", { service, ids, flags }),
     );
@@ -79,7 +81,7 @@ export const deadCommand: CommandSetup = (program, terminal) => {
 };
 
 function selecting(command: Command): Command {
-  return withSelection(withBrokerFlags(command, "1h")).option("-y, --yes", "without asking");
+  return withSelection(withBrokerFlags(command, "1h")).option("-y, --yes", "do not ask for confirmation");
 }
 
 /** Letters that failed alike. */

@@ -53,11 +53,11 @@ export const doctorCommand: CommandSetup = (program, terminal) => {
     program
       .command("doctor [services...]")
       .description(
-        "look at the broker, its settings and all services that answer, that those use, that are named, here or in CONFLUO_SERVICES, or that were seen from here before, and say what to do; ends with 1 if there is a problem",
+        "check the broker, its settings and all services that are known, as with ls, and say what to do; ends with 1 if there is a problem",
       )
       .option(
         "-m, --management <url>",
-        "RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, policies that destroy messages, and feature flags (CONFLUO_MANAGEMENT)",
+        "URL of RabbitMQ's management, such as http://user:password@host:15672/vhost, to find queues and bindings of services that are gone, policies that destroy messages, and feature flags (CONFLUO_MANAGEMENT)",
       ),
   ).action(async (services: string[], flags: DoctorFlags) => {
     const findings = await new Examination(services, flags, terminal).findings();

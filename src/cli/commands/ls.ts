@@ -40,9 +40,9 @@ export const lsCommand: CommandSetup = (program, terminal) => {
     program
       .command("ls [services...]")
       .description(
-        "list services: instances, rates, latencies, errors, what waits; also those that are down, as far as they are known: by services that call them, send to them or heard from them, by their names, here or in CONFLUO_SERVICES, or since they were seen from here before",
+        "list services: instances, rates, latencies, errors, waiting messages. Services that are down are listed if their names are known: from services that call them, send to them or heard from them, from arguments or CONFLUO_SERVICES, or from earlier commands here",
       )
-      .option("-w, --watch", "again every two seconds, until Ctrl-C"),
+      .option("-w, --watch", "repeat every two seconds, until Ctrl-C"),
   ).action(async (named: string[], flags: LsFlags) => {
     const broker = brokerOf(flags, terminal);
     const known = knownServicesAt(broker, terminal);

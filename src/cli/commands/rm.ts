@@ -21,10 +21,10 @@ export const removeCommands: CommandSetup = (program, terminal) => {
     program
       .command("rm <service>")
       .description(
-        "remove the queues of a service that is gone for good, and forget its name; they have to be empty and without consumers",
+        "remove the queues of a service that was retired, and forget its name; the queues have to be empty and without consumers",
       )
-      .option("--force", "also queues that hold messages, which are lost then, or have consumers")
-      .option("-y, --yes", "without asking"),
+      .option("--force", "also remove queues that have consumers, or messages, which are then lost")
+      .option("-y, --yes", "do not ask for confirmation"),
   ).action(async (service: string, flags: RemoveFlags) => {
     const broker = brokerOf(flags, terminal);
     const limits = limitsOf(flags, terminal);
@@ -49,9 +49,12 @@ export const removeCommands: CommandSetup = (program, terminal) => {
     program
       .command("unbind <service> <pattern>")
       .description(
-        "end a service's copies of the events that match a subscription's pattern; what waits for it already stays",
+        "remove the binding of a subscription's pattern, so the service gets no more events through it; events that already wait for the service stay",
       )
-      .option("--force", "also if an instance subscribes to it, which binds it again when it connects"),
+      .option(
+        "--force",
+        "also if an instance subscribes to the pattern; that instance binds it again when it connects",
+      ),
   ).action(async (service: string, pattern: string, flags: UnbindFlags) => {
     const broker = brokerOf(flags, terminal);
     const limits = limitsOf(flags, terminal);

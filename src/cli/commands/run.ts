@@ -11,25 +11,27 @@ import { runHere } from "../run/run-here.ts";
 export const runCommand: CommandSetup = (program, terminal) => {
   withAddressFlags(program.command("run <files...>"))
     .description(
-      "run the services that modules export, by any name, in lists, or from a default export that is a function which makes " +
-        "them, until Ctrl-C or SIGTERM; then they finish what they have. A module without any of these may export a single " +
-        "function without parameters, by any name, which makes them; of several, --export says which. " +
-        "--broker is for all services; without it those that were made with a broker of their own go there, and the others " +
-        "to CONFLUO_BROKER, or else they meet on the embedded one, " +
-        "within the process, unless NODE_ENV is production. A broker that is away is waited for. TypeScript needs Node 22.18, or " +
-        "tsx: NODE_OPTIONS='--import tsx'",
+      "run the services that modules export, until Ctrl-C or SIGTERM; then the services finish their running handlers. " +
+        "A module exports services by any name, in lists, or by a default export that is a function that makes them. " +
+        "A module without any of these may export a single function without parameters, by any name, that makes them; " +
+        "if there are several such functions, --export selects. " +
+        "With --broker, all services connect to that broker. " +
+        "Without it, a service that was made with a broker of its own connects to that one, and the others connect to " +
+        "CONFLUO_BROKER, or else to the embedded broker within the process, unless NODE_ENV is production. " +
+        "The command waits for a broker that is away. " +
+        "TypeScript needs Node 22.18, or tsx: NODE_OPTIONS='--import tsx'",
     )
-    .option("-e, --export <name>", "run what is exported by this name; may be given often", listOf)
-    .option("-i, --instances <number>", "so many processes; needs a broker", countOf)
-    .option("-w, --watch", "start again when a .js, .ts or .json file beside the modules, or below, changes")
+    .option("-e, --export <name>", "run the export of this name; may be given several times", listOf)
+    .option("-i, --instances <number>", "number of processes; needs a broker", countOf)
+    .option("-w, --watch", "restart when a .js, .ts or .json file in or below the modules' folders changes")
     .option(
       "--http <address>",
-      "serve /healthz, /readyz and /metrics there, such as :9464; with --instances for all of them together",
+      "serve /healthz, /readyz and /metrics at this address, such as :9464; with --instances for all processes together",
     )
-    .option("--drain <duration>", "how long the end waits for what runs (default: 7s)", durationOf)
+    .option("--drain <duration>", "how long a shutdown waits for running handlers (default: 7s)", durationOf)
     .option(
       "--connect-timeout <duration>",
-      "how long to wait for a broker that is away (default: until it is there)",
+      "how long to wait for a broker that is away (default: no limit)",
       durationOf,
     )
     .addOption(new Option("--no-embedded").hideHelp())

@@ -29,10 +29,10 @@ export const showCommand: CommandSetup = (program, terminal) => {
     program
       .command("show <service>")
       .description(
-        "show a service: its instances, routes and subscriptions, rates, latencies, errors, queues, whom it talks to; if none of its instances answers, what its queues say",
+        "show a service: its instances, routes and subscriptions, rates, latencies, errors, queues, and the services it talks to; if none of its instances answers, the state of its queues",
       )
       .option("-c, --contracts", "print the contracts of its routes and subscriptions as JSON Schema")
-      .option("-w, --watch", "again every two seconds, until Ctrl-C"),
+      .option("-w, --watch", "repeat every two seconds, until Ctrl-C"),
   ).action(async (service: string, flags: ShowFlags) => {
     const view = new View(brokerOf(flags, terminal), service, { flags, terminal });
     if (flags.watch) await watch(terminal, () => view.draw());

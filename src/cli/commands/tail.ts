@@ -23,11 +23,12 @@ export const tailCommand: CommandSetup = (program, terminal) => {
     program
       .command("tail [pattern]")
       .description(
-        "follow events live; a pattern is one of a subscription, such as '/orders/*/placed' or '#'. It has copies of its own, " +
-          "so no service misses any, and they go when it ends. Piped, it prints JSON, one event a line",
+        "follow events live; the pattern is that of a subscription, such as '/orders/*/placed' or '#'. " +
+          "The command gets copies of its own, so no service misses an event; the copies are gone when it ends. " +
+          "If its output is piped, it prints JSON, one event a line",
       )
-      .option("--from <service>", "only those that this service published")
-      .option("-c, --count <number>", "end after so many", countOf),
+      .option("--from <service>", "only events that this service published")
+      .option("-c, --count <number>", "end after this many events", countOf),
   ).action(async (pattern: string | undefined, flags: TailFlags) => {
     const enough = deferred();
     let left = flags.count ?? Number.POSITIVE_INFINITY;

@@ -40,7 +40,7 @@ export const talkCommands: CommandSetup = (program, terminal) => {
       }),
     );
   talking(program.command("send <service> <path> [body]"))
-    .description("send a one-way command; ends when the broker has it safe")
+    .description("send a one-way command; ends when the broker has confirmed it")
     .action((service: string, path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
         await own.send(service, path, content, options);
@@ -48,7 +48,7 @@ export const talkCommands: CommandSetup = (program, terminal) => {
       }),
     );
   talking(program.command("publish <path> [body]"))
-    .description("publish an event; ends when the broker has it safe")
+    .description("publish an event; ends when the broker has confirmed it")
     .action((path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
         await own.publish(path, content, options);
@@ -65,11 +65,14 @@ async function writeBytes({ stdout }: Terminal, bytes: Uint8Array): Promise<void
 
 function talking(command: Command): Command {
   return withBrokerFlags(command)
-    .option("-f, --file <path>", "read the body from a file; as an argument, - reads it from standard input")
-    .option("--text", "send the body as a text, though it might be JSON")
-    .option("-H, --header <name=value>", "a header; may be given often", pairOf)
-    .option("-q, --query <name=value>", "a part of the query; may be given often", pairOf)
-    .option("-r, --repeat <times>", "do it so often, one after the other", countOf);
+    .option(
+      "-f, --file <path>",
+      "read the body from a file; with - as the body argument, read it from standard input",
+    )
+    .option("--text", "send the body as text, even if it is valid JSON")
+    .option("-H, --header <name=value>", "a header; may be given several times", pairOf)
+    .option("-q, --query <name=value>", "a query parameter; may be given several times", pairOf)
+    .option("-r, --repeat <times>", "repeat this many times, one after the other", countOf);
 }
 
 type Options = {

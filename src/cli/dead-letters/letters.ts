@@ -18,9 +18,9 @@ export const LISTED = 20_000;
 /** Adds the options of {@link SelectionFlags} but those of the broker. */
 export function withSelection(command: Command): Command {
   return command
-    .option("--all", "all of them")
-    .option("--error <code>", "those with this error")
-    .option("--path <path>", "those with this path");
+    .option("--all", "all letters")
+    .option("--error <code>", "letters with this error")
+    .option("--path <path>", "letters with this path");
 }
 
 /** The letters of a service or, by their name, the orphans. */
