@@ -8,7 +8,7 @@ import type { Body, Surroundings, Variant } from "./variant.ts";
 export const confluo: Variant = confluoVariant("confluo", "", {});
 
 /** confluo with one message a call. */
-export const confluoSingle: Variant = confluoVariant("confluo, not gathering", "batching: { maxCalls: 1 }", {
+export const confluoSingle: Variant = confluoVariant("confluo, not batching", "batching: { maxCalls: 1 }", {
   batching: { maxCalls: 1 },
 });
 
