@@ -1,51 +1,53 @@
-/** Places for the handlers of calls: how many work at a time, how many more wait for answers, and who is turned away. */
+/** The limit on handlers of calls: how many work at a time, how many more wait for answers, and which calls are refused. */
 
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Delivery } from "../transport/transport.ts";
 
-/** The parts that a concurrency limit works with. */
+/** The parts that a {@link ConcurrencyLimit} works with. */
 export interface ConcurrencyLimitDependencies {
-  /** Handlers that work at a time. */
+  /** The number of handlers that may work at a time. */
   readonly most: number;
-  /** Handlers that wait for answers to calls of their own, when there are so many, leave no room for others to begin. */
+  /** The number of handlers that may wait for answers to calls of their own. When it is reached, no other handler begins. */
   readonly mostWaiting: number;
-  /** Begins a call that waited here for a place, and has it. */
+  /** Begins a call that waited here and now has its place. `heldMs` is how long it waited, in milliseconds. */
   begin(delivery: Delivery, heldMs: number): void;
-  /** Turns away a call that waited here for a place: as many handlers wait for answers as may. */
+  /** Refuses a call that waited here for a place, because too many handlers wait for answers. */
   refuse(delivery: Delivery): void;
-  /** Has the broker hand over so many messages of calls before it sees one of them settled. */
+  /** Sets how many messages with calls the broker delivers before one of them is settled. */
   allow(messages: number): void;
 }
 
-/** The fate of a call that arrives: it begins now, waits here for a place, or is turned away. */
+/** The decision on a call that arrives: it begins now, waits for a place (`later`), or is refused (`never`). */
 export type Admission = "now" | "later" | "never";
 
 interface QueuedCall {
   readonly delivery: Delivery;
-  /** On the monotonic clock. */
+  /** When it began to wait, on the monotonic clock, in milliseconds. */
   readonly since: number;
 }
 
-/** Bodies that are in hand together, at most, once handlers wait for answers. */
+/** The limit on the bodies of the calls in hand, together, in bytes. It applies while a handler waits for an answer. */
 const MOST_BYTES = 256 * 1024 * 1024;
-/** Below this share of what the broker was allowed, it is allowed half of that. */
+/** The allowance of messages is halved when less than this share of it is used. */
 const SHRINK_BELOW = 1 / 4;
 
 /**
- * A handler has a place while it works. While it waits for the answer to a call of its own it has none, since the answer may
- * need that very place: services that call each other in a circle would wait for each other until their deadlines.
+ * Limits the handlers of calls that work at a time.
  *
- * The broker counts messages until they are settled, so it is allowed more of them when those of waiting handlers take up
- * what it was allowed, twice as many each time, and fewer again later: what it hands over without need is work that other
- * instances could do.
+ * A handler has a place while it works. While it waits for the answer to a call of its own it has none, because that answer may
+ * need the place: services that call each other in a circle would wait for each other until their deadlines.
+ *
+ * The broker counts messages until they are settled. When the messages of waiting handlers use up the allowance, this class
+ * doubles it, and halves it again later: messages that the broker delivers here without need are work that other instances
+ * could do.
  */
 export class ConcurrencyLimit {
   readonly #parts: ConcurrencyLimitDependencies;
-  /** Handlers that have begun and not ended. */
+  /** The number of handlers that have begun and not ended. */
   #running = 0;
-  /** The running handlers that wait for an answer. */
+  /** The number of running handlers that wait for an answer. */
   #waiting = 0;
-  /** Bodies of the calls whose handlers run. */
+  /** The total size of the bodies of the running calls, in bytes. */
   #bytes = 0;
   #held: QueuedCall[] = [];
   #allowed: number;
@@ -58,8 +60,8 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * Says what becomes of a call that has arrived. One that begins now has its place, and one for later is kept here until it
-   * is begun, refused or taken out.
+   * Decides on a call that has arrived. A call that begins now has its place. A call that waits is stored here until it is
+   * begun, refused or taken out.
    */
   admit(delivery: Delivery): Admission {
     if (this.#held.length > 0 || !this.#hasPlace) {
@@ -71,13 +73,13 @@ export class ConcurrencyLimit {
     return "now";
   }
 
-  /** Gives a call its place, whether there is one or not: it comes again, or no handler runs for it. */
+  /** Gives a call a place even if none is free, because the call was redelivered or because no handler runs for it. */
   enter({ size }: Delivery): void {
     this.#running += 1;
     this.#bytes += size;
   }
 
-  /** A handler has ended. */
+  /** Frees the place of a call whose handler has ended. */
   leave({ size }: Delivery): void {
     this.#running -= 1;
     this.#bytes -= size;
@@ -85,7 +87,7 @@ export class ConcurrencyLimit {
     this.#adapt();
   }
 
-  /** A handler begins to wait for an answer, or goes on with one. */
+  /** Notes that a handler begins to wait for an answer, or continues. */
   readonly waits = (isWaiting: boolean): void => {
     this.#waiting += isWaiting ? 1 : -1;
     if (!isWaiting) return;
@@ -95,7 +97,7 @@ export class ConcurrencyLimit {
     }
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    // Later and outside: nobody's handler begins inside of the call that another one makes.
+    // In a microtask and outside of the context, so that no handler begins inside the call that another handler makes.
     runOutsideContext(queueMicrotask, () => {
       this.#isScheduled = false;
       this.#beginHeld();
@@ -103,22 +105,22 @@ export class ConcurrencyLimit {
     });
   };
 
-  /** Why a call is turned away, in words. */
+  /** The reason why a call is refused, for the error message. */
   get full(): string {
     const { mostWaiting } = this.#parts;
     return this.#waiting < mostWaiting
-      ? `the bodies of the ${this.#running} calls in hand take ${this.#bytes} bytes, and more than ${MOST_BYTES} would be too many`
+      ? `the bodies of the ${this.#running} calls in hand take ${this.#bytes} bytes, and the limit is ${MOST_BYTES}`
       : `${this.#waiting} of its handlers wait for answers to calls of their own, and concurrency.waiting is ${mostWaiting}`;
   }
 
-  /** Takes out what waits for a place. */
+  /** Removes and returns the calls that wait for a place: all of them, or those that did not come from this process. */
   takeHeld(which: "all" | "from outside"): readonly Delivery[] {
     const held = this.#held;
     this.#held = which === "all" ? [] : held.filter(({ delivery }) => delivery.isNear);
     return held.filter((each) => !this.#held.includes(each)).map(({ delivery }) => delivery);
   }
 
-  /** The next connection begins with what the broker is allowed at first. */
+  /** Resets the allowance for the next connection. */
   reset(): void {
     this.#allowed = this.#parts.most;
   }
@@ -132,7 +134,7 @@ export class ConcurrencyLimit {
     return this.#waiting < this.#parts.mostWaiting && this.#bytes + size <= MOST_BYTES;
   }
 
-  // One by one, not one within the other: a handler may end in the turn in which it begins.
+  // A loop, not recursion: a handler may end in the turn in which it begins.
   #beginHeld(): void {
     if (this.#isBeginning) return;
     this.#isBeginning = true;
@@ -146,7 +148,8 @@ export class ConcurrencyLimit {
     this.#isBeginning = false;
   }
 
-  // More if there are places that the broker may not fill. Messages are at most as many as the calls in them.
+  // Doubles the allowance if places are free but the broker may deliver no more. Comparing it with the number of running calls
+  // is safe, because there are never more messages than calls.
   #adapt(): void {
     const { most, mostWaiting, allow } = this.#parts;
     const isStarving = this.#hasPlace && this.#running >= this.#allowed;

@@ -1,4 +1,4 @@
-/** From a delivery to its handlers, and from what they did to an answer and an outcome. */
+/** Takes deliveries to their handlers, and turns the results into answers and outcomes. */
 
 import { abandoned, RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
@@ -14,29 +14,32 @@ import { CallProcessor } from "./process-call.ts";
 import { MessageProcessor } from "./process-message.ts";
 import { InFlightMessage, RecentMessages } from "./recent-messages.ts";
 
-/** The parts that a dispatcher works with. */
+/** The parts that a {@link Dispatcher} works with. */
 export interface DispatcherDependencies {
   readonly service: string;
   readonly instance: string;
   readonly registry: Registry;
   readonly logger: Logger;
-  /** The session at the moment. */
+  /** The current session of the service. */
   readonly sessions: SessionSlot;
-  /** Deadline of a call that names none, in milliseconds. */
+  /** The deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
-  /** How long an event or one-way command without a handler goes round, in milliseconds. */
+  /** How long an event or one-way command without a handler waits for an instance that has one, in milliseconds. */
   readonly unhandledRetryMs: number;
-  /** Places for calls, and how many handlers of calls may wait for answers besides. */
+  /** The number of places for calls. */
   readonly mostCalls: number;
+  /** How many more handlers of calls may wait for answers. */
   readonly mostWaiting: number;
 }
 
+/** How many deliveries are given back at a time. */
 const MOST_GIVEN_BACK = 32;
-/** How often a call is begun. */
+/** How many times an instance runs one call, at most, when the call is redelivered. */
 const MOST_RUNS = 2;
+/** The shortest time between two warnings about refused calls, in milliseconds. */
 const SAY_AGAIN_MS = 10_000;
 
-/** Runs handlers for deliveries; settles each delivery once. */
+/** Runs the handlers for deliveries and settles each delivery once. */
 export class Dispatcher {
   readonly #service: string;
   readonly #logger: Logger;
@@ -50,7 +53,7 @@ export class Dispatcher {
   readonly #calls: CallProcessor;
   readonly #messages: MessageProcessor;
   #inHand = 0;
-  /** True while nothing is in hand. Only this class writes it. */
+  /** True while nothing is in hand. Only this class writes this field. */
   isIdle = true;
   #whenIdle: (() => void)[] = [];
 
@@ -73,7 +76,7 @@ export class Dispatcher {
     this.#messages = new MessageProcessor({ ...parts, handlers, running });
   }
 
-  /** Takes a delivery: admits it, processes it, settles it and makes room for the next. Never throws. */
+  /** Handles a delivery: admits it, processes it, settles it and makes room for the next. Never throws. */
   handle(delivery: Delivery): void {
     this.#inHand += 1;
     this.isIdle = false;
@@ -82,7 +85,7 @@ export class Dispatcher {
       this.#handleAgain(delivery);
       return;
     }
-    // A batch may hold more calls than there are places.
+    // A batch may contain more calls than there are places.
     const admission = lane === "calls" ? this.#places.admit(delivery) : "now";
     if (admission === "now") this.#process(delivery, new InFlightMessage(delivery, 0));
     else if (admission === "never") this.#refuse(delivery);
@@ -94,7 +97,7 @@ export class Dispatcher {
     else this.#releaseAfter(this.#settleRedelivered(delivery), delivery);
   }
 
-  // A promise is made for what is not over at once, and no more than one.
+  // Creates one promise at most, and only if the work does not end in this turn.
   #process(delivery: Delivery, message: InFlightMessage): void {
     const outcome = this.#run(delivery, message);
     if (outcome instanceof Promise) {
@@ -112,7 +115,8 @@ export class Dispatcher {
         ? this.#calls.process(delivery, message)
         : this.#messages.process(delivery, message);
     } catch (error) {
-      // A call that cannot be answered. If anything else is ever thrown, the message must not be lost for it.
+      // A call that cannot be answered. Any other error is unexpected; its message becomes a dead letter, so that it is not
+      // lost.
       return this.#messages.outcomeOf(delivery, [{ error, retry: "final" }], 0);
     }
   }
@@ -129,7 +133,7 @@ export class Dispatcher {
     else this.#release(delivery);
   }
 
-  // Nothing in between throws; if anything ever did, neither its place nor what comes again must be lost for it.
+  // Nothing here is expected to fail. If something does, the delivery must not keep its place or stay recorded as running.
   #unsettled(delivery: Delivery, message: InFlightMessage, error: unknown): void {
     this.#say(delivery, error);
     if (!message.isOver) this.#recent.end(message, undefined);
@@ -170,22 +174,25 @@ export class Dispatcher {
     if (delivery.lane === "calls") this.#places.leave(delivery);
   }
 
-  /** A message became a dead letter since its time was over; nothing here ran it, or its copy came too late. */
+  /** Reports a message that expired and became a dead letter: no handler here ran for it, or its copy was too late. */
   expired(delivery: Delivery, failure: Failure): void {
     this.#messages.expired(delivery, failure);
   }
 
-  /** Takes its place from a call, if it runs here: its caller, here too, waits no longer, and others must not wait for it. */
+  /**
+   * Frees the place of a call if it runs here. Its caller, in this same service, waits no longer, so other calls may use the
+   * place.
+   */
   letGo(correlationId: string): void {
     this.#running.letGo(correlationId);
   }
 
-  /** Returns whether a call has been begun here and has not ended. */
+  /** Returns whether a call is running here. */
   runs(correlationId: string): boolean {
     return this.#running.has(correlationId);
   }
 
-  /** Notes that the service leaves: from now on, the calls of its handlers are those of a service that leaves. */
+  /** Marks the service as shutting down. Calls that its handlers make count as calls of such a service. */
   leaves(): void {
     this.#running.isLeaving = true;
   }
@@ -196,7 +203,7 @@ export class Dispatcher {
     return new Promise((resolve) => this.#whenIdle.push(resolve));
   }
 
-  /** Stops waiting for what runs; its deliveries go back, for another instance. */
+  /** Stops waiting for the running handlers. Their deliveries are given back, for another instance. */
   abandon(reason: unknown): void {
     this.#running.isClosed = true;
     if (this.isIdle) return;
@@ -204,13 +211,14 @@ export class Dispatcher {
     for (const delivery of this.#places.takeHeld("all")) this.#processUnasked(delivery);
   }
 
-  /** Takes work again after {@link abandon}. */
+  /** Accepts work again after {@link abandon}. */
   resume(): void {
     this.#running.resume();
     this.#places.reset();
   }
 
-  // As many handlers wait for answers as may: at once, since nobody knows when one of them goes on.
+  // Answers a call with `OVERLOADED` because the limit of waiting handlers is reached. The call is not queued, because nobody
+  // knows when one of these handlers continues.
   #refuse(delivery: Delivery): void {
     if (delivery.envelope.noReturn !== undefined) {
       this.#processUnasked(delivery);
@@ -218,7 +226,7 @@ export class Dispatcher {
     }
     const message = `${this.#service} did not begin ${show(delivery.envelope.path)}: ${this.#places.full}.`;
     const now = performance.now();
-    // Repeated only now and then: there may be thousands.
+    // There may be thousands of refused calls, so the warning is not repeated for each.
     if (now - this.#saidOverloaded >= SAY_AGAIN_MS) {
       this.#saidOverloaded = now;
       this.#logger.warn(messageFields(delivery), message);
@@ -238,13 +246,14 @@ export class Dispatcher {
     for (const resolve of waiting) resolve();
   }
 
-  // No handler runs for it, so there need be no place.
+  // Processes a call that needs no place, because no handler will run for it: it cannot be answered, or the service shuts down.
   #processUnasked(delivery: Delivery): void {
     this.#places.enter(delivery);
     this.#process(delivery, new InFlightMessage(delivery, 0));
   }
 
-  // The copy of a suspect, which another instance made: this one may have begun the original before it lost its connection.
+  // Processes the copy of a suspect, which another instance may have made. This instance may have begun the original before it
+  // lost its connection.
   #processIsolated(delivery: Delivery): void {
     const earlier = this.#recent.claim(delivery);
     if (earlier === undefined) this.#process(delivery, new InFlightMessage(delivery, 0));
@@ -257,7 +266,9 @@ export class Dispatcher {
     }
   }
 
-  /** Gives back, for another instance, what came from outside and waits for a place. Resolves when nothing is in hand. */
+  /**
+   * Gives back, for another instance, the calls from other processes that wait for a place. Resolves when nothing is in hand.
+   */
   async drained(): Promise<void> {
     if (this.isIdle) return;
     for (const delivery of this.#places.takeHeld("from outside"))
@@ -265,12 +276,13 @@ export class Dispatcher {
     await this.idle();
   }
 
-  /** Forgets what waits for a place: its connection is gone, and the broker delivers it again. */
+  /** Drops the calls from other processes that wait for a place. Their connection is lost, so the broker redelivers them. */
   dropWaiting(): void {
     for (const _ of this.#places.takeHeld("from outside")) this.#handed();
   }
 
-  // Some at a time: what has not begun to go out when the connection closes is returned by the broker, not doubled.
+  // Gives back a few at a time. When the connection closes, the broker requeues a delivery whose copy is not published yet, so
+  // that the message is not duplicated.
   #giveBack(delivery: Delivery): Promise<void> {
     return new Promise((resolve) => {
       this.#toGiveBack.push({ delivery, resolve });
@@ -291,17 +303,17 @@ export class Dispatcher {
     }
   }
 
-  // An instance had it and is gone, or this one has lost its connection since.
+  // Settles a redelivered message: the instance that had it is gone, or this instance had it and has lost its connection since.
   async #settleRedelivered(delivery: Delivery): Promise<void> {
     const earlier = this.#recent.claim(delivery);
-    // The answer of a call that has ended may be lost with its acknowledgement.
+    // A call that has ended is not followed, because its answer may be lost, like its acknowledgement.
     if (earlier !== undefined && (delivery.lane !== "calls" || !earlier.isOver))
       await this.#follow(delivery, earlier);
     else if (delivery.lane !== "calls") await delivery.settle(this.#messages.afterLoss(delivery));
     else await this.#settleRedeliveredCall(delivery, earlier);
   }
 
-  // Ends a delivery as the work on its message ends, or has ended.
+  // Settles a delivery with the outcome of the work on the same message, when that work has ended.
   async #follow(delivery: Delivery, work: InFlightMessage): Promise<void> {
     const share = await work.share(delivery);
     const stands = await delivery.settle(share?.outcome ?? release);
@@ -320,7 +332,7 @@ export class Dispatcher {
     if (history === "redelivered" && (earlier === undefined || earlier.runs < MOST_RUNS)) {
       this.#logger.debug(
         messageFields(delivery),
-        `An instance that had the call ${show(path)} is gone; it runs alone.`,
+        `The instance that had the call ${show(path)} is gone; the call is run again, alone.`,
       );
       const until = earlier === undefined ? {} : { until: earlier.until };
       await delivery.settle({ kind: "isolate", subscriptions: [], deaths: 0, ...until });
@@ -331,7 +343,7 @@ export class Dispatcher {
 
   #giveUp(delivery: Delivery): void {
     const path = show(delivery.envelope.path);
-    const message = `${path} was run twice, the second time alone: each time the instance, or its connection, was lost.`;
+    const message = `${path} was run twice, the second time alone: each time, its instance or the connection was lost.`;
     this.#logger.error(messageFields(delivery), message);
     this.#calls.refuse(delivery, new ConfluoError("INSTANCE_LOST", message));
     void delivery.settle(done);

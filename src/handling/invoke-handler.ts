@@ -1,4 +1,4 @@
-/** Finding a handler for a message, and running it with its context: for calls, one-way commands and events alike. */
+/** Finds the handler of a message and runs it with its context, for calls, one-way commands and events alike. */
 
 import type { Context, MessageKind, Query, ReplyOptions, StateKey } from "../api/context.ts";
 import type { HandlerRun } from "../async/deadline-scope.ts";
@@ -23,23 +23,23 @@ import type { Delivery } from "../transport/transport.ts";
 import { validated } from "../validation/validated.ts";
 import { runThrough } from "./middleware.ts";
 
-/** A handler that was found for a message, and what it is given. */
+/** The handler that was found for a message, and what it is called with. */
 export interface Invocation<Entry extends Registered<unknown> = Registered<unknown>> {
   readonly entry: Entry;
-  /** The path or pattern that it was registered for, with a leading slash if it is a subscription. */
+  /** The path or pattern that the handler was registered for. That of a subscription has a leading slash. */
   readonly pattern: string;
   readonly params: Readonly<Record<string, string>>;
   readonly schema: AnySchema | undefined;
 }
 
-/** A run of a handler, as it is known to the handler's surroundings. */
+/** The part of a handler's run that {@link HandlerInvoker} works with. */
 export interface Execution extends Pick<HandlerRun, "context" | "stopped" | "onStop"> {
   readonly delivery: Delivery;
-  /** Is set once it counts as begun. */
+  /** The recorder that counts this run; set when the run begins. */
   tally: HandlerStatsRecorder | undefined;
 }
 
-/** The handlers of one service. */
+/** Finds and runs the handlers of one service. */
 export class HandlerInvoker {
   readonly #of: Whose;
   readonly #registry: Registry;
@@ -49,7 +49,11 @@ export class HandlerInvoker {
     this.#registry = registry;
   }
 
-  /** @throws `NO_SUCH_ROUTE`; `MALFORMED_MESSAGE` for a command without its path. */
+  /**
+   * Returns the route of a command.
+   *
+   * @throws `NO_SUCH_ROUTE`; `MALFORMED_MESSAGE` for a command without a path.
+   */
   route({ path }: Envelope): Invocation<CommandEntry> {
     if (path === "")
       throw malformed("it is a command without its path, which belongs into the property type");
@@ -60,12 +64,15 @@ export class HandlerInvoker {
     return { entry: route, pattern: route.pattern, params, schema: route.contract?.input };
   }
 
-  /** Returns whether there is a route. */
+  /** Returns whether there is a route for a command. */
   hasRoute({ path }: Envelope): boolean {
     return path !== "" && this.#registry.routes.find(path) !== undefined;
   }
 
-  /** Notes that a message came for which no handler is run, and why. Other reasons are noted by its handler's tally. */
+  /**
+   * Counts a message for which no handler runs, as malformed or as unmatched. Other failures are counted by the handler's
+   * recorder.
+   */
   strayed(why: unknown): void {
     const { unmatched, malformed } = this.#registry;
     if (isConfluoError(why, "MALFORMED_MESSAGE")) malformed.received();
@@ -74,8 +81,10 @@ export class HandlerInvoker {
   }
 
   /**
-   * Runs a handler; {@link replyOf} says what its result means. Throws or rejects with `INVALID_INPUT` or `MALFORMED_MESSAGE`
-   * before the handler is entered, and with what the handler throws after.
+   * Runs a handler. {@link replyOf} interprets its result.
+   *
+   * @throws or rejects with `INVALID_INPUT` or `MALFORMED_MESSAGE` before the handler is entered, and then with the handler's
+   * own error.
    */
   invoke(execution: Execution, invocation: Invocation): MaybePromise<unknown> {
     execution.tally = invocation.entry.tally;
@@ -92,7 +101,7 @@ export class HandlerInvoker {
     );
   }
 
-  // At once, unless the schema takes its time.
+  // Enters the handler in this turn, unless its schema is asynchronous.
   #run(execution: Execution, { entry, params, schema }: Invocation): MaybePromise<unknown> {
     const context = new HandlerContext(execution.delivery, params);
     if (schema === undefined) return this.#enter(entry, context, execution);
@@ -104,7 +113,7 @@ export class HandlerInvoker {
     });
   }
 
-  // From here on it is the handler's affair, inside the service's middleware if it has any.
+  // Enters the middleware, if there is any, and the handler. From here on, an error is the handler's.
   #enter(entry: Registered<unknown>, context: HandlerContext, execution: Execution): MaybePromise<unknown> {
     execution.context = context;
     if (execution.stopped !== undefined) context.abort(execution.stopped.reason);
@@ -118,13 +127,13 @@ export class HandlerInvoker {
   }
 }
 
-/** Returns what a function of the application returned: as a promise of this realm, if it is one of another realm or library. */
+/** Returns the result of an application's function. A promise of another realm or library is converted to a native one. */
 export function toMaybePromise(result: unknown): MaybePromise<unknown> {
   if (typeof result !== "object" || result === null) return result;
   return typeof (result as { then?: unknown }).then === "function" ? Promise.resolve(result) : result;
 }
 
-/** The error that a reply stands for whose status says 'failed'. */
+/** Returns the error for a handler's reply with a status of 400 or above. */
 export function repliedWith(status: number): ConfluoError {
   return new ConfluoError("SERVICE_ERROR", `The handler replied with status ${status}.`, { status });
 }
@@ -134,8 +143,8 @@ function asHandlerReply({ status, headers, body }: Reply): HandlerReply {
 }
 
 /**
- * {@link Context} over a delivery. All that the type names is an own property, so that `{ ...context }` has it, and can be
- * destructured. The signal alone is made when it is read: it costs more than all the rest.
+ * The {@link Context} of a delivery. Everything that the type names is an own property, so that `{ ...context }` copies it.
+ * Only the signal is created when it is first read, because it costs more than all the rest.
  */
 export class HandlerContext implements Context {
   readonly kind: MessageKind;
@@ -143,7 +152,7 @@ export class HandlerContext implements Context {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Query;
   readonly headers: MessageHeaders;
-  /** As received, until a schema has made another of it. */
+  /** The body as it was received, or as the schema transformed it. */
   body: unknown;
   readonly messageId: string;
   readonly from: string;
@@ -161,7 +170,7 @@ export class HandlerContext implements Context {
   #aborted: { readonly reason: unknown } | undefined;
   #state: Map<StateKey<unknown>, unknown> | undefined;
 
-  /** @throws `MALFORMED_MESSAGE` if its body cannot be read. */
+  /** @throws `MALFORMED_MESSAGE` if the body cannot be read. */
   constructor(delivery: Delivery, params: Readonly<Record<string, string>>) {
     const { envelope, message, redelivered } = delivery;
     const body = decodeBody(message);
@@ -186,7 +195,7 @@ export class HandlerContext implements Context {
     return context.#controller.signal;
   }
 
-  /** Fires the signal, once. */
+  /** Fires the signal. A second call does nothing. */
   abort(reason: unknown): void {
     if (this.#aborted !== undefined) return;
     this.#aborted = { reason };
@@ -194,7 +203,7 @@ export class HandlerContext implements Context {
   }
 }
 
-// One for all contexts: V8 then keeps them in one fast shape.
+// One descriptor for all contexts, so that V8 gives all of them one hidden class.
 const signalProperty: PropertyDescriptor & ThisType<HandlerContext> = {
   configurable: true,
   enumerable: true,

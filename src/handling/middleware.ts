@@ -1,10 +1,13 @@
-/** Middleware around handlers, first registered outermost. */
+/** Runs the middleware around a handler. The first one that was registered is the outermost. */
 
 import type { Context, Middleware } from "../api/context.ts";
 import { ConfluoError } from "../errors.ts";
 import { isReplyStatus, type Reply } from "../protocol/reply.ts";
 
-/** Runs a handler inside middleware. A middleware that calls `next` twice gets an error instead of a second run. */
+/**
+ * Runs a handler inside the middleware. A middleware that calls `next` a second time gets an error; the handler is not run
+ * again.
+ */
 export function runThrough(
   middleware: readonly Middleware[],
   context: Context,
@@ -17,7 +20,7 @@ export function runThrough(
     const next = (): Promise<Reply> => {
       const inner = called ? Promise.reject(nextTwice()) : run(at + 1);
       called = true;
-      // A middleware that does not wait for it must not end the process when it rejects.
+      // The promise may reject without a middleware that awaits it, which must not end the process.
       inner.catch(() => undefined);
       return inner;
     };

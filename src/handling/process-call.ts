@@ -1,4 +1,4 @@
-/** Calls: from a delivery to its answer, whatever happens. */
+/** Processes calls: every delivery ends with an answer, unless its caller has stopped waiting. */
 
 import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import type { Gate } from "../async/gate.ts";
@@ -20,23 +20,23 @@ import { sendable, sendableData } from "../validation/sendable-body.ts";
 import { type Execution, type HandlerInvoker, repliedWith } from "./invoke-handler.ts";
 import type { InFlightMessage } from "./recent-messages.ts";
 
-/** The parts that a call processor works with. */
+/** The parts that a {@link CallProcessor} works with. */
 export interface CallProcessorDependencies {
   readonly handlers: HandlerInvoker;
   readonly running: RunningHandlers;
   readonly logger: Logger;
-  /** The session to answer on. */
+  /** Holds the session on which calls are answered. */
   readonly sessions: SessionSlot;
-  /** Deadline of a call that names none, in milliseconds. */
+  /** The deadline of a call that names none, in milliseconds. */
   readonly callTimeoutMs: number;
-  /** Is told when a handler begins to wait for an answer, and when it goes on. */
+  /** Is called when a handler begins to wait for an answer, and when it continues. */
   waits(isWaiting: boolean): void;
 }
 
-/** The end of a call: it is answered, or its caller has given up; or the shutdown stopped waiting for it. */
+/** The end of a call. `done`: it is answered, or its deadline has passed. `abandoned`: a shutdown stopped waiting for it. */
 type CallEnd = typeof done | typeof abandoned;
 
-/** Answers calls. */
+/** Runs calls and answers them. */
 export class CallProcessor {
   readonly parts: CallProcessorDependencies;
 
@@ -45,27 +45,27 @@ export class CallProcessor {
   }
 
   /**
-   * Runs a call, which may have waited here for a while, and answers it, unless its deadline passes first.
+   * Runs a call, which may have waited here for a place, and answers it unless its deadline passes first.
    *
-   * @throws `MALFORMED_MESSAGE` if it cannot be answered.
+   * @throws `MALFORMED_MESSAGE` if the call cannot be answered.
    */
   process(delivery: Delivery, message: InFlightMessage): MaybePromise<CallEnd> {
     const { path, noReturn } = delivery.envelope;
     if (noReturn !== undefined) throw malformed(`it came as a call and cannot be answered: ${noReturn}`);
     const ms = this.#deadlineOf(delivery) - passedMs(delivery, message);
     if (ms >= 1) return new CallInProgress(this, delivery, ms).run();
-    const text = `The call ${path} waited here for longer than its caller did.`;
+    const text = `The call ${path} was not run: it waited for a place until its deadline had passed.`;
     this.parts.logger.debug(messageFields(delivery), text);
     return done;
   }
 
-  /** Answers a call with an error, without running it. */
+  /** Answers a call with an error, without running its handler. */
   refuse(delivery: Delivery, error: ConfluoError): void {
     const { replyTo } = delivery.message.properties;
     this.parts.sessions.session?.reply(replyTo as string, this.#refusal(error, delivery));
   }
 
-  /** Answers a call with an error, without running it. Returns when there is room for more of that. */
+  /** Answers a call with an error, without running its handler. Returns when there is room for more answers. */
   turnAway(delivery: Delivery, error: ConfluoError): MaybePromise<typeof done> {
     return this.post(delivery, this.#refusal(error, delivery), this.#deadlineOf(delivery));
   }
@@ -81,11 +81,11 @@ export class CallProcessor {
     const congestion = this.parts.sessions.session?.reply(replyTo as string, answer, (rejection, why) =>
       this.#notTaken(delivery, answer, { rejection, why }),
     );
-    // Until then it keeps its place, or a backlog of calls would become one of answers, in memory.
+    // The call keeps its place until then. Otherwise a backlog of calls would become a backlog of answers in memory.
     return congestion === undefined ? done : relieved(congestion, ms).then(() => done);
   }
 
-  // Its caller is told why, unless no answer at all gets out.
+  // Answers with an error if the answer itself cannot be sent. For other rejections no answer can be sent at all.
   #notTaken(
     delivery: Delivery,
     { body }: Message,
@@ -104,7 +104,7 @@ export class CallProcessor {
     this.refuse(delivery, error);
   }
 
-  // Hosts' clocks are never compared: what was left when the call was published counts from its receipt.
+  // The clocks of two hosts are never compared: the time that was left when the call was published counts from its receipt.
   #deadlineOf(delivery: Delivery): number {
     const { expiration } = delivery.message.properties;
     const ms = typeof expiration === "string" ? Number(expiration) : Number.NaN;
@@ -112,14 +112,14 @@ export class CallProcessor {
   }
 }
 
-/** A call that is being answered, and how it ends for the statistics. */
+/** One run of a call's handler, with its answer and its entry in the statistics. */
 class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
   readonly #processor: CallProcessor;
   readonly delivery: Delivery;
   override readonly correlationId: string | undefined;
   tally: HandlerStatsRecorder | undefined;
   #contract: AnyCommand | undefined;
-  /** Why its answer has a status of 400 or above. */
+  /** The reason why the answer has a status of 400 or above. */
   #wrong: { readonly error: unknown; readonly status: number } | undefined;
 
   constructor(processor: CallProcessor, delivery: Delivery, ms: number) {
@@ -134,7 +134,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
     return `the handler of ${this.delivery.envelope.path}`;
   }
 
-  // Every outcome is an answer.
+  // Every outcome becomes an answer.
   override work(): MaybePromise<Message> {
     const { handlers } = this.#processor.parts;
     try {
@@ -142,7 +142,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
       this.#contract = invocation.entry.contract;
       const result = handlers.invoke(this, invocation);
       if (!(result instanceof Promise)) return this.#checked(replyOf(result));
-      // Here, so that what the handler returned is written in the handler's context.
+      // The answer is made here so that the handler's result is encoded in the handler's asynchronous context.
       return result.then(
         (later) => this.#checked(replyOf(later)),
         (error: unknown) => this.#failure(error),
@@ -160,7 +160,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
     return this.#processor.post(this.delivery, answer, this.ms);
   }
 
-  /** Answers with an error, if anybody still waits for an answer. */
+  /** Answers with an error, unless the caller has stopped waiting or the shutdown has. */
   override failed(reason: unknown): MaybePromise<CallEnd> {
     if (reason === abandoned) {
       this.tally?.abandoned();
@@ -174,7 +174,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
     return done;
   }
 
-  // Within the limit of the run, since a schema may take its time.
+  // Checks a reply by the contract, within the deadline of the call, because a schema may be asynchronous.
   #checked(reply: Reply): MaybePromise<Message> {
     const schema = this.#contract?.output;
     if (schema === undefined || reply.status >= 400) return this.#answer(reply);
@@ -197,7 +197,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
     }
   }
 
-  // `encoded` is its body as it travels, if that is known.
+  // `encoded` is the encoded body, if it exists already.
   #answer(reply: Reply, encoded?: EncodedBody): Message {
     if (reply.status >= 400) this.#wentWrong(repliedWith(reply.status), reply.status);
     const { maxBodyBytes } = this.#processor.parts.sessions;
@@ -214,7 +214,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
     return this.#unsendable(new ConfluoError("PAYLOAD_TOO_LARGE", text));
   }
 
-  // Before the handler is entered, the call is refused; from there on it is the handler that failed.
+  // An error before the handler is entered is a refusal. After that, it is a failure of the handler.
   #failure(error: unknown): MaybePromise<Message> {
     if (this.context !== undefined) return this.#thrown(error);
     this.#processor.parts.handlers.strayed(error);
@@ -238,7 +238,7 @@ class CallInProgress extends HandlerRun<Message, CallEnd> implements Execution {
       const message = `The handler of ${delivery.envelope.path} failed; its caller was told so.`;
       logger.error({ err: error, ...messageFields(delivery) }, message);
     } else if (this.stopped === undefined && hasCause(error)) {
-      // Its caller is told what the handler says, and not why: that is known here alone.
+      // The caller receives the handler's message but not the cause, which is logged only here.
       const message = `The handler of ${delivery.envelope.path} refused with status ${status}.`;
       const level = status >= 500 ? "warn" : "debug";
       logger[level]({ err: error, ...messageFields(delivery) }, message);
@@ -279,7 +279,7 @@ function cannotBeSent(path: string, cause: unknown): ConfluoError {
   return new ConfluoError("INVALID_OUTPUT", `The answer of ${path} cannot be sent: ${reason}`, { cause });
 }
 
-// A getter may throw.
+// Reading the property may run a getter, which may throw.
 function hasCause(error: unknown): boolean {
   try {
     return (error as { readonly cause?: unknown }).cause !== undefined;
@@ -305,7 +305,7 @@ function correlationOf({ message }: Delivery): string | undefined {
   return typeof correlationId === "string" ? correlationId : undefined;
 }
 
-// How long a call was under way before it begins here, as far as this instance knows.
+// Returns how long a call was under way before it begins here, in milliseconds, as far as this instance knows.
 function passedMs({ history, receivedAt, envelope }: Delivery, { heldMs, until }: InFlightMessage): number {
   if (history === "first") return heldMs;
   const now = performance.now();

@@ -1,4 +1,4 @@
-/** One-way commands and events: handled, tried again later, or a dead letter. */
+/** Processes one-way commands and events: they are handled, tried again later, or become dead letters. */
 
 import { abandoned, HandlerRun, overdue, type RunningHandlers } from "../async/deadline-scope.ts";
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
@@ -14,21 +14,21 @@ import type { Delivery } from "../transport/transport.ts";
 import { type Execution, type HandlerInvoker, type Invocation, repliedWith } from "./invoke-handler.ts";
 import type { InFlightMessage } from "./recent-messages.ts";
 
-/** The parts that a message processor works with. */
+/** The parts that a {@link MessageProcessor} works with. */
 export interface MessageProcessorDependencies {
   readonly service: string;
   readonly registry: Registry;
   readonly handlers: HandlerInvoker;
   readonly running: RunningHandlers;
   readonly logger: Logger;
-  /** How long an event or one-way command without a handler goes round, in milliseconds. */
+  /** How long an event or one-way command without a handler waits for an instance that has one, in milliseconds. */
   readonly unhandledRetryMs: number;
 }
 
-/** The end of a message, or that the shutdown stopped waiting for it. */
+/** The end of a message: its outcome, or `abandoned` if a shutdown stopped waiting for it. */
 type MessageEnd = Outcome | typeof abandoned;
 
-/** Runs the handlers of durable messages and says what becomes of them. */
+/** Runs the handlers of one-way commands and events, and decides on the outcome of each message. */
 export class MessageProcessor {
   readonly #parts: MessageProcessorDependencies;
 
@@ -36,7 +36,7 @@ export class MessageProcessor {
     this.#parts = parts;
   }
 
-  /** Runs what a message is for. Returns what becomes of it, or that the shutdown stopped waiting for it. */
+  /** Runs the handlers of a message. Returns its outcome, or `abandoned` if the shutdown stopped waiting for it. */
   process(delivery: Delivery, message: InFlightMessage): MaybePromise<MessageEnd> {
     return delivery.envelope.kind === "event" ? this.#event(delivery, message) : this.#command(delivery);
   }
@@ -55,7 +55,7 @@ export class MessageProcessor {
     return done;
   }
 
-  /** Done if nothing failed; else round a delay queue, or to the dead letters. */
+  /** Returns the outcome of a delivery: done if nothing failed, else a wait in a delay queue or a dead letter. */
   outcomeOf(delivery: Delivery, failures: readonly Failure[], heldMs: number): Outcome {
     const { envelope } = delivery;
     const { unhandledRetryMs } = this.#parts;
@@ -65,20 +65,23 @@ export class MessageProcessor {
     return outcome;
   }
 
-  /** Tells of a dead letter that was made without asking what becomes of the message: its time was over. */
+  /** Logs and counts a dead letter that was made without a decision here, because the message had expired. */
   expired(delivery: Delivery, failure: Failure): void {
     this.#tell({ kind: "dead-letter", failure }, delivery);
   }
 
-  // Once for a message, though an event that cannot be read fails for each of its subscriptions, and one without any comes
-  // again and again.
+  // Counts a message once, though an event that cannot be read fails for each of its subscriptions, and a message without a
+  // handler is delivered repeatedly.
   #noteStray({ envelope }: Delivery, failures: readonly Failure[]): void {
     const stray = failures.find(({ retry }) => retry === "final" || retry === "unclaimed");
     if (stray !== undefined && (stray.retry === "final" || envelope.unclaimedMs === 0))
       this.#parts.handlers.strayed(stray.error);
   }
 
-  /** Says what becomes of a message whose instance is gone, also if nothing here would handle it: another instance may. */
+  /**
+   * Returns the outcome of a message whose instance is gone. Also used if this instance has no handler, because another may
+   * have one.
+   */
   afterLoss(delivery: Delivery): Outcome {
     const { logger } = this.#parts;
     const { envelope, history } = delivery;
@@ -88,14 +91,14 @@ export class MessageProcessor {
     if (history === "redelivered") {
       logger.debug(
         messageFields(delivery),
-        `An instance that had ${show(path)} is gone; it is tried once more.`,
+        `The instance that had ${show(path)} is gone; the message is tried once more.`,
       );
       return { kind: "isolate", subscriptions, deaths };
     }
     const outcome = decideAfterDeath(envelope, subscriptions);
     if (outcome.kind === "forward") for (const move of outcome.moves) this.#tell(move, delivery);
     else {
-      const message = `An instance that handled ${show(path)}, and nothing else beside it, is gone; once more.`;
+      const message = `An instance was lost while it handled only ${show(path)}; the message is tried once more.`;
       logger.warn(messageFields(delivery), message);
     }
     return outcome;
@@ -126,12 +129,12 @@ export class MessageProcessor {
     logger.warn(details, `${service} has no handler for ${what} here; it goes round for up to ${grace}.`);
   }
 
-  /** Counts what becomes of a message. @returns how long it waits until it is tried again, in milliseconds. */
+  /** Counts the outcome of a message. Returns how long it waits until it is tried again, in milliseconds. */
   #count(move: Move, delivery: Delivery): number {
     const { registry } = this.#parts;
     const { error, subscription } = move.failure;
     if (move.kind === "dead-letter") {
-      // Once: for its handler, if it has one here, and for the first of those that an event as a whole is for.
+      // Counted once: for the handler of the message, if it has one here; for an event as a whole, for its first subscription.
       const isWhole = delivery.envelope.kind === "event" && subscription === undefined;
       const tally = isWhole
         ? this.#subscribed(delivery)[0]?.handler.tally
@@ -147,7 +150,7 @@ export class MessageProcessor {
     return waitMs;
   }
 
-  // Returns the tally of what a message is for; `subscription` names the one of several.
+  // Returns the recorder of a message's handler. `subscription` selects one of an event's subscriptions.
   #tallyOf({ lane, envelope }: Delivery, subscription: string | undefined): HandlerStatsRecorder | undefined {
     const { routes, subscriptions } = this.#parts.registry;
     if (envelope.kind !== "event") return routes.find(envelope.path)?.route.tally;
@@ -182,7 +185,7 @@ export class MessageProcessor {
     if (first === undefined) return this.#after(delivery, this.#unsubscribed(delivery), began);
     if (others.length === 0)
       return this.#attempt(delivery, first, (failure) => this.#after(delivery, listed(failure), began));
-    // Side by side; what becomes of the event is decided when the last of them has ended.
+    // The subscriptions run side by side. The outcome of the event is decided when the last has ended.
     const attempts = matching.map((each) => this.#attempt(delivery, each, listed));
     return andThen(together(attempts), (failures) => this.#after(delivery, failures.flat(), began));
   }
@@ -198,7 +201,7 @@ export class MessageProcessor {
     return new Attempt(running, { delivery, handlers, invocation, subscription: pattern, ended }).run();
   }
 
-  // Returns all subscriptions that an event matches or, if it names one since it was published again, that one.
+  // Returns the subscriptions that match an event. A copy that names one subscription is only for that one.
   #subscribed({ lane, envelope }: Delivery): readonly Subscription<EventEntry>[] {
     const { subscriptions } = this.#parts.registry;
     const per = lane === "instance" ? "instance" : "service";
@@ -221,18 +224,21 @@ export class MessageProcessor {
   }
 }
 
-/** A run of a handler, and what its end comes to. */
+/** The parts of an {@link Attempt}. */
 interface AttemptDetails<End> {
   readonly delivery: Delivery;
   readonly handlers: HandlerInvoker;
   readonly invocation: Invocation;
   /** The pattern of the subscription; `undefined` for a command. */
   readonly subscription: string | undefined;
-  /** `undefined` if it went well. */
+  /** Returns the end of the attempt; the failure is `undefined` if the handler succeeded. */
   readonly ended: (failure: Failure | undefined) => End;
 }
 
-/** One run of a handler whose result nobody waits for: counts how it ends, and says whether the message may be tried again. */
+/**
+ * One run of the handler of a one-way command or an event. Counts how it ends, and reports whether the message may be tried
+ * again.
+ */
 class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
   readonly #details: AttemptDetails<End>;
   readonly delivery: Delivery;
@@ -240,7 +246,7 @@ class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
   tally: HandlerStatsRecorder | undefined;
 
   constructor(running: RunningHandlers, details: AttemptDetails<End>) {
-    // Calls have places of their own: the answer that this one waits for does not need its.
+    // No `waits`: this handler keeps its place while it waits for the answer to a call, because calls have places of their own.
     super(details.invocation.entry.timeoutMs, running, undefined);
     this.#details = details;
     this.delivery = details.delivery;
@@ -261,7 +267,7 @@ class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
     } catch (error) {
       return this.failed(error);
     }
-    // No caller gets this answer, so one that says 'failed' has to count as a failure.
+    // No caller receives this reply, so a status of 400 or above counts as a failure.
     if (status >= 400) return this.failed(repliedWith(status));
     this.tally?.succeeded(this.began, this.delivery.envelope.from);
     return this.#details.ended(undefined);
@@ -272,7 +278,7 @@ class Attempt<End> extends HandlerRun<unknown, End> implements Execution {
     const error = thrown === overdue ? this.#timeout() : thrown;
     if (thrown === abandoned) this.tally?.abandoned();
     else this.tally?.failed(this.began, this.delivery.envelope.from, error);
-    // A message that did not get as far as the handler will be no better for waiting.
+    // A message that fails before its handler is entered would fail again after a wait.
     const isEntered = this.context !== undefined || thrown === overdue;
     const failure = { error, retry: isEntered ? invocation.entry.retry : "final" } as const;
     return ended(subscription === undefined ? failure : { ...failure, subscription });
@@ -298,7 +304,8 @@ function together<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<r
   return isPromised ? Promise.all(values) : (values as readonly Value[]);
 }
 
-// Subscriptions match keys and contexts show paths. A foreign key may be one that no path of ours would give.
+// Subscriptions match routing keys, but the envelope has the path. The key of a foreign sender may be one that confluo never
+// makes.
 function keyOf(path: string): string {
   try {
     return eventKey(path);

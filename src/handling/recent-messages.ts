@@ -1,4 +1,7 @@
-/** The work of this instance, now and of late, by message: a message that the broker delivers again need not run again. */
+/**
+ * Remembers the messages that this instance handles or has handled, so that it does not run a message again that is
+ * redelivered.
+ */
 
 import { hash } from "node:crypto";
 import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
@@ -6,56 +9,58 @@ import { userHeaders } from "../protocol/codec.ts";
 import { done, type Outcome } from "../retry/outcome.ts";
 import type { Delivery } from "../transport/transport.ts";
 
-/** How the work on a message ended; `undefined` if a shutdown stopped waiting for it. */
+/** The end of the work on a message. `undefined` in its place means that a shutdown stopped waiting for the work. */
 export interface Completion {
   readonly outcome: Outcome;
-  /** True if the message needs nothing more, though its acknowledgement may be lost. */
+  /** True if nothing more has to be done for the message, even if its acknowledgement is lost. */
   readonly stands: boolean;
 }
 
-/** How the work ended for what was taken for its message. */
+/** The end of the work on a message, for a later delivery of the same message. */
 export interface SharedCompletion {
   readonly outcome: Outcome;
-  /** Must be called when that outcome stands: what comes again later needs nothing more. */
+  /** Must be called when that outcome is final, so that a further delivery needs nothing more. */
   stood(): void;
 }
 
 /**
- * Work on one delivery. Other deliveries may be taken for the same message later: each of them once, in place of one whose
- * channel is gone.
+ * The work on one message. When the channel of its delivery is gone, the broker may deliver the message again. A later delivery
+ * can then claim this work: one for each delivery that was lost.
  */
 export class InFlightMessage implements SlotSetItem {
   slot = -1;
-  /** True if the broker may deliver it again. A queue of an instance's own is gone with its connection. */
+  /**
+   * True if the broker may redeliver the message. It cannot on the instance lane, whose queue is deleted with the connection.
+   */
   readonly mayComeAgain: boolean;
-  /** How long it waited here before it began, in milliseconds. */
+  /** How long the delivery waited for a place before the work began, in milliseconds. */
   readonly heldMs: number;
-  /** When its caller or its sender waits no longer, on the monotonic clock, as far as this instance knows. */
+  /** When the message expires or its caller stops waiting, on the monotonic clock, as far as this instance knows. */
   readonly until: number;
-  /** How often this instance has begun the message, this time included. */
+  /** How many times this instance has begun the message, this time included. */
   readonly runs: number;
-  /** When its channel was first seen to be gone, on the monotonic clock. */
+  /** When its channel was first found to be gone, on the monotonic clock; 0 before. */
   lostAt = 0;
-  /** Subscriptions that it is work for; `undefined` for a command or a call. */
+  /** The subscriptions that handle the event; `undefined` for a command or a call. */
   subscriptions: readonly { readonly pattern: string }[] | undefined;
-  /** `undefined` once no more is kept than is needed to know the message again: it would hold on to its body. */
+  /** `undefined` after {@link slim}, since it would keep the body in memory. */
   #delivery: Delivery | undefined;
-  /** Are set when the delivery itself is not kept any more. */
+  /** The id and the identity of the message; set by {@link slim}, in place of the delivery. */
   #id: string | undefined;
   #identity: string | undefined;
-  /** The one subscription that the delivery was for. */
+  /** The one subscription that the delivery was for, if it named one. */
   readonly #only: string | undefined;
-  /** The delivery that stands for the message at the broker; `undefined` if that is gone. */
+  /** The delivery that represents the message at the broker; `undefined` if it is gone. */
   #holder: Delivery | undefined;
-  /** The same, for copies that are for one subscription each. */
+  /** The deliveries of copies that are for one subscription each, by the pattern of the subscription. */
   #parts: Map<string, SubscriptionPart> | undefined;
-  /** True once later work on the message knows all that this knew. */
+  /** True once a later run of the message has replaced this one. */
   #isSucceeded = false;
   isOver = false;
   #ended: Completion | undefined;
   #waiting: (() => void)[] | undefined;
 
-  /** @param earlier work on the same message, which this is to run again. */
+  /** @param earlier the work on the same message that this work runs again. */
   constructor(delivery: Delivery, heldMs: number, earlier?: InFlightMessage) {
     const { receivedAt, envelope } = delivery;
     this.#delivery = delivery;
@@ -69,7 +74,7 @@ export class InFlightMessage implements SlotSetItem {
     if (earlier !== undefined) earlier.#isSucceeded = true;
   }
 
-  /** Is told once how it ended. */
+  /** Ends the work, once. `undefined` if a shutdown stopped waiting for it. */
   end(ended: Completion | undefined): void {
     this.isOver = true;
     this.#ended = ended;
@@ -78,7 +83,10 @@ export class InFlightMessage implements SlotSetItem {
     if (waiting !== undefined) for (const resolve of waiting) resolve();
   }
 
-  /** How it ended for a delivery that was {@link claim}ed; `undefined` if a shutdown stopped waiting for it. */
+  /**
+   * Resolves, when the work has ended, with its end for a delivery that was {@link claim}ed; `undefined` if a shutdown stopped
+   * waiting.
+   */
   async share({ envelope: { subscription } }: Delivery): Promise<SharedCompletion | undefined> {
     if (!this.isOver) {
       await new Promise<void>((resolve) => {
@@ -99,7 +107,7 @@ export class InFlightMessage implements SlotSetItem {
     };
   }
 
-  /** Returns whether a delivery that comes again may be of this message: nothing at the broker stands for it any more. */
+  /** Returns whether a redelivered message may be this one: id and identity are the same, and its last delivery is lost. */
   mayBe(delivery: Delivery, identity: () => string): boolean {
     const own = this.#delivery;
     const id = own === undefined ? this.#id : idOf(own);
@@ -109,7 +117,7 @@ export class InFlightMessage implements SlotSetItem {
   }
 
   #isLostFor(subscription: string | undefined): boolean {
-    // Of an event that was put aside, only its parts are left.
+    // An event that was put aside continues as one copy for each subscription; only these copies can come again.
     if (this.#isSucceeded) return false;
     if (subscription === this.#only) return this.hold === "lost" && this.#parts === undefined;
     if (subscription === undefined || this.#only !== undefined) return false;
@@ -120,7 +128,7 @@ export class InFlightMessage implements SlotSetItem {
     );
   }
 
-  /** From now on this delivery stands for the message. */
+  /** Lets a delivery represent the message at the broker from now on. */
   claim(delivery: Delivery): void {
     const { subscription } = delivery.envelope;
     if (subscription === undefined || subscription === this.#only) this.#holder = delivery;
@@ -130,17 +138,17 @@ export class InFlightMessage implements SlotSetItem {
     }
   }
 
-  /** Of its body, in bytes, as long as that is kept. */
+  /** The size of the body in bytes; 0 when the body is not kept any more. */
   get size(): number {
     return this.#delivery?.size ?? 0;
   }
 
-  /** Of what stands for it at the broker now. */
+  /** The {@link Delivery.hold} of the delivery that represents the message now. */
   get hold(): Delivery["hold"] {
     return this.#holder?.hold ?? "lost";
   }
 
-  /** Tells whether the broker has taken the acknowledgement, or those of all copies. */
+  /** True if the message cannot come again: the broker has taken its acknowledgement, or those of all its copies. */
   get isForgotten(): boolean {
     if (this.#isSucceeded) return true;
     if (this.#parts === undefined) return this.hold === "released";
@@ -149,7 +157,7 @@ export class InFlightMessage implements SlotSetItem {
     return true;
   }
 
-  /** Keeps no more than is needed to know the message again. */
+  /** Releases everything that is not needed to recognize the message. */
   slim(now: number): void {
     if (this.lostAt === 0) this.lostAt = now;
     const delivery = this.#delivery;
@@ -161,42 +169,48 @@ export class InFlightMessage implements SlotSetItem {
   }
 }
 
-/** The copy at the broker for one subscription of an event that was put aside. */
+/** The copy, at the broker, for one subscription of an event that was put aside. */
 interface SubscriptionPart {
   readonly holder: Delivery;
-  /** True once its own outcome stands. */
+  /** True once nothing more has to be done for this copy. */
   stands: boolean;
 }
 
-/** As many are swept at once, at least. */
+/** The number and the size in bytes of finished messages at which they are swept, at least. */
 const FEWEST = 256;
 const SWEPT_BYTES = 4 * 1024 * 1024;
+/** How long after a message ends, or after the last sweep, the next sweep runs, in milliseconds. */
 const SWEEP_AFTER_MS = 2_000;
-/** How many messages of channels that are gone are remembered, and for how long after they have ended. */
+/** How many messages of lost channels are remembered. */
 const REMEMBERED = 16_384;
+/** How long a message is remembered after its channel was found to be gone, in milliseconds. */
 const REMEMBERED_MS = 600_000;
 
 /**
- * A memory with a bound. It tells a message that comes again from one that only looks like it: what comes again was not
- * settled, as far as this instance knows, and what it came over is gone. It comes once.
+ * The messages that this instance handles or has handled, within bounds. A redelivered message is recognized by its id and
+ * identity. It must also have a delivery that is lost, meaning that its channel is gone and the broker may not have its
+ * acknowledgement. Each lost delivery accounts for one redelivery, so that another message with the same content is not
+ * mistaken for it.
  */
 export class RecentMessages {
   readonly #running = new SlotSet<InFlightMessage>();
-  /** Has ended, and the broker may not have its acknowledgement. */
+  /** Work that has ended while the broker may not have its acknowledgement yet. */
   #finished: InFlightMessage[] = [];
   #bytes = 0;
   #sweepAt = FEWEST;
   #sweepAtBytes = SWEPT_BYTES;
   #timer: NodeJS.Timeout | undefined;
-  /** Has ended, and may come again. */
+  /** Work that has ended and whose channel is gone, so that its message may be redelivered. */
   #lost: InFlightMessage[] = [];
 
-  /** Work goes on, unless it is over already. */
+  /** Remembers work that has begun, unless it is over already. */
   begin(work: InFlightMessage): void {
     if (!work.isOver && work.mayComeAgain) this.#running.add(work);
   }
 
-  /** Work has ended, be it that it never went on. Remembers it until the broker has surely taken its acknowledgement. */
+  /**
+   * Ends work, even if it ended before {@link begin}. Remembers it until the broker has certainly taken its acknowledgement.
+   */
   end(work: InFlightMessage, ended: Completion | undefined): void {
     work.end(ended);
     if (!work.mayComeAgain) return;
@@ -209,7 +223,10 @@ export class RecentMessages {
     else this.#timer ??= setTimeout(this.#sweep, SWEEP_AFTER_MS).unref();
   }
 
-  /** Work on the message that a delivery brings again, if it is remembered. From then on, the delivery stands for it. */
+  /**
+   * Returns the work on the message that a delivery brings again, if it is remembered. That delivery represents the message
+   * from then on.
+   */
   claim(delivery: Delivery): InFlightMessage | undefined {
     let identity: string | undefined;
     const wanted = (): string => {
@@ -253,14 +270,14 @@ export class RecentMessages {
   };
 }
 
-/** Returns what becomes of a message for one of its subscriptions: the outcomes of the others are no concern of its copy. */
+/** Returns the part of an outcome that concerns one subscription, since a copy is not for the others. */
 function outcomeFor(outcome: Outcome, subscription: string | undefined): Outcome {
   if (outcome.kind !== "forward" || subscription === undefined) return outcome;
   const moves = outcome.moves.filter(({ failure }) => failure.subscription === subscription);
   return moves.length === 0 ? done : { kind: "forward", moves };
 }
 
-// A message without an id of its own gets a new one with each delivery, and so is never taken for another.
+// A message without an id gets a new one with each delivery, so it is never mistaken for another.
 function idOf({ lane, message, envelope }: Delivery): string | undefined {
   if (lane !== "calls") return envelope.messageId;
   const { replyTo, correlationId } = message.properties;
@@ -269,8 +286,8 @@ function idOf({ lane, message, envelope }: Delivery): string | undefined {
 }
 
 /**
- * Returns what tells one message from others that have its id, since a sender may use one id for all it sends: one try of it, and
- * of a replay one that is new. Not its subscription: a copy may be for one of several.
+ * Returns a text by which messages with the same id are told apart, since a sender may use one id for all messages. It differs
+ * for each try and each replay of a message. It does not contain the subscription, because a copy may be for one of several.
  */
 function identityOf({ lane, message, envelope }: Delivery): string {
   const { kind, path, query, attempt, unclaimedMs, replay } = envelope;
@@ -279,11 +296,12 @@ function identityOf({ lane, message, envelope }: Delivery): string {
   const { replyTo = "" } = isCall ? properties : {};
   const headers = Object.entries(userHeaders(properties.headers)).sort(([a], [b]) => (a < b ? -1 : 1));
   const content = hash("sha1", isCall ? plain(body) : body, "base64");
-  // Going round is no try, and each round is another message: what had no handler here may have one by then.
+  // A message that waits for a handler is not a new try. But each of its rounds is another message: a handler may exist by
+  // then.
   return JSON.stringify([kind, path, query, attempt, unclaimedMs, replay, replyTo, headers, content]);
 }
 
-// A call that came together with others is written anew when it comes again: the same JSON in other bytes.
+// A call that came in a batch is encoded again when it is given back: the same JSON, perhaps in other bytes.
 function plain(body: Uint8Array): Uint8Array {
   try {
     return Buffer.from(JSON.stringify(JSON.parse(Buffer.from(body).toString())));

@@ -1,22 +1,22 @@
-/** An attempt to connect, and why it failed. */
+/** An attempt to connect, and the error that explains why it failed. */
 
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { Transport } from "../transport/transport.ts";
 
-/** An attempt to connect that several may wait for, and then the connection that it made. */
+/** An attempt to connect that several callers may wait for. Afterwards it represents the connection. */
 export interface Connecting {
-  /** Settles when everything is attached, or when that failed. */
+  /** Settles when every queue is declared, bound and consumed, or when that failed. */
   readonly done: Promise<void>;
-  /** Ends the attempt, and later on whoever waits for something on this connection. */
+  /** Ends the attempt; later, ends every wait for something on this connection. */
   readonly stop: AbortController;
-  /** How many wait for it: it is given up with the last. */
+  /** The number of callers that wait for the attempt. It is given up when the last one stops waiting. */
   waiting: number;
 }
 
-/** A deadline that passed while no broker was reached says why none was. */
+/** Returns the reason of the last failed attempt in place of a mere timeout, if there was one. */
 export function explained(error: unknown, { lastFailure }: Transport, ms: number): unknown {
   if (!isConfluoError(error, "TIMEOUT") || lastFailure === undefined) return error;
-  // A broker that breaks off each attempt cannot be reached either; 'lost' would mean that it had been.
+  // The broker was never reached, though it accepted and broke connections: 'lost' would mean that there was a connection.
   const code = lastFailure.code === "CONNECTION_LOST" ? "BROKER_UNREACHABLE" : lastFailure.code;
   return new ConfluoError(code, `${lastFailure.message} Gave up after ${ms} ms.`, {
     data: lastFailure.data,

@@ -1,57 +1,57 @@
-/** Routes and subscriptions that are registered after `connect()`: declared in the background, in the order of registering. */
+/** Declares, in the background and in order, the routes and subscriptions that are registered after `connect()`. */
 
 import { settleAll } from "../async/concurrently.ts";
 import type { Per } from "../registry/subscriptions.ts";
 import type { Session } from "../transport/transport.ts";
 
-/** Binding keys, by who gets a copy. */
+/** Binding keys, by the kind of subscription. */
 export type Keys = Readonly<Record<Per, readonly string[]>>;
 
-/** Binds all keys, in as few round trips as there can be. */
+/** Binds all keys, in as few round trips as possible. */
 export async function bindKeys(session: Session, keys: Keys): Promise<void> {
   const pers = ["service", "instance"] as const;
   await settleAll(pers.filter((per) => keys[per].length > 0).map((per) => session.bind(keys[per], per)));
 }
 
-/** Subscriptions by the key that they bind. */
+/** Groups the binding keys of subscriptions by their kind. */
 export function keysOf(subscriptions: Iterable<{ readonly key: string; readonly per: Per }>): Keys {
   const keys: Record<Per, string[]> = { service: [], instance: [] };
   for (const { key, per } of subscriptions) keys[per].push(key);
   return keys;
 }
 
-/** The parts that declarations work with. */
+/** The parts that {@link Declarations} work with. */
 export interface DeclarationsDependencies {
-  /** Resolves when connected; `undefined` before `connect()`, when nothing is to be done. */
+  /** Resolves when connected; `undefined` before `connect()`, when nothing has to be done. */
   readonly connecting: () => Promise<void> | undefined;
   readonly session: () => Session | undefined;
-  /** Is told of a failure that nobody waits for. */
+  /** Is called with a failure for which no caller waits. */
   readonly failed: (error: unknown) => void;
 }
 
-/** Declarations that the next `connect()` waits for. */
+/** Declarations in the background, for which the next `connect()` waits. */
 export class Declarations {
   readonly #parts: DeclarationsDependencies;
   #last: Promise<void> = Promise.resolve();
-  // Keys whose turn has not come: those that are subscribed until then are bound with them.
+  // Keys that wait to be bound. Keys that are subscribed meanwhile are bound together with them.
   #open: Record<Per, string[]> | undefined;
 
   constructor(parts: DeclarationsDependencies) {
     this.#parts = parts;
   }
 
-  /** Resolves when all that was added so far has been tried. Never rejects. */
+  /** Resolves when everything that was added so far has been tried. Never rejects. */
   settled(): Promise<void> {
     return this.#last.catch(() => undefined);
   }
 
-  /** Forgets how it went: what is added from here on waits for nothing. */
+  /** Forgets the earlier declarations. What is added from now on does not wait for them. */
   reset(): void {
     this.#last = Promise.resolve();
     this.#open = undefined;
   }
 
-  /** Takes commands. */
+  /** Declares the service's queues and consumes commands. */
   serve(): void {
     this.#add((session) => session.serve());
   }
@@ -74,16 +74,16 @@ export class Declarations {
       try {
         await bindKeys(session, keys);
       } finally {
-        // Also where an event is refused: commands have nothing to do with it.
+        // Also if the binding is refused, because commands do not depend on it.
         await session.serve();
       }
     };
     this.#add(work, close);
   }
 
-  /** Ends this instance's own copies of a key. */
+  /** Ends the delivery of this instance's own copies for a key. */
   unbindInstance(key: string): void {
-    // Subscriptions that are made from here on are bound after this.
+    // Subscriptions that are made from now on are bound after this.
     this.#open = undefined;
     this.#add((session) => session.unbindInstance(key));
   }

@@ -1,4 +1,4 @@
-/** A service's life at a broker: connecting, running, draining; and what must happen in between. */
+/** The life of a service at a broker: connecting, running, reconnecting, and being shut down. */
 
 import { delay, onAbort, untilAborted, waitAtMost } from "../async/abort.ts";
 import { Gate } from "../async/gate.ts";
@@ -17,7 +17,7 @@ import { bindKeys, Declarations, keysOf } from "./declarations.ts";
 import { Neighbour } from "./neighbours.ts";
 import { type Health, healthOf, StateMachine, whyDown } from "./state.ts";
 
-/** The parts that a lifecycle moves. */
+/** The parts that a {@link Lifecycle} works with. */
 export interface LifecycleDependencies {
   readonly service: string;
   readonly instance: string;
@@ -32,29 +32,31 @@ export interface LifecycleDependencies {
   readonly onQuestion: SessionListener["onQuestion"];
 }
 
+/** How long to wait before the queues are declared again on a new connection, in milliseconds. */
 const REATTACH_MS = 100;
+/** How long to wait for deliveries to be given back, in milliseconds. */
 const GIVE_BACK_MS = 500;
 
 interface Stopping {
   readonly done: Promise<void>;
-  /** Ends the wait for what still runs. */
+  /** Ends the wait for running handlers. */
   readonly hurry: AbortController;
 }
 
-/** The states of a service and the ways between them. */
+/** The states of a service and the transitions between them. */
 export class Lifecycle {
   readonly #parts: LifecycleDependencies;
   readonly #sessions: SessionSlot;
   readonly states: StateMachine;
   #transport: Transport | undefined;
-  /** As long as there is a session. */
+  /** Exists as long as there is a session. */
   #neighbour: Neighbour | undefined;
   #connecting: Connecting | undefined;
   #stopping: Stopping | undefined;
-  // For those whose connect() waits for a shutdown to end, if there are any: the next shutdown() is meant for them, too.
+  // Exists while a connect() waits for a shutdown to end. The next shutdown() ends that connect(), too.
   #queued: AbortController | undefined;
   readonly #declarations: Declarations;
-  /** True once a route or subscription was registered. Only the lifecycle writes it. */
+  /** True once a route or subscription was registered. Only the lifecycle writes this field. */
   serves = false;
   readonly #stopped: (() => void)[] = [];
 
@@ -75,6 +77,7 @@ export class Lifecycle {
     });
   }
 
+  /** The present health of the service. */
   get health(): Health {
     const { current: state, reason } = this.states;
     const session = this.#sessions.session;
@@ -85,7 +88,7 @@ export class Lifecycle {
     return healthOf({ state, session, reason: why });
   }
 
-  /** Connects, or waits for what was registered since. A shutdown that is under way ends first. */
+  /** Connects, or waits for what was registered since the last call. A shutdown that is in progress ends first. */
   async connect(choose: () => Transport, limits: WaitLimits): Promise<void> {
     const deadline = performance.now() + limits.ms;
     if (this.#stopping !== undefined) await this.#afterShutdown(this.#stopping, limits);
@@ -128,7 +131,7 @@ export class Lifecycle {
     signal.throwIfAborted();
   }
 
-  // A connect that was given up belongs to nobody any more: how it ends is not this caller's affair.
+  // An attempt that was given up has no caller any more, so its error does not concern this one.
   async #afterGivenUp({ done }: Connecting, limits: WaitLimits): Promise<void> {
     const what = `${this.#parts.service} to end an earlier attempt to connect`;
     await settledWithin(
@@ -137,7 +140,7 @@ export class Lifecycle {
     );
   }
 
-  // An attempt that nobody waits for any more ends, so that nothing goes on unseen.
+  // Ends an attempt that nobody waits for any more, so that it does not go on unnoticed.
   async #giveUp(connecting: Connecting, why: unknown): Promise<void> {
     if (connecting.waiting > 0 || this.#connecting !== connecting || this.states.current !== "connecting")
       return;
@@ -176,15 +179,16 @@ export class Lifecycle {
       this.#sessions.session = undefined;
       this.#sessions.ready = undefined;
       this.#neighbour.end();
-      // Messages that it was given meanwhile go back to the queue.
+      // Messages that were delivered meanwhile go back to the queue.
       dispatcher.abandon(error);
-      // On its own: a broker that does not answer must not hold whoever waits for connect().
+      // Not awaited: a broker that does not answer must not delay the caller of connect().
       void this.#leave(session);
       throw error;
     }
   }
 
-  // Until all is declared, bound and consumed on a connection that stands: one that breaks meanwhile is waited for.
+  // Resolves when everything is declared, bound and consumed. If the connection breaks meanwhile, waits for the next and tries
+  // again.
   async #attached(session: Session, signal: AbortSignal): Promise<void> {
     for (;;) {
       const { broken } = this.#sessions;
@@ -200,9 +204,9 @@ export class Lifecycle {
     }
   }
 
-  // Does what is not done yet: again is fine.
+  // Declares only what is missing, so it may be called again.
   async #attach(session: Session): Promise<void> {
-    // Bound before it takes anything: an instance that is served is subscribed, too.
+    // Bindings come before consumers: an instance that takes commands must already be subscribed.
     await bindKeys(session, keysOf(this.#parts.registry.subscriptions.list()));
     if (this.serves) await session.serve();
     await session.openQuestions();
@@ -210,7 +214,7 @@ export class Lifecycle {
 
   #member(attempt: AbortController): SessionListener {
     const { service, instance, prefetch, batching, dispatcher, caller, onQuestion } = this.#parts;
-    // An earlier session that is being closed does not say how the present one is.
+    // An earlier session that is still closing must not change the state.
     const isPresent = (): boolean => this.#connecting?.stop === attempt;
     return {
       service,
@@ -245,24 +249,24 @@ export class Lifecycle {
     };
   }
 
-  /** A route was registered. */
+  /** Declares and consumes the service's queues, because a route was registered. */
   serve(): void {
     this.serves = true;
     this.#declarations.serve();
   }
 
-  /** A subscription was registered. */
+  /** Binds a key, because a subscription was registered. */
   subscribe(key: string, per: Per): void {
     this.serves = true;
     this.#declarations.bind(key, per);
   }
 
-  /** A subscription was unregistered. What the service shares stays bound. */
+  /** Unbinds a key, because a subscription was removed. A binding that the instances share stays. */
   unsubscribe(key: string, per: Per): void {
     if (per === "instance") this.#declarations.unbindInstance(key);
   }
 
-  // A declaration that failed, or that a broken connection undid, is tried again, and connect() says how that went.
+  // Waits for the declarations in the background. Those that failed, or that a broken connection undid, are tried again.
   async #declared(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     await untilAborted(this.#declarations.settled(), signal);
@@ -270,7 +274,7 @@ export class Lifecycle {
     if (this.#sessions.session !== undefined) await this.#attached(this.#sessions.session, signal);
   }
 
-  /** Waits, while connecting, for a session to send on. */
+  /** Waits for the connection that is being made, and returns the session to send on. */
   async whenReady(): Promise<Session> {
     try {
       await this.#connecting?.done;
@@ -288,13 +292,13 @@ export class Lifecycle {
     );
   }
 
-  /** Resolves when the service is shut down, or was not connected. */
+  /** Resolves when the service is shut down or was never connected. */
   stopped(): Promise<void> {
     if (this.states.isAtRest) return Promise.resolve();
     return new Promise((resolve) => this.#stopped.push(resolve));
   }
 
-  /** Stops taking work, waits for what runs, answers it, leaves. Again is fine: the shortest wait counts. */
+  /** Stops taking work, waits for what runs, answers it, and disconnects. It may be called again: the shortest wait counts. */
   async shutdown(limits: WaitLimits): Promise<void> {
     const { service } = this.#parts;
     this.#queued?.abort(new ConfluoError("SHUTTING_DOWN", `${service} was shut down before it connected.`));
@@ -328,13 +332,13 @@ export class Lifecycle {
     this.states.enter("draining");
     await untilAborted(this.#neighbour?.leave(session) ?? Promise.resolve(), hurry).catch(
       (error: unknown) => {
-        if (this.#neighbour?.isIdle) return; // it waited for others
-        const message = `${service} stopped waiting for what still runs; it goes back to the queue.`;
+        if (this.#neighbour?.isIdle) return; // it waited only for other services
+        const message = `${service} stopped waiting for what still runs; messages in hand go back to the queue.`;
         logger.warn({ service, err: error }, message);
       },
     );
     dispatcher.abandon(reason);
-    // Deliveries that go back have to be on their way when the session closes.
+    // Deliveries must be given back before the session closes.
     if (!dispatcher.isIdle) await waitAtMost(GIVE_BACK_MS, dispatcher.idle());
     if (caller.inFlight.size > 0) this.#rejectCalls();
     if (publisher.inFlight.size > 0) this.#rejectMessages();

@@ -1,4 +1,4 @@
-/** Services of this process that are connected. Those that are shut down at the same time leave together. */
+/** The connected services of this process. Those that are shut down at the same time leave together. */
 
 import { runOutsideContext } from "../async/outside-context.ts";
 import type { Dispatcher } from "../handling/dispatcher.ts";
@@ -10,12 +10,12 @@ import type { Caller, PendingCall } from "../sending/caller.ts";
 import type { Publisher } from "../sending/publisher.ts";
 import type { Delivery, Session } from "../transport/transport.ts";
 
-/** The parts of a neighbour. */
+/** The parts that a {@link Neighbour} works with. */
 export interface NeighbourDependencies {
   readonly service: string;
-  /** Services meet only where this is the same. */
+  /** The broker and namespace. Services can call each other only if these are the same. */
   readonly realm: string;
-  /** Its life, which says whether it takes calls at all. */
+  /** The lifecycle of the service, which knows if the service takes calls at all. */
   readonly lifecycle: { readonly serves: boolean };
   readonly dispatcher: Dispatcher;
   readonly caller: Caller;
@@ -26,13 +26,13 @@ const here = new Set<Neighbour>();
 let leaving = 0;
 
 /**
- * A service of this process, from the moment it has a session until it has none. While it leaves, it takes nothing more from
- * outside, and still answers what others that leave call: until none of them has anything in hand.
+ * A service of this process, as long as it has a session. While it is being shut down, it takes nothing more from outside but
+ * still answers the calls of other services that are being shut down, until none of them has anything in hand.
  */
 export class Neighbour {
   readonly #parts: NeighbourDependencies;
   #isLeaving = false;
-  /** Tells whether it takes nothing more from outside, or is gone. */
+  /** True if the service takes nothing more from outside, or has no session any more. */
   #isClosed = false;
   readonly #whenClosed: (() => void)[] = [];
 
@@ -42,7 +42,7 @@ export class Neighbour {
     if (leaving > 0) parts.caller.neighbours = this;
   }
 
-  /** Takes nothing more, and resolves when neither this service nor any other that leaves has anything in hand. */
+  /** Stops taking messages, and resolves when neither this service nor another that is being shut down has anything in hand. */
   async leave(session: Session): Promise<void> {
     const { dispatcher } = this.#parts;
     if (!here.has(this)) return;
@@ -50,21 +50,22 @@ export class Neighbour {
     leaving += 1;
     for (const each of here) each.#parts.caller.neighbours = each;
     dispatcher.leaves();
-    // By then, services that are shut down in the same turn leave, too.
+    // Meanwhile, other services that are shut down in the same turn begin to leave, too.
     await new Promise((resolve) => setImmediate(resolve));
     let coming = this.#coming();
-    // They are in the queue or on the way there, among those of others: it has to be emptied as far as that.
+    // These calls are in the queue, or on the way to it, among the calls of others. So calls are consumed until all of them
+    // have ended.
     if (coming.length > 0) await session.pause("calls");
     for (; coming.length > 0 && here.has(this); coming = this.#coming()) await Promise.all(coming.map(ended));
     await session.pause();
-    // The wait may have been given up: what is in hand by now is of another connection.
+    // The wait may have been given up. Then the deliveries in hand belong to another connection.
     if (!here.has(this)) return;
     this.#close();
     await dispatcher.drained();
     await untilAllAreIdle();
   }
 
-  /** Is gone: it has no session any more. */
+  /** Removes the service, because it has no session any more. */
   end(): void {
     if (!here.delete(this)) return;
     this.#parts.caller.neighbours = undefined;
@@ -74,8 +75,8 @@ export class Neighbour {
   }
 
   /**
-   * Hands a call over within the process, if its service and the one that makes it leave together: it would reach a queue
-   * that nobody here consumes any more. @returns whether it does.
+   * Delivers a call within the process if its service and the calling service are shut down together: nobody here consumes the
+   * service's queue any more. Returns whether it did so.
    */
   handOver(call: PendingCall, message: Message, session: Session): boolean {
     if (!this.#isLeaving && call.scope?.isLeaving !== true) return false;
@@ -87,7 +88,7 @@ export class Neighbour {
       call.isNear = false;
       if (!call.over) session.call(call.service, message, (rejection, why) => call.settle(rejection, why));
     };
-    // Outside: the handler that takes it does not run inside of the one that makes it.
+    // Outside of the context and in a later turn, so that the called handler does not run inside the calling one.
     runOutsideContext(setImmediate, () => taker.#parts.dispatcher.handle(new NearDelivery(message, again)));
     return true;
   }
@@ -96,8 +97,8 @@ export class Neighbour {
     return this.#parts.service === service && this.#parts.realm === realm && this.#parts.lifecycle.serves;
   }
 
-  // Calls to this service by way of the broker that those who leave wait for, and that have not been begun here: all calls of a
-  // service that leaves, else those of handlers that are called by one.
+  // Returns the calls to this service that travel through the broker, that a service which is being shut down waits for, and
+  // that have not begun here. They are all calls of such a service, and calls of handlers that run for one.
   #coming(): readonly PendingCall[] {
     const { service, realm } = this.#parts;
     const near = [...here].filter((each) => each.#parts.realm === realm);
@@ -122,7 +123,7 @@ export class Neighbour {
     for (const resolve of this.#whenClosed.splice(0)) resolve();
   }
 
-  /** Tells whether nothing can begin in it any more but calls of other services that leave. */
+  /** True if nothing can begin in this service any more but calls of other services that are being shut down. */
   get isIdle(): boolean {
     if (!this.#isLeaving) return true;
     const { dispatcher, caller, publisher } = this.#parts;
@@ -130,7 +131,7 @@ export class Neighbour {
     return this.#isClosed && isQuiet && dispatcher.isIdle;
   }
 
-  /** Resolves when it has been idle, or is gone. */
+  /** Resolves when the service has been idle or has no session any more. */
   async idle(): Promise<void> {
     const { dispatcher, caller, publisher } = this.#parts;
     if (!this.#isClosed) await new Promise<void>((resolve) => this.#whenClosed.push(resolve));
@@ -152,13 +153,13 @@ function ended(call: PendingCall): Promise<void> {
   return new Promise((resolve) => call.onEnd(resolve));
 }
 
-/** A call that comes from within the process. */
+/** A call that came from within the process. */
 class NearDelivery implements Delivery {
   readonly lane = "calls";
   readonly history = "first";
   readonly redelivered = false;
   readonly isNear = true;
-  /** No broker knows of it. */
+  /** `released`, because the broker does not know the delivery. */
   readonly hold = "released";
   readonly receivedAt: number = performance.now();
   readonly message: Message;
@@ -166,7 +167,7 @@ class NearDelivery implements Delivery {
   readonly size: number;
   readonly #again: () => void;
 
-  /** `again` sends it to whichever instance there is, by way of the broker. */
+  /** `again` sends the call through the broker, to any instance. */
   constructor(message: Message, again: () => void) {
     this.message = message;
     this.envelope = readEnvelope(message, { lane: "calls", eventKey: undefined, newId: () => "" });

@@ -1,66 +1,74 @@
-/** Where a service stands, who is told of it, and how well it is. */
+/** The state of a service, its listeners, and its health. */
 
 import { runInNewContext } from "../async/outside-context.ts";
 import { ConfluoError, isConfluoError } from "../errors.ts";
 
 /**
- * Where a service stands. `idle`: not connected yet. `reconnecting`: the connection broke and a new one is being made.
- * `draining`: a shutdown waits for what runs. `stopped`: shut down; `connect` works again.
+ * The state of a service. `idle`: not connected yet. `connecting`: the first connection is being made. `running`: connected.
+ * `reconnecting`: the connection broke and a new one is being made. `draining`: a shutdown waits for what runs. `stopped`: shut
+ * down; `connect` works again.
  */
 export type ServiceState = "idle" | "connecting" | "running" | "reconnecting" | "draining" | "stopped";
 
-/** One step from one state to the next. */
+/** A change from one state to the next. */
 export interface StateChange {
   readonly from: ServiceState;
   readonly to: ServiceState;
-  /** Why, where something went wrong: the connection that broke, the connect that failed. */
+  /** The error behind the change, such as the broken connection or the failed connect; `undefined` if nothing went wrong. */
   readonly reason: ConfluoError | undefined;
 }
 
-/** How well a service is. */
+/** The health of a service. */
 export interface Health {
   /**
-   * `healthy`: running, with every declared consumer attached. `degraded`: running, though a consumer is being attached,
-   * the broker takes no messages, a right to publish is missing, or what waits to be tried again does not come back. `down`: not
-   * connected, or on its way out.
+   * `healthy`: the service runs, and every declared queue is consumed. `degraded`: it runs, but a consumer is being attached
+   * again, the broker takes no messages, a right to publish is missing, or messages do not return from a delay queue. `down`:
+   * not connected, or being shut down.
    */
   readonly status: "healthy" | "degraded" | "down";
   readonly state: ServiceState;
-  /** Queues that this service should consume from and does not at the moment. */
+  /** The names of the queues that this service should consume and at the moment does not. */
   readonly detached: readonly string[];
-  /** Why the broker takes no messages (a memory or disk alarm), in its own words. */
+  /** The broker's own reason for taking no messages (a memory or disk alarm). */
   readonly blocked: string | undefined;
   /**
-   * Delay queues from which nothing comes back, since a queue of some service takes nothing: retries that wait there stand
-   * still. Absent if there are none, or if this instance makes nothing wait.
+   * The names of delay queues from which nothing returns, because a queue of some service accepts nothing. Retries that wait
+   * there are stuck. Absent if there are none, or if this instance has put nothing into a delay queue.
    */
   readonly stalled?: readonly string[];
-  /** Why it is down, as the broker said it last if something went wrong; else which right to publish is missing. */
+  /**
+   * The error because of which the service is down: the last one from the broker, if there is one. While it runs: the missing
+   * right.
+   */
   readonly reason: ConfluoError | undefined;
 }
 
-/** The present state, and the way there. */
+/** The current state of a service and the changes between states. */
 export class StateMachine {
   readonly #listeners = new Set<(change: StateChange) => void>();
   readonly #failed: (error: unknown) => void;
   // Only `enter` writes these.
   current: ServiceState = "idle";
-  /** Why it is there, where something went wrong. */
+  /** The error that led to the current state; `undefined` if nothing went wrong. */
   reason: ConfluoError | undefined;
-  /** Tells whether there is nothing to shut down. */
+  /** True if there is nothing to shut down. */
   isAtRest = true;
-  /** How often the connection was lost. */
+  /** How many times the connection was lost. */
   losses = 0;
   #hasStopped = false;
 
-  /** `failed` is told what a listener threw. */
+  /** `failed` is called with the error of a listener. */
   constructor(failed: (error: unknown) => void) {
     this.#failed = failed;
   }
 
-  /** Calls back with each change. @returns a function that ends this. */
+  /**
+   * Calls the listener at each change.
+   *
+   * @returns a function that removes the listener.
+   */
   listen(listener: (change: StateChange) => void): () => void {
-    // Its own, so that one function may listen twice.
+    // A function of its own for each call, so that one listener may be added twice.
     const own = (change: StateChange): unknown => listener(change);
     this.#listeners.add(own);
     return () => void this.#listeners.delete(own);
@@ -78,7 +86,7 @@ export class StateMachine {
     for (const listener of [...this.#listeners]) this.#tell(listener, change);
   }
 
-  /** Back to where it was before it tried to connect. */
+  /** Returns to the state from which it tried to connect. */
   rest(reason: unknown): void {
     this.enter(this.#hasStopped ? "stopped" : "idle", reason);
   }
@@ -101,7 +109,7 @@ const why = {
   stopped: ["NOT_CONNECTED", "was shut down: connect() works again"],
 } as const;
 
-/** Why a service is down for which nothing went wrong. */
+/** Returns the error of a service that is down although nothing went wrong. */
 export function whyDown(service: string, state: Exclude<ServiceState, "running">): ConfluoError {
   const [code, reason] = why[state];
   return new ConfluoError(code, `${service} ${reason}.`);
@@ -114,7 +122,7 @@ interface Linked {
 const none: readonly string[] = [];
 const unlinked: NonNullable<Linked["session"]> = {};
 
-/** Sums up how well a service is. */
+/** Combines state, session and error into the health of a service. */
 export function healthOf({ state, session, reason }: Pick<Health, "state" | "reason"> & Linked): Health {
   const { detached = none, blocked, stalled = none } = session ?? unlinked;
   if (state !== "running") return { status: "down", state, detached, blocked, reason };

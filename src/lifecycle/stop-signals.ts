@@ -1,13 +1,16 @@
-/** SIGINT and SIGTERM, for all services of a process with one listener each: Node warns from the eleventh on. */
+/**
+ * SIGINT and SIGTERM for all services of a process. There is one listener for each signal, because Node warns if there are over
+ * ten.
+ */
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 const waiting = new Set<() => void>();
 
 /**
- * Calls back at the first SIGINT or SIGTERM. Nobody listens any more by then, so that a second one ends the process.
+ * Calls back at the first SIGINT or SIGTERM. The listeners are removed before that, so that a second signal ends the process.
  *
- * @returns a function that ends this; calling it again does nothing.
+ * @returns a function that cancels this; calling it again does nothing.
  */
 export function onStopSignal(callback: () => void): () => void {
   if (waiting.size === 0) for (const name of SIGNALS) process.on(name, tell);

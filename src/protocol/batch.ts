@@ -1,22 +1,28 @@
-/** Several calls to one service in one message, and several replies to one requester: a broker pays by the message. */
+/**
+ * Batches: several calls to one service, or several replies to one caller, in one message. The broker's work grows with the
+ * messages.
+ */
 
 import { isDirectReplyTo, whyNoReturn } from "./address.ts";
 import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
 import { headerBytes, tableBytes } from "./encoding/property-size.ts";
 import type { Message, MutableProperties, Properties, WireHeaders } from "./message.ts";
 
-/** Content types of gathered messages. */
+/** The content type of a batch of calls. */
 export const CALLS_TYPE = "application/vnd.confluo.calls+json";
+/** The content type of a batch of replies. */
 export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
 
-/** A call or reply that takes more than this share of a message's bytes travels by itself. */
+/** A call or reply that takes more than this share of a batch's limit travels by itself. */
 const LARGEST_SHARE = 1 / 8;
-/** The longest that a call may wait, as for every other. RabbitMQ refuses an expiration of twice as much and more. */
+/**
+ * The longest time that a call may wait, in milliseconds, as for single calls. RabbitMQ refuses an expiration of twice as much.
+ */
 const LONGEST_MS = 2 ** 31 - 1;
-/** The most entries that a sender may gather, and a receiver takes. */
+/** The most entries of a batch, for senders and receivers. */
 export const MOST_ENTRIES = 256;
 
-/** Properties that a batch or an entry of it carries. */
+/** The properties that a batch or an entry of it contains. */
 type CarriedProperty =
   | "contentType"
   | "type"
@@ -27,7 +33,9 @@ type CarriedProperty =
   | "headers"
   | "mandatory";
 
-/** All others: a message that has one of them travels by itself. The compiler asks for each that is added. */
+/**
+ * All other properties: a message that has one of them travels by itself. The compiler requires an entry for each new property.
+ */
 const notCarried: Readonly<Record<Exclude<keyof Properties, CarriedProperty>, true>> = {
   contentEncoding: true,
   messageId: true,
@@ -36,14 +44,14 @@ const notCarried: Readonly<Record<Exclude<keyof Properties, CarriedProperty>, tr
 const notCarriedNames = Object.keys(notCarried) as (keyof typeof notCarried)[];
 
 /**
- * Returns whether a call or a reply can travel with others, if they may take so many bytes together: it is small JSON text, and all
- * else has a place in an entry.
+ * Returns whether a call or reply can travel in a batch that is limited to so many bytes: it is small JSON text, and an entry
+ * can contain all its properties.
  */
 export function isBatchable(message: Message, bytes: number): boolean {
   return batchableLength(message, bytes) !== undefined;
 }
 
-/** Returns what a call or a reply takes in a gathered message, body and headers, in bytes; `undefined` if it is not {@link isBatchable}. */
+/** Returns the bytes that body and headers take in a batch; `undefined` if the message is not {@link isBatchable}. */
 export function batchableLength(message: Message, bytes: number): number | undefined {
   const { json, properties } = message;
   const { contentType, correlationId, headers } = properties;
@@ -55,7 +63,7 @@ export function batchableLength(message: Message, bytes: number): number | undef
   return length <= bytes * LARGEST_SHARE ? length : undefined;
 }
 
-/** Calls of one requester to one service as one message, which expires with the last of them. */
+/** Puts calls of one caller to one service into one message, which expires with the last of them. */
 export function batchCalls(calls: readonly [Message, ...Message[]]): Message {
   let ms = 0;
   let body = "";
@@ -73,7 +81,7 @@ export function batchCalls(calls: readonly [Message, ...Message[]]): Message {
     body: Buffer.from(`${body}]`),
     properties: {
       contentType: CALLS_TYPE,
-      // Tells them apart from others when the broker returns them.
+      // The id distinguishes the batch from others if the broker returns it.
       ...(correlationId === undefined ? {} : { correlationId }),
       ...(replyTo === undefined ? {} : { replyTo }),
       ...(appId === undefined ? {} : { appId }),
@@ -94,14 +102,14 @@ function withHeaders(own: WireHeaders): string {
 }
 
 /**
- * The calls of a gathered message, each as it would have come by itself; `undefined` if it is none.
+ * Returns the calls of a batch, each as if it had come by itself; `undefined` if the message is no batch of calls.
  *
  * @throws `MALFORMED_MESSAGE`.
  */
 export function callsIn(message: Message): readonly Message[] | undefined {
   const { contentType, replyTo, appId } = message.properties;
   if (contentType !== CALLS_TYPE) return undefined;
-  // A forged one would make RabbitMQ break the connection of one instance after the other that sends its calls back.
+  // A forged address would make RabbitMQ close the connection of each instance that asks the sender to send its calls again.
   if (typeof replyTo === "string" && isDirectReplyTo(replyTo)) throw malformed("its reply_to is no queue");
   const unanswerable = replyTo === undefined ? undefined : whyNoReturn({ replyTo });
   if (unanswerable !== undefined) throw malformed(`it cannot be answered: ${unanswerable}`);
@@ -134,14 +142,14 @@ function propertiesOf(
 
 const DIGITS = /^\d{1,10}$/;
 
-// Ids of confluo's own need no escapes, and are most of them.
+// confluo's own ids, which are the most frequent, need no escapes.
 function quoted(id: string | undefined): string {
   return id !== undefined && PLAIN_ID.test(id) ? `"${id}"` : JSON.stringify(id);
 }
 
 const PLAIN_ID = /^[\w.-]+$/;
 
-/** Replies to one requester as one message. */
+/** Puts replies to one caller into one message. */
 export function batchReplies(replies: readonly Message[]): Message {
   let body = "";
   for (const { json, properties } of replies) {
@@ -153,7 +161,7 @@ export function batchReplies(replies: readonly Message[]): Message {
   return { body: Buffer.from(`${body}]`), properties: { contentType: REPLIES_TYPE } };
 }
 
-/** Makes the message that tells a requester to send calls again, each by itself: whoever had them is gone. */
+/** Makes the message that asks a caller to send calls again, each by itself, because the instance that had them is gone. */
 export function bounced(ids: readonly string[]): Message {
   const body = JSON.stringify(ids.map((id) => ({ id, again: true })));
   return { body: Buffer.from(body), properties: { contentType: REPLIES_TYPE } };
@@ -166,13 +174,13 @@ function withStatus(headers: WireHeaders): string {
   return text + withHeaders(own);
 }
 
-/** An entry of gathered replies. */
+/** An entry of a batch of replies: a reply, or the request to send a call again. */
 export type ReplyEntry =
   | { readonly kind: "reply"; readonly reply: Message }
   | { readonly kind: "again"; readonly id: string };
 
 /**
- * The replies of a gathered message, each as it would have come by itself; `undefined` if it is none.
+ * Returns the replies of a batch, each as if it had come by itself; `undefined` if the message is no batch of replies.
  *
  * @throws `MALFORMED_MESSAGE`.
  */
@@ -199,13 +207,13 @@ export function repliesIn(message: Message): readonly ReplyEntry[] | undefined {
   });
 }
 
-// Names the queue that the number is for. A plain number, from the releases whose batches went to the queue for calls, is
-// not believed: it speaks for the instance that wrote it, and others may consume that queue.
+// The text names the queue that the number applies to. A plain number is ignored. It comes from releases whose batches went to
+// the queue for calls, and it applies only to the instance that wrote it, while other instances may consume that queue.
 const TAKES = /(?:^|;)calls\.batch=([1-9]\d{0,3})(?:;|$)/;
 
 /**
- * Returns how many calls a message to the service's queue for batches may hold, as a reply says; `undefined` if it does
- * not say.
+ * Returns how many calls a message to the service's queue for batches may contain, as a reply says; `undefined` if it does not
+ * say so.
  */
 export function batchLimitOf({ properties }: Message): number | undefined {
   const text = protocolHeader(properties.headers, header.gather);
@@ -213,22 +221,23 @@ export function batchLimitOf({ properties }: Message): number | undefined {
   return takes === undefined ? undefined : Number(takes);
 }
 
-/** Returns the reply with a header that says how many calls a message to the queue for batches may hold. */
+/** Adds a header to a reply that says how many calls a message to the queue for batches may contain. */
 export function withBatchLimit(message: Message, takes: number): Message {
   if (!hasRoomToAsk(message)) return message;
   return withBatchHeader(message, `calls.batch=${takes}`);
 }
 
 /**
- * A call whose sender takes gathered replies and wants to know how many calls the service takes. It says so for its own
- * `reply_to`: a header that someone passes on, to another service or back, asks nothing and names no number.
+ * Adds a header to a call by which its sender accepts replies in batches and asks how many calls the service accepts in one
+ * message. Its value is the call's own `reply_to`, so that the header has no effect if somebody passes it on, to another
+ * service or back.
  */
 export function askForBatchLimit(message: Message): Message {
   const { replyTo } = message.properties;
   return replyTo === undefined || !hasRoomToAsk(message) ? message : withBatchHeader(message, replyTo);
 }
 
-// Where the headers nearly fill a frame, one more of ours must not be what is too much. The next message may have room.
+// If the headers nearly fill a frame, one more must not make the message too large. The next message may have room.
 function hasRoomToAsk({ properties: { headers } }: Message): boolean {
   return headers === undefined || tableBytes(headers) <= ASKING_HEADER_BYTES;
 }
@@ -241,7 +250,7 @@ function withBatchHeader(message: Message, value: string): Message {
   return { body, json, length, properties: { ...properties, headers } };
 }
 
-/** One of several, as a message: its body is written only if it goes on by itself. */
+/** A message from a batch. Its body is encoded only if the message is published by itself. */
 class BatchEntry implements Message {
   readonly properties: Properties;
   readonly parsed: { readonly value: unknown };
@@ -263,16 +272,16 @@ class BatchEntry implements Message {
   }
 }
 
-/** Where an entry's body stands. */
+/** The position of an entry's body. */
 interface BatchPart {
   readonly value: unknown;
   readonly whole: BatchBody;
   readonly at: number;
 }
 
-/** A gathered message, from which an entry's body can be had as it came. */
+/** A batch from which the body of an entry can be read as it came. */
 class BatchBody {
-  /** The bytes that each of its entries takes, on average. */
+  /** The average size of its entries, in bytes. */
   readonly share: number;
   readonly #bytes: Uint8Array;
   #entries: readonly RawEntry[] | undefined;
@@ -283,13 +292,13 @@ class BatchBody {
   }
 
   bodyAt(at: number): Uint8Array {
-    // Read anew, once: what was parsed first is in the hands of handlers, which may have changed it.
+    // Parsed again, once, because handlers have the value that was parsed first and may have changed it.
     this.#entries ??= entriesIn(this.#bytes);
     const value = this.#entries[at]?.body;
     try {
       return Buffer.from(value === undefined ? "" : JSON.stringify(value));
     } catch {
-      // JSON can be read that is nested too deeply to be written. Whoever is sent this answers that it is no JSON.
+      // JSON that was parsed may be nested too deeply to be written. The receiver of this text answers that it is no JSON.
       return Buffer.from("It was nested too deeply to be written again.");
     }
   }
@@ -313,7 +322,7 @@ function isEntry(entry: unknown): entry is RawEntry {
   return typeof entry === "object" && entry !== null && typeof (entry as RawEntry).id === "string";
 }
 
-// Absent, if there are none. Of a foreign sender, they may be anything.
+// Returns `undefined` if there are no headers. In a message of a foreign sender, `own` may be any value.
 function headersOf(own: unknown, ours: WireHeaders | undefined): WireHeaders | undefined {
   const table =
     typeof own === "object" && own !== null && !Array.isArray(own) ? (own as WireHeaders) : undefined;

@@ -1,4 +1,4 @@
-/** Bodies, headers and queries: from values to bytes and back. */
+/** Encodes and decodes bodies, headers and queries. */
 
 import { ConfluoError, describeThrown, invalidArgument, show } from "../errors.ts";
 import { fitsShortString } from "./address.ts";
@@ -8,17 +8,17 @@ import type { Message, WireHeaders } from "./message.ts";
 
 export { EncodedBody, EncodedMessage, encodeBody, JSON_TYPE } from "./encoding/encoded-body.ts";
 
-/** Header names of the protocol. Each is left out of a message when it holds its default. */
+/** The names of the protocol's headers. A header with its default value is left out of the message. */
 export const header = {
-  /** Status of a reply. Default: 200. */
+  /** On a reply: its status. Default: 200. */
   status: "confluo-status",
-  /** Present on a reply whose body is an error: its code. */
+  /** On a reply: the code of the error in its body. Absent if the body is no error. */
   error: "confluo-error",
-  /** Query string of a command or event. Default: none. */
+  /** The query string of a command or event. Default: none. */
   query: "confluo-query",
   /**
-   * On a call: its sender takes replies that were gathered. On a reply: the service's queue for batches, and how many calls
-   * a message to it may hold. Default: none.
+   * On a call: its sender accepts replies in batches. On a reply: the service's queue for batches, and how many calls a message
+   * to it may contain. Default: none.
    */
   gather: "confluo-gather",
   /** On a republished message: `send`, `event` or `call`. */
@@ -29,33 +29,35 @@ export const header = {
   subscription: "confluo-subscription",
   /** On a republished message: the name of the original sender. */
   from: "confluo-from",
-  /** Number of the try, from 1. Default: 1. */
+  /** The number of the try, from 1. Default: 1. */
   attempt: "confluo-attempt",
-  /** On a message in a delay queue: what is left to wait after that queue, in milliseconds. Default: 0. */
+  /** On a message in a delay queue: how long it has to wait after that queue, in milliseconds. Default: 0. */
   wait: "confluo-wait",
-  /** How long a message went round for want of a handler, in milliseconds. Default: 0. */
+  /** How long a message has waited for an instance with a handler, in milliseconds. Default: 0. */
   unclaimed: "confluo-unclaimed",
-  /** On a message that was replayed: which replay it is of. Default: none. */
+  /** On a message that was replayed: the id of the replay. Default: none. */
   replay: "confluo-replay",
-  /** Present on what an instance gave back without having finished it. */
+  /** Present on a message that an instance gave back without having finished it. */
   givenBack: "confluo-given-back",
-  /** How many instances are known to have died on it. Default: 0. */
+  /** How many instances are known to have been lost while they handled the message alone. Default: 0. */
   deaths: "confluo-deaths",
-  /** The time that was left of the message's `expiration` when it was published again, in milliseconds. Default: no bound. */
+  /** The time that was left of the message's `expiration` when it was published again, in milliseconds. Default: no limit. */
   expires: "confluo-expires",
   /** When the first try failed, ISO 8601. */
   firstFailedAt: "confluo-first-failed-at",
   /** When the last try failed, ISO 8601. */
   failedAt: "confluo-failed-at",
-  /** The dead letter's story: name, code, message and stack of the last error. */
+  /** The class name of the last error. */
   errorName: "confluo-error-name",
+  /** The message of the last error. */
   errorMessage: "confluo-error-message",
+  /** The stacks of the last error and of its causes. */
   errorStack: "confluo-error-stack",
   /** The queue that the message came from. */
   queue: "confluo-queue",
   /** The instance that gave up. */
   instance: "confluo-instance",
-  /** On a dead letter that was put back as a copy when it had been looked at: which look that was. */
+  /** On a dead letter that was put back as a copy after it had been browsed: an id of that browsing. */
   putBack: "confluo-put-back",
 } as const;
 
@@ -63,9 +65,9 @@ export const header = {
 export const HEADER_BYTES: number = 32 * 1024;
 
 /**
- * The value of a message's body.
+ * Decodes the body of a message.
  *
- * @throws `MALFORMED_MESSAGE` for an unknown content type or encoding, broken JSON or broken UTF-8.
+ * @throws `MALFORMED_MESSAGE` for an unknown content type or encoding, or if the body is not valid JSON in valid UTF-8.
  */
 export function decodeBody(message: Message): unknown {
   if (message.parsed !== undefined) return message.parsed.value;
@@ -88,24 +90,28 @@ function isEmptyText({ length, 0: first, 1: second, 2: third }: Uint8Array): boo
   return length === 0 || (length === 3 && first === 0xef && second === 0xbb && third === 0xbf);
 }
 
-/** Counts the bytes of a message's body, without writing it. */
+/** Returns the size of a message's body in bytes, without encoding it. */
 export function bodyLength(message: Message): number {
   const { length, json } = message;
   return length ?? (json === undefined ? message.body.length : Buffer.byteLength(json));
 }
 
-/** @throws `MALFORMED_MESSAGE` for broken JSON or broken UTF-8. */
+/**
+ * Parses JSON.
+ *
+ * @throws `MALFORMED_MESSAGE` if the body is not valid JSON in valid UTF-8.
+ */
 export function parseJson(body: Uint8Array): unknown {
   try {
     const json = text(body);
-    // A byte order mark, as writers on .NET make it, may be ignored (RFC 8259, section 8.1).
+    // A byte order mark, which writers on .NET add, may be ignored (RFC 8259, section 8.1).
     return JSON.parse(json.charCodeAt(0) === BYTE_ORDER_MARK ? json.slice(1) : json);
   } catch (cause) {
     throw malformed(`its body is not JSON in UTF-8: ${describeThrown(cause).message}`, cause);
   }
 }
 
-/** The text of a body that {@link decodeBody} cannot read, whatever it is of; `undefined` if it is none. */
+/** Returns the text of a body that {@link decodeBody} cannot read, whatever its content type; `undefined` if it is no text. */
 export function plainText({ body, properties }: Message): string | undefined {
   const { contentType, contentEncoding } = properties;
   if (contentEncoding !== undefined && !isPlain(contentEncoding)) return undefined;
@@ -122,11 +128,11 @@ function text(bytes: Uint8Array): string {
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const decoded = buffer.toString("utf8");
-  // The fast decoder replaces what is not UTF-8; only then is the strict one worth its cost.
+  // The fast decoder replaces bytes that are not UTF-8. The strict one costs more, so it is used only if there are any.
   return decoded.includes("\uFFFD") ? strictUtf8.decode(bytes) : decoded;
 }
 
-/** Returns the text of bytes, without a byte order mark; `undefined` if they are not UTF-8. */
+/** Decodes UTF-8, without a byte order mark; returns `undefined` if the bytes are not UTF-8. */
 export function utf8(bytes: Uint8Array): string | undefined {
   try {
     return strictUtf8.decode(bytes);
@@ -135,12 +141,12 @@ export function utf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** Returns whether a content encoding says nothing: the body is as it is. */
+/** Returns whether a content encoding means that the body is not encoded. */
 export function isPlain(contentEncoding: unknown): boolean {
   return typeof contentEncoding === "string" && /^(|identity|utf-?8)$/i.test(contentEncoding);
 }
 
-// Foreign producers often leave the content type out: then it is JSON, too.
+// Foreign producers often leave out the content type; then the body is taken for JSON.
 function isJson(contentType: unknown): boolean {
   if (contentType === JSON_TYPE || contentType === undefined || contentType === "") return true;
   if (typeof contentType !== "string") return false;
@@ -148,15 +154,15 @@ function isJson(contentType: unknown): boolean {
   return type === JSON_TYPE || (type.endsWith("+json") && !type.startsWith("application/vnd.confluo."));
 }
 
-/** A `MALFORMED_MESSAGE` with its reason. */
+/** Returns a `MALFORMED_MESSAGE` error with its reason. */
 export function malformed(reason: string, cause?: unknown): ConfluoError<"MALFORMED_MESSAGE"> {
   return new ConfluoError("MALFORMED_MESSAGE", `The message cannot be read: ${reason}.`, { cause });
 }
 
 /**
- * Checks application headers that are about to be sent, and copies them.
+ * Checks application headers that are to be sent, and copies them.
  *
- * @throws `INVALID_ARGUMENT` for values other than strings, reserved names, one name twice, or too much of them.
+ * @throws `INVALID_ARGUMENT` if a value is no string, a name is reserved or occurs twice, or the headers take more than 32 KiB.
  */
 export function checkHeaders(headers: NamedValues<string>): Readonly<Record<string, string>> {
   const entries = entriesOf("The headers", headers);
@@ -189,7 +195,7 @@ export function checkHeaders(headers: NamedValues<string>): Readonly<Record<stri
   return copy;
 }
 
-/** Values by name: an object, or what gives pairs of a name and a value, such as a `Map`, `Headers` or `URLSearchParams`. */
+/** Values by name: an object, or an iterable of pairs, such as a `Map`, `Headers` or `URLSearchParams`. */
 export type NamedValues<Value> = Readonly<Record<string, Value>> | Iterable<readonly [string, Value]>;
 
 function entriesOf<Value>(what: string, named: NamedValues<Value>): readonly (readonly [string, Value])[] {
@@ -197,7 +203,7 @@ function entriesOf<Value>(what: string, named: NamedValues<Value>): readonly (re
   if (typeof named !== "object" || named === null) throw invalidArgument(what, expected, named);
   if (!(Symbol.iterator in named)) {
     const entries = Object.entries(named);
-    // A class's instance that hides what it holds would be taken for nothing.
+    // An instance of a class with private fields would look empty, so it is refused.
     if (entries.length === 0 && !isPlainObject(named)) throw invalidArgument(what, expected, named);
     return entries;
   }
@@ -209,7 +215,7 @@ function entriesOf<Value>(what: string, named: NamedValues<Value>): readonly (re
   return pairs as readonly (readonly [string, Value])[];
 }
 
-// CC and BCC would send copies elsewhere; x-… belongs to RabbitMQ.
+// `CC` and `BCC` would send copies elsewhere, and `x-…` belongs to RabbitMQ.
 function isReserved(name: string): boolean {
   return /^(?:cc|bcc|confluo-.*|x-.*)$/i.test(name);
 }
@@ -217,7 +223,7 @@ function isReserved(name: string): boolean {
 /** The headers of a message that has none. */
 export const noHeaders: Readonly<Record<string, string>> = Object.freeze({});
 
-/** The application headers of a received message: scalars as text, other values left out. */
+/** Returns the application headers of a received message: scalars as text; other values are left out. */
 export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<string, string>> {
   if (!isTable(headers)) return noHeaders;
   const kept: [string, string][] = [];
@@ -229,20 +235,20 @@ export function userHeaders(headers: WireHeaders | undefined): Readonly<Record<s
   return kept.length === 0 ? noHeaders : Object.fromEntries(kept);
 }
 
-// Of a foreign sender, it may be anything.
+/** Returns whether a value is a header table. In a message of a foreign sender, it may be any value. */
 export function isTable(headers: unknown): headers is WireHeaders {
   return typeof headers === "object" && headers !== null;
 }
 
-/** One of the protocol's own headers as text, if it is there as a scalar. */
+/** Returns one of the protocol's headers as text; `undefined` if it is absent or no scalar. */
 export function protocolHeader(headers: WireHeaders | undefined, name: string): string | undefined {
-  // Own ones only: a header named `__proto__` may have made others the table's prototype.
+  // Only own properties count: a header named `__proto__` may have set the table's prototype.
   if (!isTable(headers) || !Object.hasOwn(headers, name)) return undefined;
   return textIn(headers[name]);
 }
 
 /**
- * Returns the text of a scalar value of a header table; `undefined` for tables, lists, bytes and nothing. Clients in other
+ * Returns the text of a scalar value of a header table; `undefined` for tables, lists, bytes and null. Clients in other
  * languages write numbers and booleans where confluo writes strings.
  */
 export function scalarText(value: unknown): string | undefined {
@@ -260,13 +266,16 @@ export function scalarText(value: unknown): string | undefined {
   }
 }
 
-/** The same; also of bytes that are UTF-8, since some clients write their byte strings so. */
+/**
+ * Returns the same as {@link scalarText}, and also the text of bytes that are UTF-8, because some clients write strings as
+ * bytes.
+ */
 export function textIn(value: unknown): string | undefined {
   if (typeof value === "string") return value;
   return value instanceof Uint8Array ? utf8(value) : scalarText(value);
 }
 
-// amqplib gives types that JavaScript lacks as `{ "!": type, value }`.
+// amqplib represents types that JavaScript lacks as `{ "!": type, value }`.
 function typedText(value: object | null): string | undefined {
   if (value === null || !Object.hasOwn(value, "!") || !Object.hasOwn(value, "value")) return undefined;
   const { "!": type, value: inner } = value as { readonly "!": unknown; readonly value: unknown };
@@ -280,7 +289,7 @@ function decimalText(inner: unknown): string | undefined {
   return typeof digits === "number" && typeof places === "number" ? String(digits / 10 ** places) : undefined;
 }
 
-// In ISO 8601, as confluo writes times.
+// Returns a timestamp in ISO 8601, as confluo writes times.
 function timestampText(seconds: unknown): string | undefined {
   const date = new Date(Number(seconds) * 1_000);
   return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
@@ -289,9 +298,9 @@ function timestampText(seconds: unknown): string | undefined {
 const QUERY_BYTES = 8 * 1024;
 
 /**
- * The query string of a path and of the `query` option together.
+ * Returns the query string of a path and of the `query` option together.
  *
- * @throws `INVALID_ARGUMENT` for values that are no text, or more than 8 KiB of it.
+ * @throws `INVALID_ARGUMENT` if a value cannot be written as text, or the query takes more than 8 KiB.
  */
 export function encodeQuery(inPath: string, query: NamedValues<unknown> | undefined): string {
   const encoded = query === undefined ? inPath : withParameters(inPath, query);
@@ -320,7 +329,7 @@ function withParameters(inPath: string, query: NamedValues<unknown>): string {
 
 const emptyQuery: Readonly<Record<string, string | readonly string[]>> = Object.freeze({});
 
-/** Query parameters of a received message. A parameter given more than once is a list. */
+/** Returns the query parameters of a received message. A parameter that occurs more than once is a list. */
 export function decodeQuery(query: string | undefined): Readonly<Record<string, string | readonly string[]>> {
   if (query === undefined || query === "") return emptyQuery;
   const found = new Map<string, string | string[]>();

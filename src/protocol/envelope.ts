@@ -1,51 +1,54 @@
-/** The envelope of a received message: what it is, read from the exchange, the routing key, the properties and the headers. */
+/** The metadata of a received message, read from its exchange, routing key, properties and headers. */
 
 import { pathOfKey, shortString, whyNoReturn, withSlash } from "./address.ts";
 import { header, textIn } from "./codec.ts";
 import type { Message, WireHeaders } from "./message.ts";
 
-/** The nature of a message, which stays when it is published again. */
+/** The metadata of a message, which stays the same when the message is published again. */
 export interface Envelope {
   readonly kind: "call" | "send" | "event";
-  /** With a leading slash; empty if a command came without its path. */
+  /** The path with a leading slash; empty if a command came without one. */
   readonly path: string;
-  /** Name of the sender; empty if unknown. */
+  /** The name of the sender; empty if it is not known. */
   readonly from: string;
   readonly messageId: string;
-  /** Number of this try, from 1. */
+  /** The number of this try, from 1. */
   readonly attempt: number;
-  /** The time that is left to wait before it may be handled, in milliseconds. */
+  /** How long the message still has to wait before it may be handled, in milliseconds. */
   readonly waitMs: number;
-  /** How long it went round for want of a handler, in milliseconds. */
+  /** How long the message has already waited for an instance with a handler, in milliseconds. */
   readonly unclaimedMs: number;
-  /** Which replay it is of, so that it is not taken for what was tried before; empty if none. */
+  /**
+   * The id of the replay that the message comes from, so that it is not taken for the earlier message; empty if it was not
+   * replayed.
+   */
   readonly replay: string;
-  /** How many instances are known to have died on it. */
+  /** How many instances are known to have been lost while they handled it alone. */
   readonly deaths: number;
-  /** How long it may live from now on, in milliseconds; `undefined` for ever. */
+  /** How long the message may still live, in milliseconds; `undefined` for no limit. */
   readonly expiresMs: number | undefined;
-  /** Query string; empty if none. */
+  /** The query string; empty if there is none. */
   readonly query: string;
-  /** The pattern of the one subscription that a republished event is for. */
+  /** The pattern of the one subscription that a republished event is for; `undefined` if it is for all that match. */
   readonly subscription: string | undefined;
-  /** True if an instance gave it back without having finished it. */
+  /** True if an instance gave the message back without having finished it. */
   readonly isGivenBack: boolean;
-  /** Why nobody can be told the answer of a call, as `whyNoReturn` says; `undefined` if its caller can, and for other kinds. */
+  /** The reason why a call cannot be answered, as `whyNoReturn` returns it; `undefined` if it can be, and for other kinds. */
   readonly noReturn: string | undefined;
-  /** True if its sender takes gathered replies, and wants to know how many calls the service takes in one message. */
+  /** True if the sender accepts replies in batches, and asks how many calls the service accepts in one message. */
   readonly asksForBatches: boolean;
 }
 
-/** How a message arrived. */
+/** The way in which a message arrived. */
 export interface Arrival {
   readonly lane: "calls" | "inbox" | "instance";
-  /** Its routing key, if it came through an exchange for events. */
+  /** The routing key, if the message came through an exchange for events. */
   readonly eventKey: string | undefined;
-  /** Its identity if it has none of its own. */
+  /** Makes an id for a message without one. */
   readonly newId: () => string;
 }
 
-/** Tells what a message is. Never throws, whatever a foreign sender wrote. */
+/** Reads the envelope of a message. Never throws, whatever a foreign sender wrote. */
 export function readEnvelope(message: Message, { lane, eventKey, newId }: Arrival): Envelope {
   const { type, messageId, correlationId, replyTo, appId, expiration, headers } = message.properties;
   const told = headers === undefined ? nothing : toldBy(headers);
@@ -63,7 +66,8 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
     query: told.query ?? "",
     subscription: told.subscription,
     isGivenBack: told.givenBack !== undefined,
-    // For its own `reply_to`: a header that was passed on, to another service or back, asks nothing.
+    // The header must equal the message's own `reply_to`. If somebody passes the header on, to another service or back, it has
+    // no effect.
     asksForBatches: told.gather !== undefined && told.gather === replyTo,
     path: isEvent ? pathOfKey(eventKey) : named === "" ? "" : withSlash(named),
     messageId: shortString(messageId) || shortString(correlationId) || newId(),
@@ -71,7 +75,7 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
   };
 }
 
-/** The headers that an envelope is read from, by their names in {@link header}. */
+/** The headers that an envelope is read from, by their keys in {@link header}. */
 type EnvelopeHeaders = Record<(typeof readNames)[number], string | undefined>;
 
 const readNames = [
@@ -96,12 +100,12 @@ const readHeaders: ReadonlyMap<string, keyof EnvelopeHeaders> = new Map(
 
 const nothing = Object.fromEntries(readNames.map((name) => [name, undefined])) as EnvelopeHeaders;
 
-// One pass over the headers. Most messages have none of these, and then all of them hold their defaults.
+// Reads all headers in one pass. Most messages have none of these, so that all fields have their defaults.
 function toldBy(headers: WireHeaders): Readonly<EnvelopeHeaders> {
   let told: EnvelopeHeaders | undefined;
   for (const name in headers) {
     const field = readHeaders.get(name);
-    // Own ones only: a header named `__proto__` may have made others the table's prototype.
+    // Only own properties count: a header named `__proto__` may have set the table's prototype.
     if (field === undefined || !Object.hasOwn(headers, name)) continue;
     told ??= { ...nothing };
     told[field] = textIn(headers[name]);
@@ -109,12 +113,12 @@ function toldBy(headers: WireHeaders): Readonly<EnvelopeHeaders> {
   return told ?? nothing;
 }
 
-// Of at most ten digits: as milliseconds, 115 days.
+// Accepts at most ten digits: 115 days in milliseconds.
 function wholeNumber(value: string | undefined): number | undefined {
   return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
 }
 
-// AMQP clients can put anything into a property; only text means something here.
+// AMQP clients can write any value into a property; only text is valid here.
 function text(value: unknown): string {
   return typeof value === "string" ? value : "";
 }

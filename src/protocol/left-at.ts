@@ -1,8 +1,11 @@
-/** When a message left a queue by dying, as RabbitMQ wrote it down. */
+/** Reads the time at which a message was dead-lettered, which RabbitMQ writes into `x-death`. */
 
 import type { Message } from "./message.ts";
 
-/** In seconds, on the broker's clock; `undefined` if the message never did, or says so in no way that can be read. */
+/**
+ * Returns when a message last left a queue by dead-lettering, in seconds on the broker's clock; `undefined` if it never did, or
+ * if the time cannot be read.
+ */
 export function leftAt({ properties: { headers } }: Message): number | undefined {
   const deaths = member(headers, "x-death");
   const time = member(Array.isArray(deaths) ? deaths[0] : undefined, "time");

@@ -1,48 +1,45 @@
-/** A message as it travels: AMQP's properties carry the metadata, the body is just the body. */
+/** A message as it travels: AMQP's properties contain the metadata, the body contains only the value. */
 
-/** Application headers. Ours start with `confluo-`; all that confluo writes are strings. */
+/** The header table of a message. The protocol's own headers start with `confluo-`; confluo writes only strings. */
 export type WireHeaders = Readonly<Record<string, unknown>>;
 
 /**
- * The AMQP 0-9-1 basic properties that confluo uses, under the names that AMQP clients for JavaScript give them,
- * and the one flag that travels beside them. What is absent is left out of the message.
+ * The AMQP 0-9-1 basic properties that confluo uses, with the names that AMQP clients for JavaScript use, and the `mandatory`
+ * flag of the publish. A property that is absent is left out of the message.
  */
 export interface Properties {
   readonly contentType?: string;
   readonly contentEncoding?: string;
-  /** Path of a command. */
+  /** The path of a command. */
   readonly type?: string;
   readonly messageId?: string;
   readonly correlationId?: string;
   readonly replyTo?: string;
-  /** The sending service. */
+  /** The name of the sending service. */
   readonly appId?: string;
-  /** Milliseconds that the message may wait in a queue, as decimal digits. */
+  /** The longest time that the message may wait in a queue: milliseconds as decimal digits. */
   readonly expiration?: string;
-  /** 2 for a message that survives a broker restart; absent for a transient one. */
+  /** 2 if the message must survive a restart of the broker; absent if it is transient. */
   readonly deliveryMode?: 2;
   readonly headers?: WireHeaders;
-  /** Not a property but a flag of the publish: return the message if no queue takes it. */
+  /** Not a property but a flag of the publish: the broker returns the message if no queue takes it. */
   readonly mandatory?: true;
 }
 
-/** {@link Properties} that are being put together, one after the other: messages of one shape are read fastest. */
+/** {@link Properties} that are built field by field, in a fixed order: V8 reads objects of one shape fastest. */
 export type MutableProperties = { -readonly [Name in keyof Properties]: Properties[Name] };
 
-/** A body and its properties. Shared between receivers on the embedded broker: never changed once made. */
+/** A body and its properties. It must not be changed, because receivers on the embedded broker share it. */
 export interface Message {
   readonly body: Uint8Array;
   readonly properties: Properties;
-  /** The body as JSON text, if whoever made the message has it at hand: the bytes are written when they are asked for. */
+  /** The body as JSON text, if the creator of the message has it. Then the bytes are encoded when {@link body} is read. */
   readonly json?: string | undefined;
-  /** The value of the body, if it was parsed together with others. */
+  /** The value of the body, if it was parsed as part of a batch. */
   readonly parsed?: { readonly value: unknown };
-  /**
-   * How many bytes the body takes, if that is known without writing it. Of a message that came together with others: about
-   * how many.
-   */
+  /** The size of the body in bytes, if it is known without encoding the body. For a message from a batch, it is approximate. */
   readonly length?: number | undefined;
 }
 
-/** Application headers as received. */
+/** The application headers of a received message. */
 export type MessageHeaders = Readonly<Record<string, string>>;

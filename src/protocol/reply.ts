@@ -1,4 +1,4 @@
-/** Replies: what a handler answers, and that answer or an error on its way to the caller. */
+/** Replies: the answer or error of a handler, how it is encoded, and how the caller decodes it. */
 
 import { clip, describeThrown, type WireError } from "../errors.ts";
 import {
@@ -17,39 +17,42 @@ import {
 } from "./codec.ts";
 import type { Message, MessageHeaders, MutableProperties } from "./message.ts";
 
-/** An answer, as the caller gets it and as middleware sees it. */
+/** An answer, as the caller and the middleware see it. */
 export interface Reply<Body = unknown> {
-  /** HTTP-like; below 400, since anything above rejects the call. */
+  /** An HTTP-like status below 400. A status of 400 or above rejects the call instead. */
   readonly status: number;
   readonly headers: MessageHeaders;
   readonly body: Body;
 }
 
-// At run time a symbol, which nothing that came as JSON can have.
+// At run time the mark is a symbol, which a value that was parsed from JSON cannot have.
 const handlerReply: unique symbol = Symbol.for("confluo.reply") as never;
 
-/** An answer with a status or headers of its own, made by a context's `reply`. */
+/** An answer with its own status or headers, made by `reply` of a handler's context. */
 export interface HandlerReply<Body = unknown> extends Reply<Body> {
-  /** Carries the type only, by a name that two copies of the package share. Tells it from what `call` resolves with. */
+  /**
+   * Exists only in the type, and distinguishes it from the result of `call`. The name is a string so that two copies of the
+   * package share it.
+   */
   readonly "confluo.reply": true;
 }
 
-/** Returns whether a handler's result was made by a context's `reply`. */
+/** Returns whether a handler's result was made by `reply` of its context. */
 export function isHandlerReply(value: unknown): value is HandlerReply {
   return typeof value === "object" && value !== null && handlerReply in value;
 }
 
-/** Returns the reply that a handler means by what it returned. */
+/** Returns the reply for the result of a handler. */
 export function replyOf(result: unknown): Reply {
   return isHandlerReply(result) ? result : { status: 200, headers: noHeaders, body: result };
 }
 
-/** Returns whether an answer may have a status: 200 to 599. */
+/** Returns whether a value is a valid status of an answer: a whole number from 200 to 599. */
 export function isReplyStatus(status: unknown): status is number {
   return typeof status === "number" && Number.isInteger(status) && status >= 200 && status <= 599;
 }
 
-/** Builds what a context's `reply` returns. */
+/** Returns the result of `reply` of a handler's context. */
 export function handlerReplyOf<Body>(
   status: number,
   headers: MessageHeaders,
@@ -66,9 +69,9 @@ export interface ReplyContent {
 }
 
 /**
- * An answer as a message; `encoded` is its body, if that was encoded before.
+ * Encodes an answer as a message. `encoded` is its body, if that was encoded before.
  *
- * @throws `INVALID_ARGUMENT` for a body that JSON cannot carry or headers that are not allowed.
+ * @throws `INVALID_ARGUMENT` if JSON cannot represent the body, or if the headers are not allowed.
  */
 export function encodeReply(
   correlationId: string | undefined,
@@ -89,8 +92,8 @@ const CODE_LENGTH = 200;
 const SHORT_MESSAGE_LENGTH = 40;
 
 /**
- * An error as a reply: at most 1 MiB, less if bodies are limited to less. Data beyond it, or that JSON cannot carry, is
- * left out rather than the answer; a long message is cut.
+ * Encodes an error as a reply of at most 1 MiB, or of `maxBytes` if that is less. If the error's data do not fit, or JSON
+ * cannot represent them, they are left out, so that the reply is sent in any case. A long message is cut.
  */
 export function encodeErrorReply(
   correlationId: string | undefined,
@@ -114,7 +117,7 @@ export function encodeErrorReply(
 
 const STATUS = /^[1-5]\d\d$/;
 
-/** A received reply: an answer, or an error if it says so. */
+/** A received reply: an answer, or an error if its headers or its status say so. */
 export type ReceivedReply =
   | {
       readonly kind: "answer";
@@ -125,7 +128,7 @@ export type ReceivedReply =
   | { readonly kind: "error"; readonly status: number; readonly error: Partial<WireError> };
 
 /**
- * Reads a reply. One that says that it is a failure is one, whatever its body.
+ * Decodes a reply. Its headers decide if it is an error, whatever its body is.
  *
  * @throws `MALFORMED_MESSAGE` if the body of an answer cannot be read.
  */
@@ -147,7 +150,7 @@ export function decodeReply(message: Message): ReceivedReply {
   return { kind: "answer", status, headers: userHeaders(headers), body };
 }
 
-// Programs in other languages, and what stands between, often answer a failure with plain text.
+// Returns what the body says of an error. Programs in other languages, and proxies, often answer a failure with plain text.
 function carriedBy(message: Message): Partial<WireError> {
   let body: unknown;
   try {
@@ -184,5 +187,5 @@ function encodeError(error: WireError, maxBytes: number): Uint8Array {
     const { bytes } = encodeBody(part);
     if (bytes.length <= maxBytes) return bytes;
   }
-  return new Uint8Array(0); // the code is in a header
+  return new Uint8Array(0); // a header contains the code
 }

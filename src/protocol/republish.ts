@@ -1,4 +1,4 @@
-/** How a message is published again: into the dead-letter queue, round a delay level, or to be tried again alone. */
+/** Copies messages to be published again: as dead letters, into a delay queue, or to be handled alone. */
 
 import { fitsShortString, isShortString } from "./address.ts";
 import { header, isPlain, userHeaders } from "./codec.ts";
@@ -7,10 +7,10 @@ import type { Envelope } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
 
 /**
- * Makes a durable copy, whose properties take at most `most` bytes. Goes by an allowlist: body, content type and encoding,
- * message id and application headers. Everything else that a foreign sender or the broker put there is left behind: `CC` and
- * `BCC` would deliver copies elsewhere, `x-death` makes RabbitMQ 3.10 drop the message as a cycle, `user_id` is refused from
- * another user, `expiration` would cut the new wait short.
+ * Makes a durable copy whose properties take at most `most` bytes. Only an allowlist is copied: body, content type and
+ * encoding, message id and application headers. Other properties would do harm: `CC` and `BCC` deliver copies elsewhere,
+ * `x-death` makes RabbitMQ 3.10 drop the message as a cycle, `user_id` is refused from another user, and `expiration` would
+ * shorten the new wait.
  */
 export function republished(
   message: Message,
@@ -30,7 +30,7 @@ export function republished(
   const application = Object.entries(userHeaders(given)).filter(isWritable);
   const { kind, path, attempt, from, query, replay } = envelope;
   const { [header.errorMessage]: errorMessage, [header.errorStack]: errorStack, ...others } = added;
-  // In the order of what they are worth, should there not be room for all: the story's long texts last.
+  // In the order of importance, in case there is not room for all. The long texts come last.
   const headers = fittingHeaders(most - propertyBytes(own), {
     texts: [
       [header.kind, kind],
@@ -51,8 +51,9 @@ export function republished(
 }
 
 /**
- * A call to be tried again alone: transient like the first, answered to the same place, with the same time left, since
- * nobody knows how much of it the queue took. The same allowlist, and what answering needs.
+ * Copies a call that is to be handled alone. The copy is transient like the original and has its reply queue. It has the time
+ * left of the original, because the time that the call spent in a queue is not known. Only the allowlist is copied, and what is
+ * needed to answer.
  */
 export function republishedCall(
   message: Message,
@@ -86,12 +87,12 @@ export function republishedCall(
   return { body, properties: Object.keys(own).length === 0 ? others : { ...others, headers: own } };
 }
 
-// The encoding of the bytes has to go where they go, or nobody can tell later what they are.
+// Returns the content encoding if the body is encoded. It must be copied, because the bytes cannot be read without it.
 function packingOf({ properties: { contentEncoding } }: Message): string | undefined {
   return isShortString(contentEncoding) && !isPlain(contentEncoding) ? contentEncoding : undefined;
 }
 
-// A name that is no short string came with a foreign sender's headers, and cannot be written again.
+// Returns whether a header's name can be written. A foreign sender may have used a name that is too long or not UTF-8.
 function isWritable([name]: readonly [string, string]): boolean {
   return fitsShortString(name);
 }

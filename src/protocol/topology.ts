@@ -1,12 +1,13 @@
 /**
- * Queues, exchanges and bindings that confluo declares at the broker. Every name and argument here is wire protocol, listed in `docs/protocol.md`: a
- * different value would be refused by the queues of a running fleet, so no option changes any.
+ * The queues, exchanges and bindings that confluo declares at the broker. All names and arguments are part of the wire protocol
+ * and listed in `docs/protocol.md`. The existing queues of a running fleet would refuse other values, so no option changes
+ * them.
  */
 
-/** Arguments of a queue or exchange under RabbitMQ's names. */
+/** The arguments of a queue or exchange, with RabbitMQ's names. */
 type Arguments = Readonly<Record<string, string | number | boolean>>;
 
-/** A queue, with the keys under which it is bound to an exchange. */
+/** A queue, with its bindings. */
 export interface DeclaredQueue {
   readonly name: string;
   readonly arguments: Arguments;
@@ -20,19 +21,22 @@ export interface DeclaredExchange {
   readonly arguments?: Arguments;
 }
 
-/** How long a calls queue outlives its last consumer, in milliseconds: a restart is bridged, an absent service fails fast. */
+/**
+ * How long a queue for calls exists without a consumer, in milliseconds: long enough for a restart, while calls to an absent
+ * service soon fail.
+ */
 export const CALLS_EXPIRE_MS = 30_000;
 
-/** The waits that a retry is made of, in milliseconds. */
+/** The delay levels, in milliseconds. The wait before a retry consists of these. */
 export const DELAY_LEVELS_MS = [
   250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 256_000, 1_024_000,
 ] as const;
 
-/** One of the waits that a retry is made of. */
+/** A delay level, in milliseconds. */
 export type DelayLevel = (typeof DELAY_LEVELS_MS)[number];
 
-// The broker never decides that a message failed often enough: confluo does, and says why. -1 would mean
-// 'no limit' on RabbitMQ 4 and 'none at all' on 3.10, and leaving it out means 20 on 4.
+// confluo, and not the broker, decides when a message has failed too often, and records the reason. -1 would mean 'no limit' on
+// RabbitMQ 4 but 'none at all' on 3.10, and leaving the argument out means 20 on 4.
 const NO_DELIVERY_LIMIT = 1_000_000_000;
 
 const quorum = {
@@ -41,11 +45,11 @@ const quorum = {
   "x-delivery-limit": NO_DELIVERY_LIMIT,
 } as const;
 
-// No leader locator: RabbitMQ 3.10 refuses `x-queue-leader-locator` on a classic queue, 4.3 the older
-// `x-queue-master-locator`. The queue lives where its first instance is connected.
+// No leader locator: RabbitMQ 3.10 refuses `x-queue-leader-locator` on a classic queue, and 4.3 refuses the older
+// `x-queue-master-locator`. The queue is on the node to which its first instance is connected.
 const classic = { "x-queue-type": "classic" } as const;
 
-// At-least-once dead lettering is at-most-once unless the overflow is reject-publish, too.
+// Without `reject-publish`, RabbitMQ would dead-letter at most once, despite the strategy.
 function deadLetteringTo(exchange: string): Arguments {
   return {
     "x-dead-letter-exchange": exchange,
@@ -54,18 +58,18 @@ function deadLetteringTo(exchange: string): Arguments {
   };
 }
 
-/** Names of what all services of a namespace share. */
+/** The names in one namespace. */
 export class Namespace {
   readonly name: string;
   /** The exchange that events are published to. */
   readonly events: string;
-  /** The exchange through which messages come back from delay queues to the queue that they were in. */
+  /** The exchange through which messages return from a delay queue to the queue that they came from. */
   readonly back: string;
-  /** The queue of messages that came back to a queue that is gone. */
+  /** The queue of messages whose queue was gone when they returned. */
   readonly orphans: string;
-  /** Where instances are asked what they are and do. */
+  /** The exchange for discovery questions. */
   readonly discovery: string;
-  /** The names of the delay levels, each of which its exchange and its queue have. */
+  /** The name of each delay level, which its exchange and its queue share. */
   readonly delays: Readonly<Record<DelayLevel, string>>;
   readonly #delayPrefix: string;
 
@@ -80,34 +84,37 @@ export class Namespace {
     this.delays = Object.fromEntries(delays) as Record<DelayLevel, string>;
   }
 
-  /** Returns whether a queue is one in which messages wait on purpose. Those of a service may begin alike: it may be named delay. */
+  /** Returns whether a queue is a delay queue. The queues of a service named `delay` begin in the same way. */
   isDelay(queue: string): boolean {
     return queue.startsWith(this.#delayPrefix) && /^\d+$/.test(queue.slice(this.#delayPrefix.length));
   }
 
+  /** Returns the name of a service's queue for calls. */
   calls(service: string): string {
     return `${this.name}.${service}.calls`;
   }
 
+  /** Returns the name of a service's inbox, for one-way commands and events. */
   inbox(service: string): string {
     return `${this.name}.${service}.inbox`;
   }
 
+  /** Returns the name of a service's queue for dead letters. */
   dead(service: string): string {
     return `${this.name}.${service}.dead`;
   }
 
-  /** The queue of a service for messages that hold several calls, which only instances that understand them consume. */
+  /** Returns the name of a service's queue for batches of calls, which only instances that understand batches consume. */
   batches(service: string): string {
     return `${this.calls(service)}.batch`;
   }
 
-  /** Where what may have killed an instance is tried again, alone. */
+  /** Returns the name of the queue in which messages of a lane are handled alone, because they may have killed an instance. */
   again(lane: string): string {
     return `${lane}.again`;
   }
 
-  /** Exchanges of the namespace. */
+  /** Returns the exchanges of the namespace. */
   exchanges(): readonly DeclaredExchange[] {
     return [
       { name: this.events, type: "topic" },
@@ -118,7 +125,7 @@ export class Namespace {
     ];
   }
 
-  /** Queues that all services of the namespace share. */
+  /** Returns the queues that all services of the namespace share. */
   sharedQueues(): readonly DeclaredQueue[] {
     return [
       { name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] },
@@ -131,15 +138,16 @@ export class Namespace {
   }
 
   /**
-   * Where a message shows that what waits in a level comes back: the newest one, for half a minute. Whoever wants to know
-   * declares it and sends one; it is gone when nobody has for an hour.
+   * Returns the queue that shows if messages return from a delay level. It contains the newest message that returned, for 30 s.
+   * A client that checks a level declares the queue and sends a message through the level. The queue is deleted after an hour
+   * without use.
    */
   returned(ms: number): DeclaredQueue {
     const name = `${this.name}.returned.${ms}`;
     return { name, arguments: RETURNED_ARGUMENTS, bindings: [{ exchange: this.back, key: name }] };
   }
 
-  /** The fast lane of a service: calls, calls to try again alone, and messages that hold several calls. */
+  /** Returns a service's queues for calls: for single calls, for calls that are handled alone, and for batches. */
   callQueues(service: string): readonly [calls: DeclaredQueue, again: DeclaredQueue, batches: DeclaredQueue] {
     const calls = this.calls(service);
     const args = { ...classic, "x-expires": CALLS_EXPIRE_MS };
@@ -150,7 +158,10 @@ export class Namespace {
     ];
   }
 
-  /** The durable lane of a service: one-way commands and events, the same to try again alone, and what gave up. */
+  /**
+   * Returns a service's durable queues: for dead letters, for one-way commands and events, and for those that are handled
+   * alone.
+   */
   durableQueues(service: string): readonly DeclaredQueue[] {
     const inbox = this.inbox(service);
     const dead = this.dead(service);
@@ -170,19 +181,19 @@ const RETURNED_ARGUMENTS: Arguments = {
   "x-max-length": 1,
 };
 
-/** An instance's own copies of events: bounded, the oldest dropped, and gone with the instance. */
+/** The arguments of the queue for an instance's own copies of events: limited, the oldest are dropped. */
 export const INSTANCE_EVENTS_ARGUMENTS: Arguments = {
   "x-queue-type": "classic",
   "x-max-length": 10_000,
   "x-overflow": "drop-head",
 };
 
-/** Questions to an instance: bounded, the oldest dropped, and gone with the instance. */
+/** The arguments of the queue for discovery questions: limited, the oldest are dropped. */
 export const QUESTIONS_ARGUMENTS: Arguments = {
   "x-queue-type": "classic",
   "x-max-length": 100,
   "x-overflow": "drop-head",
 };
 
-/** Replies to an instance: gone with it. */
+/** The arguments of the queue for replies. */
 export const REPLIES_ARGUMENTS: Arguments = { "x-queue-type": "classic" };

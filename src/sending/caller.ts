@@ -1,4 +1,6 @@
-/** Calls to services: from what the verb was given to the answer, or to the reason why none came. Each of them settles. */
+/**
+ * Makes calls to services. The promise of each call settles by its deadline: with the reply, or with the reason why none came.
+ */
 
 import { DeadlineScope, remainingMs } from "../async/deadline-scope.ts";
 import { andThen } from "../async/maybe-promise.ts";
@@ -21,31 +23,33 @@ import { type InFlightCall, InFlightCalls } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
 import { reconnecting, rejected } from "./publish-errors.ts";
 
-/** The parts that a caller works with. */
+/** The parts that a {@link Caller} works with. */
 export interface CallerDependencies {
   readonly service: string;
   readonly instance: string;
   readonly logger: Logger;
   readonly timeoutMs: number;
-  /** The most that may travel together: a broker may take less. */
+  /** The most that may travel together; the broker's limits may allow less. */
   readonly batching: Pick<Batching, "maxCalls" | "maxBytes">;
   readonly preparer: MessagePreparer;
   readonly uses: UseRecorder;
-  /** The session at the moment. */
+  /** The current session of the service. */
   readonly sessions: SessionSlot;
-  /** Where calls to this service itself run. */
+  /** The dispatcher of this service, which runs the calls that the service makes to itself. */
   readonly dispatcher: {
-    /** Takes its place from a call, if that runs here: its caller waits no longer. */
+    /** Frees the concurrency place of a call if it runs in this service, because its caller waits no longer. */
     letGo(correlationId: string): void;
   };
 }
 
-/** How soon a call goes out again that found no queue. */
+/** How long to wait before a call that was returned is published once more, in milliseconds. */
 const ONCE_MORE_MS = 100;
 
-/** Services of this process that are shut down together. */
+/** The services of this process that are shut down together. */
 export interface Neighbourhood {
-  /** Hands a call over within the process, if its service and the one that makes it leave together. @returns whether it does. */
+  /**
+   * Delivers a call within the process if its service and the calling one are shut down together. Returns whether it did so.
+   */
   handOver(call: PendingCall, message: Message, session: Session): boolean;
 }
 
@@ -55,7 +59,7 @@ export class Caller {
   readonly #sessions: SessionSlot;
   /** Calls that wait for their answer. */
   readonly inFlight: InFlightCalls<PendingCall>;
-  /** Services that may take a call within the process; set while any of its services is shut down. */
+  /** The services that may take a call within the process. Set only while a service of this process is being shut down. */
   neighbours: Neighbourhood | undefined;
 
   constructor(parts: CallerDependencies) {
@@ -64,7 +68,12 @@ export class Caller {
     this.inFlight = new InFlightCalls(parts.instance);
   }
 
-  /** @throws what is wrong with the arguments; the promise rejects with the rest. */
+  /**
+   * Makes a call. The promise resolves with the reply, and rejects if there is none or if the reply is an error.
+   *
+   * @throws a `ConfluoError` if an argument is wrong, if the deadline of the current handler has passed, or if too many calls
+   * wait.
+   */
   call(to: string | AnyCommand, rest: readonly unknown[]): Promise<Reply> {
     const prepared = this.#parts.preparer.command("call", to, rest);
     const { timeoutMs, signal } = prepared.options;
@@ -75,13 +84,13 @@ export class Caller {
     this.#parts.uses.calls.add(prepared.service, prepared.contract);
     const call = new PendingCall(prepared, this, { ms, scope });
     if (ms < 1) throw call.tooLate();
-    // Registered before it is published: the reply must not come first.
+    // Register the call before it is published, so that the reply cannot arrive first.
     this.inFlight.add(call);
     scope?.asks();
     const { start, error, end } = outgoingMessages;
     if (start.hasSubscribers || error.hasSubscribers || end.hasSubscribers) this.#trace(call);
     if (!call.begin(signal)) return call.promise;
-    // At once, if nothing is to be waited for.
+    // Publish in this turn of the event loop if there is nothing to wait for.
     const { ready } = this.#sessions;
     const isReady = ready !== undefined && ready.replyTo !== "" && ready.congestion === undefined;
     if (isReady && prepared.validate === undefined) this.#publish(call, ready);
@@ -89,7 +98,7 @@ export class Caller {
     return call.promise;
   }
 
-  // The listeners may add headers.
+  // Reports the call to the diagnostics channels, whose listeners may add headers.
   #trace(call: PendingCall): void {
     const { service, instance } = this.#parts;
     const { service: to, path, contract } = call;
@@ -115,18 +124,18 @@ export class Caller {
     const message = this.#messageOf(call, session);
     if (message === undefined) return;
     const { maxCalls, maxBytes } = this.#parts.batching;
-    // A call that may travel with others may have to go out again.
+    // A call that travels in a batch may have to be sent again, so its body is kept.
     if (maxCalls > 1 && isBatchable(message, maxBytes)) call.body = message.json;
     else call.release();
     if (this.neighbours?.handOver(call, message, session) === true) return;
     publishTo(session, "call", { call, message });
   }
 
-  /** Publishes a call again by itself, once: it was gathered with others and came to an instance that is gone. */
+  /** Sends a call once more, by itself: it travelled in a batch, and the instance that had the batch is gone. */
   sendAgain(id: string): void {
     const call = this.inFlight.withId(id);
     const { ready } = this.#sessions;
-    // A call that nobody waits for any more does not run; a call whose connection is gone has been rejected.
+    // Nothing is sent if nobody waits for the call any more. If the connection is gone, the call has been rejected already.
     if (call === undefined || ready === undefined) return;
     const message = this.#messageOf(call, ready);
     if (message === undefined) return;
@@ -134,7 +143,7 @@ export class Caller {
     publishTo(ready, "callAlone", { call, message });
   }
 
-  // `undefined` if the wait is over, or will be in this very turn.
+  // Returns `undefined` if the call is over or has less than a millisecond left.
   #messageOf(call: PendingCall, session: Session): EncodedMessage | undefined {
     const leftMs = call.leftMs();
     const { body, path, headers } = call;
@@ -157,7 +166,7 @@ export class Caller {
     return new EncodedMessage(encoded, headers === undefined ? properties : { ...properties, headers });
   }
 
-  /** Settles the call that a reply is for. A reply that nobody waits for any more is dropped. */
+  /** Settles the call that a reply belongs to. A reply for which no call waits is dropped. */
   receive(message: Message): void {
     const { correlationId } = message.properties;
     const call = typeof correlationId === "string" ? this.inFlight.withId(correlationId) : undefined;
@@ -167,7 +176,7 @@ export class Caller {
     }
     try {
       const reply = decodeReply(message);
-      // A schema may take its time: the call goes on waiting, within its limits.
+      // A schema may be asynchronous. Meanwhile the call keeps waiting, within its deadline.
       const taken = reply.kind === "answer" ? accepted(reply, call) : refused(reply, call);
       if (!(taken instanceof Promise)) call.resolve(taken);
       else taken.then((value) => call.resolve(value)).catch((error: unknown) => call.reject(error));
@@ -176,19 +185,22 @@ export class Caller {
     }
   }
 
-  /** Is told of a call that is about to fail: it may be running in this very service. */
+  /**
+   * Is called before a call rejects. If the call is to this very service, its handler may be running here, so its place is
+   * freed.
+   */
   failing(call: PendingCall): void {
     if (call.service === this.#parts.service) this.#parts.dispatcher.letGo(this.inFlight.idOf(call));
   }
 
-  /** Is told that the deadline of a call has passed: the queue of its answer may be gone. */
+  /** Is called when the deadline of a call has passed. Checks whether the reply queue still exists. */
   unanswered(): void {
     this.#sessions.ready?.lookForQueues();
   }
 }
 
-// Publishes a call, and once more one that found no queue: that may be there in a moment. With the next return it is believed, and
-// with hardly any time left, since the deadline would hide what is wrong.
+// Publishes a call. If the broker returns it, the queue may exist again in a moment, so it is published a second time. A second
+// return is final. So is the first one if hardly any time is left: a timeout would hide that the service does not exist.
 function publishTo(
   session: Session,
   way: "call" | "callAlone",
@@ -210,21 +222,24 @@ function publishTo(
   });
 }
 
-/** A call from the moment it is made until it has its answer, or none is waited for any more. */
+/** A call from the moment it is made until it is settled. */
 export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
   slot = -1;
   serial = 0;
   secret = "";
   bytes: number;
-  /** True once it was handed over within the process. */
+  /** True once it was delivered within the process. */
   isNear = false;
   readonly service: string;
   readonly contract: AnyCommand | undefined;
   readonly path: string;
   headers: PreparedMessage["headers"];
-  /** As text, if it is only kept in case an instance sends it back; `undefined` once none can. */
+  /**
+   * The body, kept as text while the call travels in a batch and may have to be sent again. `undefined` once it cannot be sent
+   * again.
+   */
   body: EncodedBody | string | undefined;
-  /** The handler that it is made in, if it is: told when it waits no longer. */
+  /** The scope of the handler that makes the call, if a handler does. It is notified when the call is settled. */
   readonly scope: DeadlineScope | undefined;
   readonly #caller: Pick<Caller, "inFlight" | "failing" | "unanswered">;
 
@@ -244,30 +259,30 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
     this.#caller = caller;
   }
 
-  /** Returns what is left of its deadline, in whole milliseconds. */
+  /** Returns the time until its deadline, in whole milliseconds. */
   leftMs(): number {
     return Math.floor(this.dueAt - performance.now());
   }
 
-  /** Puts a body that was checked in the place of the one that was given. */
+  /** Replaces the body that the caller gave by the validated one. */
   replaceBody(body: EncodedBody): void {
     if (this.over || this.body === undefined) return;
     this.#caller.inFlight.resize(this, body.length);
     this.body = body;
   }
 
-  /** Lets go of its body, which is on its way and which no instance sends back: others account for it now. */
+  /** Releases the body, which will not be sent again. From now on, the transport counts its bytes. */
   release(): void {
     this.#caller.inFlight.resize(this, 0);
     this.body = undefined;
   }
 
-  /** Takes what the broker says of its message. */
+  /** Rejects the call if the broker did not take its message. */
   settle(rejection?: Rejection, why?: ConfluoError): void {
     if (rejection !== undefined) this.reject(rejected(rejection, this.service, this.path, why));
   }
 
-  /** Returns the error of a call that would have to be answered before it is made. */
+  /** Returns the error of a call that is made when the deadline of its handler has already passed. */
   tooLate(): ConfluoError {
     return timedOut({ ms: 0, what: `${this.what}: the caller's own deadline has passed` });
   }
@@ -293,7 +308,7 @@ export class PendingCall extends TimedPromise<Reply> implements InFlightCall {
   }
 }
 
-// Returns what a call resolves with: an answer of 400 and above is an error; any other is what the contract says.
+// Returns the value with which a call resolves, checked by the contract. Throws if the status is 400 or above.
 function accepted(
   { status, headers, body }: ReceivedReply & Reply,
   { service, contract, path }: PendingCall,
@@ -308,7 +323,8 @@ function accepted(
   return andThen(parsed, (value) => ({ status, headers, body: value }));
 }
 
-// Rejects with the error that was answered. The data of a declared error is transformed by its schema, like an answer.
+// Rejects with the error that the service answered. The contract's schema transforms the data of a declared error, like an
+// answer.
 async function refused(
   { error, status }: ReceivedReply & { readonly kind: "error" },
   { service, contract, path }: PendingCall,

@@ -1,4 +1,7 @@
-/** Messages that wait inside the process, within bounds: with a broker that is slow, blocked or gone, memory would grow without. */
+/**
+ * The messages that wait in this process for an answer or a confirm. Their number and size are bounded: otherwise memory would
+ * grow without limit while the broker is slow, blocked or unreachable.
+ */
 
 import { randomFillSync } from "node:crypto";
 import { SlotSet, type SlotSetItem } from "../async/slot-set.ts";
@@ -10,15 +13,15 @@ const MOST_BYTES = 256 * 1024 * 1024;
 /** A message that can be in an {@link InFlightSet}. */
 export interface InFlightItem extends SlotSetItem {
   readonly path: string;
-  /** Of its body, as long as that is held here. Only its set writes it. */
+  /** The length of its body while this process holds the body, else 0. Only the set writes this field. */
   bytes: number;
 }
 
-/** Messages of one kind that wait, and the bytes of their bodies as long as they are held here. */
+/** The waiting messages of one kind, and the total size of the bodies that this process holds for them. */
 export class InFlightSet<Item extends InFlightItem> extends SlotSet<Item> {
-  /** The event that they wait for, in words that follow 'messages wait for'. */
+  /** The event that the messages wait for; completes the sentence 'messages wait for …'. */
   readonly #what: string;
-  /** Of the bodies that are held. Only the set writes it. */
+  /** The total length of the bodies that are held. Only the set writes this field. */
   bytes = 0;
   #whenEmpty: (() => void)[] = [];
 
@@ -28,24 +31,24 @@ export class InFlightSet<Item extends InFlightItem> extends SlotSet<Item> {
   }
 
   /**
-   * Adds a message. The first of all is taken whatever its size.
+   * Adds a message. An empty set accepts a message of any size.
    *
-   * @throws `OVERLOADED`.
+   * @throws `OVERLOADED` if there would be more than 65,536 messages or 256 MiB of bodies.
    */
   override add(item: Item): void {
     const hasRoom = this.size < MOST_MESSAGES && this.bytes + item.bytes <= MOST_BYTES;
     if (this.size > 0 && !hasRoom) {
       throw new ConfluoError(
         "OVERLOADED",
-        `${item.path} was not sent: ${this.size} messages wait for ${this.#what}, and more than ${MOST_MESSAGES} of them ` +
-          `or ${MOST_BYTES} bytes would be too many. Await the promises of call, send and publish.`,
+        `${item.path} was not sent: ${this.size} messages wait for ${this.#what}, and the limit is ${MOST_MESSAGES} ` +
+          `messages or ${MOST_BYTES} bytes of bodies. Await the promises of call, send and publish.`,
       );
     }
     super.add(item);
     this.bytes += item.bytes;
   }
 
-  /** Accounts for a body of another length in place of the one that was held: 0 bytes once none is held. */
+  /** Replaces the length of a message's body in the total; 0 when this process no longer holds the body. */
   resize(item: Item, bytes: number): void {
     this.bytes += bytes - item.bytes;
     item.bytes = bytes;
@@ -62,31 +65,32 @@ export class InFlightSet<Item extends InFlightItem> extends SlotSet<Item> {
     return true;
   }
 
-  /** Resolves when no message waits. */
+  /** Resolves when the set is empty. */
   empty(): Promise<void> {
     if (this.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#whenEmpty.push(resolve));
   }
 }
 
-/** A call that can be in {@link InFlightCalls}, which alone write these. */
+/** A call that can be in {@link InFlightCalls}. Only that set writes the two fields. */
 export interface InFlightCall extends InFlightItem {
-  /** How many calls there were when it came. Together with its secret and its slot, its `correlation_id`. */
+  /** The number of the call, counted from 1 in this instance. Secret, serial and slot together make the `correlation_id`. */
   serial: number;
-  /** Random: without it, any service that was called once could answer the calls to others. */
+  /** A random text. Without it, a service that was called once could guess the ids of other calls and answer them. */
   secret: string;
 }
 
 /**
- * Calls that wait for their answer. The slot of each is part of its id: a `Map` by id would be rebuilt over and over as they
- * come and go, as {@link SlotSet} says. The id is made when it is needed: it would be a tenth of what a waiting call takes.
+ * The calls that wait for their answer. The id of each call contains its slot, so that no `Map` by id is needed: a `Map` would
+ * be rebuilt repeatedly as calls come and go (see {@link SlotSet}). The id is built only when it is needed, because storing it
+ * would add a tenth to the memory that a waiting call takes.
  */
 export class InFlightCalls<Call extends InFlightCall> extends InFlightSet<Call> {
   readonly #instance: string;
   readonly #secrets = new Secrets();
   #count = 0;
 
-  /** @param instance begins each id: no other instance has one of these. */
+  /** @param instance the first part of each id, which keeps the ids of different instances apart. */
   constructor(instance: string) {
     super("their answers");
     this.#instance = instance;
@@ -98,12 +102,12 @@ export class InFlightCalls<Call extends InFlightCall> extends InFlightSet<Call> 
     super.add(call);
   }
 
-  /** Returns what the reply to a call has as `correlation_id`. */
+  /** Returns the `correlation_id` of a call and of its reply. */
   idOf({ secret, serial, slot }: Call): string {
     return `${this.#instance}-${secret}-${serial}.${slot}`;
   }
 
-  /** Returns the call that has an id, if it still waits. */
+  /** Returns the call with this id, or `undefined` if it no longer waits. */
   withId(id: string): Call | undefined {
     const call = this.items[Number(id.slice(id.lastIndexOf(".") + 1))];
     return call !== undefined && this.idOf(call) === id ? call : undefined;
@@ -111,10 +115,13 @@ export class InFlightCalls<Call extends InFlightCall> extends InFlightSet<Call> 
 }
 
 const SECRET_LENGTH = 11;
-// A multiple of three, so that its base64url has no odd end; larger pools are no cheaper for each secret.
+// A multiple of three, so that base64url needs no padding. Larger pools do not make a secret cheaper.
 const POOL_BYTES = 6 * 1024;
 
-/** Random texts of 11 characters, 66 bits each, cut from a pool: asking for randomness each time would be expensive. */
+/**
+ * Random texts of 11 base64url characters (66 bits). They are cut from a pool, because one request for random bytes per call
+ * would be expensive.
+ */
 export class Secrets {
   #pool = "";
   #at = 0;

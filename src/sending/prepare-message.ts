@@ -1,4 +1,4 @@
-/** From what a verb was given to the message that it sends: read, checked, encoded and bounded. */
+/** Turns the arguments of a verb into the message that is sent: reads and checks them, encodes the body, applies the limits. */
 
 import { type AnyCommand, checkCommand } from "../contract/command.ts";
 import { type AnyEvent, checkEvent } from "../contract/event.ts";
@@ -13,10 +13,10 @@ import type { SessionSlot } from "../transport/session-slot.ts";
 import { outgoingBody } from "../validation/sendable-body.ts";
 import { tooLarge } from "./publish-errors.ts";
 
-/** Where a message goes, and what its body must be, as a verb was told. */
+/** The receiver of a message and the contract and schema of its body, as the verb's arguments name them. */
 interface Destination<Contract> {
   readonly verb: "call" | "send" | "publish";
-  /** Of a command; empty for an event. */
+  /** The service that a command is for; empty for an event. */
   readonly service: string;
   /** A path, perhaps with a query. */
   readonly target: string;
@@ -24,9 +24,9 @@ interface Destination<Contract> {
   readonly schema: AnySchema | undefined;
 }
 
-/** A message before it goes out. */
+/** A message that is checked and encoded, but not sent yet. */
 export interface PreparedMessage<Contract = AnyCommand | AnyEvent> {
-  /** Of a command; empty for an event. */
+  /** The service that a command is for; empty for an event. */
   readonly service: string;
   /** The routing key of an event; `undefined` for a command. */
   readonly key: string | undefined;
@@ -35,22 +35,22 @@ export interface PreparedMessage<Contract = AnyCommand | AnyEvent> {
   readonly headers: Readonly<Record<string, string>> | undefined;
   readonly body: EncodedBody;
   /**
-   * Resolves with the body to send, or rejects with `INVALID_INPUT`. Waits for the schema, which may take its time or never
-   * end; absent if nothing is to be waited for.
+   * Resolves with the body to send, or rejects with `INVALID_INPUT`. The promise depends on the schema, which may take long or
+   * never settle. `undefined` if there is nothing to wait for.
    */
   readonly validate: (() => Promise<EncodedBody>) | undefined;
   /**
-   * Options as given, with known names: those of `call`, too. Their values are checked where they are used: how the message
-   * travels and how long it may take, in `Caller.call` and in `Publisher`.
+   * The options as the caller gave them. Their names are checked here, including those of `call`. `Caller.call` and `Publisher`
+   * check the values that they use: the timeout, the signal, the message id, the expiry.
    */
   readonly options: GivenOptions<SendOptions>;
 }
 
-/** The parts that messages are prepared with. */
+/** The parts that a {@link MessagePreparer} works with. */
 export interface PreparationDependencies {
   readonly logger: Pick<Logger, "warn">;
   readonly sessions: Pick<SessionSlot, "maxBodyBytes">;
-  /** True if the sending side validates, too. */
+  /** True if a service also validates what it sends. */
   readonly validates: boolean;
 }
 
@@ -69,7 +69,7 @@ function readOptions(
     : checkOptions(verb, given, sendOptions);
 }
 
-/** Prepares what a service sends. */
+/** Prepares the messages that a service sends. */
 export class MessagePreparer {
   readonly #sessions: PreparationDependencies["sessions"];
   readonly #validates: boolean;
@@ -82,9 +82,10 @@ export class MessagePreparer {
   }
 
   /**
-   * Prepares a command for a service, or of a contract. `rest` is the path, unless there is a contract, the body, the options.
+   * Prepares a command. `to` is the name of a service or a contract. `rest` is the path (only without a contract), the body and
+   * the options.
    *
-   * @throws what is wrong with the arguments.
+   * @throws a `ConfluoError` that says which argument is wrong.
    */
   command(
     verb: "call" | "send",
@@ -103,9 +104,9 @@ export class MessagePreparer {
   }
 
   /**
-   * Prepares an event of a path, or of a contract. `rest` is the body and the options.
+   * Prepares an event. `to` is a path or a contract. `rest` is the body and the options.
    *
-   * @throws what is wrong with the arguments.
+   * @throws a `ConfluoError` that says which argument is wrong.
    */
   event(to: string | AnyEvent, rest: readonly unknown[]): PreparedMessage<AnyEvent> {
     const verb = "publish" as const;
@@ -119,7 +120,7 @@ export class MessagePreparer {
     return this.#prepare<AnyEvent>(destination, body, options);
   }
 
-  // Encodes at once, since the sender may go on to change what it passed.
+  // Encodes the body before it returns, because the sender may change the object afterwards.
   #prepare<Contract>(
     { verb, service, target, contract, schema }: Destination<Contract>,
     value: unknown,
@@ -151,8 +152,8 @@ export class MessagePreparer {
 }
 
 /**
- * Warns once of each place where a body looks like options that were given in its place: sent as the body, they have no effect
- * and say nothing.
+ * Warns when a body looks like options that were passed in its place: they would be sent as the body and would have no effect,
+ * without any error. Warns once for each verb and path.
  */
 export class MisplacedOptions {
   readonly #logger: Pick<Logger, "warn">;
@@ -162,7 +163,7 @@ export class MisplacedOptions {
     this.#logger = logger;
   }
 
-  /** Looks at a body that was given without options; a body that a schema checks is what it should be. */
+  /** Checks a body that was given without options. A body with a schema is skipped, because the schema checks it. */
   look(
     verb: "call" | "send" | "publish",
     target: string,
@@ -179,10 +180,11 @@ export class MisplacedOptions {
   }
 }
 
-// Paths may hold ids: without a bound, there would be no end of places.
+// Paths may contain ids, so the number of different verbs and paths has no bound of its own.
 const MOST_TOLD = 100;
 
-// Most bodies are told by their first field; one of bytes has a field for each.
+// The first field is enough to rule out most bodies. Arrays and bytes are ruled out first, because they have one field per
+// element.
 function looksLikeOptions(body: object): boolean {
   if (Array.isArray(body) || ArrayBuffer.isView(body)) return false;
   let isOption = false;

@@ -1,9 +1,9 @@
-/** Errors that a verb rejects with when its message did not get through. */
+/** The errors with which a verb rejects when its message was not delivered. */
 
 import { ConfluoError, show } from "../errors.ts";
 import type { Rejection } from "../transport/transport.ts";
 
-/** The error for what the broker said of a message. */
+/** Returns the error for a message that was not delivered. `why` is the reason in more detail, if it is known. */
 export function rejected(
   rejection: Rejection,
   service: string,
@@ -27,7 +27,7 @@ export function rejected(
     case "too-large":
       return new ConfluoError(
         "PAYLOAD_TOO_LARGE",
-        `The broker's limit on message size is below the body of ${path}.`,
+        `The body of ${path} exceeds the broker's limit on message size.`,
       );
     case "lost":
       return new ConfluoError(
@@ -37,7 +37,7 @@ export function rejected(
     case "invalid":
       return new ConfluoError(
         "INVALID_ARGUMENT",
-        `${path} was not sent: ${why?.message ?? "it cannot be written."}`,
+        `${path} was not sent: ${why?.message ?? "it cannot be encoded."}`,
         { cause: why },
       );
     case "forbidden":
@@ -51,6 +51,7 @@ export function rejected(
   }
 }
 
+/** Returns the `PAYLOAD_TOO_LARGE` error for a body that is over the limit; both lengths are in bytes. */
 export function tooLarge(path: string, bytes: number, limit: number): ConfluoError {
   return new ConfluoError(
     "PAYLOAD_TOO_LARGE",
@@ -58,15 +59,16 @@ export function tooLarge(path: string, bytes: number, limit: number): ConfluoErr
   );
 }
 
+/** Returns the `NOT_CONNECTED` error for a call that is made while the service reconnects. */
 export function reconnecting(service: string): ConfluoError {
   return new ConfluoError("NOT_CONNECTED", `${service} has lost its connection and is connecting again.`);
 }
 
-/** The error for a message that was under way on several connections in a row when they broke. */
+/** Returns the error for a message that was sent on several connections in a row, each of which broke before the confirm. */
 export function likelyCause(path: string, losses: number): ConfluoError {
   return new ConfluoError(
     "CONNECTION_LOST",
-    `${losses} connections in a row broke before the broker confirmed ${path}, which may be why: it is not sent again, and may ` +
-      "have arrived. The broker's log says why it closed them.",
+    `${losses} connections in a row broke before the broker confirmed ${path}. The message may be the cause, so it is not sent ` +
+      "again; it may have arrived. The broker's log says why it closed them.",
   );
 }

@@ -1,4 +1,6 @@
-/** One-way commands and events: from what the verb was given to the broker's confirm. Each of them settles. */
+/**
+ * Sends one-way commands and events and waits for the broker's confirm. The promise of each message settles by its deadline.
+ */
 
 import { TimedPromise, untilOpen } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
@@ -17,14 +19,14 @@ import { type InFlightItem, InFlightSet } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
 import { likelyCause, rejected } from "./publish-errors.ts";
 
-/** The parts that a publisher works with. */
+/** The parts that a {@link Publisher} works with. */
 export interface PublisherDependencies {
   readonly service: string;
   readonly instance: string;
   readonly timeoutMs: number;
   readonly preparer: MessagePreparer;
   readonly uses: UseRecorder;
-  /** The session at the moment. */
+  /** The current session of the service. */
   readonly sessions: SessionSlot;
 }
 
@@ -33,9 +35,9 @@ export class Publisher {
   readonly #parts: PublisherDependencies;
   readonly #sessions: SessionSlot;
   readonly #newId: () => string;
-  /** Messages that wait for their confirm. */
+  /** The messages that wait for their confirm. */
   readonly inFlight: InFlightSet<PendingConfirm> = new InFlightSet("the broker to confirm them");
-  /** How many of them wait to go out. */
+  /** The number of messages in flight that wait to be published. */
   #later = 0;
 
   constructor(parts: PublisherDependencies) {
@@ -44,7 +46,11 @@ export class Publisher {
     this.#newId = messageIds(parts.instance);
   }
 
-  /** @throws what is wrong with the arguments; the promise rejects with the rest. */
+  /**
+   * Sends a one-way command. Rejects if it is not delivered.
+   *
+   * @throws a `ConfluoError` that says which argument is wrong.
+   */
   send(to: string | AnyCommand, rest: readonly unknown[]): Promise<void> {
     const prepared = this.#parts.preparer.command("send", to, rest);
     const body = prepared.body.bytes;
@@ -53,7 +59,11 @@ export class Publisher {
     return this.#publish(prepared, { body, properties });
   }
 
-  /** @throws as {@link send}. */
+  /**
+   * Publishes an event. Rejects if the broker does not confirm it.
+   *
+   * @throws as {@link send}.
+   */
   publish(to: string | AnyEvent, rest: readonly unknown[]): Promise<void> {
     const prepared = this.#parts.preparer.event(to, rest);
     const message = { body: prepared.body.bytes, properties: this.#propertiesOf(prepared) };
@@ -87,7 +97,7 @@ export class Publisher {
     if (start.hasSubscribers || error.hasSubscribers || end.hasSubscribers) this.#trace(pending);
     if (!pending.begin(signal)) return pending.promise;
     const { ready, broken } = this.#sessions;
-    // Messages that wait go first: what is sent keeps its order, and so does what is published.
+    // Messages that already wait go first, so that messages keep the order in which they were sent.
     const isFirst = this.#later === 0 && broken === undefined;
     const isReady = ready !== undefined && isFirst && ready.congestion === undefined;
     if (isReady && pending.validate === undefined) pending.publish(ready);
@@ -95,7 +105,7 @@ export class Publisher {
     return pending.promise;
   }
 
-  // The listeners may add headers.
+  // Reports the message to the diagnostics channels, whose listeners may add headers.
   #trace(pending: PendingConfirm): void {
     const { service, instance } = this.#parts;
     const { path, contract, key, message } = pending;
@@ -113,7 +123,7 @@ export class Publisher {
     told.until(pending.promise);
   }
 
-  /** Publishes a message as soon as its body is checked and the broker takes it. */
+  /** Publishes a message as soon as its body is validated and the broker accepts messages. */
   publishLater(pending: PendingConfirm): void {
     this.#publishInTurn(pending).catch((error: unknown) => pending.reject(error));
   }
@@ -125,7 +135,7 @@ export class Publisher {
       for (;;) {
         const session = await this.#sessions.whenReady();
         const closed = this.#sessions.broken ?? session.congestion;
-        if (pending.over) return; // what its sender gave up on does not go out
+        if (pending.over) return; // its sender no longer waits: it timed out or was aborted
         if (closed === undefined) {
           pending.publish(session);
           return;
@@ -139,26 +149,29 @@ export class Publisher {
 }
 
 const RESEND_MS = 50;
-/** On how many connections in a row a message may be that are lost before it is confirmed. */
+/** The number of connections in a row that may break while a message waits for its confirm. Then the message is rejected. */
 const MOST_LOSSES = 5;
 
-/** A message from the moment it is made until it is confirmed, or nobody waits for that any more. */
+/** A one-way command or event that was sent, from the call of the verb until it is confirmed or rejected. */
 export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
   slot = -1;
   bytes: number;
   readonly path: string;
-  /** Of a command; empty for an event. */
+  /** The service that a command is for; empty for an event. */
   readonly service: string;
   /** The routing key of an event; `undefined` for a command. */
   readonly key: string | undefined;
   readonly contract: PreparedMessage["contract"];
-  /** The check of its body, in its sender's context; absent if there is none, and once it has passed. */
+  /**
+   * Validates the body in the sender's asynchronous context. `undefined` if there is no check, and once the check has passed.
+   */
   validate: PreparedMessage["validate"];
-  /** The message as it goes out: listeners may have added headers to it. */
+  /** The message that is sent, with the headers that listeners may have added. */
   message: Message;
   readonly #publisher: Pick<Publisher, "inFlight" | "publishLater">;
-  /** The connection that it was given to last, and how many it was given to. */
+  /** The number of the last connection on which it was published. */
   #connection = 0;
+  /** The number of connections on which it was published. */
   #losses = 0;
 
   constructor(
@@ -177,14 +190,14 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
     this.#publisher = publisher;
   }
 
-  /** Puts a body that was checked in the place of the one that was given. */
+  /** Replaces the body that the sender gave by the validated one. */
   replaceBody({ bytes, contentType }: EncodedBody): void {
     if (this.over) return;
     this.#publisher.inFlight.resize(this, bytes.length);
     this.message = { body: bytes, properties: { ...this.message.properties, contentType } };
   }
 
-  /** Sends it, and settles with what the broker says. */
+  /** Publishes the message, and settles with the broker's response. */
   publish(session: Session): void {
     this.validate = undefined;
     const settled: Settled = (rejection, why) => this.#settled(rejection, why);
@@ -196,7 +209,7 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
     else session.publish(this.key, this.message, settled);
   }
 
-  // A message that was lost may have arrived, or not: it goes out again, as the same message.
+  // A message whose confirm was lost with the connection may have arrived. It is sent again with the same id.
   #settled(rejection: Rejection | undefined, why: ConfluoError | undefined): void {
     if (rejection === undefined) this.resolve();
     else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path, why));

@@ -1,17 +1,21 @@
-/** Commands and events that are registered to be handled, whether they came as names or as contracts. */
+/** Reads the targets of routes and subscriptions, which are given as text or as contracts. */
 
 import { type AnyCommand, checkCommand } from "../contract/command.ts";
 import { type AnyEvent, checkEvent } from "../contract/event.ts";
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { checkCommandPath, withSlash } from "../protocol/address.ts";
 
-/** A pattern to handle, and the contract that it came from. */
+/** The path or pattern to handle, and its contract if there is one. */
 export interface HandledTarget<Contract> {
   readonly pattern: string;
   readonly contract: Contract | undefined;
 }
 
-/** Reads the target of a route. @throws `INVALID_ARGUMENT` for what is no contract, or belongs to another service. */
+/**
+ * Reads the target of a route.
+ *
+ * @throws `INVALID_ARGUMENT` if the path or contract is not valid, or belongs to another service.
+ */
 export function handledCommand(service: string, target: string | AnyCommand): HandledTarget<AnyCommand> {
   if (typeof target === "string") return { pattern: routePattern(target), contract: undefined };
   checkCommand(target);
@@ -30,7 +34,11 @@ function routePattern(path: string): string {
   return withSlash(path);
 }
 
-/** Reads the target of a subscription. @throws `INVALID_ARGUMENT` for what is no contract. */
+/**
+ * Reads the target of a subscription.
+ *
+ * @throws `INVALID_ARGUMENT` if the contract is not valid.
+ */
 export function handledEvent(target: string | AnyEvent): HandledTarget<AnyEvent> {
   if (typeof target === "string") return { pattern: target, contract: undefined };
   checkEvent(target);
@@ -38,7 +46,7 @@ export function handledEvent(target: string | AnyEvent): HandledTarget<AnyEvent>
   return { pattern: target.path, contract: target };
 }
 
-// A contract with values for its parameters says where a message goes, not what is handled.
+// A contract with values for its parameters names the receiver of one message, not the messages to handle.
 function refuseAddressed({ path, pattern }: AnyCommand | AnyEvent): void {
   if (pattern === undefined) return;
   const expected = "the contract itself, without .at()";

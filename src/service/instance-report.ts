@@ -1,4 +1,7 @@
-/** The report that a service gives of itself, to whoever asks. It carries nothing of what messages contain. */
+/**
+ * The report of an instance about itself, which answers discovery. It contains no content of messages, except for what handlers
+ * put into the messages of their errors.
+ */
 
 import { hostname } from "node:os";
 import { jsonSchemaOf } from "../contract/json-schema.ts";
@@ -21,16 +24,16 @@ import type { Uses } from "../statistics/uses.ts";
 
 const REASON_LENGTH = 200;
 
-/** The parts that a report is made of. */
+/** The parts that an {@link InstanceReport} works with. */
 export interface InstanceReportDependencies extends InstanceName {
   /** The program's own version. */
   readonly version: string | undefined;
   readonly registry: Registry;
   readonly health: () => Health;
-  /** Of what it has sent itself. */
+  /** The number of its calls that wait for an answer, and of its messages that wait for a confirm. */
   readonly underWay: () => { readonly calling: number; readonly unconfirmed: number };
   readonly reconnects: () => number;
-  /** The messages that it has sent itself, and to whom; `undefined` for nothing so far. */
+  /** The messages that this instance has sent, by receiver; `undefined` if it has sent none. */
   readonly uses: () => Uses | undefined;
 }
 
@@ -44,7 +47,10 @@ export class InstanceReport {
     this.#parts = parts;
   }
 
-  /** The answer to a question, and where it goes; `undefined` for what is none. Never throws. */
+  /**
+   * Returns the answer to a question and the queue that it goes to, or `undefined` if the message is no valid question. Never
+   * throws.
+   */
   answer(message: Message): { readonly to: string; readonly message: Message } | undefined {
     const asked = decodeQuestion(message);
     if (asked === undefined) return undefined;
@@ -52,6 +58,7 @@ export class InstanceReport {
     return { to: replyTo, message: encodeAnswer(id, question === "ping" ? this.#name : this[question]()) };
   }
 
+  /** Returns the answer to the question `info`. */
   info(): InstanceInfo {
     const { version, registry } = this.#parts;
     const { calls, sends, publishes } = this.#uses;
@@ -81,6 +88,7 @@ export class InstanceReport {
     };
   }
 
+  /** Returns the answer to the question `stats`. */
   stats(): InstanceStats {
     const { registry, underWay, reconnects } = this.#parts;
     return {
@@ -134,13 +142,13 @@ function commands(counted: Uses["calls"]): InstanceInfo["calls"] {
   );
 }
 
-// The schema's input side is what travels, of an answer, too: it is checked and sent as the handler returned it.
+// The input side of a schema describes what travels, also for an answer: it is checked and sent as the handler returned it.
 function schema(name: string, given: AnySchema | undefined): Record<string, JsonSchema> {
   const found = given === undefined ? undefined : jsonSchemaOf(given, "input");
   return found === undefined || !isJson(found) ? {} : { [name]: found };
 }
 
-// A validator's own converter makes it: one that refers to itself would leave the whole question without an answer.
+// The validator's own converter made the JSON Schema. A circular one would make the whole answer fail.
 function isJson(value: unknown): boolean {
   try {
     return JSON.stringify(value) !== undefined;

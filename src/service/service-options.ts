@@ -1,4 +1,4 @@
-/** Options of a service and of what is registered with it, and their defaults. */
+/** The options of a service and of its routes and subscriptions, with their defaults. */
 
 import type { BrokerAddress } from "../broker/broker.ts";
 import { checkBrokerAddress } from "../broker/default-broker.ts";
@@ -10,72 +10,73 @@ import { type BackoffOptions, defaultRetry, type RetryOptions, type RetryPolicy 
 
 /** Options of a {@link Service}. */
 export interface ServiceOptions {
-  /** Default: what `connect` is given, else `CONFLUO_BROKER`, else the embedded broker. */
+  /** The broker to connect to. Default: the argument of `connect`, else `CONFLUO_BROKER`, else the embedded broker. */
   readonly broker?: BrokerAddress | undefined;
-  /** Default for everything that waits, in milliseconds. Default: 20,000. */
+  /** The default timeout of every operation that waits, in milliseconds. Default: 20,000. */
   readonly timeoutMs?: number | undefined;
-  /** How many messages this instance handles at a time. */
+  /** The number of messages that this instance handles at a time. */
   readonly concurrency?:
     | {
-        /** Calls whose handlers work. One that waits for the answer to a call of its own is not counted here. Default: 128. */
+        /** Calls whose handlers work. A handler that waits for the answer to a call of its own is not counted. Default: 128. */
         readonly calls?: number | undefined;
         /** One-way commands and events. Default: 128. */
         readonly inbox?: number | undefined;
         /**
-         * Calls whose handlers wait for answers to calls of their own, besides those that work. When there are so many, calls
-         * that come are answered with `OVERLOADED`. Default: 8,192.
+         * Calls whose handlers wait for answers to calls of their own, besides those that work. At this limit, further calls
+         * are answered with `OVERLOADED`. Default: 8,192.
          */
         readonly waiting?: number | undefined;
       }
     | undefined;
   /**
-   * How much travels in one message. Calls that are made in one turn of the event loop to one service go out together, and
-   * so do answers; nothing waits for it. Each keeps its own deadline, status and place. A broker pays by the message, so
-   * this is what makes many calls cheap.
+   * How many calls and answers travel in one message. Calls that are made to one service in one turn of the event loop go out
+   * together, and so do answers to one caller; no timer delays them. Each keeps its own deadline, status and place. The
+   * broker's work grows with the number of messages, so batches make many calls cheap.
    */
   readonly batching?: BatchingOptions | undefined;
   /**
-   * Says whether this service checks what it calls, sends and publishes against the contract before it goes out. `"both"`: a
-   * mistake is found before it is sent. `"receiver"`: it leaves that to the receiving side, and sends bodies as given, with
-   * fields that the contract does not declare. What a handler gets and
-   * answers is checked in either case. Default: `"both"`.
+   * The side that validates what this service calls, sends and publishes. `"both"`: this service validates it by the contract,
+   * too, so that a mistake is found before the message is sent. `"receiver"`: only the receiver does, and bodies are sent as
+   * given, with fields that the contract does not declare. The input and output of handlers are validated in either case.
+   * Default: `"both"`.
    */
   readonly validate?: "both" | "receiver" | undefined;
-  /** When one-way commands and events that failed are tried again, unless their route or subscription says otherwise. */
+  /** When one-way commands and events that failed are tried again; a route or subscription may have its own policy. */
   readonly retry?: RetryOptions | undefined;
   /**
-   * How long an event or one-way command that has no handler in this instance goes round, in milliseconds, for an
-   * instance that has one; then it goes to the dead letters. In a rolling deploy, old instances get what only new ones
-   * handle. 0: at once. Default: 600,000 (10 minutes).
+   * How long an event or one-way command that has no handler in this instance is delivered again and again, in milliseconds,
+   * until an instance has a handler; then it becomes a dead letter. During a rolling deploy, old instances receive messages
+   * that only new ones handle. 0: it becomes a dead letter at once. Default: 600,000 (10 minutes).
    */
   readonly unhandledRetryMs?: number | undefined;
-  /** The program's own version, told to whoever asks by discovery, such as `"1.4.2"`. Default: none. */
+  /** The version of the program, such as `"1.4.2"`, which discovery reports. Default: none. */
   readonly version?: string | undefined;
   /**
-   * Says whether this instance answers who asks by {@link Broker.discover} and {@link Broker.stats}, and `confluo ls`: what it
-   * handles, how often, how fast, the last error; nothing of what messages contain. Default: `true`.
+   * Enables discovery: this instance answers {@link Broker.discover}, {@link Broker.stats} and `confluo ls`. It reports what it
+   * handles, how often, how fast, and the last error with its message, but nothing else of the content of messages.
+   * Default: `true`.
    */
   readonly discovery?: boolean | undefined;
-  /** A pino logger or anything of its shape. Default: info, warnings and errors on standard error. */
+  /** A pino logger, or any object of the same shape. Default: information, warnings and errors on standard error. */
   readonly logger?: Logger | undefined;
 }
 
-/** How much travels in one message. */
+/** How many calls and answers travel in one message. */
 export interface BatchingOptions {
-  /** Calls, at most, from 1 to 256. 1: each by itself, and so the answers. Default: 16. */
+  /** The most calls in one message, from 1 to 256. With 1, calls and answers travel one by one. Default: 16. */
   readonly maxCalls?: number | undefined;
   /**
-   * Bytes of their bodies and headers together, at most, about, from 1,024 to 65,536. What takes over an eighth of it travels
-   * by itself. Default: 65,536.
+   * The approximate limit on the bodies and headers in one message, in bytes, from 1,024 to 65,536. A call over an eighth of
+   * this limit travels by itself. Default: 65,536.
    */
   readonly maxBytes?: number | undefined;
 }
 
 /** Options of `shutdown`. */
 export interface ShutdownOptions {
-  /** The longest wait for handlers that run, in milliseconds; then they are told by their signal. Default: 7,000. */
+  /** How long to wait for running handlers, in milliseconds; then their signals fire. Default: 7,000. */
   readonly timeoutMs?: number | undefined;
-  /** Ends that wait when it fires; the shutdown goes on. */
+  /** A signal that ends this wait when it fires; the shutdown continues. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -106,23 +107,23 @@ const subscribeOptions: OptionNames<SubscribeOptions> = {
 };
 
 const TIMEOUT_MS = 20_000;
-/** How long a shutdown waits for what runs: with what follows, 2 s at most, less than the 10 s after which Docker kills. */
+/** How long a shutdown waits for running handlers. The rest takes 2 s at most, and Docker kills a container after 10 s. */
 export const DRAIN_MS = 7_000;
 const HANDLER_MS = 600_000;
 const UNHANDLED_RETRY_MS = 600_000;
 const CONCURRENCY = 128;
-// Quorum queues take no more.
+// The limit of quorum queues.
 const MOST_CONCURRENCY = 2_000;
 const WAITING = 8_192;
-// As many calls as a service may wait for.
+// The most calls that a service may wait for.
 const MOST_WAITING = 65_536;
 
-/** Options of a service, checked, with their defaults. */
+/** The options of a service after the checks, with their defaults filled in. */
 export interface ServiceSettings {
   readonly broker: BrokerAddress | undefined;
   readonly timeoutMs: number;
   readonly prefetch: { readonly calls: number; readonly inbox: number };
-  /** Handlers of calls that may wait for answers. */
+  /** The number of handlers of calls that may wait for answers. */
   readonly mostWaiting: number;
   readonly batching: { readonly [Name in keyof BatchingOptions]-?: number };
   readonly validates: boolean;
@@ -133,7 +134,11 @@ export interface ServiceSettings {
   readonly logger: Logger | undefined;
 }
 
-/** @throws `INVALID_ARGUMENT`. */
+/**
+ * Checks the options of a service and fills in the defaults.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
 export function serviceSettings(given: ServiceOptions | undefined): ServiceSettings {
   const options = checkOptions("Service", given, serviceOptions);
   const {
@@ -196,7 +201,7 @@ const retryOptions: OptionNames<RetryOptions> = { attempts: true, backoff: true 
 const backoffOptions: OptionNames<BackoffOptions> = { firstMs: true, maxMs: true, factor: true };
 const MOST_ATTEMPTS = 1_000;
 
-// An option that was left out is as in `otherwise`.
+// Fills in the options that were left out from `otherwise`.
 function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): RetryPolicy {
   const { attempts = otherwise.attempts, backoff } = checkOptions("retry", given, retryOptions);
   if (!Number.isInteger(attempts) || attempts < 1 || attempts > MOST_ATTEMPTS)
@@ -213,14 +218,18 @@ function retryPolicy(given: RetryOptions | undefined, otherwise: RetryPolicy): R
   return { attempts, backoff: merged };
 }
 
-/** A registration together with its options, checked. */
+/** The checked options of a route or subscription. */
 export interface Registration {
   readonly signal: AbortSignal | undefined;
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
 }
 
-/** @throws `INVALID_ARGUMENT`. */
+/**
+ * Checks the handler and the options of a route.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
 export function routeSettings(
   handler: unknown,
   given: RouteOptions | undefined,
@@ -229,7 +238,11 @@ export function routeSettings(
   return registration(handler, checkOptions("route", given, routeOptions), service);
 }
 
-/** @throws `INVALID_ARGUMENT`. */
+/**
+ * Checks the handler and the options of a subscription.
+ *
+ * @throws `INVALID_ARGUMENT`.
+ */
 export function subscribeSettings(
   handler: unknown,
   given: SubscribeOptions | undefined,

@@ -1,4 +1,4 @@
-/** The class that users make: a service with its five verbs. */
+/** The class that users create: a service with its five verbs. */
 
 import type { Context, Middleware } from "../api/context.ts";
 import type {
@@ -54,18 +54,18 @@ export type { Health, ServiceState, StateChange } from "../lifecycle/state.ts";
 export type { BatchingOptions, ServiceOptions, ShutdownOptions } from "./service-options.ts";
 
 /**
- * A component that handles commands and events and calls others. Instances of one name share the work; a service that
- * only calls is a client and makes no queue of its own.
+ * A component that handles commands and events and calls other services. The instances of one name share the work. A service
+ * that only calls, sends and publishes is a client; it has no queue that outlives it.
  *
  * @example
  * const orders = new Service("orders");
  * orders.route("/orders/:id", ({ params }) => find(params.id));
  * await orders.connect();
- * @throws `INVALID_ARGUMENT` for a name or option that is not valid.
+ * @throws `INVALID_ARGUMENT` if the name or an option is not valid.
  */
 export class Service implements Verbs {
   readonly name: string;
-  /** Identity of this instance, new for every `new Service`. */
+  /** The id of this instance, new for every `new Service`. */
   readonly instance: string = newInstanceId();
   readonly #settings: ServiceSettings;
   readonly #logger: Logger;
@@ -137,13 +137,13 @@ export class Service implements Verbs {
     });
   }
 
-  /** Where the service stands. */
+  /** The present state of the service. */
   get state(): ServiceState {
     return this.#lifecycle.states.current;
   }
 
   /**
-   * How well the service is, at this moment: for a readiness probe, `status === "healthy"`.
+   * Returns the present health of the service. A readiness probe checks `status === "healthy"`.
    *
    * @example if (orders.health().status !== "healthy") response.writeHead(503);
    */
@@ -151,17 +151,17 @@ export class Service implements Verbs {
     return this.#lifecycle.health;
   }
 
-  /** Counts of what this instance has done since it was made: what `broker.stats()` asks of all of them. */
+  /** Returns what this instance has counted since it was created. `broker.stats()` collects the same from all instances. */
   stats(): InstanceStats {
     return this.#introspection.stats();
   }
 
   /**
-   * Calls back with each change of state, until the signal fires. The listener is called in the turn of the change and
-   * must not block; what it throws is logged.
+   * Calls the listener at each change of state, until the signal fires. The listener is called synchronously and must not
+   * block. An error that it throws is logged.
    *
    * @example service.onState(({ from, to, reason }) => metrics.state(to));
-   * @throws `INVALID_ARGUMENT` for what is no function or no signal.
+   * @throws `INVALID_ARGUMENT` if the listener is not a function or the signal is not an `AbortSignal`.
    */
   onState(
     listener: (change: StateChange) => void,
@@ -225,11 +225,11 @@ export class Service implements Verbs {
   }
 
   /**
-   * Runs a function around every handler of this service, the first registered outermost. It gets the context and
-   * `next`, which runs what is further in, and returns the reply.
+   * Runs a function around every handler of this service; the first one registered is the outermost. The function gets the
+   * context and `next`, which runs the rest of the middleware and the handler, and it returns the reply.
    *
    * @example service.use(async (context, next) => { const reply = await next(); count(context.path); return reply; });
-   * @throws `INVALID_ARGUMENT` if it is no function.
+   * @throws `INVALID_ARGUMENT` if the argument is not a function.
    */
   use(middleware: Middleware): this {
     if (typeof middleware !== "function") throw invalidArgument("A middleware", "a function", middleware);
@@ -257,8 +257,8 @@ export class Service implements Verbs {
   // --- Life ---
 
   /**
-   * Connects and resolves when everything that was registered is declared, bound and consumed. Called again, it waits
-   * for what was registered since. A broker that does not answer is tried again until the deadline.
+   * Connects, and resolves when everything that was registered is declared, bound and consumed. A further call waits for what
+   * was registered since the last one. If the broker does not answer, the connection is tried again until the deadline.
    *
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TOPOLOGY_CONFLICT`, `NO_BROKER_ADDRESS`, `TIMEOUT`, `CANCELLED`,
    * `INVALID_ARGUMENT`.
@@ -274,9 +274,10 @@ export class Service implements Verbs {
   }
 
   /**
-   * Takes no more work, lets what runs finish and answers it, then leaves, together with other services of this process that
-   * are shut down at the same time: they answer each other until all have finished what they had. What still runs after `timeoutMs` is told by
-   * its signal and goes back to the queue. Twice is fine, and the shorter wait counts; `connect` works again afterwards.
+   * Stops taking work, waits until the running handlers have ended and their calls are answered, then disconnects. Services of
+   * this process that are shut down at the same time answer each other's calls until all have finished. After `timeoutMs`, the
+   * signals of handlers that still run fire, and their messages go back to the queue. It may be called again: the shorter wait
+   * counts. `connect` works again afterwards.
    *
    * @throws `INVALID_ARGUMENT` for an option that is not valid, and nothing else.
    */
@@ -285,12 +286,14 @@ export class Service implements Verbs {
   }
 
   /**
-   * Connects, then stays until SIGINT, SIGTERM or its `signal` has shut the service down, or `shutdown` was called. Does not
-   * end the process; a second SIGINT or SIGTERM does, as it would without confluo.
+   * Connects, then waits until SIGINT, SIGTERM or its `signal` has shut the service down, or `shutdown` was called. It does not
+   * end the process. A second SIGINT or SIGTERM does, as it would without confluo.
+   *
+   * @throws as `connect`.
    */
   async run(broker?: BrokerAddress, options?: ShutdownOptions): Promise<void> {
     const { ms: timeoutMs, signal } = readWaitOptions("run", options, DRAIN_MS);
-    if (signal?.aborted) return; // asked to stop before it began
+    if (signal?.aborted) return; // stopped before it began
     let isAsked = false;
     const stop = (): void => {
       isAsked = true;
@@ -300,16 +303,16 @@ export class Service implements Verbs {
     };
     const stopListening = onStopSignal(stop);
     const stopWatching = signal === undefined ? undefined : onAbort(signal, stop);
-    // Nothing else holds a process whose broker is embedded.
+    // Keeps the process running. With the embedded broker, nothing else does.
     const hold = setInterval(() => undefined, 2_147_483_647);
     try {
       await this.connect(broker);
-      if (isAsked) stop(); // asked before there was anything to shut down
+      if (isAsked) stop(); // the first stop came before there was anything to shut down
       const at = this.#broker?.description ?? "";
       this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
       await this.#lifecycle.stopped();
     } catch (error) {
-      // Shut down before it was connected: that is what was asked for, no failure.
+      // The service was shut down before it was connected. The user wanted that, so it is no failure.
       if (!isConfluoError(error, "SHUTTING_DOWN")) throw error;
     } finally {
       clearInterval(hold);
@@ -318,19 +321,19 @@ export class Service implements Verbs {
     }
   }
 
-  /** `await using service = …` shuts it down at the end of the block. */
+  /** Shuts the service down at the end of the block of `await using service = …`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.shutdown();
   }
 
   // --- Inside ---
 
-  /** @internal For `confluo run`: the broker that it has, else the one that it was made with. */
+  /** @internal For `confluo run`: the broker that the service uses, else the one that it was created with. */
   get broker(): BrokerAddress | undefined {
     return this.#broker ?? this.#settings.broker;
   }
 
-  // One broker until the service has been shut down: a repeated connect() must not make another.
+  // Returns the same broker until the service is shut down: another `connect()` must not create a second one.
   #choose(address: BrokerAddress | undefined): Broker {
     const present = this.state === "idle" || this.state === "stopped" ? undefined : this.#broker;
     if (present !== undefined && (address === undefined || isSameBroker(present, address))) return present;
@@ -344,7 +347,7 @@ export class Service implements Verbs {
 
   get #batching(): Batching {
     const { maxCalls, maxBytes } = this.#settings.batching;
-    // With room for what is not a body.
+    // Half of the limit, so that there is room for what is not a body.
     const most = Math.floor(this.#sessions.maxBodyBytes / 2);
     return {
       maxCalls,
@@ -353,7 +356,7 @@ export class Service implements Verbs {
     };
   }
 
-  // A mistake of the caller's rejects the promise, too: a verb never throws.
+  // A verb never throws: an invalid argument rejects the promise, too.
   #attempt<Result>(work: () => Promise<Result>): Promise<Result> {
     try {
       return work().catch(withCallerStack);

@@ -1,26 +1,26 @@
-/** The session that a service has at the moment. */
+/** The current session of a service. */
 
 import type { Gate } from "../async/gate.ts";
 import type { Session } from "./transport.ts";
 
-/** Written by the lifecycle of a service; read by what sends and by what answers. */
+/** Holds the current session. Written by the lifecycle, read by the parts that send and that answer. */
 export class SessionSlot {
-  /** The session to answer on: there from the first delivery on, before the service counts as running. */
+  /** The session to answer on. Set before the first delivery, which is before the service counts as running. */
   session: Session | undefined;
-  /** The session to send on at once: there while the service runs, reconnects or drains. */
+  /** The session to send on without waiting. Set while the service runs, reconnects or drains. */
   ready: Session | undefined;
-  /** Opens when a connection that is lost has been made again; `undefined` while it stands. */
+  /** A gate that opens when a lost connection is restored; `undefined` while there is a connection. */
   broken: Gate | undefined;
-  /** The most that a body may take, in bytes. */
+  /** The limit on the size of a body, in bytes. */
   maxBodyBytes: number = Number.POSITIVE_INFINITY;
   readonly #whenReady: () => Promise<Session>;
 
-  /** `whenReady` waits for a session to send on. */
+  /** @param whenReady waits for a session to send on. */
   constructor(whenReady: () => Promise<Session>) {
     this.#whenReady = whenReady;
   }
 
-  /** The session to send on, waiting while the service connects. Rejects when the service is not connected. */
+  /** Returns the session to send on, and waits for it while the service connects. Rejects when the service is not connected. */
   async whenReady(): Promise<Session> {
     return this.ready ?? this.#whenReady();
   }

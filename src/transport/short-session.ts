@@ -1,11 +1,11 @@
-/** Work at the broker that takes a connection of its own, within limits. */
+/** Work at the broker that needs a connection of its own, within limits. */
 
 import { type NamedWaitLimits, waitFor } from "../async/timed-promise.ts";
 import type { AmqpClient } from "./amqp-client.ts";
 
 /**
- * Opens a client, works on it and closes it. The signal that the work is given fires when the limits have passed or the client
- * is lost, with the reason; nobody waits for its end then.
+ * Opens a client, does the work and closes the client. The signal passed to the work fires, with the reason, when the limits
+ * have passed or the client is lost. The work is not awaited any more then.
  */
 export function withClient<Result>(
   limits: NamedWaitLimits,

@@ -1,6 +1,6 @@
 /**
- * The broker as the core sees it, in confluo's own words: lanes, deliveries, outcomes. No exchange, queue or
- * acknowledgement is named above this line.
+ * The interface between the core and the broker, in confluo's own terms: lanes, deliveries, outcomes. The layers above do not
+ * name exchanges, queues or acknowledgements.
  */
 
 import type { Gate } from "../async/gate.ts";
@@ -9,66 +9,71 @@ import type { Envelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Failure, Outcome } from "../retry/outcome.ts";
 
-/** A broker, shared by the services of a process that were given the same one. */
+/** A broker, shared by the services of this process that use the same one. */
 export interface Transport {
-  /** For log lines: never with credentials. */
+  /** The broker's address for log lines; never contains credentials. */
   readonly description: string;
-  /** Services meet only where this is the same: at one broker, in one namespace. */
+  /** The broker and namespace. Services can call each other only if these are the same. */
   readonly realm: string;
-  /** Why the last attempt to connect failed, while one is under way. */
+  /** The reason why the last attempt to connect failed, while the connection is not established. */
   readonly lastFailure: ConfluoError | undefined;
   /**
-   * Gives a service its place at the broker. The first to join connects, the last to leave disconnects. Waits until the
+   * Opens the session of a service. The first session opens the connection, the last one that closes ends it. Waits until the
    * broker answers or the signal fires.
    */
   openSession(member: SessionListener, signal: AbortSignal): Promise<Session>;
 }
 
-/** A service as its session sees it. `Lifecycle` binds its callbacks to the dispatcher and the caller. They must not throw. */
+/** A service as its session sees it. `Lifecycle` binds the callbacks to the dispatcher and the caller. They must not throw. */
 export interface SessionListener {
   readonly service: string;
   readonly instance: string;
-  /** Deliveries handed over and not yet settled, at most, for each lane. */
+  /** The most deliveries of each lane that may be in hand, unsettled. */
   readonly prefetch: { readonly calls: number; readonly inbox: number };
   readonly batching: Batching;
-  /** A message arrived for a handler: `Dispatcher.handle`. */
+  /** Is called with a delivery for a handler: `Dispatcher.handle`. */
   onDelivery(delivery: Delivery): void;
-  /** A message became a dead letter since its time was over, whatever was said of its delivery, if that was handed over at all. */
+  /**
+   * Is called when a message became a dead letter because it had expired, whether or not its delivery was passed to {@link
+   * onDelivery}.
+   */
   onExpired(delivery: Delivery, failure: Failure): void;
-  /** A reply arrived: `Caller.receive`. */
+  /** Is called with a reply: `Caller.receive`. */
   onReply(reply: Message): void;
-  /** The instance that had a call, by its `correlation_id`, together with others, is gone: it is to be sent again. */
+  /**
+   * Is called with the `correlation_id` of a call that must be sent again: its batch was delivered to an instance that is gone.
+   */
   onBounced(correlationId: string): void;
-  /** Somebody asks what the instance is and does. `undefined`: it is not to be asked. @returns the answer, and where it goes. */
+  /** Is called with a discovery question; returns the answer and the queue it goes to. `undefined` if discovery is disabled. */
   readonly onQuestion:
     | ((question: Message) => { readonly to: string; readonly message: Message } | undefined)
     | undefined;
-  /** The connection broke. Replies to earlier calls will not come; earlier deliveries can no longer be settled. */
+  /** Is called when the connection broke. Earlier calls get no reply, and earlier deliveries cannot be settled any more. */
   onLost(reason: ConfluoError): void;
-  /** Connected again: all that was declared, bound and consumed is so again. */
+  /** Is called when the service is connected again, and everything is declared, bound and consumed again. */
   onRestored(): void;
 }
 
-/** How much travels in one message. */
+/** The limits on what travels in one message. */
 export interface Batching {
-  /** Calls, at most. 1: each by itself. */
+  /** The most calls in one message. 1: each call travels by itself. */
   readonly maxCalls: number;
-  /** Bytes of their bodies, at most. */
+  /** The most bytes of bodies in one message. */
   readonly maxBytes: number;
-  /** True if also a single call is gathered, and nobody has to say first that he takes that: for tests. */
+  /** True, in tests, if a single call travels as a batch too, even before the service has said that it accepts batches. */
   readonly isEager: boolean;
 }
 
 /**
- * Where a delivery came from. `calls`: the fast lane. `inbox`: the durable lane, shared by the instances.
- * `instance`: this instance's own copies of events.
+ * The way on which a delivery came. `calls`: calls. `inbox`: one-way commands and events, from a durable queue that the
+ * instances share. `instance`: this instance's own copies of events.
  */
 export type Lane = "calls" | "inbox" | "instance";
 
 /**
- * The known past of a message. `first`: no instance was given it before. `redelivered`: an instance had it and is gone;
- * whether its handler ran nobody knows. `isolated`: a redelivered message that is tried once more, by itself or, if it is one of
- * many, like any other. `isolated-redelivered`: the instance that had it by itself is gone, too.
+ * The past of a message, as far as it is known. `first`: no instance had it before. `redelivered`: an instance had it and is
+ * gone; nobody knows if its handler ran. `isolated`: a redelivered message that is tried once more, alone, or like any other if
+ * it is one of a crowd. `isolated-redelivered`: the instance that had it alone is gone, too.
  */
 export type DeliveryHistory = "first" | "redelivered" | "isolated" | "isolated-redelivered";
 
@@ -76,104 +81,111 @@ export type DeliveryHistory = "first" | "redelivered" | "isolated" | "isolated-r
 export interface Delivery {
   readonly lane: Lane;
   readonly message: Message;
-  /** The envelope of the message: what it is. */
+  /** The metadata of the message. */
   readonly envelope: Envelope;
   readonly history: DeliveryHistory;
-  /** True if an instance was given it before, started or not, and be it that it gave it back. */
+  /** True if an instance had the message before, whether or not it began it, and even if it gave the message back. */
   readonly redelivered: boolean;
-  /** When this instance was given it, on the monotonic clock. */
+  /** When this instance received it, in milliseconds on the monotonic clock. */
   readonly receivedAt: number;
-  /** About how many bytes its body takes. */
+  /** The approximate size of its body, in bytes. */
   readonly size: number;
   /**
-   * Says whether the broker may deliver the message again. `held`: not yet, since this instance has it. `released`: no more, since
-   * the broker knows that it is done with. `lost`: perhaps, since the connection broke before that was certain.
+   * The state of the message at the broker, which shows if it may be delivered again. `held`: not yet, because this instance
+   * has it. `released`: no, because the broker has taken the acknowledgement. `lost`: perhaps, because the connection broke
+   * before that was certain.
    */
   readonly hold: "held" | "released" | "lost";
-  /** True if it was handed over within the process, without the broker. */
+  /** True if it was delivered within the process, without the broker. */
   readonly isNear?: boolean;
   /**
-   * Ends the delivery; a second time does nothing. A copy is confirmed by the broker before the delivery is
-   * acknowledged: a crash in between costs a repetition, never a message. After the connection is lost nothing
-   * happens: the broker delivers it again. Never rejects.
+   * Settles the delivery; a second call does nothing. A copy is confirmed by the broker before the delivery is acknowledged, so
+   * a crash in between repeats the message but does not lose it. After the connection is lost nothing happens, because the
+   * broker redelivers the message. Never rejects.
    *
-   * @returns at once, if nothing has to be asked for: whether the outcome stands, though the acknowledgement may be lost: then the message needs nothing more.
+   * @returns whether the outcome is final, so that nothing more has to be done for the message even if its acknowledgement is
+   * lost. A promise only if a copy has to be published.
    */
   settle(outcome: Outcome): boolean | Promise<boolean>;
 }
 
 /**
- * The outcome of a publish: nothing means that the broker took responsibility. `returned`: no queue for it. `refused`:
- * the broker said no. `too-large`: over the broker's limit. `lost`: the connection broke before the broker said. `invalid`: it
- * cannot be written. `forbidden`: a right is missing.
+ * The reason why a publish failed. `returned`: there is no queue for the message. `refused`: the broker rejected it.
+ * `too-large`: it exceeds the broker's limit. `lost`: the connection broke before the confirm. `invalid`: the message cannot be
+ * encoded. `forbidden`: a right is missing.
  */
 export type Rejection = "returned" | "refused" | "too-large" | "lost" | "invalid" | "forbidden";
 
 /**
- * Told once what became of a message. Never called from inside the verb that was given it. `why` has the reason where more is
- * known than its kind.
+ * Is called once when a publish ends; without arguments if the broker took responsibility. `why` explains the rejection, if
+ * more is known than its kind. Never called synchronously by the method that it is passed to.
  */
 export type Settled = (rejection?: Rejection, why?: ConfluoError) => void;
 
-/** A service's place at the broker. Nothing here throws but what returns a promise, which then rejects. */
+/** A service's part of a connection. No method throws; those that return a promise may reject. */
 export interface Session {
-  /** Declares the service's queues and takes commands from them. Later calls wait for the first. */
+  /** Declares the service's queues and consumes commands. Later calls wait for the first. */
   serve(): Promise<void>;
-  /** Has events of binding keys delivered: one copy per service, or one per instance. */
+  /** Binds event keys, so that the service, or each instance, gets one copy of each event that matches. */
   bind(keys: readonly string[], per: "service" | "instance"): Promise<void>;
-  /** Ends this instance's own copies of a key. What a service shares is never unbound by an instance. */
+  /** Removes an instance's own binding of a key. Bindings that the service's instances share are never removed here. */
   unbindInstance(key: string): Promise<void>;
-  /** Makes a place for questions, if the member takes any. Never rejects. */
+  /** Opens the queue for discovery questions, if the member answers any. Never rejects. */
   openQuestions(): Promise<void>;
-  /** Makes a place for replies. Later calls wait for the first. */
+  /** Opens the queue for replies. Later calls wait for the first. */
   openReplies(): Promise<void>;
   /**
-   * A call got no answer in time. Some brokers lose the queues of an instance without a word: so they are looked for, and
-   * made again if they are gone.
+   * Checks whether the instance's queues still exist, and declares them again if not. Called when a call got no answer in time,
+   * because some brokers lose such queues without notice.
    */
   lookForQueues(): void;
   /** True while there is a connection. */
   readonly connected: boolean;
-  /** How many connections there have been. */
+  /** The number of connections there have been. */
   readonly connections: number;
-  /** Tells whether a call may be returned though the service is there: instances that come back make their queues anew. */
+  /**
+   * True if a call may be returned although its service runs, because instances that reconnect delete and declare their queues.
+   */
   readonly mayReturnCalls: boolean;
-  /** Opens when the broker takes more; `undefined` while it does. To be waited for before anything is published. */
+  /** A gate that opens when the broker accepts more; `undefined` while it does. Await it before publishing. */
   readonly congestion: Gate | undefined;
-  /** Why the broker takes no messages at the moment, in its own words. */
+  /** The broker's own reason for taking no messages at the moment. */
   readonly blocked: string | undefined;
-  /** The right to publish that is missing, in the broker's words, as far as it has said so of late. */
+  /** The error for a right to publish that is missing, as far as the broker has reported it recently. */
   readonly refused: ConfluoError | undefined;
-  /** Names of the queues that were asked for and are not consumed at the moment. */
+  /** The names of the queues that should be consumed and at the moment are not. */
   readonly detached: readonly string[];
-  /** Names of delay queues that this member uses and from which nothing comes back at the moment. */
+  /** The names of delay queues that this member uses and from which nothing returns at the moment. */
   readonly stalled: readonly string[];
-  /** Where replies shall go; changes with the connection. Empty before {@link Session.openReplies}. */
+  /** The queue for replies; changes with the connection. Empty before {@link Session.openReplies}. */
   readonly replyTo: string;
 
-  /** To any one instance of a service; the message names where its reply shall go. */
+  /** Sends a call to any one instance of a service. The message names its reply queue. */
   call(service: string, message: Message, settled: Settled): void;
-  /** To any one instance of a service that has nothing else of its kind in hand: what an instance that is gone had. */
+  /**
+   * Sends a call to any one instance of a service that runs no other call from that queue. Used when the instance that had it
+   * is gone.
+   */
   callAlone(service: string, message: Message, settled: Settled): void;
-  /** To any one instance of a service, durably. */
+  /** Sends a one-way command to any one instance of a service, durably. */
   send(service: string, message: Message, settled: Settled): void;
-  /** To every service and instance with a matching binding. */
+  /** Publishes an event to every service and instance with a matching binding. */
   publish(key: string, message: Message, settled: Settled): void;
   /**
-   * To whoever asked. Dropped when nobody is there any more. `failed` is called if it turns out to be too large, or cannot be
-   * written: then it has not arrived.
+   * Sends a reply. It is dropped if its queue is gone. `failed` is called if the reply is too large or cannot be encoded, so
+   * that it has not arrived.
    *
-   * @returns {@link Session.congestion}: whoever answers more waits for that first.
+   * @returns {@link Session.congestion}: wait for it before sending another reply.
    */
   reply(to: string, message: Message, failed?: Settled): Gate | undefined;
 
   /**
-   * Has so many messages of calls delivered before one of them is settled, instead of the member's prefetch or what was said
-   * last; never fewer than the prefetch. What is delivered already stays so.
+   * Sets how many messages with calls may be delivered and unsettled, in place of the member's prefetch or the last value;
+   * never fewer than the prefetch. Messages that are delivered already stay so.
    */
   allow(messages: number): void;
-  /** Takes no more deliveries, but calls if they are kept. What was delivered can still be settled, replied to and waited for. */
+  /** Stops consuming, except for calls if `keep` says so. Deliveries in hand can still be settled and answered. */
   pause(keep?: "calls"): Promise<void>;
-  /** Gives back what is unsettled, flushes what was published and leaves. */
+  /** Gives back unsettled deliveries, flushes what was published, and leaves the connection. */
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Reports of instances, when they are asked: questions and answers on the bus. */
+/** The questions of discovery and the answers of instances. */
 
 import { ConfluoError } from "../../errors.ts";
 import { isDirectReplyTo, isServiceName, whyNoReturn } from "../address.ts";
@@ -20,18 +20,18 @@ import {
   sendersOf,
 } from "./traffic.ts";
 
-/** `ping`: who is there. `info`: what it is and handles. `stats`: what it has done. */
+/** A question. `ping`: which instances are there. `info`: what an instance is and handles. `stats`: what it has done. */
 export type Question = "ping" | "info" | "stats";
 
 const questions: readonly string[] = ["ping", "info", "stats"] satisfies readonly Question[];
 
-/** The identity of an instance. */
+/** The form of an instance's id. */
 export const IDENTITY: RegExp = /^[\w-]{1,64}$/;
 
-/** The routing key of a question to everyone in the namespace. */
+/** The routing key of a question to all instances in the namespace. */
 export const EVERYONE = "*";
 
-/** The routing key of a question to the instances of a service, or to one of them. */
+/** Returns the routing key of a question to all instances, to those of a service, or to one instance. */
 export function addressee(service?: string, instance?: string): string {
   if (service === undefined) return EVERYONE;
   return instance === undefined ? service : `${service}.${instance}`;
@@ -40,21 +40,21 @@ export function addressee(service?: string, instance?: string): string {
 /** The instance that answers. */
 export interface InstanceName {
   readonly service: string;
-  /** The instance's identity. */
+  /** The id of the instance. */
   readonly instance: string;
 }
 
-/** How well an instance is, in its own view. */
+/** The health of an instance, as it reports it. */
 export interface InstanceHealth {
   readonly status: "healthy" | "degraded" | "down";
   readonly state: string;
-  /** Queues and bindings that it should have and has not at the moment. */
+  /** The queues that it should consume and the bindings that it should have, but has not at the moment. */
   readonly detached: readonly string[];
-  /** Why the broker takes no messages, in its own words. */
+  /** The broker's own reason for taking no messages. */
   readonly blocked?: string;
-  /** Delay queues that it uses and from which nothing comes back. */
+  /** The names of delay queues that it uses and from which nothing returns. */
   readonly stalled?: readonly string[];
-  /** Which right is missing, or why it does not run. Its message is cut to 200 characters. */
+  /** The missing right, or the reason why it does not run. The message is cut to 200 characters. */
   readonly reason?: { readonly code: string; readonly message: string };
 }
 
@@ -64,8 +64,9 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 /** A route, as its service describes it. */
 export interface RouteInfo {
   readonly path: string;
-  /** Present where the contract has a schema that can be had as JSON Schema. */
+  /** The schema of the input, if the contract has one that can be converted to JSON Schema. */
   readonly input?: JsonSchema;
+  /** The schema of the answer, likewise. */
   readonly output?: JsonSchema;
 }
 
@@ -73,76 +74,83 @@ export interface RouteInfo {
 export interface SubscriptionInfo {
   readonly pattern: string;
   readonly per: "service" | "instance";
+  /** The schema of the event's body, if the contract has one that can be converted to JSON Schema. */
   readonly body?: JsonSchema;
 }
 
 /** The description of an instance. */
 export interface InstanceInfo extends InstanceName {
-  /** The program's own version, if it was given one. */
+  /** The program's own version, if it was set. */
   readonly version?: string;
   readonly host: string;
   readonly pid: number;
-  /** When it was made, in ISO 8601, on its own clock. */
+  /** When the instance was created, in ISO 8601, on its own clock. */
   readonly startedAt: string;
   readonly uptimeMs: number;
-  /** Versions of confluo and of Node.js. */
+  /** The version of confluo. */
   readonly confluo: string;
+  /** The version of Node.js. */
   readonly node: string;
   readonly health: InstanceHealth;
   readonly routes: readonly RouteInfo[];
   readonly subscriptions: readonly SubscriptionInfo[];
-  /** Commands that it has called, that it has sent one-way, and events that it has published: at most 500 of each. */
+  /** The commands that it has called: at most 500. */
   readonly calls: readonly CommandUse[];
+  /** The commands that it has sent one-way: at most 500. */
   readonly sends: readonly CommandUse[];
+  /** The events that it has published: at most 500. */
   readonly publishes: readonly EventUse[];
 }
 
-/** The last thing that went wrong. Its message is cut to 200 characters. */
+/** The last failure. Its message is cut to 200 characters. */
 export interface LastError {
-  /** Of an error of confluo's or of a declared one; `HANDLER_FAILED` for any other. */
+  /** The code of an error of confluo's or of a declared error; `HANDLER_FAILED` for any other. */
   readonly code: string;
   readonly message: string;
-  /** In ISO 8601, on the instance's own clock. */
+  /** The time in ISO 8601, on the instance's own clock. */
   readonly at: string;
 }
 
-/** Counts of what became of the messages of one route or subscription, since its instance was made. */
+/** Counts for the messages of one route or subscription, since its instance was created. */
 export interface HandlerStats {
-  /** Runs that ended well. */
+  /** Runs that succeeded. */
   readonly handled: number;
-  /** Runs for calls whose answer blames the caller: with a status from 400 to 499, as for a body that breaks the contract. */
+  /** Runs of calls that were answered with a status from 400 to 499, as for a body that breaks the contract. */
   readonly refused: number;
-  /** Runs that threw anything else or took too long; of commands and events, all that did not end well. */
+  /** Runs that threw anything else or took too long; for one-way commands and events, all that did not succeed. */
   readonly failed: number;
   /** Messages that are to be tried again. */
   readonly retried: number;
-  /** Messages that were given up. */
+  /** Messages that became dead letters. */
   readonly deadLettered: number;
-  /** Runs under way. */
+  /** Runs in progress. */
   readonly inFlight: number;
-  /** Messages that wait to be tried again: those that it made wait itself, and whose wait is not over by its own clock. */
+  /** Messages that this instance put into a delay queue to be tried again, and whose wait is not over by its own clock. */
   readonly waiting: number;
-  /** Of all runs that ended. */
+  /** The durations of all runs that ended. */
   readonly durations: Durations;
-  /** Of the last seconds. */
+  /** The runs of the last seconds. */
   readonly recent: RecentRuns;
-  /** The senders that the messages name: 32 at most, the others together in one without a name. */
+  /** The senders that the messages name: 32 at most; all others together in one entry without a name. */
   readonly senders: readonly SenderStats[];
-  /** Of `failed`. */
+  /** The last failure of `failed`. */
   readonly lastError?: LastError;
-  /** Of `refused`. */
+  /** The last failure of `refused`. */
   readonly lastRefusal?: LastError;
 }
 
-/** Counts of messages that came to an instance and for which no handler was run. */
+/** Counts of messages for which the instance ran no handler. */
 export interface StrayStats {
-  /** Each counts when it first comes, also a call, which is answered with an error; what goes round counts once. */
+  /**
+   * Messages when they first came, including calls, which are answered with an error. A message that comes again after a wait
+   * counts once.
+   */
   readonly received: number;
-  /** The messages that were given up and belong to no route and no subscription, which would count them. */
+  /** Messages that became dead letters and belong to no route or subscription, which would count them. */
   readonly deadLettered: number;
 }
 
-/** Statistics of an instance. */
+/** The statistics of an instance. */
 export interface InstanceStats extends InstanceName {
   readonly uptimeMs: number;
   readonly health: InstanceHealth;
@@ -151,35 +159,34 @@ export interface InstanceStats extends InstanceName {
     readonly pattern: string;
     readonly per: "service" | "instance";
   })[];
-  /**
-   * Commands that it has called, that it has sent one-way, and events that it has published: at most 500 of each, the others
-   * together in an entry that names nothing.
-   */
+  /** The commands that it has called: at most 500, and all others together in one entry without a name. */
   readonly calls: readonly Counted<CommandUse>[];
+  /** The commands that it has sent one-way, likewise. */
   readonly sends: readonly Counted<CommandUse>[];
+  /** The events that it has published, likewise. */
   readonly publishes: readonly Counted<EventUse>[];
-  /** Messages without a route or subscription for them: a sender is ahead of this instance, or mistaken. */
+  /** Messages without a route or subscription: the sender is newer than this instance, or wrong. */
   readonly unmatched: StrayStats;
   /** Messages that cannot be read. */
   readonly malformed: StrayStats;
-  /** Calls of its own that wait for their answer. */
+  /** Its own calls that wait for their answer. */
   readonly calling: number;
   /** The messages that it sent or published and that the broker has not confirmed yet. */
   readonly unconfirmed: number;
-  /** Messages that it made go round since it has no handler for them, and whose wait is not over by its own clock. */
+  /** Messages without a handler that this instance put into a delay queue, and whose wait is not over by its own clock. */
   readonly unclaimed: number;
-  /** How often it has lost its connection. */
+  /** How many times it has lost its connection. */
   readonly reconnects: number;
 }
 
-/** The answer to a {@link Question}. */
+/** The answer to each {@link Question}. */
 export interface Answers {
   readonly ping: InstanceName;
   readonly info: InstanceInfo;
   readonly stats: InstanceStats;
 }
 
-/** A question as it is published to `<ns>.discovery`. */
+/** Encodes a question, to be published to `<ns>.discovery`. `ms` is how long it may be answered, in milliseconds. */
 export function encodeQuestion(
   question: Question,
   { id, replyTo, ms }: { readonly id: string; readonly replyTo: string; readonly ms: number },
@@ -196,7 +203,10 @@ export function encodeQuestion(
   };
 }
 
-/** A question that can be answered; `undefined` for anything else, which is ignored: a later version may ask other things. */
+/**
+ * Decodes a question that can be answered. Returns `undefined` for anything else, which is ignored: a later version may have
+ * other questions.
+ */
 export function decodeQuestion({
   properties,
 }: Message):
@@ -210,6 +220,7 @@ export function decodeQuestion({
   return { question: type as Question, id, replyTo };
 }
 
+/** Encodes the answer to a question. `id` is the question's `correlation_id`, if it had one. */
 export function encodeAnswer(id: string | undefined, answer: InstanceName): Message {
   const properties = { contentType: JSON_TYPE, appId: answer.service };
   return {
@@ -219,10 +230,10 @@ export function encodeAnswer(id: string | undefined, answer: InstanceName): Mess
 }
 
 /**
- * An answer to a question, with what its program did not say as if there were none of it: it may be an earlier one, or no
- * confluo.
+ * Decodes an answer to a question. A field that is missing is read as empty, because the program may be an earlier version or
+ * not use confluo.
  *
- * @throws `MALFORMED_MESSAGE` for what does not say whose answer it is.
+ * @throws `MALFORMED_MESSAGE` if the answer does not name its service and instance.
  */
 export function decodeAnswer<Q extends Question>(question: Q, { body }: Message): Answers[Q] {
   let value: unknown;

@@ -1,4 +1,4 @@
-/** Bodies before they travel: values as JSON or bytes, and what JSON would drop, empty or change without a word. */
+/** Encodes bodies as JSON or bytes, and refuses values that JSON would silently drop, empty or change. */
 
 import { ConfluoError, describeThrown, invalidArgument } from "../../errors.ts";
 import type { Message, Properties } from "../message.ts";
@@ -6,14 +6,14 @@ import type { Message, Properties } from "../message.ts";
 export const JSON_TYPE = "application/json";
 export const BYTES_TYPE = "application/octet-stream";
 
-/** A body with the content type that says how to read it. */
+/** An encoded body with its content type. */
 export class EncodedBody {
   readonly contentType: string;
-  /** The same as text, if it is JSON. */
+  /** The body as text, if it is JSON. */
   readonly json: string | undefined;
-  /** In bytes. */
+  /** The size in bytes. */
   readonly length: number;
-  /** True if it reads back equal to what it was made of. */
+  /** True if decoding it gives a value that equals the original. */
   readonly isSame: boolean;
   readonly #bytes: Uint8Array | undefined;
 
@@ -26,18 +26,21 @@ export class EncodedBody {
     this.length = isText ? Buffer.byteLength(content) : content.length;
   }
 
-  /** Made anew each time, if it is JSON: whoever keeps this keeps the text, not both. */
+  /**
+   * The body as bytes. JSON is encoded each time, so that a holder of this object does not keep both the text and the bytes in
+   * memory.
+   */
   get bytes(): Uint8Array {
     return this.#bytes ?? Buffer.from(this.json as string);
   }
 }
 
-/** A message whose body is written as bytes only if it travels by itself. */
+/** A message whose body is encoded to bytes only if it travels by itself. */
 export class EncodedMessage implements Message {
   readonly properties: Properties;
   /** The body as text, if it is JSON. */
   readonly json: string | undefined;
-  /** Of the body, in bytes. */
+  /** The size of the body in bytes. */
   readonly length: number;
   readonly #encoded: EncodedBody;
 
@@ -56,13 +59,14 @@ export class EncodedMessage implements Message {
 const nothing = new EncodedBody("");
 
 /**
- * Any JSON value as JSON, a `Uint8Array` as it is, `undefined` as an empty JSON body.
+ * Encodes a JSON value as JSON, a `Uint8Array` as it is, and `undefined` as an empty JSON body.
  *
- * @throws `INVALID_ARGUMENT` for what JSON cannot carry, such as a cycle, a bigint or a `Map`, with its place.
+ * @throws `INVALID_ARGUMENT`, with the place in the value, for what JSON cannot represent, such as a cycle, a bigint or a
+ * `Map`.
  */
 export function encodeBody(value: unknown): EncodedBody {
   if (value === undefined) return nothing;
-  // A copy: it is written to the socket later, and the caller may go on to use its own.
+  // A copy, because the body is written to the socket later and the caller may change its own array meanwhile.
   if (value instanceof Uint8Array)
     return new EncodedBody(new Uint8Array(value), value.constructor === Uint8Array);
   const { json, isSame } = toJson(value);
@@ -70,8 +74,8 @@ export function encodeBody(value: unknown): EncodedBody {
 }
 
 /**
- * How a value fares in JSON: `same` reads back equal, `converted` reads back as what JSON makes of it (a `Date` as text,
- * a class's instance as its fields), `refused` would be lost.
+ * The way in which JSON represents a value. `same`: it reads back as an equal value. `converted`: it reads back as something
+ * else (a `Date` as text, an instance of a class as its fields). `refused`: it would be lost.
  */
 export type Carriage = "same" | "converted" | "refused";
 
@@ -81,17 +85,17 @@ const REFUSED = 2;
 type Rank = typeof SAME | typeof CONVERTED | typeof REFUSED;
 
 /**
- * Writes a value as JSON.
+ * Encodes a value as JSON.
  *
- * @throws `INVALID_ARGUMENT` for what JSON cannot carry; the message names the place, such as `body.items[2].when`, and
- * what to do.
+ * @throws `INVALID_ARGUMENT` for what JSON cannot represent. The message names the place, such as `body.items[2].when`, and the
+ * remedy.
  */
 export function toJson(value: unknown): { readonly json: string; readonly isSame: boolean } {
   let json: string | undefined;
   let rank: Rank;
   try {
     json = JSON.stringify(value);
-    // After it, so that nothing here goes in circles.
+    // After JSON.stringify, which throws if the value contains itself, so that this walk ends.
     rank = rankOf(value);
   } catch (cause) {
     throw refusalOf(value) ?? unwritable(cause);
@@ -105,7 +109,7 @@ function unwritable(cause: unknown): ConfluoError {
   return new ConfluoError("INVALID_ARGUMENT", `The body cannot be written as JSON: ${reason}.`, { cause });
 }
 
-// Every body is walked through: it makes no text, no list of keys and no path until something is wrong.
+// Every body is walked through, so this creates no text, no list of keys and no path unless something is wrong.
 function rankOf(value: unknown): Rank {
   switch (typeof value) {
     case "string":
@@ -154,16 +158,16 @@ function rankOfObject(value: object): Rank {
   return highest;
 }
 
-// Most fields are: without a further call.
+// Most fields are scalars, which need no further call.
 function isScalar(value: unknown): boolean {
   return typeof value === "string" || (typeof value === "number" && value - value === 0);
 }
 
 interface Special {
   readonly rank: Rank;
-  /** True if its fields do not matter. */
+  /** True if the fields of the value do not matter. */
   readonly isWhole: boolean;
-  /** The cure, if it is refused. */
+  /** The remedy, if the value is refused. */
   readonly cure?: string;
 }
 
@@ -175,7 +179,7 @@ function refuse(cure: string): Special {
   return { rank: REFUSED, isWhole: true, cure };
 }
 
-// By what they can do rather than by their class: they may come from another realm, such as a test runner's.
+// Checks what a value can do instead of its class, because it may come from another realm, such as that of a test runner.
 function special(value: object): Special {
   if (isPlainObject(value)) return hasToJson(value) ? converted : plain;
   const tag = Object.prototype.toString.call(value);
@@ -195,7 +199,7 @@ function special(value: object): Special {
   return instance;
 }
 
-/** Returns whether a value is an object as a literal makes it, of whatever realm. */
+/** Returns whether a value is an object as a literal creates it, in any realm. */
 export function isPlainObject(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
@@ -205,7 +209,10 @@ function hasToJson(value: unknown): boolean {
   return typeof (value as { readonly toJSON?: unknown }).toJSON === "function";
 }
 
-/** The refusal of a value, with the place of what is wrong; `undefined` if nothing is. Slow, for what is refused anyway. */
+/**
+ * Returns the error for a value, with the place of what is wrong; `undefined` if nothing is. It may be slow, because the value
+ * is refused.
+ */
 function refusalOf(value: unknown): ConfluoError | undefined {
   try {
     return lookFor(value, "body", new Set());
@@ -224,7 +231,7 @@ function lookFor(value: unknown, place: string, within: Set<object>): ConfluoErr
   if (cure !== undefined) return refusal(place, cure, value);
   if (isWhole) return undefined;
   within.add(value);
-  // A list's holes count, which have no key.
+  // The holes of a list count, although they have no keys.
   const keys: readonly (string | number)[] = isList ? [...value.keys()] : Object.keys(value);
   for (const key of keys) {
     const field = (value as Record<string | number, unknown>)[key];

@@ -1,17 +1,18 @@
 /**
- * AMQP's field tables, read without losing of which type a value was. JavaScript has one kind of number where AMQP has ten,
- * so numbers come in the notation that AMQP clients for JavaScript write as exactly that type: `{ "!": "int32", value: 5 }`.
+ * Reads AMQP's field tables without losing the type of a value. JavaScript has one type of number where AMQP has ten, so
+ * numbers are returned in a notation that AMQP clients for JavaScript write back as the same type: `{ "!": "int32", value: 5
+ * }`.
  */
 
 import type { WireHeaders } from "../message.ts";
 
-/** A value of which JavaScript does not know the type. */
+/** A value whose type JavaScript cannot represent. */
 export interface TypedValue {
   readonly "!": TypeName;
   readonly value: unknown;
 }
 
-/** AMQP's numbers, and what else has no type of its own in JavaScript. */
+/** AMQP's types of numbers, and the other types that JavaScript lacks. */
 export type TypeName =
   | "int8"
   | "uint8"
@@ -31,13 +32,13 @@ interface Reader {
   readonly end: number;
 }
 
-/** Values are not nested so deep on purpose, and reading what is nested deeper may run out of stack. */
+/** The deepest nesting that is read. No sender nests deeper on purpose, and deeper tables may exhaust the stack. */
 const DEEPEST = 256;
 
 /**
- * Reads a table, its length not included.
+ * Reads a table without its length field.
  *
- * @throws `RangeError` for what is cut short, of no known type or nested too deep.
+ * @throws `RangeError` if the table is cut short, nested too deep or contains an unknown type.
  */
 export function readFieldTable(bytes: Uint8Array): WireHeaders {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -107,7 +108,7 @@ function typed(type: TypeName, value: unknown): TypedValue {
   return { "!": type, value };
 }
 
-// Text that is no UTF-8 stays as bytes: as a text it could not be written again.
+// A text that is not UTF-8 is returned as bytes, because it could not be written again as text.
 function textOf(bytes: Buffer): string | Buffer {
   const text = bytes.toString("utf8");
   return Buffer.from(text, "utf8").equals(bytes) ? text : Buffer.from(bytes);

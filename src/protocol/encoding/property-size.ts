@@ -1,24 +1,27 @@
-/** How much of a frame a message's properties take: AMQP cannot split them over several, as it does a body. */
+/** The size of a message's properties. AMQP cannot split them over several frames, as it does a body. */
 
 import type { Properties } from "../message.ts";
 
-/** Class, weight, size of the body and flags, and the length of the header table, which clients write even if it is empty. */
+/**
+ * The bytes of class, weight, body size, flags and the length of the header table, which clients write even if the table is
+ * empty.
+ */
 const FIXED_BYTES = 2 + 2 + 8 + 2 + 4;
-/** The bytes that frames need besides: type, channel, size and end. */
+/** The other bytes of a frame: type, channel, size and end. */
 const FRAME_BYTES = 8;
-/** AMQP clients encode a header table into 64 KiB. */
+/** The largest header table that AMQP clients can encode, in bytes. */
 const TABLE_BYTES = 64 * 1024;
-/** RabbitMQ's limit on frames, unless told otherwise. */
+/** RabbitMQ's default limit on frames, in bytes. */
 const USUAL_FRAME = 128 * 1024;
 
-/** The most that the properties of a message may take where frames are limited to so many bytes. */
+/** Returns the most that the properties of a message may take, in bytes, if frames are limited to `frameBytes`. */
 export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
   return Math.min(frameBytes - FRAME_BYTES, TABLE_BYTES);
 }
 
-/** Returns what properties take in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
+/** Returns the size of properties in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
 export function propertyBytes({ headers, deliveryMode, mandatory: _, ...rest }: Properties): number {
-  // A property of another type has to be counted here, too.
+  // A property that is no text must be counted here, too.
   const texts: Readonly<Record<string, string | undefined>> = rest;
   let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1);
   for (const text of Object.values(texts)) if (typeof text === "string") bytes += 1 + Buffer.byteLength(text);
@@ -27,24 +30,24 @@ export function propertyBytes({ headers, deliveryMode, mandatory: _, ...rest }: 
 
 const none = {} as const;
 
-/** Returns what a header takes in a table: the texts, their lengths and a type (AMQP 0-9-1, field tables). */
+/** Returns the size of a header in a table, in bytes: both texts, their lengths and a type (AMQP 0-9-1, field tables). */
 export function headerBytes(name: string, value: string): number {
   return Buffer.byteLength(name) + Buffer.byteLength(value) + 6;
 }
 
-/** Headers in the order of what they are worth. */
+/** Headers in the order of their importance. */
 interface RankedHeaders {
-  /** Left out where there is no room. */
+  /** Headers that are left out if there is no room. */
   readonly texts: readonly (readonly [name: string, value: string])[];
-  /** Cut short where there is too little room. */
+  /** Headers that are cut if there is not enough room. */
   readonly longTexts: readonly (readonly [name: string, value: string | undefined])[];
 }
 
-// The properties of a foreign sender may leave no room for the story of a failure: then that is cut short, and if there is still no
-// room, it is the sender's headers that go, from the last one on, never the message.
+// The properties of a foreign sender may leave no room for the description of a failure. Then the description is cut. If that
+// is not enough, the sender's headers are left out, the last one first. The message itself is always published.
 const FITTING_BYTES = 48 * 1024;
 
-/** Returns the headers that fit into so many bytes, and into a table that any client can write. */
+/** Returns the headers that fit into `most` bytes, and into a table that every client can encode. */
 export function fittingHeaders(most: number, { texts, longTexts }: RankedHeaders): Record<string, string> {
   let left = Math.min(FITTING_BYTES, most);
   const kept: (readonly [string, string])[] = [];
@@ -65,7 +68,7 @@ export function fittingHeaders(most: number, { texts, longTexts }: RankedHeaders
   return Object.fromEntries(kept);
 }
 
-// A character that is cut in two is left out.
+// A character that would be cut in two is left out.
 function cutToBytes(text: string, bytes: number): string {
   if (Buffer.byteLength(text) <= bytes) return text;
   return new TextDecoder()
@@ -73,7 +76,7 @@ function cutToBytes(text: string, bytes: number): string {
     .replace(/\uFFFD$/, "");
 }
 
-/** Returns what a header table takes besides its length, in bytes. */
+/** Returns the size of a header table without its length field, in bytes. */
 export function tableBytes(table: Readonly<Record<string, unknown>>): number {
   let bytes = 0;
   for (const name of Object.keys(table)) {
@@ -83,7 +86,7 @@ export function tableBytes(table: Readonly<Record<string, unknown>>): number {
   return bytes;
 }
 
-// Numbers and the like as if they were of the longest kind.
+// Numbers and other scalars count as the longest kind.
 function valueBytes(value: unknown): number {
   if (typeof value === "string") return 5 + Buffer.byteLength(value);
   if (value instanceof Uint8Array) return 5 + value.length;

@@ -1,4 +1,4 @@
-/** qlobber, which asks for modules of Node's own while it is loaded. Whoever imports this takes back what is lent to it. */
+/** Imports qlobber, which requires modules of Node while it is loaded. The importer must call `takeBackRequire`. */
 
 import "../../lent-require.ts";
 

@@ -1,4 +1,4 @@
-/** The part of qlobber that topic-matcher.ts uses: it comes without types. */
+/** The types of the part of qlobber that topic-matcher.ts uses, because qlobber has none. */
 declare module "qlobber" {
   interface QlobberOptions {
     readonly match_empty_levels?: boolean;
@@ -10,7 +10,7 @@ declare module "qlobber" {
     constructor(options?: QlobberOptions);
     add(topic: string, value: Value): this;
     remove(topic: string, value: Value): this;
-    /** May be the matcher's own set: read it before the next change. */
+    /** The set may be the matcher's own: read it before the next change. */
     match(topic: string): ReadonlySet<Value>;
   }
 }

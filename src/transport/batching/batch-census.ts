@@ -1,15 +1,15 @@
-/** A count of the instances of a service that take batches: what one instance says of itself does not hold for its neighbours. */
+/** A count of the instances of a service that accept batches, since one instance does not know what the others accept. */
 
 import type { SessionConnection } from "../session/connection-slot.ts";
 
-/** For how long an answer of the broker holds, in milliseconds: while all instances take batches, and while some do not. */
+/** How long a count is used, in milliseconds: while all instances accept batches, and while some do not. */
 const ALL_MS = 5_000;
 const SOME_MS = 1_000;
 
 /**
- * Compares the consumers of a service's queue for batches with those of its queue for calls. Callers prefer the former, so
- * that a service of which only some instances take batches would leave the others idle. Nothing is asked of the broker
- * unless a caller wants to know.
+ * Compares the number of consumers of a service's queue for batches with that of its queue for calls. Callers prefer the queue
+ * for batches. If only some instances consumed it, the others would be idle. The broker is asked only when a caller wants to
+ * know.
  */
 export class BatchCensus {
   readonly #service: string;
@@ -23,14 +23,14 @@ export class BatchCensus {
     this.#connection = connection;
   }
 
-  /** Tells whether all instances took batches when the broker was last asked. Asks it again when that was too long ago. */
+  /** True if all instances accepted batches at the last count. Starts a new count if that is too old. */
   get allTake(): boolean {
     const age = performance.now() - this.#countedAt;
     if (!this.#isCounting && age >= (this.#allTake ? ALL_MS : SOME_MS)) void this.#count();
     return this.#allTake && age < 2 * ALL_MS;
   }
 
-  /** Forgets the answer: the connection that it came over is gone. */
+  /** Forgets the count, because the connection that it came over is gone. */
   forget(): void {
     this.#allTake = false;
     this.#countedAt = Number.NEGATIVE_INFINITY;
@@ -44,7 +44,7 @@ export class BatchCensus {
       (await client.inspectQueue(queue))?.consumers ?? 0;
     const calls = namespace.calls(this.#service);
     const batches = namespace.batches(this.#service);
-    // A broker that does not say leaves it at 'no'.
+    // If the broker does not answer, the result is 'no'.
     const [all, able] = await Promise.all([consumersOf(calls), consumersOf(batches)]).catch(
       () => [1, 0] as const,
     );

@@ -1,23 +1,27 @@
-/** How many calls at a time an instance wants. */
+/** The limit on how many calls an instance accepts in one message. */
 
 import type { Batching } from "../transport.ts";
 
+/** The shortest time over which the cost of calls is measured, in milliseconds. */
 const SAMPLE_MS = 50;
-/** How long the calls of one message may keep the event loop busy: what stands behind them waits, though others are idle. */
+/**
+ * How long the calls of one message may keep the event loop busy, in milliseconds. The last of them wait while other instances
+ * may be idle.
+ */
 const BUSY_MS = 1;
-/** Of its places for calls, the share that one message may take. */
+/** The share of an instance's places for calls that one message may take. */
 const SHARE_OF_PLACES = 1 / 8;
 
 /**
- * The instances of a service share its work evenly because each gets one call after the other. So one that takes several at a
- * time may do so only where they cost next to nothing. What they cost is seen by the event loop: the time in which it is busy,
- * divided by the calls answered meanwhile. Waiting for something else does not count.
+ * Adapts the limit to the cost of a call. The instances of a service share its work evenly because each gets one call after the
+ * other, so an instance may accept several at once only if they cost almost nothing. The cost is the time in which the event
+ * loop was busy, divided by the number of calls that were answered meanwhile. Time spent waiting does not count.
  */
 export class AdaptiveBatchLimit {
   readonly #most: number;
   readonly #isEager: boolean;
   #takes = 1;
-  /** Calls answered since the last sample. Whoever answers counts them here. */
+  /** The number of calls answered since the last measurement. The code that answers increments it. */
   answered = 0;
   #sampledAt = performance.now();
   #activeBefore = activeMs();
@@ -27,7 +31,7 @@ export class AdaptiveBatchLimit {
     this.#isEager = isEager;
   }
 
-  /** How many calls in one message are welcome. */
+  /** How many calls the instance accepts in one message. */
   get current(): number {
     if (this.#isEager || this.#most === 1) return this.#most;
     const now = performance.now();
@@ -43,8 +47,8 @@ export class AdaptiveBatchLimit {
   }
 }
 
-// Bun and Deno do not tell, nor do fake timers. There the event loop counts as busy all the time: what is answered fast is
-// cheap in any case.
+// Bun and Deno do not report the busy time, nor do fake timers. Then the event loop counts as busy all the time, which does no
+// harm: calls that are answered fast are cheap.
 function activeMs(): number {
   const { eventLoopUtilization }: Partial<typeof performance> = performance;
   const told: { readonly active: number } | undefined = eventLoopUtilization?.call(performance);

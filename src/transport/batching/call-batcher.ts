@@ -1,4 +1,4 @@
-/** Calls on their way out: those of one turn to one service travel together, once the service has said that they may. */
+/** Sends calls. Those of one turn to one service travel together, once the service has said that it accepts that. */
 
 import { askForBatchLimit, batchableLength, batchCalls } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -6,7 +6,7 @@ import type { Namespace } from "../../protocol/topology.ts";
 import type { Batching, Rejection, Settled } from "../transport.ts";
 import { TurnBuffer } from "./turn-buffer.ts";
 
-/** The way out for calls. */
+/** Publishes the messages of a {@link CallBatcher}. */
 export interface CallOutlet {
   publishTo(queue: string, message: Message, settled: Settled): void;
 }
@@ -16,48 +16,54 @@ interface BatchedCall {
   readonly settled: Settled;
 }
 
-/** A service that is called: what is known of it, and the calls that are collected for it. */
+/** A service that is called, with the calls that are being collected for it. */
 interface CallTarget {
-  /** The queue for calls that go by themselves. */
+  /** The queue for calls that travel by themselves. */
   readonly calls: string;
-  /** The queue for messages that hold several calls. */
+  /** The queue for batches. */
   readonly batches: string;
   readonly buffer: TurnBuffer<BatchedCall>;
-  /** How many calls in one message it takes, as far as is known. */
+  /** How many calls the service accepts in one message, as far as is known. */
   takes: number;
-  /** When it said so last. */
+  /** When the service last said so, in milliseconds on the monotonic clock. */
   learnedAt: number;
-  /** Until when nothing that it says is believed, since a batch has found no queue. */
+  /** Until when its answers about batches are ignored, because a batch was returned. */
   doubtedUntil: number;
-  /** When it was asked last. */
+  /** When the service was last asked. */
   askedAt: number;
-  /** Longest and shortest time left of the calls that were collected. */
+  /** The longest and the shortest time left of the calls that were collected, in milliseconds. */
   longestMs: number;
   shortestMs: number;
 }
 
-/** For how long that is believed: other programs may have joined the service since. Each gathered message asks again. */
+/**
+ * How long the answer of a service is used, in milliseconds. Other programs may join the service meanwhile. Each batch asks
+ * again.
+ */
 const KNOWN_MS = 500;
 /**
- * Of a batch: no instance takes batches any more, or it is over a limit, or one of its calls cannot be written. None of these
- * need be so for each of its calls.
+ * Rejections of a batch that need not apply to each of its calls: no instance accepts batches any more, the batch exceeds a
+ * limit, or one of its calls cannot be encoded.
  */
 const NOT_FOR_EACH: ReadonlySet<Rejection> = new Set(["returned", "too-large", "invalid"]);
-/** For how long calls go by themselves after the broker has returned a batch. */
+/** How long calls travel by themselves after a batch was returned, in milliseconds. */
 const DOUBT_MS = 1_000;
 const MOST_TARGETS = 4_096;
-/** How often a service is asked how many calls in one message it takes. */
+/** How often a service is asked how many calls it accepts in one message, in milliseconds. */
 const ASK_MS = 50;
-/** The broker drops what has expired, and a message expires with the last of its calls: those have to expire together. */
+/**
+ * The largest ratio between the times left of two calls in one batch. A batch expires with its longest call, so all should
+ * expire together.
+ */
 const SAME_DEADLINE = 1.1;
 
-/** Sends calls, each by itself or several together. */
+/** Sends calls, each by itself or several in a batch. */
 export class CallBatcher {
   readonly #batching: Batching;
   readonly #namespace: Namespace;
   readonly #outlet: CallOutlet;
   readonly #targets = new Map<string, CallTarget>();
-  /** How many calls wait for the end of their turn. Only this class writes it. */
+  /** The number of calls that wait for the end of their turn. Only this class writes this field. */
   waiting = 0;
 
   constructor(batching: Batching, namespace: Namespace, outlet: CallOutlet) {
@@ -84,12 +90,12 @@ export class CallBatcher {
     this.#checkDeadline(target, ms);
     this.waiting += 1;
     target.buffer.add({ message, settled }, length, most);
-    // Noted last: adding it may have sent those before it.
+    // Updated last, because `add` may have sent the calls before this one and reset both.
     target.longestMs = Math.max(target.longestMs, ms);
     target.shortestMs = Math.min(target.shortestMs, ms);
   }
 
-  /** Notes what a reply said: how many calls a message to the service's queue for batches may hold. */
+  /** Notes how many calls a service accepts in one message, as a reply said. */
   learn(service: string, takes: number): void {
     const target = this.#targets.get(service);
     const now = performance.now();
@@ -98,7 +104,7 @@ export class CallBatcher {
     target.learnedAt = now;
   }
 
-  /** Sends what waits for the end of its turn. */
+  /** Sends the calls that wait for the end of their turn. */
   flush(): void {
     for (const { buffer } of this.#targets.values()) buffer.flush();
   }
@@ -110,7 +116,7 @@ export class CallBatcher {
       isEager,
       send: (items) => this.#send(target, items),
     });
-    // Names may be made up without end; what is known of them is soon learned again.
+    // The number of names has no bound. A service that is forgotten says again what it accepts.
     if (this.#targets.size >= MOST_TARGETS) {
       this.flush();
       this.#targets.clear();

@@ -1,24 +1,26 @@
-/** Items that came together, taken a portion at a time. */
+/** Processes the items of one message in portions. */
 
-/** Enough for messages worth sending, few enough that whoever they go to need not wait long for the first. */
+/**
+ * Large enough that the resulting messages are worth sending, small enough that their receivers do not wait long for the first.
+ */
 const PORTION = 32;
 
 /**
- * A receiver that works off all of a long message before anything of what it leads to is written keeps the receiver of that idle
- * meanwhile, and is idle itself afterwards: the two take turns. So the rest of a message has to wait until what its first
- * portion led to has been written.
+ * Processes the items of a long message in portions. If all were processed before any resulting message is written, the
+ * receivers of those would be idle meanwhile, and this process would be idle afterwards. So the rest of a message waits until
+ * the results of its first portion have been written.
  */
 export class ChunkedDelivery<Item> {
   readonly #take: (item: Item) => void;
   #rest: Item[] = [];
-  /** How many items wait. Only this class writes it. */
+  /** The number of items that wait. Only this class writes this field. */
   waiting = 0;
 
   constructor(take: (item: Item) => void) {
     this.#take = take;
   }
 
-  /** Takes the first portion at once. */
+  /** Processes the first portion at once and the rest later. */
   add(items: readonly Item[]): void {
     if (items.length > PORTION) {
       if (this.#rest.length === 0) setImmediate(this.#soon);
@@ -28,7 +30,7 @@ export class ChunkedDelivery<Item> {
     for (let at = 0; at < items.length && at < PORTION; at += 1) this.#take(items[at] as Item);
   }
 
-  /** Takes the rest now. */
+  /** Processes the rest now. */
   readonly flush = (): void => {
     const rest = this.#rest;
     this.#rest = [];
@@ -36,7 +38,7 @@ export class ChunkedDelivery<Item> {
     for (const item of rest) this.#take(item);
   };
 
-  // Not in this turn's `setImmediate`, which is where the connection writes.
+  // In the second `setImmediate`, because the connection writes in the first.
   readonly #soon = (): void => {
     setImmediate(this.flush);
   };

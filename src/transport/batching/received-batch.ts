@@ -1,10 +1,15 @@
-/** Calls that came in one message: each is a delivery of its own, and the message is acknowledged with the last of them. */
+/**
+ * Calls that came in one message. Each is a delivery of its own; the message is acknowledged when the last of them has ended.
+ */
 
 import { bounced, callsIn } from "../../protocol/batch.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 
-/** Returns the calls of a gathered message; `undefined` if it is none, or cannot be read: then it is dealt with as a whole. */
+/**
+ * Returns the calls in a batch; `undefined` if the message is no batch or cannot be read. Then the whole message is handled as
+ * one call.
+ */
 export function readableCalls(message: Message): readonly Message[] | undefined {
   try {
     return callsIn(message);
@@ -13,7 +18,7 @@ export function readableCalls(message: Message): readonly Message[] | undefined 
   }
 }
 
-/** A gathered message that is in hand. */
+/** A batch that is in hand. */
 export class ReceivedBatch {
   readonly #received: AmqpDelivery;
   readonly #client: AmqpClient | undefined;
@@ -26,18 +31,18 @@ export class ReceivedBatch {
     this.#client = client;
   }
 
-  /** One of its calls, as if it had come by itself. */
+  /** Returns one of the calls as a delivery of its own. */
   delivery(message: Message): AmqpDelivery {
     return new ReceivedCall(message, this.#received, this);
   }
 
-  /** One of its calls has ended. */
+  /** Notes that one of the calls has ended. */
   end(): void {
     this.#left -= 1;
     if (this.#left === 0) this.#received.ack();
   }
 
-  /** Sends one back: all that the turn sends back, in one message. */
+  /** Asks the sender to send a call again by itself. All such calls of one turn travel in one message. */
   bounce({ properties: { correlationId: id = "" } }: Message): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.#bouncing.length === 0) setImmediate(() => this.#sendBack());
@@ -85,7 +90,10 @@ class ReceivedCall implements AmqpDelivery {
     this.#of = of;
   }
 
-  /** Once it has ended, its sender is asked before it is run again, and knows of it. */
+  /**
+   * `released` once the call has ended: if the batch is redelivered, the sender is asked before a call runs again, and the
+   * sender has the answer.
+   */
   get hold(): Hold {
     return this.#of === undefined ? "released" : this.#received.hold;
   }
@@ -99,7 +107,7 @@ class ReceivedCall implements AmqpDelivery {
     this.#of = undefined;
   }
 
-  /** Only all of them together can go back: this one counts as ended. */
+  /** Counts as an end, because only the whole batch could return to the queue. */
   requeue(): void {
     this.ack();
   }

@@ -1,6 +1,6 @@
 /**
- * Replies on their way back: those of one turn to one requester travel together, if it takes that. No reply goes to an address
- * that costs the connection.
+ * Sends replies. Those of one turn to one caller travel together, if the caller accepts that. An address that makes the broker
+ * close the connection gets no reply.
  */
 
 import { isDirectReplyTo } from "../../protocol/address.ts";
@@ -12,7 +12,7 @@ import type { BatchCensus } from "./batch-census.ts";
 import type { AdaptiveBatchLimit } from "./batch-limit.ts";
 import { TurnBuffer } from "./turn-buffer.ts";
 
-/** The parts that a reply batcher works with. */
+/** The parts that a {@link ReplyBatcher} works with. */
 export interface ReplyBatcherDependencies {
   readonly service: string;
   readonly batching: Batching;
@@ -27,33 +27,34 @@ interface BatchedReply {
   readonly failed: Settled | undefined;
 }
 
-/** A requester that takes gathered replies. */
+/** A caller that accepts replies in batches. */
 interface Requester {
   readonly buffer: TurnBuffer<BatchedReply>;
-  /** Says by what it has asked how many calls it may send in one message; `undefined` if it has not. */
+  /** The kind of message that asked how many calls the caller may send in one message; `undefined` if none asked. */
   asks: "by a call" | "by a batch" | undefined;
-  /** The number that it was told last, and when, on the monotonic clock. */
+  /** The number that was last reported to the caller. */
   takes: number;
+  /** When it was reported, in milliseconds on the monotonic clock. */
   toldAt: number;
 }
 
 /**
- * For how long a caller may still send batches after it was told that they are welcome: for as long as it believes that
- * (half a second, by the protocol), and for what is on its way meanwhile.
+ * How long a caller may still send batches after a reply said that they are accepted, in milliseconds: it relies on that for
+ * half a second, by the protocol, and its last messages take some time.
  */
 const BELIEVED_MS = 1_000;
-/** For how long a requester whose batches ask is not told the same again. */
+/** How long the same number is not repeated to a caller whose batches ask for it, in milliseconds. */
 const TOLD_MS = 100;
 const MOST_REPLIES = 64;
 const MOST_REQUESTERS = 4_096;
 
-/** Sends replies, each by itself or several together. */
+/** Sends replies, each by itself or several in a batch. */
 export class ReplyBatcher {
   readonly #parts: ReplyBatcherDependencies;
   readonly #requesters = new Map<string, Requester>();
-  /** How many replies wait for the end of their turn. Only this class writes it. */
+  /** The number of replies that wait for the end of their turn. Only this class writes this field. */
   waiting = 0;
-  /** When it was last said that batches are welcome. */
+  /** When a reply last said that batches are accepted, in milliseconds on the monotonic clock. */
   #welcomedAt = Number.NEGATIVE_INFINITY;
   #leaving: { readonly done: Promise<void>; end(): void } | undefined;
 
@@ -61,14 +62,14 @@ export class ReplyBatcher {
     this.#parts = parts;
   }
 
-  /** A call said that its sender takes gathered replies, and wants to know how many calls it may send in one message. */
+  /** Notes that a call accepts replies in batches, and asks how many calls its sender may send in one message. */
   heard(replyTo: string): void {
     if (this.#parts.batching.maxCalls === 1) return;
     const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
     requester.asks = "by a call";
   }
 
-  /** A batch asks by itself. Few of their answers need a header for that. */
+  /** Notes that a batch came, which asks the same implicitly. Few replies to batches need a header for that. */
   heardByBatch(replyTo: string): void {
     if (this.#parts.batching.maxCalls === 1) return;
     const requester = this.#requesters.get(replyTo) ?? this.#requesterAt(replyTo);
@@ -91,14 +92,14 @@ export class ReplyBatcher {
     }
   }
 
-  /** Says from now on that calls are to come one by one. Resolves when no caller believes otherwise. */
+  /** Asks callers from now on to send calls one by one. Resolves when no caller relies on an earlier answer any more. */
   leave(): Promise<void> {
     const leftMs = this.#welcomedAt + BELIEVED_MS - performance.now();
     this.#leaving ??= leftMs > 0 ? pauseOf(leftMs) : { done: Promise.resolve(), end: () => undefined };
     return this.#leaving.done;
   }
 
-  /** Sends what waits for the end of its turn, and waits for nobody any more. */
+  /** Sends the replies that wait for the end of their turn, and ends the wait of {@link leave}. */
   close(): void {
     this.#leaving?.end();
     if (this.waiting === 0) return;
@@ -106,7 +107,7 @@ export class ReplyBatcher {
   }
 
   #requesterAt(replyTo: string): Requester {
-    // The oldest goes; if it is still there, it asks again.
+    // The oldest caller is forgotten. If it still exists, it asks again.
     for (const known of this.#requesters.keys()) {
       if (this.#requesters.size < MOST_REQUESTERS) break;
       this.#requesters.get(known)?.buffer.flush();
@@ -132,7 +133,7 @@ export class ReplyBatcher {
     }
     const together = batchReplies(replies.map((reply) => reply.message));
     this.#post(to, this.#withBatchLimit(requester, together), () => {
-      // Together they were too large for the broker, which need not be so for each.
+      // The batch was too large for the broker, or one of its replies cannot be encoded. Each reply by itself may be fine.
       for (const each of replies) this.#post(to, each.message, each.failed);
     });
   }
@@ -142,7 +143,7 @@ export class ReplyBatcher {
     if (directReturns.mayAnswer(to)) connection.client?.post(to, message, failed);
   }
 
-  // Says how many calls are welcome, if that was asked.
+  // Adds how many calls the caller may send in one message, if it asked for that.
   #withBatchLimit(requester: Requester, message: Message): Message {
     const { asks } = requester;
     if (asks === undefined) return message;
@@ -172,30 +173,39 @@ function pauseOf(ms: number): { readonly done: Promise<void>; end(): void } {
   return { done, end };
 }
 
-/** RabbitMQ ends a connection at once. */
+/**
+ * The time between an answer and the loss of the connection, in milliseconds, in which that answer may be the cause: RabbitMQ
+ * closes the connection at once.
+ */
 const PROMPT_MS = 1_000;
-/** A connection that stood for so long says that the loss before it had another cause. */
+/** A connection that lasted this long, in milliseconds, shows that the loss before it had another cause. */
 const STEADY_MS = 5_000;
-/** The first may have had another cause. The acknowledgement of the call was lost with each, so the broker delivers it again. */
+/**
+ * How many connections in a row may be lost right after an answer to an address. The first loss may have another cause. The
+ * broker redelivers the call after each, because its acknowledgement is lost with the connection.
+ */
 const MOST_LOSSES = 2;
-/** Each caller has an address of its own. Those that were written to last are the ones in question. */
+/**
+ * The number of addresses that are remembered. Each caller has its own, and those that were answered last are the likely cause.
+ */
 const MOST_ADDRESSES = 1_000;
 
 /**
- * Finds addresses that are not to be answered any more. RabbitMQ does not say which message it ended a connection for, and a
- * call whose acknowledgement was lost with it comes again: without a bound, one forged address would cost connections for ever.
+ * Finds direct reply-to addresses that must not be answered any more. RabbitMQ closes the connection on which an answer to a
+ * forged address is published, and does not report which one it was. The call is redelivered, since its acknowledgement is lost
+ * with the connection. Without a limit, one forged address would cost one connection after the other.
  */
 export class DirectReturns {
   readonly #writtenAt = new Map<string, number>();
   #losses = new Map<string, number>();
   #beganAt = Number.NEGATIVE_INFINITY;
 
-  /** Notes that a connection is there. */
+  /** Notes that a connection was opened. */
   began(now: number = performance.now()): void {
     this.#beganAt = now;
   }
 
-  /** Notes that an answer is about to be written. @returns whether it may be. */
+  /** Notes that an answer is about to be published. Returns whether it may be. */
   mayAnswer(to: string, now: number = performance.now()): boolean {
     if (!isDirectReplyTo(to)) return true;
     if ((this.#losses.get(to) ?? 0) >= MOST_LOSSES) return false;
@@ -209,10 +219,10 @@ export class DirectReturns {
     return true;
   }
 
-  /** Notes that the connection is gone. */
+  /** Notes that the connection was lost. */
   lost(now: number = performance.now()): void {
     if (now - this.#beganAt >= STEADY_MS) this.#losses.clear();
-    // Addresses that are in doubt already are not written to, and stay so.
+    // Addresses over the limit are not answered any more, and keep their count.
     const losses = new Map([...this.#losses].filter(([, count]) => count >= MOST_LOSSES));
     for (const [to, writtenAt] of this.#writtenAt)
       if (now - writtenAt < PROMPT_MS) losses.set(to, (this.#losses.get(to) ?? 0) + 1);

@@ -1,19 +1,19 @@
-/** A buffer of what one turn of the event loop has for one receiver. */
+/** A buffer for the items that one turn of the event loop has for one receiver. */
 
-/** How a buffer sends, and how much at a time. */
+/** The way in which a buffer sends, and its limits. */
 export interface TurnBufferDependencies<Item> {
-  /** At least one. */
+  /** Sends one item or more. */
   send(items: readonly [Item, ...Item[]]): void;
-  /** Bytes of all bodies together, at most. */
+  /** The most bytes of bodies that are sent together. */
   readonly bytes: number;
-  /** True if an item that comes alone waits for the end of the turn, too. */
+  /** True if even a single item waits for the end of the turn. */
   readonly isEager: boolean;
 }
 
 /**
- * Collects what comes in one turn and sends it at its end, or sooner, once at least half as much has come as in the turn
- * before: nothing waits for what is not there. The first of a turn is sent at once while there is one a turn, so that what
- * comes alone is as fast as ever.
+ * Collects the items of one turn and sends them at its end, or earlier, as soon as there are half as many as in the turn
+ * before: an item does not wait for others that do not come. The first item of a turn is sent at once if the turn before had at
+ * most one, so that a single item is not delayed.
  */
 export class TurnBuffer<Item> {
   readonly #parts: TurnBufferDependencies<Item>;
@@ -26,7 +26,11 @@ export class TurnBuffer<Item> {
     this.#parts = parts;
   }
 
-  /** @param most items at a time. */
+  /**
+   * Adds an item.
+   *
+   * @param most the most items that are sent together.
+   */
   add(item: Item, bytes: number, most: number): void {
     if (this.#thisTurn === 0) setImmediate(this.#endTurn);
     this.#thisTurn += 1;
@@ -35,14 +39,15 @@ export class TurnBuffer<Item> {
       return;
     }
     if (this.#bytes + bytes > this.#parts.bytes) this.flush();
-    // When all that this callback of the event loop leads to has been done; other callbacks of the turn may follow.
+    // Runs when everything that this callback of the event loop has caused is done. Other callbacks of the same turn may
+    // follow.
     if (this.#items.length === 0) process.nextTick(this.#endCallback);
     this.#items.push(item);
     this.#bytes += bytes;
     if (this.#items.length >= most) this.flush();
   }
 
-  /** Sends what there is. */
+  /** Sends the items that were collected. */
   flush(): void {
     const items = this.#items;
     if (items.length === 0) return;

@@ -1,35 +1,37 @@
 /**
- * The broker's clock. RabbitMQ writes down when a message left a delay queue, and on no other occasion what time it is. So how
- * long ago that was is found by having another message die: the clocks of hosts are never compared.
+ * The broker's clock. RabbitMQ records the time only when a message is dead-lettered, as when it leaves a delay queue. To learn
+ * how long ago that was, confluo lets another message expire now and compares the two times. Both are the broker's, because the
+ * clocks of different hosts are never compared.
  */
 
 import { withinMs } from "../../async/abort.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { AmqpClient, Consumer, QueueArguments } from "../amqp-client.ts";
 
+/** How long to wait for the broker's answer, in milliseconds. */
 const ASK_MS = 2_000;
-/** For how long an answer counts: clocks are set now and then. */
+/** How long a reading of the clock is used, in milliseconds. It is limited because clocks are set occasionally. */
 const KNOWN_MS = 600_000;
-/** When it could not be read, it is not asked again for so long. */
+/** After a failed reading, the time before the next one, in milliseconds. */
 const AGAIN_MS = 60_000;
 
 interface Reading {
   readonly client: AmqpClient;
-  /** On the broker's clock. */
+  /** The broker's time, in seconds. */
   readonly seconds: number;
-  /** On the monotonic clock here. */
+  /** The time of this process at the reading, in milliseconds on the monotonic clock. */
   readonly at: number;
 }
 
-/** Tells how long ago something was by the broker's clock. */
+/** Measures how long ago something happened by the broker's clock. */
 export class BrokerClock {
   #reading: Reading | undefined;
   #asking: Promise<Reading | undefined> | undefined;
   #failed: { readonly client: AmqpClient; readonly at: number } | undefined;
 
   /**
-   * How long ago a second of the broker's clock was, in milliseconds, and not more: its clock is read in whole seconds.
-   * 0 if it cannot be read. Never rejects.
+   * Returns how long ago a second of the broker's clock was, in milliseconds. The result is a lower bound, because the clock is
+   * read in whole seconds. 0 if the clock cannot be read. Never rejects.
    */
   async since(seconds: number, client: AmqpClient): Promise<number> {
     if (this.#failed?.client === client && performance.now() - this.#failed.at < AGAIN_MS) return 0;
@@ -44,7 +46,7 @@ export class BrokerClock {
     return reading?.client === client && performance.now() - reading.at < KNOWN_MS ? reading : undefined;
   }
 
-  // Once for all that come meanwhile.
+  // All requests in the meantime share one reading.
   #ask(client: AmqpClient): Promise<Reading | undefined> {
     this.#asking ??= withinMs(ASK_MS, read(client), () => new Error("no answer"))
       .then((reading) => {
@@ -62,7 +64,8 @@ export class BrokerClock {
   }
 }
 
-// Two queues of this connection alone: a message dies in the one at once, and comes out of the other.
+// Uses two queues of this connection alone. A message expires in the first at once, and the broker dead-letters it to the
+// second.
 async function read(client: AmqpClient): Promise<Reading> {
   const type = { "x-queue-type": "classic" } as const;
   const queues: string[] = [];

@@ -1,23 +1,27 @@
-/** The calls that an instance has put aside, to tell a look at their queue from the death of whoever had them alone. */
+/**
+ * The calls that this instance has put aside. They show if a call was lost with an instance or if somebody only looked into the
+ * queue.
+ */
 
 import type { Message } from "../../protocol/message.ts";
 
+/** The most calls that are remembered. */
 const MOST = 4_096;
-/** Calls that are put aside together are counted with one question to the broker. */
+/** Calls that are put aside within this time, in milliseconds, share one count of the consumers. */
 const SAME_COUNT_MS = 100;
 
 /**
- * A call that comes marked out of its queue was in somebody's hands: of an instance that died, or of an operator who looked
- * at the queue and put all back. RabbitMQ tells no difference. But if the very instance that put the call aside is still
- * there, and as many consume that queue now as then, no instance has died meanwhile. That holds once for each call: a second
- * time it is taken for a death.
+ * Decides if a call that is redelivered from the queue of calls that run alone was only looked at. Such a call was delivered to
+ * an instance that died, or to an operator who looked into the queue and returned everything. RabbitMQ does not distinguish the
+ * two. But if this instance put the call aside itself, and that queue has as many consumers now as it had then, no instance has
+ * died in between. This is assumed once for each call; the second time, the call counts as lost with an instance.
  */
 export class CallsPutAside {
   readonly #countConsumers: () => Promise<number>;
   readonly #consumersThen = new Map<string, Promise<number>>();
   #counted: { readonly at: number; readonly count: Promise<number> } | undefined;
 
-  /** @param countConsumers asks the broker how many consume the queue of such calls; 0 while this instance does not. */
+  /** @param countConsumers returns the number of consumers of that queue; 0 while this instance does not consume it. */
   constructor(countConsumers: () => Promise<number>) {
     this.#countConsumers = countConsumers;
   }
@@ -33,7 +37,7 @@ export class CallsPutAside {
     this.#consumersThen.set(id, this.#count());
   }
 
-  /** Returns whether a call that came marked was only looked at; `undefined` if this instance cannot tell. */
+  /** Returns whether a redelivered call was only looked at; `undefined` if this instance did not put it aside. */
   wasLookedAt(call: Message): Promise<boolean> | undefined {
     const id = idOf(call);
     const then = id === undefined ? undefined : this.#consumersThen.get(id);
@@ -45,7 +49,7 @@ export class CallsPutAside {
     );
   }
 
-  /** Forgets all: this instance's own consumer was gone for a while. */
+  /** Forgets all calls, because this instance's own consumer was gone for a while. */
   forget(): void {
     this.#consumersThen.clear();
     this.#counted = undefined;
@@ -62,7 +66,7 @@ export class CallsPutAside {
   }
 }
 
-// Of a foreign sender, either may be anything.
+// In a message of a foreign sender, both properties may have any value.
 function idOf({ properties: { replyTo, correlationId } }: Message): string | undefined {
   if (typeof replyTo !== "string" || typeof correlationId !== "string") return undefined;
   return `${replyTo} ${correlationId}`;

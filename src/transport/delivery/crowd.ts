@@ -1,18 +1,18 @@
-/** How many suspects of the durable lane an instance has tried alone, before the rest are too many for that. */
+/** Counts the suspects of the inbox that an instance has tried alone, and says when the rest are too many for that. */
 
-/** So many are tried alone: with a handler that takes seconds, that is still well under a minute. */
+/** The number of suspects that are tried alone. Even if a handler takes seconds, they take well under a minute. */
 const MOST_ALONE = 8;
 const WITHIN_MS = 10_000;
 
 /**
- * Tells a few suspects from a crowd. One at a time takes as long as all their handlers together, and hundreds come at once
- * where a busy instance has died, or somebody has looked into the inbox.
+ * Distinguishes a few suspects from a crowd. Suspects that are tried alone take as long as all their handlers together.
+ * Hundreds of them come at once when a busy instance has died, or when somebody has looked into the inbox.
  */
 export class Crowd {
   #count = 0;
   #since = Number.NEGATIVE_INFINITY;
 
-  /** Counts a suspect. @returns whether it is one of a few, and is to be tried alone. */
+  /** Counts a suspect. Returns whether it is one of a few, so that it is tried alone. */
   isFew(now: number = performance.now()): boolean {
     if (now - this.#since >= WITHIN_MS) {
       this.#since = now;

@@ -1,25 +1,25 @@
-/** Messages that this instance is putting aside, and what must not begin before that is over. */
+/** The messages that this instance is putting aside, and the deliveries that wait until that is over. */
 
 const MOST_HELD_MS = 5_000;
 
 /**
- * Between the copy of a suspect and the acknowledgement of the original there are two of it. An instance that died in that
- * moment would leave both behind: one killer would be tried, counted and dead-lettered as two. So nothing is begun
- * meanwhile, least of all that very copy, which the broker may well hand to the instance that made it.
+ * While a suspect is being put aside, both its copy and its original exist. If this instance died then, both would remain, and
+ * one message that kills would be tried, counted and dead-lettered as two. So meanwhile no delivery begins, above all not that
+ * copy, which the broker may deliver to this very instance.
  *
- * A copy that cannot be made must not stop everything else: after a while, the rest goes on.
+ * If a copy cannot be published, the other deliveries must not wait for it without end. They go on after 5 s.
  */
 export class Isolations {
-  /** True while deliveries that begin something are to be held. */
+  /** True while deliveries must be held back. */
   isUnderWay = false;
   #underWay = 0;
-  /** Is raised when those under way do not matter any more. */
+  /** Incremented when the connection is lost, so that earlier isolations are not counted any more. */
   #connection = 0;
   #held: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #isTooLong = false;
 
-  /** Counts a message that is being put aside, until the promise has settled. */
+  /** Counts a message as being put aside until the promise settles. */
   add<Result>(isolation: Promise<Result>): Promise<Result> {
     this.#underWay += 1;
     this.isUnderWay = !this.#isTooLong;
@@ -34,19 +34,21 @@ export class Isolations {
     });
   }
 
-  /** Calls back when nothing is being put aside any more. */
+  /** Holds a delivery back: calls back when no message is being put aside any more. */
   hold(deliver: () => void): void {
     this.#held.push(deliver);
   }
 
-  /** Goes on with what is held, now. */
+  /** Calls back for all deliveries that are held back, now. */
   release(): void {
     const held = this.#held;
     this.#held = [];
     for (const deliver of held) deliver();
   }
 
-  /** The connection is gone: drops what is held, which the broker delivers again, and what is being put aside, too. */
+  /**
+   * Drops everything, because the connection is gone: the broker redelivers what was held back and what was being put aside.
+   */
   forget(): void {
     this.#connection += 1;
     this.#underWay = 0;

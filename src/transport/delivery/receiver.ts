@@ -1,4 +1,4 @@
-/** Receiving: from what the queues of a service deliver to whoever handles it, and replies to whoever called. */
+/** Receives from the queues of a service, and passes deliveries to the dispatcher and replies to the caller. */
 
 import { waitAtMost } from "../../async/abort.ts";
 import { batchLimitOf, CALLS_TYPE, REPLIES_TYPE, type ReplyEntry, repliesIn } from "../../protocol/batch.ts";
@@ -22,10 +22,12 @@ import { Crowd } from "./crowd.ts";
 import { Isolations } from "./isolations.ts";
 import { type DeliveryArrival, type DeliveryDependencies, SessionDelivery } from "./session-delivery.ts";
 
-/** How long the end of a session waits for the broker to confirm copies: with what comes before, a container has 10 s. */
+/**
+ * How long the end of a session waits for the confirms of copies, in milliseconds. A container has 10 s for the whole shutdown.
+ */
 const CONFIRM_MS = 1_000;
 
-/** How calls and replies travel together, as far as it depends on what is received. */
+/** The batching of calls and replies, as far as received messages influence it. */
 export interface Batchers {
   readonly calls: Pick<CallBatcher, "learn">;
   readonly replies: Pick<ReplyBatcher, "heard" | "heardByBatch" | "waiting">;
@@ -43,12 +45,12 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   readonly putAside: CallsPutAside;
   readonly copies: Set<Promise<unknown>> = new Set();
   isClosing = false;
-  /** The replies of one message, taken a portion at a time. */
+  /** The replies of one message, processed in portions. */
   readonly replyEntries: ChunkedDelivery<ReplyEntry>;
   readonly #batchers: Batchers;
   readonly #clock = new BrokerClock();
-  // On their way to a handler or between two delay queues: a pause is over when they have got there, or they would be
-  // delivered once more.
+  // Messages on their way to a handler or between two delay queues. A pause waits for them; otherwise they would be
+  // redelivered.
   readonly #waitingOn = new Set<Promise<void>>();
   #declaring: Promise<void> | undefined;
 
@@ -105,7 +107,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     if (looked === undefined) this.#handOver(source, received, arrival);
     else
       void looked.then((isOnlyLookedAt) => {
-        // Where the session is closed meanwhile, the broker delivers it again.
+        // If the session was closed meanwhile, the broker redelivers the call.
         if (received.hold === "held" && !this.isClosing)
           this.#handOver(source, received, { ...arrival, isOnlyLookedAt });
       });
@@ -116,7 +118,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     const { expiresMs, waitMs, asksForBatches } = delivery.envelope;
     if (asksForBatches && delivery.lane === "calls" && !source.alone)
       this.#batchers.replies.heard(received.message.properties.replyTo as string);
-    // A message that waited in a delay queue has lost its expiration there, and may have lain in the inbox since for any time.
+    // A message loses its expiration in a delay queue, and may have been in the inbox for any time since it left that queue.
     const hasWaited = expiresMs !== undefined && received.exchange === this.connection.namespace.back;
     if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
       this.member.onDelivery(delivery);
@@ -132,7 +134,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     const seconds = leftAt(delivery.message);
     const ageMs =
       seconds === undefined || client === undefined ? 0 : await this.#clock.since(seconds, client);
-    // The broker delivers it again.
+    // If the connection is gone, the broker redelivers the message.
     if (this.isClosing || this.connection.client !== client) return;
     if (await delivery.aged(ageMs)) return;
     if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
@@ -153,7 +155,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     try {
       entries = repliesIn(message) ?? [];
     } catch (error) {
-      this.connection.warn({ err: error }, "Gathered replies cannot be read; they are dropped.");
+      this.connection.warn({ err: error }, "A batch of replies cannot be read; it is dropped.");
       return;
     }
     this.replyEntries.add(entries);
@@ -163,14 +165,16 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     if (place === "calls alone") this.putAside.forget();
   }
 
-  // Not while this instance does not consume it: then it cannot know what has happened since.
+  // Returns 0 while this instance does not consume the queue, because then it does not know what has happened since.
   async #countCallsAlone(): Promise<number> {
     const queue = this.queues.queueOf({ lane: "calls", alone: true });
     if (!this.queues.isConsumed("calls alone")) return 0;
     return (await this.connection.client?.inspectQueue(queue))?.consumers ?? 0;
   }
 
-  /** Declares anew where moved messages go. Once for all that failed at the same time: it takes some forty requests. */
+  /**
+   * Declares the exchanges and queues that copies go to. Concurrent requests share one run, which takes some forty requests.
+   */
   declareMoves(): Promise<void> {
     this.#declaring ??= this.#declareMoves().finally(() => {
       this.#declaring = undefined;
@@ -186,17 +190,17 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     await declareQueues(client, [...namespace.durableQueues(service), ...namespace.callQueues(service)]);
   }
 
-  /** Takes what is held back now. Resolves when what was sent on its way has got there. */
+  /** Goes on with the deliveries that are held back. Resolves when all of them have reached a handler or a delay queue. */
   async goOn(): Promise<void> {
     if (this.isolations.isUnderWay) this.isolations.release();
     await Promise.all(this.#waitingOn);
   }
 
   /**
-   * Begins no copy from here on. Those that have begun are confirmed and their originals acknowledged before the consumers
-   * close: the broker returns what is not acknowledged by then, and both would be handled.
+   * Begins no further copy. Copies that have begun are confirmed, and their originals acknowledged, before the consumers close.
+   * Otherwise the broker would redeliver the originals, and both would be handled.
    *
-   * @returns nothing, if no copy has begun.
+   * @returns `undefined` if no copy has begun.
    */
   endCopies(): Promise<void> | undefined {
     this.isClosing = true;
@@ -205,7 +209,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     return waitAtMost(CONFIRM_MS, Promise.all(this.copies));
   }
 
-  /** Forgets all that came over the connection, which is gone. */
+  /** Forgets everything that came over the connection, because it is gone. */
   forget(): void {
     this.replyEntries.flush();
     this.isolations.forget();

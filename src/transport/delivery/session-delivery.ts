@@ -18,43 +18,47 @@ import type { Crowd } from "./crowd.ts";
 import type { Isolations } from "./isolations.ts";
 import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
 
+/** The pause before copies are published again, in milliseconds; it doubles up to the second value. */
 const FIRST_AGAIN_MS = 1_000;
 const LAST_AGAIN_MS = 8_000;
-/** RabbitMQ refuses an expiration of twice as much and more. */
+/** The longest expiration that is set, in milliseconds: RabbitMQ refuses twice as much. */
 const LONGEST_MS = 2 ** 31 - 1;
-/** Room for the mark of what is given back and for the time that is left. */
+/** The bytes of a copy's properties that are reserved for the `confluo-given-back` header and the expiration. */
 const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).length;
 
 /** The receiving side of a session, as its deliveries see it. */
 export interface DeliveryDependencies {
   readonly connection: Pick<SessionConnection, "client" | "namespace" | "newId" | "warn">;
   readonly member: Pick<SessionListener, "instance" | "onExpired">;
-  /** The queue of dead letters. */
+  /** The name of the service's queue of dead letters. */
   readonly dead: string;
-  /** True while the session is being closed: then no copy begins. */
+  /** True while the session is being closed. Then no new copy is published. */
   isClosing: boolean;
   readonly queues: Pick<ServiceQueues, "queueOf">;
-  /** Knows of the delay levels that copies go to. */
+  /** Is notified of the delay levels that copies go to. */
   readonly returns: Pick<ReturnWatch, "used">;
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
-  /** Copies that the broker has not confirmed: the originals must not go back before it has. Each settles with its confirm. */
+  /**
+   * The copies that the broker has not confirmed yet; each promise settles with its confirm. Their originals must not be
+   * requeued before.
+   */
   readonly copies: Set<Promise<unknown>>;
-  /** Declares anew where moved messages go, which someone may have deleted. */
+  /** Declares the exchanges and queues that copies go to again, because someone may have deleted them. */
   declareMoves(): Promise<void>;
 }
 
-/** How a delivery came. */
+/** The circumstances of a delivery. */
 export interface DeliveryArrival {
   readonly receiver: DeliveryDependencies;
-  /** On the monotonic clock. */
+  /** When this instance received it, in milliseconds on the monotonic clock. */
   readonly receivedAt: number;
-  /** True if it is marked as redelivered for no more than a look at its queue. */
+  /** True if the message is marked as redelivered only because somebody looked into its queue. */
   readonly isOnlyLookedAt?: boolean;
 }
 
-/** {@link Delivery} over a client's delivery. */
+/** The {@link Delivery} over a client's delivery. */
 export class SessionDelivery implements Delivery {
   readonly lane: Lane;
   readonly message: Message;
@@ -66,10 +70,13 @@ export class SessionDelivery implements Delivery {
   readonly #source: Source;
   readonly #received: AmqpDelivery;
   readonly #receiver: DeliveryDependencies;
-  /** That it came over. */
+  /** The client that it came over. */
   readonly #client: AmqpClient | undefined;
   #settled = false;
-  /** The letters that were made since its time is over, by subscription: an attempt that failed makes its copies anew. */
+  /**
+   * The dead letters made because the message expired, by subscription. They are made once, though each attempt to publish
+   * makes the other copies again.
+   */
   #letters: Map<string | undefined, AddressedCopy> | undefined;
 
   constructor(
@@ -85,7 +92,8 @@ export class SessionDelivery implements Delivery {
     this.#received = received;
     this.#receiver = receiver;
     this.#client = receiver.isClosing ? undefined : receiver.connection.client;
-    // The default exchange, and the way back from a delay, deliver by the queue's name: then the headers tell.
+    // Through the default exchange and the exchange for returns, the routing key is the name of a queue. Then the headers have
+    // the path.
     const { namespace, newId } = receiver.connection;
     const isReturn = received.exchange === "" || received.exchange === namespace.back;
     const eventKey = isReturn ? undefined : received.key;
@@ -109,9 +117,10 @@ export class SessionDelivery implements Delivery {
         this.#received.ack();
         return true;
       case "release":
-        // Its queue is gone with its consumer, and nobody else has one.
+        // The instance's own queue is deleted with its consumer, and no other instance has these messages.
         if (this.lane === "instance") return true;
-        // As a copy: what the broker itself delivers again looks like what a death left behind.
+        // Published as a copy: an original that the broker requeues would be marked as redelivered, as after the loss of an
+        // instance.
         return this.#publishThenAck([() => this.#givenBack()]);
       case "isolate":
         if (this.#received.bounce !== undefined) return this.#bounce(this.#received.bounce(), outcome);
@@ -125,7 +134,8 @@ export class SessionDelivery implements Delivery {
     }
   }
 
-  // Its sender knows whether it still waits. If it cannot be told, the call goes on without being asked for.
+  // Asks the sender to send the call again, if it still waits for it. If the sender cannot be asked, puts the call aside at
+  // once.
   async #bounce(bouncing: Promise<boolean>, outcome: Isolation): Promise<boolean> {
     if (!(await bouncing)) return this.#isolate(outcome);
     this.#receiver.putAside.note(this.message);
@@ -149,21 +159,22 @@ export class SessionDelivery implements Delivery {
     return this.#receiver.isolations.add(this.#publishThenAwaitAck(copies));
   }
 
-  // Until the broker has the acknowledgement, both the copy and the original are there.
+  // Waits for the acknowledgement, too, because until then both the copy and the original exist.
   async #publishThenAwaitAck(copies: readonly CopyMaker[]): Promise<boolean> {
     const isPublished = await this.#publishThenAck(copies);
     if (isPublished) await this.#received.acksTaken?.();
     return isPublished;
   }
 
-  // When its sender or its caller waits no longer, on the monotonic clock.
+  // Returns when the message expires, in milliseconds on the monotonic clock.
   get #until(): number {
     return this.receivedAt + (this.envelope.expiresMs ?? Number.POSITIVE_INFINITY);
   }
 
   /**
-   * Notes how long it lay in its queue before it came here. If its time is over by that, it becomes a dead letter: then it is
-   * settled, and its handler must not run.
+   * Takes the time that the message was in its queue off its expiration. If the message has expired, it becomes a dead letter.
+   *
+   * @returns true if it is settled, so that its handler must not run.
    */
   async aged(ms: number): Promise<boolean> {
     const { expiresMs, subscription } = this.envelope;
@@ -179,7 +190,7 @@ export class SessionDelivery implements Delivery {
     return true;
   }
 
-  /** Sends a message that has not waited long enough on to its next delay queue. Like {@link settle}, never rejects. */
+  /** Sends a message whose wait is not over to its next delay queue. Never rejects, like {@link settle}. */
   async waitOn(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
@@ -200,11 +211,11 @@ export class SessionDelivery implements Delivery {
     return this.#copyWith(this.#source, { deaths, subscription, until: this.#until, isGivenBack: true });
   }
 
-  // Into a queue of the same lane, as it is and with what it has been through. A call whose time is over is dropped, as its
-  // broker drops it; anything else is dead then.
+  // Makes a copy for a queue of the same lane, with the history of the message. If the message has expired, a call is dropped,
+  // as the broker drops it, and anything else becomes a dead letter.
   #copyWith(source: Source, { deaths, subscription, until, isGivenBack }: Past): AddressedCopy | undefined {
     const key = this.#receiver.queues.queueOf(source);
-    // The time that is left, as far as this instance knows: not how long it was under way before.
+    // The time that is left as far as this instance knows; it does not know how long the message was under way before.
     const leftMs = Math.floor(until - performance.now());
     if (leftMs < 1) return this.lane === "calls" ? undefined : this.#expired(subscription);
     const { unclaimedMs } = this.envelope;
@@ -228,7 +239,7 @@ export class SessionDelivery implements Delivery {
     const made = this.#letters.get(subscription);
     if (made !== undefined) return made;
     const { path, expiresMs } = this.envelope;
-    const message = `The ${expiresMs} ms in which ${show(path)} had to be handled passed before it was handled.`;
+    const message = `${show(path)} expired: it was not handled within ${expiresMs} ms.`;
     const error = new ConfluoError("TIMEOUT", message);
     const failure: Failure = {
       error,
@@ -241,13 +252,13 @@ export class SessionDelivery implements Delivery {
     return letter;
   }
 
-  // The most that a copy's properties may take, in bytes.
+  // Returns the most that the properties of a copy may take, in bytes.
   get #most(): number | undefined {
     const most = this.#client?.mostPropertyBytes;
     return most === undefined ? undefined : most - MARK_BYTES;
   }
 
-  // On another connection or channel it cannot be settled, and its broker delivers it again.
+  // Returns whether the delivery can still be settled. If its connection or channel is gone, the broker redelivers it.
   get #standing(): boolean {
     return this.#isOnItsConnection && this.#received.hold !== "lost";
   }
@@ -257,8 +268,9 @@ export class SessionDelivery implements Delivery {
     return this.#client !== undefined && !isClosing && connection.client === this.#client;
   }
 
-  // Publishes copies in place of the original and acknowledges that once they are confirmed. Tries until it is done, or the connection is gone: giving it back would have the handler run again, or look like a death.
-  // Each attempt makes its copies again, since the time that is left is written in some of them.
+  // Publishes copies in place of the original, and acknowledges the original once they are confirmed. Tries again until that is
+  // done or the connection is lost, because a requeued original would run its handler again, or look like the loss of an
+  // instance. Each attempt makes its copies again, because some contain the time that is left.
   async #publishThenAck(copies: readonly CopyMaker[]): Promise<boolean> {
     let left = copies;
     for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
@@ -266,15 +278,15 @@ export class SessionDelivery implements Delivery {
       this.#receiver.copies.add(posting);
       const posted = await posting;
       const isPublished = posted.every(({ status }) => status === "fulfilled");
-      // Also when the session is being closed: it waits for that, or the broker would return the original beside its copy. In
-      // this very turn: this is told of a confirm before the end of the session is.
+      // Also while the session is closing: `endCopies` waits for this, since the broker would otherwise redeliver the original
+      // beside its copy. The acknowledgement must be made in this turn, before that wait ends.
       if (isPublished) this.#received.ack();
       this.#receiver.copies.delete(posting);
       if (isPublished) return true;
       if (!this.#standing) return false;
       left = left.filter((_, n) => posted[n]?.status === "rejected");
       const err = posted.find((result) => result.status === "rejected")?.reason;
-      // Once, not once for each attempt.
+      // Logged once, not for each attempt.
       if (waitMs === FIRST_AGAIN_MS) {
         const where = left.map((copy) => nameOf(copy())).join(", ");
         this.#receiver.connection.warn(
@@ -306,7 +318,7 @@ export class SessionDelivery implements Delivery {
     });
   }
 
-  // A call that came in a batch belongs to the queue for calls, like any other.
+  // Returns the queue that a copy returns to. A call from a batch belongs to the queue for calls, like any other call.
   get #queue(): string {
     return this.lane === "calls" ? this.#receiver.queues.queueOf(this.#source) : this.#received.queue;
   }
@@ -337,7 +349,8 @@ export class SessionDelivery implements Delivery {
     }
   }
 
-  // Comes back to the queue that it came from: what is tried alone, to be tried alone.
+  // The copy returns to the queue that the message came from, so that a message that is handled alone stays in the queue for
+  // that.
   #delayed({ levelMs }: Hop, queue: string, message: Message): AddressedCopy {
     const { connection, returns } = this.#receiver;
     returns.used(levelMs);
@@ -347,29 +360,29 @@ export class SessionDelivery implements Delivery {
 
 type Isolation = Extract<Outcome, { readonly kind: "isolate" }>;
 
-/** How a copy differs from its original. */
+/** The differences between a copy and its original. */
 interface Past {
   readonly deaths: number;
   readonly subscription: string | undefined;
-  /** When it expires, on the monotonic clock. */
+  /** When it expires, in milliseconds on the monotonic clock. */
   readonly until: number;
   readonly isGivenBack?: true;
 }
 
-/** Makes a copy; `undefined` if nothing is left to be published. */
+/** Makes a copy; returns `undefined` if there is nothing to publish. */
 type CopyMaker = () => AddressedCopy | undefined;
 
 function nameOf(moved: AddressedCopy | undefined): string {
   return moved === undefined ? "" : moved.exchange || moved.key;
 }
 
-// From RabbitMQ 4.3 on, a quorum queue counts apart how often a message was given to somebody, and how often that one was lost
-// with it. Older brokers count both as one: there a look passes for a death.
+// Returns whether a message was delivered before, but its consumer was not lost. Quorum queues count these two separately from
+// RabbitMQ 4.3 on. Older brokers count them as one, so that looking into a queue counts as the loss of an instance.
 function wasOnlyLookedAt({ properties: { headers } }: Message): boolean {
   return headers?.["x-acquired-count"] !== undefined && headers["x-delivery-count"] === undefined;
 }
 
-// An instance's own copies are gone with it: what comes again was given back.
+// An instance's own queue is deleted with it, so the messages of that lane never come again after a loss.
 function historyOf({ lane, alone }: Source, isMarked: boolean, deaths: number): DeliveryHistory {
   if (lane === "instance") return "first";
   if (alone) return isMarked ? "isolated-redelivered" : "isolated";
@@ -377,7 +390,7 @@ function historyOf({ lane, alone }: Source, isMarked: boolean, deaths: number): 
   return lane === "inbox" && deaths > 0 ? "isolated" : "first";
 }
 
-/** A copy of a message, and where it goes. */
+/** A copy of a message, with its destination. */
 interface AddressedCopy {
   readonly exchange: string;
   readonly key: string;

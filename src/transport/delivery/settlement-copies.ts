@@ -1,4 +1,6 @@
-/** Copies of a message that a settled delivery leaves behind: they wait, go back, or are dead letters. */
+/**
+ * The copies that settle a delivery: messages that wait for their next try, that are put aside or given back, and dead letters.
+ */
 
 import { storyOf } from "../../causes.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
@@ -7,7 +9,7 @@ import type { Message } from "../../protocol/message.ts";
 import { republished } from "../../protocol/republish.ts";
 import type { Failure, Hop } from "../../retry/outcome.ts";
 
-/** The headers that tell the story of a message that failed. */
+/** The headers that describe the failure of a message. */
 const storyHeaders: readonly string[] = [
   header.error,
   header.errorName,
@@ -19,16 +21,16 @@ const storyHeaders: readonly string[] = [
   header.instance,
 ];
 
-/** The headers of a copy that waits. */
+/** The state of a message that waits. */
 interface DelayedRetry {
   readonly hop: Hop;
   readonly unclaimedMs: number;
   readonly expiresMs: number | undefined;
-  /** How many instances are known to have died on it, if it is the same try that goes on. */
+  /** How many instances were lost with the message; only if the wait does not begin a new try. */
   readonly deaths?: number;
 }
 
-/** Returns the headers of a copy that waits, each left out when it holds its default. */
+/** Returns the headers of a copy that waits. A header with its default value is left out. */
 export function waitHeaders(wait: DelayedRetry): Readonly<Record<string, string>> {
   const { hop, unclaimedMs, expiresMs, deaths = 0 } = wait;
   return {
@@ -39,13 +41,13 @@ export function waitHeaders(wait: DelayedRetry): Readonly<Record<string, string>
   };
 }
 
-/** A message, and what it is. */
+/** A message and its metadata. */
 interface Original {
   readonly message: Message;
   readonly envelope: Envelope;
 }
 
-/** Copies a message as it is, with its failures so far. `most` bounds its properties, in bytes. */
+/** Copies a message without a new failure, but with the description of earlier ones. `most` limits its properties, in bytes. */
 export function unchangedCopy(
   { message, envelope }: Original,
   added: Readonly<Record<string, string>>,
@@ -61,20 +63,23 @@ export function unchangedCopy(
   return republished(message, envelope, all, most);
 }
 
-/** The failure that a copy tells of. */
+/** The failure that a copy describes. */
 interface FailedCopy {
   readonly failure: Failure;
   /** The queue that the message came from. */
   readonly queue: string;
   /** The instance that it failed in. */
   readonly instance: string;
-  /** Number of the next try. */
+  /** The number of the next try. */
   readonly attempt: number;
-  /** How it waits before that; absent for a dead letter. */
+  /** The wait before the next try; absent for a dead letter. */
   readonly wait?: DelayedRetry;
 }
 
-/** Copies a message that failed, with the details of the first and the last failure. `most` bounds its properties, in bytes. */
+/**
+ * Copies a message that failed, with a description of its last failure and the time of the first. `most` limits its properties,
+ * in bytes.
+ */
 export function failedCopy(
   { message: original, envelope }: Original,
   { failure, queue, instance, attempt, wait }: FailedCopy,

@@ -2,16 +2,16 @@ import { type DeathReason, recordDeath } from "./dead-letter.ts";
 import { Deque } from "./deque.ts";
 import type { Queue, QueuedMessage } from "./queue.ts";
 
-/** @returns the queues for a key, or `undefined` if there is no such exchange. */
+/** Returns the queues for a key, or `undefined` if the exchange does not exist. */
 export type DeadLetterRoute = (exchange: string, key: string) => readonly Queue[] | undefined;
 
-/** A dead letter of an at-least-once queue, until every target has it. */
+/** A dead letter of an at-least-once queue, which waits until every target has accepted it. */
 interface WaitingLetter {
   readonly letter: QueuedMessage;
   readonly delivered: Set<Queue>;
 }
 
-/** Sends dead letters on their way, and keeps those that must not be lost and have nowhere to go. */
+/** Routes dead letters to their targets, and stores those that must not be lost while they have no target. */
 export class DeadLetterRouter {
   readonly #route: DeadLetterRoute;
   readonly #waiting = new Map<Queue, Deque<WaitingLetter>>();
@@ -48,13 +48,13 @@ export class DeadLetterRouter {
       waiting.push(mine);
       return;
     }
-    // Its target takes letters: one that was full before may do so for those that wait, too.
+    // The target accepts letters now, so it may also accept those that wait.
     for (let first = waiting.first(); first !== undefined && this.#deliver(first); first = waiting.first()) {
       waiting.shift();
     }
   }
 
-  /** Tries all again, after a change of the topology: something may have become a target. */
+  /** Tries all stored letters again after a change of the topology, because there may be a target now. */
   retry(): void {
     for (const [queue, waiting] of this.#waiting) {
       for (let left = waiting.length; left > 0; left -= 1) {
@@ -65,12 +65,12 @@ export class DeadLetterRouter {
     }
   }
 
-  /** The queue is gone, and with it what waited to leave it. */
+  /** Drops the stored letters of a queue that was deleted. */
   forget(queue: Queue): void {
     this.#waiting.delete(queue);
   }
 
-  /** @returns whether nothing is left to do for this letter. */
+  /** Returns whether every target has the letter. */
   #deliver({ letter, delivered }: WaitingLetter): boolean {
     const targets = this.#route(letter.exchange, letter.key) ?? [];
     let refused = false;
@@ -83,7 +83,7 @@ export class DeadLetterRouter {
   }
 }
 
-/** Without a reject in between, RabbitMQ drops what would enter a queue that it has died in. */
+/** Returns whether the letter died in the target before. RabbitMQ drops such a letter, unless it was rejected in between. */
 function isCycle(letter: QueuedMessage, target: Queue): boolean {
   return letter.deaths.some((death) => death.queue === target.name);
 }

@@ -1,11 +1,13 @@
-/** The `x-death` story that RabbitMQ writes on a message that leaves a queue without having been taken. */
+/** The `x-death` header that RabbitMQ adds to a message that is dead-lettered. */
 
 import type { Message } from "../../protocol/message.ts";
 
-/** Why a message left its queue. (`rejected` needs a reject without requeue, which `AmqpClient` does not have.) */
+/**
+ * The reason why a message was dead-lettered. (`rejected` needs a reject without requeue, which `AmqpClient` does not have.)
+ */
 export type DeathReason = "expired" | "maxlen" | "delivery_limit";
 
-/** One dead-lettering. A queue that a message died in never gets it again, so that each happens once. */
+/** One dead-lettering. Each happens once, because a queue in which a message died never gets it again. */
 export interface DeathRecord {
   readonly queue: string;
   readonly reason: DeathReason;
@@ -15,7 +17,7 @@ export interface DeathRecord {
   readonly expiration: string | undefined;
 }
 
-/** The queue and the reason of a message that died. */
+/** The queue in which a message died, and the reason. */
 export interface DeathCause {
   readonly queue: string;
   readonly reason: DeathReason;
@@ -24,13 +26,16 @@ export interface DeathCause {
   readonly nowMs: number;
 }
 
-/** A message that has died, and all its deaths, the last one first. */
+/** A message that was dead-lettered, with all its deaths; the last one comes first. */
 export interface DeadLetteredMessage {
   readonly message: Message;
   readonly deaths: readonly [DeathRecord, ...DeathRecord[]];
 }
 
-/** A copy that has lost its expiration and carries its story. The broker's memory counts, not a publisher's `x-death`. */
+/**
+ * Returns a copy without expiration and with `x-death`. That header is built from the broker's own records; one from the
+ * publisher is ignored.
+ */
 export function recordDeath(
   message: Message,
   earlier: readonly DeathRecord[],
@@ -59,7 +64,7 @@ function tableOf(death: DeathRecord): Readonly<Record<string, unknown>> {
     count: 1,
     reason: death.reason,
     queue: death.queue,
-    // A timestamp as amqplib decodes it.
+    // A timestamp in the form in which amqplib decodes it.
     time: { "!": "timestamp", value: death.atSeconds },
     exchange: death.exchange,
     "routing-keys": [death.key],

@@ -1,9 +1,10 @@
-/** A queue with O(1) at both ends, on a ring that grows by doubling. */
+/** A queue with O(1) operations at both ends, in a ring buffer that doubles when it is full. */
 
 const initialCapacity = 16;
-/** A burst must not hold its memory for good: an emptied ring larger than this starts small again. */
+/** A ring larger than this is replaced by a small one when it is empty, so that a burst does not occupy memory for good. */
 const keptCapacity = 4096;
 
+/** A double-ended queue. */
 export class Deque<Value> {
   #ring: (Value | undefined)[] = new Array(initialCapacity);
   #mask = initialCapacity - 1;
@@ -34,7 +35,7 @@ export class Deque<Value> {
     return this.#ring[this.#head];
   }
 
-  /** Puts a value before the one at `index`; moves the shorter side. */
+  /** Inserts a value before the one at `index`. Moves the values of the shorter side. */
   insert(index: number, value: Value): void {
     if (this.#length > this.#mask) this.#grow();
     this.#length += 1;
@@ -47,7 +48,9 @@ export class Deque<Value> {
     this.#ring[(this.#head + index) & this.#mask] = value;
   }
 
-  /** The first index whose value satisfies a predicate that, once true, stays true to the end. */
+  /**
+   * Returns the first index whose value satisfies a predicate. Once true, the predicate must stay true for all further values.
+   */
   search(isAfter: (value: Value) => boolean): number {
     let low = 0;
     let high = this.#length;
@@ -59,7 +62,7 @@ export class Deque<Value> {
     return low;
   }
 
-  /** Removes every occurrence of a value. O(n). */
+  /** Removes every occurrence of a value, in O(n). */
   remove(value: Value): void {
     for (let left = this.#length; left > 0; left -= 1) {
       const kept = this.shift() as Value;

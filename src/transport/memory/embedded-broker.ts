@@ -5,31 +5,31 @@ import { EmbeddedClient } from "./embedded-client.ts";
 import { TurnLoop } from "./turn-loop.ts";
 import { VirtualHost } from "./virtual-host.ts";
 
-/** Options of an {@link EmbeddedBroker}. */
+/** The options of an {@link EmbeddedBroker}. */
 export interface EmbeddedBrokerOptions {
-  /** Largest body taken, in bytes; a larger one is `too-large`. Default: 16 MiB, as RabbitMQ 4. */
+  /** The largest body that is accepted, in bytes; a larger one is `too-large`. Default: 16 MiB, as in RabbitMQ 4. */
   readonly maxMessageBytes?: number;
 }
 
-/** A queue of an {@link EmbeddedBroker}, as it stands. */
+/** The current state of a queue of an {@link EmbeddedBroker}. */
 export interface QueueState {
   readonly name: string;
-  /** Ready to be delivered. */
+  /** The number of messages that wait to be delivered. */
   readonly messages: number;
-  /** Delivered and not yet settled. */
+  /** The number of messages that are delivered and not settled. */
   readonly unacked: number;
   readonly consumers: number;
 }
 
 /**
- * RabbitMQ's semantics inside this process: what a {@link AmqpClient} can ask for, and nothing else. Nothing is kept when
- * the process ends. Each broker is a world of its own.
+ * A broker inside this process, with RabbitMQ's semantics for everything that an {@link AmqpClient} can request. It stores
+ * nothing when the process ends. Brokers share nothing with each other.
  */
 export class EmbeddedBroker {
   readonly #host: VirtualHost;
   readonly #turns = new TurnLoop();
 
-  /** @throws `INVALID_ARGUMENT` for a `maxMessageBytes` that is not a whole number above 0. */
+  /** @throws `INVALID_ARGUMENT` if `maxMessageBytes` is not a whole number above 0. */
   constructor(options: EmbeddedBrokerOptions = {}) {
     const { maxMessageBytes = 16 * 1024 * 1024 } = options;
     if (!Number.isSafeInteger(maxMessageBytes) || maxMessageBytes < 1) {
@@ -38,30 +38,32 @@ export class EmbeddedBroker {
     this.#host = new VirtualHost(maxMessageBytes);
   }
 
+  /** Opens a client of this broker. */
   connect(): AmqpClient {
     return new EmbeddedClient(this.#host, this.#turns);
   }
 
-  /** Breaks a client as a killed connection does; its `lost` resolves with `CONNECTION_LOST` and this reason. */
+  /** Breaks a client as a killed connection does. Its `lost` resolves with `CONNECTION_LOST` and this reason. */
   disconnect(client: AmqpClient, reason = "The connection was cut."): void {
     if (!(client instanceof EmbeddedClient))
-      throw invalidArgument("wire", "a wire of an embedded broker", client);
+      throw invalidArgument("client", "a client of an embedded broker", client);
     client.disconnect(new ConfluoError("CONNECTION_LOST", reason));
   }
 
+  /** Returns the current state of all queues. */
   queues(): QueueState[] {
     return Array.from(this.#host.queues(), ({ name, depth, unacked, consumerCount }) => {
       return { name, messages: depth, unacked, consumers: consumerCount };
     });
   }
 
-  /** Deletes a queue with all its messages; its consumers are cancelled. @returns whether there was one. */
+  /** Deletes a queue with all its messages, and cancels its consumers. Returns whether the queue existed. */
   deleteQueue(name: string): boolean {
     return this.#host.deleteQueue(name);
   }
 
   /**
-   * Takes the message at the head of a queue out for good, or `undefined` from an empty one.
+   * Removes and returns the message at the head of a queue; `undefined` if the queue is empty.
    *
    * @throws `UNAVAILABLE` if there is no such queue.
    */

@@ -176,7 +176,7 @@ test("disconnect takes the wire's exclusive queues and leaves other wires alone"
 });
 
 test("disconnect refuses a wire that is not the broker's kind", () => {
-  expect(() => broker.disconnect({} as AmqpClient)).toThrow("wire must be a wire of an embedded broker");
+  expect(() => broker.disconnect({} as AmqpClient)).toThrow("client must be a client of an embedded broker");
 });
 
 test.each([-1, 1.5, 65_536, Number.NaN])("a prefetch of %d is refused", async (prefetch) => {

@@ -18,24 +18,24 @@ import { EmbeddedConsumer } from "./embedded-consumer.ts";
 import { surface, type TurnLoop, type TurnTask } from "./turn-loop.ts";
 import type { VirtualHost } from "./virtual-host.ts";
 
-/** The largest prefetch that AMQP's field can carry. */
+/** The largest prefetch that AMQP's field can hold. */
 const largestPrefetch = 65_535;
 
 type SettledPublish = (failure?: PublishFailure) => void;
 
-/** A publish that failed; one that was taken is just its callback. */
+/** A publish that failed. One that succeeded is represented by its callback alone. */
 interface FailedPublish {
   readonly settled: SettledPublish;
   readonly failure: PublishFailure;
 }
 
-/** A connection to an embedded broker. What it asks for happens at once; callbacks come with the next turn. */
+/** A connection to an embedded broker. Requests take effect at once; callbacks are made in the next turn of the event loop. */
 export class EmbeddedClient implements AmqpClient, TurnTask {
   readonly server: ServerInfo = { product: "confluo, embedded", version: "", capabilities: [] };
-  /** As of a broker with RabbitMQ's usual limit on frames. */
+  /** The same as with RabbitMQ's usual limit on frames. */
   readonly mostPropertyBytes: number = mostPropertyBytes();
   readonly lost: Promise<ConfluoError | undefined>;
-  /** It takes whatever comes. */
+  /** `undefined`, because the embedded broker always accepts messages. */
   readonly congestion = undefined;
   readonly blocked = undefined;
   readonly refused = undefined;
@@ -97,7 +97,7 @@ export class EmbeddedClient implements AmqpClient, TurnTask {
     this.#assertOpen();
     const queue = this.#host.findQueue(name, this);
     if (queue === undefined) return undefined;
-    // An inspection is a passive declare, and that is use.
+    // RabbitMQ implements an inspection as a passive declare, which counts as use.
     queue.touch();
     return { messages: queue.depth, consumers: queue.consumerCount };
   }
@@ -146,13 +146,13 @@ export class EmbeddedClient implements AmqpClient, TurnTask {
     if (this.#state === "open") {
       this.#state = "closing";
       this.#release();
-      // The turn that has settled every publish ends the client.
+      // The client ends in the turn that has settled every publish.
       this.#turns.schedule(this);
     }
     await this.lost;
   }
 
-  /** Breaks the client as a killed connection does: what is not confirmed yet never will be. */
+  /** Breaks the client as a killed connection does: publishes that are not confirmed yet fail as `lost`. */
   disconnect(reason: ConfluoError): void {
     if (this.#state === "gone") return;
     if (this.#state === "open") this.#release();

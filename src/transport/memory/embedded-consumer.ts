@@ -7,20 +7,21 @@ import { withDeliveryCount } from "./received-message.ts";
 import { surface, type TurnLoop, type TurnTask } from "./turn-loop.ts";
 
 /**
- * `active`: takes letters. `cancelled`: takes none, hands out what it has. `ending`: the queue is gone; hands out
- * what it has, then says so. `closed`: gave everything back.
+ * The state of a consumer. `active`: takes letters. `cancelled`: takes none, but delivers those that it has. `ending`: the
+ * queue is gone; the consumer delivers the letters that it has, then reports its end. `closed`: it has ended and holds no
+ * letters.
  */
 type State = "active" | "cancelled" | "ending" | "closed";
 
-/** The owner of a consumer. */
+/** The parts that an {@link EmbeddedConsumer} works with. */
 export interface ConsumerContext {
   readonly queue: Queue;
   readonly turns: TurnLoop;
-  /** The consumer has ended and nothing of it is unsettled. */
+  /** Is called when the consumer has ended and all its letters are settled. */
   readonly onDone: (consumer: EmbeddedConsumer) => void;
 }
 
-/** Holds the letters that its queue gave it: those still to hand out, and those handed out or not that are unsettled. */
+/** A consumer with the letters that its queue gave it: those to be delivered, and those that are unsettled. */
 export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
   readonly acknowledges: boolean;
   /** The name of the queue that it consumes. */
@@ -61,7 +62,7 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
       this.#context.queue.remove(this);
       this.#checkDone();
     }
-    // Also if the queue has been deleted meanwhile: what it had handed out before still comes.
+    // Also if the queue was deleted meanwhile: letters that the queue gave before are still delivered.
     if (this.#state !== "closed" && this.#outbox.length > 0) {
       await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
     }
@@ -71,7 +72,7 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
     this.release();
   }
 
-  /** Ends at once and gives back what is unsettled, handed out or not. */
+  /** Ends at once, and returns all unsettled letters to the queue, delivered or not. */
   release(): void {
     if (this.#state === "closed") return;
     const letters = Array.from(this.#unacked, (delivery) => delivery.letter);
@@ -122,7 +123,7 @@ export class EmbeddedConsumer implements Consumer, QueueConsumer, TurnTask {
     return this.#unacked.has(delivery);
   }
 
-  /** @returns whether the queue has taken it. */
+  /** Acknowledges a delivery. Returns whether the queue has accepted that. */
   ack(delivery: EmbeddedDelivery): boolean {
     const wasFull = this.#unacked.size === this.#prefetch;
     if (!this.#unacked.delete(delivery)) return false;

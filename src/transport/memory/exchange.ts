@@ -4,16 +4,16 @@ import type { ExchangeSpec, QueueArguments } from "../amqp-client.ts";
 import type { Queue } from "./queue.ts";
 import { assertEquivalent } from "./queue-arguments.ts";
 
-/** Routes remembered by a topic exchange between two changes of its bindings. */
+/** How many routes a topic exchange caches between two changes of its bindings. */
 const rememberedRoutes = 1024;
-/** As RabbitMQ 4.3 has it; older versions take more. */
+/** The limit on words `#` in a binding, as in RabbitMQ 4.3. Older versions accept more. */
 const mostWildcards = 2;
 
-/** How a type of exchange finds the queues for a key. */
+/** Finds the queues for a key, in the way of one type of exchange. */
 interface BindingRouter {
   add(key: string, queue: Queue): void;
   remove(key: string, queue: Queue): void;
-  /** Each queue once. */
+  /** Returns the queues for a key, each once. */
   route(key: string): readonly Queue[];
 }
 
@@ -52,7 +52,7 @@ export class Exchange {
     this.#router.remove(key, queue);
   }
 
-  /** Drops all bindings of a queue that is gone. */
+  /** Removes all bindings of a queue that is gone. */
   forget(queue: Queue): void {
     for (const key of [...(this.#keysByQueue.get(queue) ?? [])]) this.unbind(queue, key);
   }
@@ -96,7 +96,7 @@ class DirectRouter implements BindingRouter {
 }
 
 class FanoutRouter implements BindingRouter {
-  /** With repeats: a queue bound by two keys stays until both are gone. */
+  /** Contains a queue once for each of its bindings, so that a queue bound by two keys stays until both are removed. */
   readonly #bound: Queue[] = [];
   #queues: readonly Queue[] = nobody;
 

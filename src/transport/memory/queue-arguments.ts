@@ -1,24 +1,28 @@
-/** The arguments of queues and exchanges that the embedded broker acts on, and the comparison of all of them. */
+/** The arguments of queues and exchanges that the embedded broker applies, and the comparison of all of them. */
 
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
 import type { QueueArguments, QueueSpec } from "../amqp-client.ts";
 
-/** A queue's arguments, read once. What is absent has no effect: no limit, no expiry, no dead-lettering. */
+/** The parsed arguments of a queue. An argument that is absent has no effect: no limit, no expiry, no dead-lettering. */
 export interface QueueSettings {
   readonly type: "classic" | "quorum";
   readonly messageTtlMs: number;
   readonly unusedExpiryMs: number;
   readonly deadLetterExchange: string | undefined;
   readonly deadLetterKey: string | undefined;
-  /** At-least-once dead-lettering: a dead letter without a target waits for one. */
+  /** True for at-least-once dead-lettering: a dead letter without a target waits for one. */
   readonly keepsDeadLetters: boolean;
   readonly maxLength: number;
   readonly overflow: "drop-head" | "reject-publish";
-  /** Returns to the queue that a message survives. */
+  /** How many times a message may return to the queue before it becomes a dead letter. */
   readonly deliveryLimit: number;
 }
 
-/** @throws `INVALID_ARGUMENT` for a value that RabbitMQ would refuse or that is not modelled here. */
+/**
+ * Parses the arguments of a queue.
+ *
+ * @throws `INVALID_ARGUMENT` for a value that RabbitMQ would refuse, or that the embedded broker does not support.
+ */
 export function readQueueSettings({ name, exclusive, arguments: args }: QueueSpec): QueueSettings {
   const type = readChoice(name, args, "x-queue-type", ["classic", "quorum"]) ?? "classic";
   if (exclusive && type === "quorum")
@@ -41,7 +45,7 @@ export function readQueueSettings({ name, exclusive, arguments: args }: QueueSpe
     unusedExpiryMs: readWhole(name, args, "x-expires", 1),
     deadLetterExchange,
     deadLetterKey,
-    // RabbitMQ falls back to at most once, silently, without both of these.
+    // Without both of these, RabbitMQ uses at-most-once dead-lettering, without any notice.
     keepsDeadLetters: type === "quorum" && strategy === "at-least-once" && overflow === "reject-publish",
     maxLength: readWhole(name, args, "x-max-length", 0),
     overflow,
@@ -49,7 +53,7 @@ export function readQueueSettings({ name, exclusive, arguments: args }: QueueSpe
   };
 }
 
-/** @returns infinity if the argument is absent. */
+/** Returns a whole number; infinity if the argument is absent. */
 function readWhole(queue: string, args: QueueArguments, argument: string, least: number): number {
   const value = args[argument];
   if (value === undefined) return Number.POSITIVE_INFINITY;
@@ -79,15 +83,19 @@ function readChoice<Choice extends string>(
   return choice;
 }
 
-/** An entity as it exists or as a declare describes it. */
+/** A queue or exchange as it exists. */
 export interface Declared {
   readonly entity: "queue" | "exchange";
   readonly name: string;
-  /** The arguments, and beside them what else must be equal, such as an exchange's type. */
+  /** Its arguments, and everything else that must be equal, such as an exchange's type. */
   readonly properties: QueueArguments;
 }
 
-/** @throws `TOPOLOGY_CONFLICT` that names the entity, the argument and both values. */
+/**
+ * Compares a declare with the queue or exchange that exists.
+ *
+ * @throws `TOPOLOGY_CONFLICT` that names the queue or exchange, the argument and both values.
+ */
 export function assertEquivalent(existing: Declared, wanted: QueueArguments): void {
   const { entity, name, properties } = existing;
   for (const argument of new Set([...Object.keys(properties), ...Object.keys(wanted)])) {

@@ -7,10 +7,10 @@ import { Deque } from "./deque.ts";
 import { assertEquivalent, type QueueSettings, readQueueSettings } from "./queue-arguments.ts";
 
 const never = Number.POSITIVE_INFINITY;
-/** The longest that a Node.js timer takes. */
+/** The longest delay of a Node.js timer, in milliseconds. */
 const longestTimerMs = 2 ** 31 - 1;
 
-/** A message and where it was published to. */
+/** A message, the exchange and key it was published with, and its earlier deaths. */
 export interface QueuedMessage {
   readonly message: Message;
   readonly exchange: string;
@@ -18,43 +18,43 @@ export interface QueuedMessage {
   readonly deaths: readonly DeathRecord[];
 }
 
-/** A letter in one queue, or out of it unacknowledged. Only the queue writes it. */
+/** A letter: a message in one queue, ready or delivered and unsettled. Only the queue writes its fields. */
 export interface StoredLetter extends QueuedMessage {
-  /** Order of arrival, which a classic queue restores. */
+  /** The order of arrival, which a classic queue restores. */
   readonly position: number;
   readonly expiresAtMs: number;
   redelivered: boolean;
-  /** How often it came back unacknowledged. */
+  /** How many times the message returned to the queue unacknowledged. */
   returns: number;
 }
 
 /** A consumer as its queue sees it. */
 export interface QueueConsumer {
-  /** False for `no-ack`: what it takes has left the queue for good. */
+  /** False for `no-ack`: a letter that the consumer takes has left the queue for good. */
   readonly acknowledges: boolean;
-  /** Takes one letter. @returns whether it has room for another. */
+  /** Takes one letter. Returns whether there is room for another. */
   take(letter: StoredLetter): boolean;
-  /** The queue is gone, with all that came from it. */
+  /** Is called when the queue is gone, with all letters that came from it. */
   end(reason: ConfluoError): void;
 }
 
 /** The broker around a queue, as the queue sees it. */
 export interface QueueHost {
   deadLetter(queue: Queue, letter: QueuedMessage, reason: DeathReason): void;
-  /** `x-expires` has passed without use, or the last consumer of an exclusive queue is gone. */
+  /** Is called when `x-expires` has passed without use, or the last consumer of an exclusive queue is gone. */
   expireQueue(queue: Queue): void;
 }
 
 /**
- * One queue. Letters wait in `#ready`, consumers with room wait in `#hungry`; one of the two is always empty, since
- * whatever arrives is handed over at once. Only the callbacks to users are deferred, by the consumer.
+ * One queue. Letters wait in `#ready`, and consumers with room wait in `#hungry`. One of the two is always empty, because a
+ * letter is given to a consumer at once. Only the consumer's callbacks to users are made later.
  */
 export class Queue {
   readonly name: string;
-  /** The connection that an exclusive queue belongs to. */
+  /** The connection that an exclusive queue belongs to; `undefined` for a shared queue. */
   readonly owner: object | undefined;
   readonly settings: QueueSettings;
-  /** This queue as the result of a route. */
+  /** A list with only this queue, as the result of routing to it. */
   readonly alone: readonly Queue[] = [this];
   readonly #arguments: QueueArguments;
   readonly #host: QueueHost;
@@ -67,7 +67,7 @@ export class Queue {
   #expiryTimerAtMs = never;
   #unusedTimer: NodeJS.Timeout | undefined;
   #usedAtMs = 0;
-  /** Then what a cancelled consumer still holds has nowhere to go. */
+  /** True once the queue is deleted. Letters that consumers still have are dropped then. */
   #isDestroyed = false;
 
   constructor(spec: QueueSpec, owner: object | undefined, host: QueueHost) {
@@ -79,7 +79,7 @@ export class Queue {
     this.touch();
   }
 
-  /** Letters ready to be delivered. */
+  /** The number of letters that wait to be delivered. */
   get depth(): number {
     return this.#ready.length;
   }
@@ -98,7 +98,7 @@ export class Queue {
     assertEquivalent({ entity: "queue", name: this.name, properties: existing }, wanted);
   }
 
-  /** @returns false if the queue is full and refuses. */
+  /** Adds a message. Returns false if the queue is full and rejects it. */
   publish({ message, exchange, key, deaths }: QueuedMessage): boolean {
     const { maxLength, overflow } = this.settings;
     if (overflow === "reject-publish" && this.#ready.length >= maxLength) return false;
@@ -124,7 +124,7 @@ export class Queue {
     return true;
   }
 
-  /** Counts as use: puts `x-expires` off, and removes what has expired at the head. */
+  /** Counts as use of the queue: postpones `x-expires`, and removes expired letters at the head. */
   touch(): void {
     this.#dropExpired();
     this.#watchHead();
@@ -141,7 +141,7 @@ export class Queue {
     this.resume(consumer);
   }
 
-  /** Gives this consumer no more letters. */
+  /** Stops giving letters to a consumer. */
   remove(consumer: QueueConsumer): void {
     if (!this.#consumers.delete(consumer)) return;
     this.#hungry.remove(consumer);
@@ -149,27 +149,27 @@ export class Queue {
     else this.touch();
   }
 
-  /** This consumer, which was full, has room again. */
+  /** Gives letters to a consumer again that was full and has room now. */
   resume(consumer: QueueConsumer): void {
     this.#hungry.push(consumer);
     this.#pump();
   }
 
-  /** This consumer, which had room, may take no more for now. */
+  /** Stops giving letters to a consumer until {@link resume}. */
   pause(consumer: QueueConsumer): void {
     this.#hungry.remove(consumer);
   }
 
-  /** A delivered letter was acknowledged. */
+  /** Notes that a delivered letter was acknowledged. */
   settle(): void {
     if (!this.#isDestroyed) this.#unacked -= 1;
   }
 
-  /** Delivered letters come back, in their order of delivery. */
+  /** Returns delivered letters to the queue. They must be in their order of delivery. */
   giveBack(letters: readonly StoredLetter[]): void {
     if (this.#isDestroyed) return;
     this.#unacked -= letters.length;
-    // From the last one on, each classic letter lands at the very front: no others to move.
+    // A classic queue takes the last letter first, so that each is inserted at the front and no others are moved.
     const inOrder = this.settings.type === "quorum" ? letters : [...letters].reverse();
     for (const letter of inOrder) this.#putBack(letter);
     this.#dropOverflow();
@@ -177,7 +177,7 @@ export class Queue {
     this.#watchHead();
   }
 
-  /** Takes the letter at the head out for good. */
+  /** Removes the letter at the head for good. */
   take(): StoredLetter | undefined {
     this.touch();
     const letter = this.#ready.shift();
@@ -185,7 +185,7 @@ export class Queue {
     return letter;
   }
 
-  /** Ends the consumers and forgets all letters; dead-letters none, as in RabbitMQ. */
+  /** Ends the consumers and drops all letters. Like RabbitMQ, it dead-letters none. */
   destroy(reason: ConfluoError): void {
     this.#isDestroyed = true;
     clearTimeout(this.#expiryTimer);
@@ -219,7 +219,10 @@ export class Queue {
     this.#watchHead();
   }
 
-  /** Classic queues restore the order of arrival; quorum queues deliver what came back first, in the order it did. */
+  /**
+   * Classic queues restore the order of arrival. Quorum queues deliver returned letters first, in the order in which they
+   * returned.
+   */
   #putBack(letter: StoredLetter): void {
     const isQuorum = this.settings.type === "quorum";
     letter.redelivered = true;
@@ -257,13 +260,16 @@ export class Queue {
     return ttlMs === never ? never : Date.now() + ttlMs;
   }
 
-  /** Arms the timer for the head, unless it is armed for that time or an earlier one, when it will look again. */
+  /**
+   * Sets the timer for the expiry of the head, unless it is set for that time or an earlier one, at which the head is checked
+   * again.
+   */
   #watchHead(): void {
     const expiresAtMs = this.#ready.first()?.expiresAtMs ?? never;
     if (expiresAtMs >= this.#expiryTimerAtMs) return;
     clearTimeout(this.#expiryTimer);
     this.#expiryTimerAtMs = expiresAtMs;
-    // A message that waits here goes on elsewhere: that is work to come, and the process has to live to see it.
+    // A message that is dead-lettered after its wait is work to come, so the timer keeps the process running.
     const holds = this.settings.messageTtlMs !== never && this.settings.deadLetterExchange !== undefined;
     this.#expiryTimer = startTimer(expiresAtMs - Date.now(), holds, () => {
       this.#expiryTimerAtMs = never;
@@ -282,7 +288,7 @@ export class Queue {
   }
 }
 
-/** Returns whether an `expiration` is one that RabbitMQ takes. */
+/** Returns whether RabbitMQ accepts this `expiration`. */
 export function isExpiration(expiration: unknown): boolean {
   return typeof expiration === "string" && /^\d{1,10}$/.test(expiration) && Number(expiration) < 2 ** 32;
 }
@@ -291,14 +297,14 @@ function hasExpired(letter: StoredLetter): boolean {
   return letter.expiresAtMs !== never && letter.expiresAtMs <= Date.now();
 }
 
-/** An expiry alone does not hold the process. */
+/** Starts a timer. It keeps the process running only if `holds` is true. */
 function startTimer(afterMs: number, holds: boolean, onTime: () => void): NodeJS.Timeout {
-  // A timer keeps its context, such as a sender's request, for as long as the letter waits.
+  // Outside of the context, because a timer would otherwise retain the sender's context for as long as the letter waits.
   const timer = runOutsideContext(setTimer, onTime, Math.min(Math.max(afterMs, 1), longestTimerMs));
   return holds ? timer : timer.unref();
 }
 
-// Looked up when it is called: tests put others in its place.
+// `setTimeout` is looked up at the call, because tests replace it.
 function setTimer(onTime: () => void, afterMs: number): NodeJS.Timeout {
   return setTimeout(onTime, afterMs);
 }

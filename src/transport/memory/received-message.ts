@@ -1,14 +1,14 @@
-/** How a message differs, where it does, between its publisher and its receiver. */
+/** The differences between a message as it was published and as it is received. */
 
 import type { Message, Properties } from "../../protocol/message.ts";
 
-/** The message as it is delivered for the second time or later from a quorum queue. */
+/** Returns a message as a quorum queue delivers it for the second time or later. */
 export function withDeliveryCount(message: Message, count: number): Message {
   const headers = { ...message.properties.headers, "x-delivery-count": count };
   return { body: message.body, properties: { ...message.properties, headers } };
 }
 
-/** The message as it is received: `mandatory` is a flag of the publish and does not travel. */
+/** Returns a message as it is received, without `mandatory`, which is a flag of the publish and is not transmitted. */
 export function withoutMandatory(message: Message): Message {
   const { mandatory: _, ...properties }: Properties = message.properties;
   return new Received(message, properties);

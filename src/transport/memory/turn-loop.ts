@@ -1,22 +1,23 @@
-// Named imports are not replaced by fake timers: a broker goes on working under them, and none gets stuck when
-// they are removed with a turn pending. Expiry is time, and follows the global (perhaps fake) timers.
+// These timers are imported by name, so that fake timers do not replace them: a broker works on under fake timers, and does not
+// get stuck when they are removed during a turn. Expiry depends on time, so it uses the global timers, which may be fake.
 import { setImmediate } from "node:timers";
 import { runOutsideContext } from "../../async/outside-context.ts";
 import { Deque } from "./deque.ts";
 
-/** Callbacks that one turn makes, so that sockets and timers have their say between turns. */
+/** The number of callbacks in one turn. It is limited so that sockets and timers are served between turns. */
 const callbacksPerTurn = 256;
 
-/** Something with callbacks to make. */
+/** A task that has callbacks to make. */
 export interface TurnTask {
-  /** True if the loop has it already; only the loop writes it. */
+  /** True if the loop has the task already. Only the loop writes this field. */
   scheduled: boolean;
-  /** Makes at most `limit` callbacks. @returns whether there are more to make. */
+  /** Makes at most `limit` callbacks. Returns whether more are left. */
   run(limit: number): boolean;
 }
 
 /**
- * Makes all of a broker's callbacks, in one `setImmediate` at a time. A pending turn keeps the process alive: there is work.
+ * Makes all callbacks of a broker, in one `setImmediate` at a time. A pending turn keeps the process running, because there is
+ * work.
  */
 export class TurnLoop {
   readonly #tasks = new Deque<TurnTask>();
@@ -28,7 +29,7 @@ export class TurnLoop {
     this.#tasks.push(task);
     if (this.#pending) return;
     this.#pending = true;
-    // A turn calls back for many, not only for whoever scheduled its first task.
+    // Outside of the context, because a turn calls back for many tasks, not only for the one that started it.
     runOutsideContext(startTurn, this.#turn);
   }
 
@@ -50,7 +51,7 @@ function startTurn(turn: () => void): void {
   setImmediate(turn);
 }
 
-/** Lets what a callback threw reach the process as an uncaught exception, without harm to the broker. */
+/** Throws an error as an uncaught exception of the process, outside of the broker's own code. */
 export function surface(thrown: unknown): void {
   queueMicrotask(() => {
     throw thrown;

@@ -61,28 +61,40 @@ export class VirtualHost implements QueueHost {
     this.#deadLetters.retry();
   }
 
-  /** Unbinding what is not bound, or does not exist, does nothing. */
+  /** Removes a binding. Does nothing if the binding, the queue or the exchange does not exist. */
   unbind(queueName: string, exchangeName: string, key: string, connection: object): void {
     if (exchangeName === "") throw refusedDefaultExchange();
     const queue = this.findQueue(queueName, connection);
     if (queue !== undefined) this.#exchanges.get(exchangeName)?.unbind(queue, key);
   }
 
-  /** @throws `ACCESS_REFUSED` for another connection's exclusive queue. */
+  /**
+   * Returns a queue, or `undefined` if there is none.
+   *
+   * @throws `ACCESS_REFUSED` for another connection's exclusive queue.
+   */
   findQueue(name: string, connection: object): Queue | undefined {
     const queue = this.#queues.get(name);
     if (queue !== undefined) assertUnlocked(queue, connection);
     return queue;
   }
 
-  /** @throws `UNAVAILABLE` if there is none, `ACCESS_REFUSED` for another connection's exclusive queue. */
+  /**
+   * Returns a queue.
+   *
+   * @throws `UNAVAILABLE` if there is none, `ACCESS_REFUSED` for another connection's exclusive queue.
+   */
   requireQueue(name: string, connection: object): Queue {
     const queue = this.getQueue(name);
     assertUnlocked(queue, connection);
     return queue;
   }
 
-  /** @throws `UNAVAILABLE` if there is none. */
+  /**
+   * Returns a queue, whichever connection it belongs to.
+   *
+   * @throws `UNAVAILABLE` if there is none.
+   */
   getQueue(name: string): Queue {
     const queue = this.#queues.get(name);
     if (queue === undefined) throw missing("queue", name);
@@ -93,11 +105,11 @@ export class VirtualHost implements QueueHost {
     return this.#queues.values();
   }
 
-  /** @returns why the message was not taken. */
+  /** Publishes a message. Returns the reason if it was not accepted. */
   publish({ exchange, key }: Route, message: Message): PublishFailure | undefined {
     const { properties } = message;
     if (bodyLength(message) > this.#maxMessageBytes) return "too-large";
-    // RabbitMQ closes the channel for either: no confirm comes any more.
+    // RabbitMQ closes the channel in both cases, so the confirm never comes.
     if (properties.expiration !== undefined && !isExpiration(properties.expiration)) return "lost";
     const queues = this.#route(exchange, key);
     if (queues === undefined) return "lost";
@@ -150,7 +162,10 @@ export class VirtualHost implements QueueHost {
     return this.#routeAlternate(exchange, key);
   }
 
-  /** The first alternate exchange with a queue for the key; a missing one, or one seen already, ends the search. */
+  /**
+   * Returns the queues of the first alternate exchange that has any for the key. A missing or repeated exchange ends the
+   * search.
+   */
   #routeAlternate(exchange: Exchange, key: string): readonly Queue[] {
     const seen = new Set([exchange.name]);
     for (let name = exchange.alternate; name !== undefined && !seen.has(name); ) {

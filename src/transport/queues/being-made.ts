@@ -1,25 +1,25 @@
 /**
- * Several instances of a new service that start at once. RabbitMQ lists a quorum queue before it can be consumed: whoever
- * consumes it in between, up to some 100 ms, loses the connection (541). So an instance that makes the queues says so
- * first, by its consumer of another queue; and no instance that sees another one of these consumes before the queues are
- * known to be ready, by somebody's consumer or by the time that has passed.
+ * Coordinates instances of a new service that start at the same time. RabbitMQ lists a quorum queue before it can be consumed;
+ * a client that consumes it in between, up to some 100 ms, loses its connection (541). So an instance that declares the queues
+ * announces that first, by consuming another queue, the sign. An instance that sees such a consumer of another one waits until
+ * the queues are known to be ready: each has a consumer, or enough time has passed.
  */
 
 import { withinMs } from "../../async/abort.ts";
 import type { AmqpClient } from "../amqp-client.ts";
 
-/** The queues that are made, and the one that tells of whoever makes them. */
+/** The queues to declare, and the queue that serves as the sign. */
 export interface QueueCreation {
-  /** Quorum queues to consume, in the order in which they are declared. */
+  /** The quorum queues to consume, in the order in which they are declared. */
   readonly queues: readonly string[];
-  /** A classic queue, which is there as soon as it is declared. */
+  /** The name of a classic queue, which can be consumed as soon as it is declared. */
   readonly sign: string;
   declareSign(): Promise<void>;
   /** Consumes the sign. */
   giveSign(): Promise<void>;
-  /** Returns whether it is consumed here. */
+  /** Returns whether this instance consumes the sign. */
   isSignGiven(): boolean;
-  /** True if also queues that are found may have been there for no more than a moment. */
+  /** True if queues that exist already may have been declared only a moment ago. */
   readonly isDoubtful: boolean;
 }
 
@@ -29,13 +29,13 @@ const FOUND_MS = 150;
 const SPREAD_MS = 300;
 const PAUSE_MS = 40;
 
-/** Declares by `declare` what may have to be made, and resolves when it can be consumed. */
+/** Calls `declare`, and resolves when the queues can be consumed. */
 export async function madeOnce(
   client: AmqpClient,
   plan: QueueCreation,
   declare: () => Promise<void>,
 ): Promise<void> {
-  // Elsewhere a queue is there at once, or not at all.
+  // On other brokers, a declared queue can be consumed at once.
   if (client.server.product !== "RabbitMQ") return declare();
   const last = plan.queues.at(-1) ?? "";
   const found = await looked(client.inspectQueue(last), { messages: 0, consumers: 1 });
@@ -63,7 +63,7 @@ async function untilReady(client: AmqpClient, queues: readonly string[], ms: num
   }
 }
 
-// A question that is not answered soon must not hold up a service.
+// Resolves with `otherwise` if the broker does not answer soon, so that the question cannot delay a service.
 async function looked<Value>(looking: Promise<Value>, otherwise: Value): Promise<Value> {
   return withinMs(LOOK_MS, looking, () => undefined).catch(() => otherwise);
 }

@@ -1,10 +1,10 @@
-/** The consumers of a service, by what they consume. */
+/** The consumers of a service, by the place that they consume. */
 
 import type { ConfluoError } from "../../errors.ts";
 import type { AmqpClient, ConsumeOptions, Consumer } from "../amqp-client.ts";
 import type { ConsumedPlace } from "./places.ts";
 
-/** A place for one consumer each: granted, ended by the broker, or taken away. */
+/** Holds at most one consumer for each place: one that was granted, until the broker ends it or it is closed. */
 export class Consumers {
   readonly #isStanding: (client: AmqpClient) => boolean;
   readonly #consumers = new Map<ConsumedPlace, Consumer>();
@@ -13,7 +13,7 @@ export class Consumers {
     { readonly client: AmqpClient; readonly done: Promise<boolean> }
   >();
 
-  /** @param isStanding returns whether what is granted on a client is still wanted. */
+  /** @param isStanding returns whether a consumer on this client is still wanted. */
   constructor(isStanding: (client: AmqpClient) => boolean) {
     this.#isStanding = isStanding;
   }
@@ -23,12 +23,12 @@ export class Consumers {
   }
 
   /**
-   * Consumes. `onCancelled` is called only for the consumer that has the place at that time.
+   * Consumes a place. `onCancelled` is called only for the consumer that holds the place at that time.
    *
-   * @returns whether the consumer has the place: one that is granted too late is closed.
+   * @returns whether the consumer holds the place. A consumer that is granted too late is closed.
    */
   take(place: ConsumedPlace, client: AmqpClient, options: ConsumeOptions): Promise<boolean> {
-    // Two that ask at the same time get one consumer: a second one would be nobody's, and never end.
+    // Concurrent requests share one consumer: a second consumer would belong to nobody and never end.
     const before = this.#taking.get(place);
     if (before?.client === client) return before.done;
     const taking = { client, done: this.#take(place, client, options) };
@@ -52,7 +52,7 @@ export class Consumers {
       },
     });
     if (own.endedBy !== undefined) throw own.endedBy;
-    // Closed, or the connection replaced, while the broker was asked: nothing else would end this consumer.
+    // The session was closed or the connection replaced meanwhile. Nothing else would end this consumer.
     if (!this.#isStanding(client)) {
       await consumer.close();
       return false;
@@ -62,19 +62,19 @@ export class Consumers {
     return true;
   }
 
-  /** Has the broker hand over so many messages before one of them is settled. */
+  /** Sets how many messages the broker delivers before one of them is settled. */
   allow(place: ConsumedPlace, deliveries: number): void {
     this.#consumers.get(place)?.allow?.(deliveries);
   }
 
-  /** Ends consuming; what was delivered can still be settled. Never rejects. */
+  /** Stops consuming; deliveries in hand can still be settled. Never rejects. */
   async cancel(places: readonly ConsumedPlace[]): Promise<void> {
     const ending: (Promise<void> | undefined)[] = [];
     for (const place of places) ending.push(this.#consumers.get(place)?.cancel());
     await Promise.allSettled(ending);
   }
 
-  /** Ends consuming and gives back what is unsettled. Never rejects. */
+  /** Stops consuming and returns unsettled messages to their queues. Never rejects. */
   async close(places: readonly ConsumedPlace[]): Promise<void> {
     const ending: (Promise<void> | undefined)[] = [];
     for (const place of places) {
@@ -85,7 +85,7 @@ export class Consumers {
     await Promise.allSettled(ending);
   }
 
-  /** Empties all places: their consumers are gone with their connection. */
+  /** Forgets all consumers, because they are gone with their connection. */
   forget(): void {
     this.#consumers.clear();
   }

@@ -1,4 +1,4 @@
-/** Putting exchanges, queues and bindings at the broker. */
+/** Declares exchanges, queues and bindings at the broker. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { firstThenRest, mapConcurrently } from "../../async/concurrently.ts";
@@ -6,10 +6,11 @@ import { isConfluoError } from "../../errors.ts";
 import type { DeclaredQueue } from "../../protocol/topology.ts";
 import type { AmqpClient, ExchangeSpec, QueueSpec, TopologyRequest } from "../amqp-client.ts";
 
+/** The pauses before a queue is declared again, in milliseconds. */
 const AGAIN_MS = [50, 150, 450];
-/** A broker that takes longer to refuse has tried: then it is not for a moment. */
+/** A refusal that takes longer, in milliseconds, is not a momentary one: the broker has tried to reach a node. */
 const PROMPT_MS = 500;
-/** Requests that are made together have to be done before a broker counts as silent, also by a slow one. */
+/** The most requests in one round trip. Even a slow broker must answer them before it counts as silent. */
 const EXCHANGES_AT_ONCE = 32;
 const QUEUES_AT_ONCE = 5;
 const BINDINGS_AT_ONCE = 100;
@@ -49,7 +50,7 @@ export interface Bindings {
   readonly queue: string;
   readonly exchange: string;
   readonly keys: readonly string[];
-  /** Told of each key that is bound. */
+  /** Is called with each key that is bound. */
   onBound(key: string): void;
 }
 
@@ -64,15 +65,15 @@ export function bindAll(client: AmqpClient, { queue, exchange, keys, onBound }: 
 }
 
 interface Trips<Item> {
-  /** How many items go in one trip, at most. */
+  /** The most items in one round trip. */
   readonly atOnce: number;
   requests(item: Item): readonly TopologyRequest[];
   alone(item: Item): Promise<unknown>;
   onDone?(item: Item): void;
 }
 
-// The first item by itself: where a broker refuses that, it would refuse the others. What is refused together is asked for
-// again one by one: so the refusal is that of one item, and the others are done.
+// Requests the first item by itself: if the broker refuses it, it would refuse the others, too. If it refuses a group, each
+// item of that is requested again by itself, so that only the refused item fails.
 async function inFewTrips<Item>(
   client: AmqpClient,
   items: readonly Item[],
@@ -111,8 +112,8 @@ function portionsOf<Item>(items: readonly Item[], size: number): readonly (reado
   return Array.from({ length: count }, (_, n) => items.slice(n * size, (n + 1) * size));
 }
 
-// A quorum queue that is just being made, such as by an attempt to connect that was given up meanwhile, is refused as if its
-// node were down. Seen on RabbitMQ 4.0.
+// Declares a queue, with retries for quorum queues. While a quorum queue is being created, for example by an attempt to connect
+// that was given up, the broker refuses it as if its node were down. Seen on RabbitMQ 4.0.
 async function declareQueue(client: AmqpClient, spec: QueueSpec): Promise<void> {
   const isQuorum = spec.arguments?.["x-queue-type"] === "quorum";
   for (const waitMs of isQuorum ? AGAIN_MS : []) {

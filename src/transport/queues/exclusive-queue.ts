@@ -1,4 +1,4 @@
-/** A queue of one instance alone, which the broker names. */
+/** A queue of a single instance, which the broker names. */
 
 import { Lookout } from "../../async/lookout.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
@@ -7,21 +7,21 @@ import type { Consumers } from "./consumers.ts";
 import { bindAll } from "./declare.ts";
 import type { ExclusivePlace } from "./places.ts";
 
-/** The parts that an exclusive queue works with. */
+/** The parts that an {@link ExclusiveQueue} works with. */
 export interface ExclusiveQueueDependencies {
   readonly place: ExclusivePlace;
-  /** In words that follow 'The queue of'. */
+  /** The purpose of the queue; completes the sentence 'The queue of …'. */
   readonly purpose: string;
   readonly arguments: QueueArguments;
   readonly prefetch: number | "no-ack";
-  /** Where it is bound. */
+  /** The exchange that the queue is bound to. */
   readonly exchange: string;
-  /** Has the consumer of the queue, among others: whoever ends it ends this consumer, too. */
+  /** The consumers of the service, which include the consumer of this queue. */
   readonly consumers: Consumers;
-  /** Returns whether what is granted on a client is still wanted. */
+  /** Returns whether a consumer on this client is still wanted. */
   isStanding(client: AmqpClient): boolean;
   onDelivery(delivery: AmqpDelivery): void;
-  /** The queue is gone, with its consumer: it is to be attached again. */
+  /** Is called when the queue is gone with its consumer, so that it must be attached again. */
   onGone(): void;
   warn(details: object, message: string): void;
 }
@@ -33,16 +33,16 @@ interface HeldQueue {
 }
 
 /**
- * The queue, its bindings and its consumer: had together, and forgotten together. Some brokers lose such a queue without a
- * word to its consumer, so that it is looked for now and then.
+ * A queue with its bindings and its consumer, which exist only together. Some brokers lose such a queue without notifying its
+ * consumer, so its existence is checked periodically.
  */
 export class ExclusiveQueue {
   readonly #parts: ExclusiveQueueDependencies;
   readonly #lookout = new Lookout(() => this.#look());
   #held: HeldQueue | undefined;
-  /** Its name; empty while there is none. */
+  /** The name of the queue; empty while there is none. */
   name = "";
-  /** Its name while it is consumed; empty otherwise. */
+  /** The name of the queue while it is consumed; otherwise empty. */
   address = "";
 
   constructor(parts: ExclusiveQueueDependencies) {
@@ -57,7 +57,7 @@ export class ExclusiveQueue {
     return this.#held?.bound.has(key) ?? false;
   }
 
-  /** Does what is not done yet. After a failure nothing is left of a queue that is not consumed. */
+  /** Declares, binds and consumes, as far as that is not done yet. If it fails, a queue that is not consumed is dropped. */
   async attach(client: AmqpClient, keys: Iterable<string>): Promise<void> {
     const held = await this.#declared(client);
     if (held === undefined) return;
@@ -65,7 +65,7 @@ export class ExclusiveQueue {
       await this.#bindAll(held, keys);
       if (!this.isConsumed) await this.#consume(held);
     } catch (error) {
-      // Nothing says that it is still there; and each attempt has another.
+      // The queue may be gone, and the next attempt declares another.
       if (!this.isConsumed) this.#drop(held);
       throw error;
     }
@@ -78,12 +78,12 @@ export class ExclusiveQueue {
     await held.client.unbind(held.name, this.#parts.exchange, key);
   }
 
-  /** Has it looked for before its time: an answer that should have come has not. */
+  /** Checks soon whether the queue still exists. Called when an expected reply has not come. */
   lookSoon(): void {
     this.#lookout.soon();
   }
 
-  /** Forgets the queue, which is gone with its consumer or with its connection. */
+  /** Forgets the queue, because it is gone with its consumer or its connection. */
   forget(): void {
     if (this.#held === undefined) return;
     this.#lookout.end();
@@ -95,7 +95,7 @@ export class ExclusiveQueue {
   async #declared(client: AmqpClient): Promise<HeldQueue | undefined> {
     if (this.#held?.client === client) return this.#held;
     const name = await client.declareQueue({ name: "", exclusive: true, arguments: this.#parts.arguments });
-    // It ends with the connection that it was declared on.
+    // Such a queue is deleted with the connection on which it was declared.
     if (!this.#parts.isStanding(client)) return undefined;
     this.#held = { client, name, bound: new Set() };
     this.name = name;
@@ -119,13 +119,13 @@ export class ExclusiveQueue {
       onDelivery,
       onCancelled: (reason) => this.#gone(reason),
     });
-    // It may have been cancelled in the very turn in which it was granted.
+    // The consumer may be cancelled in the turn in which it was granted.
     if (!isTaken || !this.isConsumed || this.#held?.name !== name) return;
     this.address = name;
     this.#lookout.begin();
   }
 
-  // Only the end of its consumer would delete it before the connection ends.
+  // Deletes the queue. Without a consumer, it would otherwise exist until the connection ends.
   #drop(held: HeldQueue): void {
     if (this.#held === held) {
       this.#held = undefined;
@@ -141,25 +141,25 @@ export class ExclusiveQueue {
       const found = await held.client.inspectQueue(held.name);
       if (this.#held !== held || !this.isConsumed || found !== undefined) return;
     } catch (error) {
-      // A refusal says nothing of the queue, and would be the answer to each further look.
+      // A refusal says nothing about the queue, and every further check would be refused, too.
       if (!isConfluoError(error, "ACCESS_REFUSED") || this.#held !== held) return;
       this.#lookout.end();
       const { purpose, warn } = this.#parts;
       warn(
         { err: error },
-        `The queue of ${purpose} may not be looked for: should the broker lose it, none will tell.`,
+        `The queue of ${purpose} cannot be checked: if the broker loses it, the instance will not notice.`,
       );
       return;
     }
     void this.#parts.consumers.close([this.#parts.place]);
-    this.#gone(new ConfluoError("UNAVAILABLE", `The broker has lost ${held.name} and did not say so.`));
+    this.#gone(new ConfluoError("UNAVAILABLE", `The broker lost ${held.name} without notice.`));
   }
 
   #gone(reason: ConfluoError): void {
     const { purpose, warn, onGone } = this.#parts;
     const { name } = this;
     this.forget();
-    warn({ queue: name, err: reason }, `The queue of ${purpose} is gone; making it again.`);
+    warn({ queue: name, err: reason }, `The queue of ${purpose} is gone; declaring it again.`);
     onGone();
   }
 }

@@ -1,46 +1,49 @@
-/** The places at the broker that a service consumes from. */
+/** The places at the broker that a service consumes. */
 
 import type { AmqpDelivery } from "../amqp-client.ts";
 import type { Lane } from "../transport.ts";
 
-/** The queue of a service that a delivery came from: a lane's own, or the one for what is tried again alone. */
+/**
+ * The queue of a service that a delivery came from: the lane's own queue or, if `alone`, the queue of messages that are handled
+ * alone.
+ */
 export interface Source {
   readonly lane: Lane;
   readonly alone: boolean;
 }
 
-/** Takes what the queues of a service deliver. */
+/** Receives the deliveries of a service's queues. */
 export interface QueueReceiver {
-  /** True while the session is being closed: then nothing is published to its queue again. */
+  /** True while the session is being closed. Then nothing is published to a queue again. */
   readonly isClosing: boolean;
-  /** Returns what takes the deliveries of a source, for good. */
+  /** Returns the callback for the deliveries of a source, on every connection. */
   takerOf(source: Source): (delivery: AmqpDelivery) => void;
-  /** Takes a delivery in hand, to no handler. @returns what publishes it to its queue again. */
+  /** Takes a delivery in hand without running a handler. Returns a function that publishes it to its queue again. */
   hold(source: Source, delivery: AmqpDelivery): () => unknown;
-  /** Takes a reply. */
+  /** Is called with each message from the reply queue. */
   readonly onReply: (delivery: AmqpDelivery) => void;
   /** Returns whether answers wait to be sent. */
   readonly hasWaitingAnswers: () => boolean;
-  /** Notes that the broker has ended the consumer of a queue, with all that it had been given. */
+  /** Notes that the broker has ended the consumer of a queue, so that its unsettled deliveries are lost. */
   ended(place: Place): void;
 }
 
-/** The places of the fast lane. */
+/** The places of the calls lane. */
 export type CallPlace = "calls" | "calls alone" | "calls batch";
 
-/** A queue that a service consumes from. */
+/** A queue that a service consumes. */
 export type Place = Lane | CallPlace | "inbox alone" | "replies";
 
-/** The places of an instance alone. */
+/** The places that belong to a single instance. */
 export type ExclusivePlace = "instance" | "replies" | "discovery";
 
-/** A place for a consumer. */
+/** A place for one consumer. */
 export type ConsumedPlace = Place | ExclusivePlace;
 
 /** The places that all instances of a service share. */
 export type SharedPlace = Exclude<Place, ExclusivePlace>;
 
-/** All places of a service, in the order in which they end. */
+/** All places of a service, in the order in which their consumers are ended. */
 export const PLACES: readonly Place[] = [
   "instance",
   "replies",
@@ -51,10 +54,10 @@ export const PLACES: readonly Place[] = [
   "inbox alone",
 ];
 
-/** A part of a session that comes back by itself, whatever the others wait for. */
+/** A part of a session that is restored on its own and waits for no other part. */
 export type Part = "replies" | "instance" | "calls" | "inbox";
 
-/** The part that a place belongs to. */
+/** The part that each place belongs to. */
 export const partOf: Readonly<Record<ReattachTarget, Part>> = {
   replies: "replies",
   instance: "instance",
@@ -66,15 +69,15 @@ export const partOf: Readonly<Record<ReattachTarget, Part>> = {
   bindings: "inbox",
 };
 
-/** A part that is tried again on its own: a consumer, or the bindings. */
+/** The places, or the bindings, that are tried again on their own. */
 export type ReattachTarget = Place | "bindings";
 
-/** Where a delivery of a consumer comes from. */
+/** The source of the deliveries of each place. */
 export const sources: Readonly<Record<Exclude<Place, "replies">, Source>> = {
   calls: { lane: "calls", alone: false },
   inbox: { lane: "inbox", alone: false },
   "calls alone": { lane: "calls", alone: true },
-  // Each call of a batch is one like any other: its copy goes to the queue for calls.
+  // A call from a batch is like any other: its copy goes to the queue for calls.
   "calls batch": { lane: "calls", alone: false },
   "inbox alone": { lane: "inbox", alone: true },
   instance: { lane: "instance", alone: false },

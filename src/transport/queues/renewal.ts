@@ -1,8 +1,8 @@
 /**
- * Queues for calls that may have lost their marks. When a node of RabbitMQ before 4.3 stops in order while transient messages
- * wait in a durable classic queue, that queue may never mark a message as redelivered again, until it is made anew. No client can see that. So
- * the first instance that comes, or comes back after a stop of the broker, deletes the queues and declares them again, before
- * anyone consumes them.
+ * Deletes and declares again the queues for calls, because they may have lost the redelivered flag. When a node of RabbitMQ
+ * before 4.3 stops in order while transient messages wait in a durable classic queue, that queue may never mark a message as
+ * redelivered again, until it is deleted. A client cannot see that. So the first instance that starts, or that reconnects after
+ * a stop of the broker, deletes the queues and declares them again, before an instance consumes them.
  */
 
 import { waitAtMost } from "../../async/abort.ts";
@@ -11,11 +11,11 @@ import type { DeclaredQueue } from "../../protocol/topology.ts";
 import type { AmqpClient, AmqpDelivery, Consumer, ServerInfo } from "../amqp-client.ts";
 import { declare } from "./declare.ts";
 
-/** Calls that wait in a queue while it is made anew. */
+/** The calls that wait in a queue while it is deleted and declared again. */
 export interface WaitingCalls {
-  /** Takes a call in hand. @returns what publishes it to its queue again, and never rejects. */
+  /** Takes a call in hand without running it. Returns a function that publishes it to its queue again and never rejects. */
   hold(delivery: AmqpDelivery): () => unknown;
-  /** Returns whether calls can be published again: not once the session is being closed. */
+  /** Returns whether calls can be published again. They cannot while the session is being closed. */
   canReturn(): boolean;
 }
 
@@ -23,33 +23,33 @@ export interface WaitingCalls {
 export interface CallQueues extends WaitingCalls {
   readonly calls: DeclaredQueue;
   readonly batches: DeclaredQueue;
-  /** Its consumers tell others that somebody is at work. */
+  /** The queue whose consumers show other instances that somebody is renewing the queues. */
   readonly again: DeclaredQueue;
   /** Consumes `again`. */
   giveSign(): Promise<void>;
-  /** Returns whether it is consumed here. */
+  /** Returns whether this instance consumes `again`. */
   isSignGiven(): boolean;
 }
 
 const ATTEMPTS = 16;
 /** How many calls are taken in hand at a time. */
 const PORTION = 128;
-/** The most that is in hand, in bytes of bodies, before another portion is taken: with more than that the queue stays as it is. */
+/** The total size of the bodies in hand, in bytes, above which no further portion is taken; then the queue stays as it is. */
 const MOST_BYTES = 32 * 2 ** 20;
-/** How long calls that were counted may take to arrive: they may have expired since. */
+/** How long to wait for calls that were counted, in milliseconds. They may have expired since. */
 const ARRIVE_MS = 200;
 const PAUSE_MS = 40;
 const OTHERS_MS = 200;
 const SPREAD_MS = 300;
 
-/** Returns whether the queues of a broker may lose their marks: those of RabbitMQ before 4.3. */
+/** Returns whether queues of a broker may lose the redelivered flag: RabbitMQ before 4.3. */
 export function losesMarks({ product, version }: ServerInfo): boolean {
   return product === "RabbitMQ" && /^(?:[0-3]|4\.[0-2])\./.test(version);
 }
 
 /**
- * Makes queues for calls anew, where nobody has been seen to consume `calls`. Of several instances that come together, one does
- * it.
+ * Deletes the queues for calls and declares them again, if nobody seems to consume `calls`. If several instances start
+ * together, one of them does it.
  */
 export async function renewCallQueues(client: AmqpClient, queues: CallQueues): Promise<void> {
   const { calls, batches, again } = queues;
@@ -58,15 +58,16 @@ export async function renewCallQueues(client: AmqpClient, queues: CallQueues): P
   await makeAnew(client, again);
   await queues.giveSign();
   const others = ((await consumersOf(again)) ?? 0) - (queues.isSignGiven() ? 1 : 0);
-  // If each of two takes the other for the first, the one whose patience ends first is it.
+  // Each of two instances may think that the other was first. The waiting time is random, so that one of them ends its wait and
+  // goes on.
   if (others > 0 && (await isSoon(async () => ((await consumersOf(calls)) ?? 0) > 0))) return;
-  await makeAnew(client, batches); // where there is one: other instances may take batches though this one does not
+  await makeAnew(client, batches); // if it exists: other instances may consume it even if this one does not take batches
   await makeAnew(client, calls, queues);
 }
 
 /**
- * Deletes a queue that nobody consumes, and declares it again. What waits in it goes back into it, if that is known to be
- * possible; else only an empty queue is made anew.
+ * Deletes a queue without consumers and declares it again. Waiting messages are published to it again, if `waiting` is given;
+ * without it, only an empty queue is renewed.
  */
 export async function makeAnew(
   client: AmqpClient,
@@ -78,29 +79,29 @@ export async function makeAnew(
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const found = await client.inspectQueue(plan.name);
       if (found === undefined || found.consumers > 0) return;
-      // One with other arguments is refused here, and is not ours to delete.
+      // If the queue exists with other arguments, this throws: such a queue is not confluo's and must not be deleted.
       if (attempt === 0) await declare(client, plan);
       if (found.messages > 0) {
         if (waiting === undefined || bytesOf(held) > MOST_BYTES) return;
         const taken = await take(client, plan.name, { messages: found.messages, waiting });
         held.push(taken);
-        // It still marks what it delivers again.
+        // The queue still marks messages as redelivered, so it stays.
         if (taken.isMarked) return;
         if (found.messages > PORTION) continue;
       }
-      // Then the broker gives them back, with the end of their consumers.
+      // Messages in hand cannot be published again, so the broker requeues them when their consumers end.
       if (held.length > 0 && waiting?.canReturn() === false) return;
       if (!(await isDeleted(client, plan.name))) continue;
       await declare(client, plan);
       return;
     }
   } finally {
-    // A broker that takes nothing at the moment must not hold up whoever consumes.
+    // Not awaited: while the broker accepts no messages, consuming must not be delayed.
     if (held.length > 0) void giveBack(held);
   }
 }
 
-/** Calls in hand, and the consumer that has them. */
+/** The calls in hand, and their consumer. */
 interface HeldCalls {
   readonly consumer: Consumer;
   readonly bytes: number;
@@ -127,7 +128,7 @@ async function take(
       count += 1;
       if (count >= expected) resolve();
       held.bytes += delivery.message.body.length;
-      // It returns to its queue with the end of its consumer, still marked.
+      // A marked message is returned to the queue when the consumer ends, and is still marked then.
       if (delivery.redelivered) held.isMarked = true;
       else held.returns.push(waiting.hold(delivery));
     },
@@ -142,13 +143,13 @@ function bytesOf(held: readonly HeldCalls[]): number {
   return held.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
-// As copies: where the queue was not deleted after all, what the broker itself delivers again may be marked.
+// Publishes copies. If the queue was not deleted after all, originals that the broker requeues may be marked as redelivered.
 async function giveBack(held: readonly HeldCalls[]): Promise<void> {
   await Promise.allSettled(held.flatMap(({ returns }) => returns.map((returned) => returned())));
   await Promise.allSettled(held.map(({ consumer }) => consumer.close()));
 }
 
-// Somebody may have begun to consume it, or a message may have come.
+// Deletes the queue if possible. It is not possible once it has a consumer or a message.
 async function isDeleted(client: AmqpClient, queue: string): Promise<boolean> {
   try {
     await client.deleteQueue(queue, "unused and empty");
@@ -159,7 +160,8 @@ async function isDeleted(client: AmqpClient, queue: string): Promise<boolean> {
   }
 }
 
-// Twice in a row: whoever takes what waits in hand consumes the queue for a moment, too.
+// Needs two positive answers in a row, because an instance that takes the waiting messages in hand also consumes the queue for
+// a moment.
 async function isSoon(isSo: () => Promise<boolean>): Promise<boolean> {
   const end = performance.now() + OTHERS_MS + SPREAD_MS * Math.random();
   for (let seen = 0; performance.now() < end; ) {

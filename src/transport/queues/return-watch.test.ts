@@ -45,8 +45,8 @@ it("finds a level from which nothing comes back, and that it does again", async 
   await vi.advanceTimersByTimeAsync(25_000);
   expect(watch.stalled).toEqual([]);
   expect(lines).toEqual([
-    expect.stringContaining("does not come back"),
-    expect.stringContaining("comes back again"),
+    expect.stringContaining("No message returns"),
+    expect.stringContaining("return from c.delay.250 again"),
   ]);
   watch.end();
 });

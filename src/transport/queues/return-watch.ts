@@ -1,7 +1,7 @@
 /**
- * Finds delay queues from which nothing comes back. RabbitMQ hands on at most 32 messages of a queue at a time: when the queue
- * that they return to takes none of them, those of every other service wait behind. A count of the messages does not show it,
- * since what has waited long enough is not counted any more.
+ * Finds delay queues from which no message returns. RabbitMQ dead-letters at most 32 messages of a queue at a time. If the
+ * queue that they return to accepts none, the messages of all other services wait behind them. The number of messages does not
+ * show that, because messages whose wait is over are not counted any more.
  */
 
 import { idleDelay } from "../../async/abort.ts";
@@ -9,25 +9,31 @@ import { isConfluoError } from "../../errors.ts";
 import type { DelayLevel } from "../../protocol/topology.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
-/** When a level is looked at first, after a message begins to wait in it: that message goes out before. */
+/** How long after the first message a level is checked, in milliseconds. The message is published before that. */
 const FIRST_MS = 1_000;
-/** How often a level that is used is looked at, with one small message each time. */
+/** How often a level in use is checked, with one small message each time, in milliseconds. */
 const EVERY_MS = 15_000;
-/** How much later than its level a message may come back. Shorter than it then stays where it is looked for. */
+/**
+ * How much later than its level a message may return, in milliseconds. It must be less than the time that a message stays in
+ * the queue where the check looks for it.
+ */
 const GRACE_MS = 5_000;
-/** For how long a level is looked at after it was used last. */
+/** How long a level is checked after it was last used, in milliseconds. */
 const USED_MS = 300_000;
-/** A standstill of longer levels is found by the shorter ones, if at all in time. */
+/**
+ * The longest level that is checked, in milliseconds. A standstill of longer ones is found in time only by the shorter ones, if
+ * at all.
+ */
 const LONGEST_LEVEL_MS = 64_000;
 
 interface WatchedLevel {
   usedAt: number;
   isStalled: boolean;
-  /** Begins the looks. */
+  /** The timer of the first check. */
   readonly first: NodeJS.Timeout;
 }
 
-/** Watches the levels that an instance makes messages wait in. */
+/** Checks the delay levels that this instance uses. */
 export class ReturnWatch {
   readonly #connection: SessionConnection;
   readonly #levels = new Map<DelayLevel, WatchedLevel>();
@@ -38,7 +44,7 @@ export class ReturnWatch {
     this.#connection = connection;
   }
 
-  /** Names of the delay queues from which nothing comes back. */
+  /** The names of the delay queues from which no message returns. */
   get stalled(): readonly string[] {
     if (this.#levels.size === 0) return none;
     const { namespace } = this.#connection;
@@ -58,13 +64,13 @@ export class ReturnWatch {
     }
   }
 
-  /** Ends all looks for good. */
+  /** Ends all checks for good. */
   close(): void {
     this.#isClosed = true;
     this.end();
   }
 
-  /** Ends all looks: the connection is gone. */
+  /** Ends all checks, because the connection is gone. */
   end(): void {
     for (const { first } of this.#levels.values()) clearTimeout(first);
     this.#stop.abort();
@@ -83,21 +89,22 @@ export class ReturnWatch {
       }
       this.#levels.delete(levelMs);
     } catch {
-      // Ended, or refused: a refusal would be the answer to each further look, so the level stays and is not looked at.
+      // The watch has ended, or the broker refused the check. It would refuse every further one, so the level is not checked
+      // any more.
     }
   }
 
   #tell(levelMs: DelayLevel, { isStalled }: WatchedLevel): void {
     const queue = this.#connection.namespace.delays[levelMs];
     const message = isStalled
-      ? `What waits in ${queue} comes back again.`
-      : `What waits in ${queue} does not come back: a queue of some service takes nothing. confluo doctor --management says which.`;
+      ? `Messages return from ${queue} again.`
+      : `No message returns from ${queue}: a queue of some service accepts none. confluo doctor --management names it.`;
     this.#connection.warn({ queue }, message);
   }
 
-  // Sends a message through the level and looks whether it, or one of another instance, has come back. Nobody consumes it: a
-  // queue of this instance alone would be gone when it comes back later, and the message would be an orphan. Returns nothing
-  // if nothing was learnt.
+  // Sends a message through the level, and checks if it, or that of another instance, has returned. Nobody consumes the queue
+  // that it returns to. It is shared, because a queue of this instance might be gone when the message returns, which would make
+  // it an orphan. Returns `undefined` if the result is not known.
   async #returns(levelMs: DelayLevel, stop: AbortSignal): Promise<boolean | undefined> {
     try {
       const { namespace, client: on } = this.#connection;

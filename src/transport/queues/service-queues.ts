@@ -1,4 +1,4 @@
-/** The part of the broker that a service has: its queues, bindings and consumers, on whatever connection there is at the moment. */
+/** The queues, bindings and consumers of a service, on the current connection. */
 
 import { waitAtMost } from "../../async/abort.ts";
 import { settleAll } from "../../async/concurrently.ts";
@@ -22,30 +22,32 @@ import {
 } from "./places.ts";
 import { SharedQueues } from "./shared-queues.ts";
 
+/** How long to wait for the consumers to close, in milliseconds. */
 const CLOSE_MS = 400;
+/** The pause before a consumer is attached again, in milliseconds; it doubles up to the second value. */
 const REATTACH_MS = 250;
 const LAST_REATTACH_MS = 8_000;
 
-/** Requests are remembered and done again on a new connection. */
+/** Declares, binds and consumes what the session requests, and does it again on each new connection. */
 export class ServiceQueues {
   readonly #connection: SessionConnection;
 
-  // The bindings that were asked for: declared again on every new connection.
+  // The bindings that were requested. They are declared again on every new connection.
   #serving = false;
   readonly #serviceKeys = new Set<string>();
   readonly #instanceKeys = new Set<string>();
   #replying = false;
   #hasServed = false;
 
-  // The state of the present connection.
-  /** The consumers of all queues, also of that for questions. */
+  // The state of the current connection.
+  /** The consumers of all queues, including the queue for discovery questions. */
   readonly consumers: Consumers;
   readonly #shared: SharedQueues;
   readonly #instance: ExclusiveQueue;
-  /** Where replies come in. */
+  /** The queue for replies. */
   readonly replies: ExclusiveQueue;
   readonly #reattaching = new Map<ReattachTarget, NodeJS.Timeout>();
-  // Said to be so already.
+  // The places that were already reported as unavailable.
   readonly #unavailable = new Set<Place>();
   readonly #work = new Map<Part, Promise<void>>();
   #openingReplies: Promise<void> | undefined;
@@ -93,13 +95,13 @@ export class ServiceQueues {
     });
   }
 
-  /** Has the queues of this instance alone looked for before their time. */
+  /** Checks soon whether the queues of this instance alone still exist. */
   lookForQueues(): void {
     this.replies.lookSoon();
     this.#instance.lookSoon();
   }
 
-  /** The name of a queue; empty while the broker has not named it. */
+  /** Returns the name of a queue; empty while the broker has not named it. */
   queueOf({ lane, alone }: Source): string {
     if (lane === "instance") return this.#instance.name;
     const place: SharedPlace = alone ? `${lane} alone` : lane;
@@ -125,17 +127,17 @@ export class ServiceQueues {
     return this.#enqueue("inbox", (client) => this.#attachService(client));
   }
 
-  /** Binds keys to what the instances share, or to this instance's own queue. */
+  /** Binds keys to the inbox that the instances share, or to this instance's own queue. */
   bind(keys: readonly string[], per: "service" | "instance"): Promise<void> {
     const wanted = per === "service" ? this.#serviceKeys : this.#instanceKeys;
     for (const key of keys) wanted.add(key);
-    // A queue that is bound has to be consumed, also if this fails now.
+    // A queue with bindings must be consumed, even if this attempt fails.
     if (per === "service") this.#serving = true;
     const bound =
       per === "service"
         ? this.#enqueue("inbox", (client) => this.#shared.bind(client, keys))
         : this.#enqueue("instance", (client) => this.#attachInstance(client));
-    // The caller hears of it; and it is tried again, since nobody else would.
+    // The caller gets the error. The binding is tried again in the background, because the caller may not do so.
     bound.catch(() => this.#bindLater());
     return bound;
   }
@@ -149,7 +151,7 @@ export class ServiceQueues {
     this.#replying = true;
     if (this.#openingReplies !== undefined) return this.#openingReplies;
     const opening = this.#enqueue("replies", (client) => this.replies.attach(client, [])).finally(() => {
-      // After `forget` there may be another by now.
+      // After `forget`, this may be another attempt.
       if (this.#openingReplies === opening) this.#openingReplies = undefined;
     });
     this.#openingReplies = opening;
@@ -157,19 +159,19 @@ export class ServiceQueues {
     return opening;
   }
 
-  /** Has so many messages of calls handed over before one of them is settled. */
+  /** Sets how many messages with calls the broker delivers before one of them is settled. */
   allowCalls(messages: number): void {
     this.#shared.allowCalls(messages);
   }
 
-  /** Ends all consumers but those of the replies and of calls: what runs may still call, and be called. */
+  /** Ends all consumers but those of replies and calls, so that running handlers can still make calls and be called. */
   async pauseAllButCalls(): Promise<void> {
     if (this.#state === "taking") await this.#end("calls only");
   }
 
   /**
-   * Ends all consumers but that of the replies: what runs may still call. Batches are taken until `leaving` settles, as
-   * long as callers may send some.
+   * Ends all consumers but that of the replies, so that running handlers can still make calls. Batches are consumed until
+   * `leaving` settles, because callers may send some until then.
    */
   async pause(leaving: Promise<void>): Promise<void> {
     if (this.#state === "paused" || this.#state === "closed") return;
@@ -185,7 +187,7 @@ export class ServiceQueues {
     const ending = PLACES.filter((place) => place !== "calls batch" && !this.#mayTake(place));
     await this.consumers.cancel(ending);
     for (const [part, work] of [...this.#work]) if (part !== "replies") await work;
-    await this.consumers.cancel(ending); // what was attached meanwhile
+    await this.consumers.cancel(ending); // consumers that were attached meanwhile
   }
 
   #mayTake(place: Place): boolean {
@@ -193,18 +195,18 @@ export class ServiceQueues {
     return this.#state === "calls only" && partOf[place] === "calls";
   }
 
-  /** Ends all consumers, without holding up whoever waits for it. */
+  /** Ends all consumers. Waits for the broker only for a short time. */
   async close(): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
-    // A broker that does not answer must not hold a shutdown.
+    // Only for a limited time, because a broker that does not answer must not delay a shutdown.
     for (const queue of [this.#instance, this.replies]) queue.forget();
     const ended = [...this.#work.values(), this.consumers.close([...PLACES, "discovery"])];
     await waitAtMost(CLOSE_MS, Promise.all(ended));
   }
 
-  /** Does again, on a new connection, all that was asked for. Each part by itself: none waits for what another lacks. */
+  /** Declares, binds and consumes again, on a new connection, everything that was requested. No part waits for another. */
   async restore(): Promise<void> {
     const parts: Promise<void>[] = [];
     if (this.#replying) parts.push(this.#comeBack("replies"));
@@ -217,22 +219,22 @@ export class ServiceQueues {
     await settleAll(parts);
   }
 
-  /** The connection is gone, and all that was attached to it. */
+  /** Forgets everything that belonged to the connection, because it is gone. */
   forget(): void {
     for (const each of [this.#instance, this.replies, this.#shared]) each.forget();
     this.consumers.forget();
     for (const timer of this.#reattaching.values()) clearTimeout(timer);
     this.#reattaching.clear();
-    // A request that still waits for an answer of that connection must not hold up what is asked of the next.
+    // A request to that connection may never be answered. It must not delay requests to the next one.
     this.#work.clear();
     this.#openingReplies = undefined;
   }
 
-  // One thing at a time in each part, in the order asked for: a binding needs its queue, a restore must not overtake a bind.
+  // Runs the work of each part one after the other: a binding needs its queue, and a restore must not overtake a bind.
   #enqueue(part: Part, work: (client: AmqpClient) => Promise<void>): Promise<void> {
     const next = (this.#work.get(part) ?? Promise.resolve()).then(async () => {
       const { client } = this.#connection;
-      if (client === undefined || this.#state === "closed") return; // restored with the next connection, or never needed
+      if (client === undefined || this.#state === "closed") return; // restored on the next connection, or not needed
       await work(client);
     });
     const settled = next.catch(() => undefined);
@@ -240,7 +242,8 @@ export class ServiceQueues {
     return next;
   }
 
-  // A service that connects for the first time hears of what cannot be had, and is bound before it takes anything.
+  // Attaches the inbox and the calls. On the first connect, an unavailable queue is an error, and bindings come before
+  // consumers.
   async #attachService(client: AmqpClient): Promise<void> {
     if (this.#hasServed) return this.#shared.resumeInbox(client, this.#serviceKeys);
     await this.#shared.bind(client, this.#serviceKeys);
@@ -284,7 +287,7 @@ export class ServiceQueues {
     }
   }
 
-  // Once, not once for each attempt.
+  // Logged once, not for each attempt.
   #warnOnce(place: Place, error: unknown): void {
     if (this.#unavailable.has(place)) return;
     this.#unavailable.add(place);

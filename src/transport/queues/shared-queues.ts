@@ -1,4 +1,4 @@
-/** The queues that the instances of a service share: declared, bound and consumed on one connection after the other. */
+/** The queues that the instances of a service share: declared, bound and consumed on each connection. */
 
 import { settleAll } from "../../async/concurrently.ts";
 import { isConfluoError } from "../../errors.ts";
@@ -12,26 +12,26 @@ import { bindAll, declare, declareQueues } from "./declare.ts";
 import { type CallPlace, type QueueReceiver, type SharedPlace, sources } from "./places.ts";
 import { losesMarks, renewCallQueues } from "./renewal.ts";
 
-/** The parts that shared queues work with. */
+/** The parts that {@link SharedQueues} work with. */
 export interface SharedQueuesDependencies {
   readonly member: SessionListener;
   readonly connection: SessionConnection;
   readonly consumers: Consumers;
   readonly receiver: QueueReceiver;
-  /** Returns whether a client is the present one, and anything granted on it is wanted. */
+  /** Returns whether a client is the current one and the session still wants to consume. */
   isStanding(client: AmqpClient): boolean;
   /** Returns whether a place may be consumed at the moment. */
   mayTake(place: SharedPlace): boolean;
-  /** The broker ended a consumer: it is to be attached again soon. */
+  /** Is called when the broker has ended a consumer, which must be attached again soon. */
   onCancelled(place: SharedPlace): void;
-  /** A queue cannot be had at the moment: it is to be tried again later. */
+  /** Is called when a queue is not available at the moment, so that it must be tried again later. */
   onUnavailable(place: SharedPlace, error: unknown): void;
 }
 
 const CALL_PLACES = ["calls", "calls batch"] as const;
-/** No broker stops and starts again in less than that. */
+/** A connection that was lost for less, in milliseconds, did not break because the broker restarted. */
 const RESTART_MS = 500;
-/** A broker that takes longer to refuse has looked for a node that is down. */
+/** A refusal that takes longer, in milliseconds, means that the broker tried to reach a node that is down. */
 const PROMPT_MS = 1_000;
 
 /** A failed attempt to consume a queue for calls. */
@@ -41,21 +41,24 @@ interface FailedAttach {
   attach(): Promise<void>;
 }
 
-/** A service's queues, all but those of an instance alone. */
+/** The queues of a service, without those of a single instance. */
 export class SharedQueues {
   readonly #parts: SharedQueuesDependencies;
   readonly #namespace: Namespace;
   readonly #service: string;
-  /** True if messages that hold several calls are welcome. */
+  /** True if the service accepts batches of calls. */
   readonly #takesBatches: boolean;
   readonly names: Readonly<Record<SharedPlace, string>>;
-  // Keys of bindings that stand.
+  // The keys of existing bindings.
   readonly #bound = new Set<string>();
   #declaredOn: AmqpClient | undefined;
   #callsAllowed: number;
-  // All instances lose it in the same moment, and make it again together.
+  // True after the inbox was lost. All instances lose it at the same moment and declare it again together.
   #isInboxLost = false;
-  /** Since when calls are not consumed; for ever, if they never were or a node of the broker was seen to be down. */
+  /**
+   * When this instance stopped consuming calls, in milliseconds on the monotonic clock; `-Infinity` if it never consumed them
+   * or if a node of the broker was down. `undefined` while the queues need not be renewed.
+   */
   #callsLostAt: number | undefined = Number.NEGATIVE_INFINITY;
 
   constructor(parts: SharedQueuesDependencies) {
@@ -80,22 +83,20 @@ export class SharedQueues {
     return this.#bound.has(key);
   }
 
-  /** Names of the queues that are not consumed. */
+  /** The names of the queues that should be consumed and are not. */
   get missing(): readonly string[] {
     const places = Object.keys(this.names) as SharedPlace[];
     const wanted = places.filter((place) => place !== "calls batch" || this.#takesBatches);
     return wanted.filter((place) => !this.#isConsumed(place)).map((place) => this.names[place]);
   }
 
-  /**
-   * Declares the durable lane and binds it. Each once on a connection: what failed before is done when it is asked for again.
-   */
+  /** Declares the inbox and binds it. What is done already on this connection is not repeated. */
   async bind(client: AmqpClient, keys: Iterable<string>): Promise<void> {
     await this.#declare(client, true);
     await this.#bindAll(client, keys);
   }
 
-  /** Consumes the durable lane, once it is bound. */
+  /** Consumes the inbox, once it is bound. */
   async consumeInbox(client: AmqpClient): Promise<void> {
     await settleAll([
       this.#consume(client, "inbox"),
@@ -103,7 +104,7 @@ export class SharedQueues {
     ]);
   }
 
-  /** The same on a connection that takes another's place: it goes on with what there is. */
+  /** Declares, binds and consumes the inbox after a reconnect. A queue that is not available does not fail the rest. */
   async resumeInbox(client: AmqpClient, keys: Iterable<string>): Promise<void> {
     await this.#declare(client, this.#isInboxLost);
     await settleAll([
@@ -113,15 +114,15 @@ export class SharedQueues {
     ]);
   }
 
-  /** Declares and consumes the fast lane. */
+  /** Declares and consumes the queues for calls. */
   async consumeCalls(client: AmqpClient): Promise<void> {
-    // One after the other: where a node is down, a question about one of the two may take seconds, and the first is in need.
+    // One after the other, the most urgent first: if a node is down, a request about one of them may take seconds.
     await this.consumeCallsAt(client, "calls");
     if (this.#takesBatches) await this.consumeCallsAt(client, "calls batch");
     await this.consumeCallsAt(client, "calls alone");
   }
 
-  /** The same for one queue of it. */
+  /** Declares and consumes one of the queues for calls. */
   async consumeCallsAt(client: AmqpClient, place: CallPlace): Promise<void> {
     const [calls, again, batches] = this.#namespace.callQueues(this.#service);
     const plan = { calls, "calls alone": again, "calls batch": batches }[place];
@@ -142,7 +143,7 @@ export class SharedQueues {
     );
   }
 
-  // The broker may have been stopped meanwhile.
+  // Renews the queues for calls if the broker may have been stopped meanwhile.
   async #renewCalls(client: AmqpClient, place: CallPlace, lostAt: number): Promise<void> {
     if (!this.#parts.mayTake("calls")) return;
     this.#callsLostAt = undefined;
@@ -150,8 +151,9 @@ export class SharedQueues {
     try {
       await this.#renewUnused(client);
     } catch (error) {
-      if (isConfluoError(error, "CONNECTION_LOST")) this.#callsLostAt ??= lostAt; // with the next one, then
-      // Where the queue itself cannot be had, asking for it once more may take seconds. All else is told to who consumes.
+      if (isConfluoError(error, "CONNECTION_LOST")) this.#callsLostAt ??= lostAt; // tried again on the next connection
+      // If the queue itself is not available, declaring it may take seconds again, so the caller learns it now. Other errors
+      // recur there.
       if (place === "calls" && isConfluoError(error, "UNAVAILABLE")) throw error;
     }
   }
@@ -175,20 +177,20 @@ export class SharedQueues {
     });
   }
 
-  /** The inbox itself may be gone, and its bindings with it. */
+  /** Forgets the inbox and its bindings, because they may be gone. */
   forgetInbox(): void {
     this.#isInboxLost = true;
     this.#declaredOn = undefined;
     this.#bound.clear();
   }
 
-  /** Has so many messages of calls handed over before one of them is settled, on this connection and the next ones. */
+  /** Sets how many messages with calls may be delivered and unsettled, on this connection and the next ones. */
   allowCalls(messages: number): void {
     this.#callsAllowed = messages;
     for (const place of CALL_PLACES) this.#parts.consumers.allow(place, messages);
   }
 
-  /** The connection is gone, and all that was attached to it. */
+  /** Forgets everything that belonged to the connection, because it is gone. */
   forget(): void {
     if (this.#isConsumed("calls")) this.#callsLostAt = performance.now();
     this.forgetInbox();
@@ -252,7 +254,7 @@ export class SharedQueues {
     if (place === "calls" || place === "calls batch") consumers.allow(place, this.#callsAllowed);
   }
 
-  // One queue that cannot be had must not hold up the others: it is tried again on its own.
+  // Attaches a place. A queue that is not available is tried again on its own, so that it does not hold up the others.
   async #orLater(place: SharedPlace, attach: () => Promise<void>): Promise<void> {
     if (this.#isConsumed(place)) return;
     try {
@@ -263,8 +265,9 @@ export class SharedQueues {
     }
   }
 
-  // A calls queue lives on one node of a cluster. With that node down it can be neither declared nor consumed, and what it
-  // held is worth nothing: another takes its place. RabbitMQ 3.10 does not allow that.
+  // Deletes a queue for calls that is not available, and declares it again. Such a queue is on one node of a cluster; while
+  // that node is down, the queue can be neither declared nor consumed. Its calls are worth nothing, so a new queue replaces it.
+  // RabbitMQ 3.10 does not allow that.
   async #attachAnew(
     client: AmqpClient,
     { name: queue }: DeclaredQueue,
@@ -273,16 +276,19 @@ export class SharedQueues {
     if (!isConfluoError(error, "UNAVAILABLE")) throw error;
     this.#callsLostAt = Number.NEGATIVE_INFINITY;
     if (tookMs < PROMPT_MS && losesMarks(client.server) && (await this.#isThereNow(attach))) return;
-    // Someone who consumes from it has made it anew already: then it need only be asked for again.
+    // If the queue has a consumer, another instance has replaced it already; then declaring it again is enough.
     await client.deleteQueue(queue, "unused").catch((cause: unknown) => {
       if (!isConfluoError(cause, "TOPOLOGY_CONFLICT")) throw cause;
     });
     await attach();
     this.#callsLostAt = undefined;
-    this.#parts.connection.warn({ queue, err: error }, `${queue} was not available; it was made anew.`);
+    this.#parts.connection.warn(
+      { queue, err: error },
+      `${queue} was not available; it was deleted and declared again.`,
+    );
   }
 
-  // Another instance may have been making it anew in that moment.
+  // Tries again at once, because another instance may have been replacing the queue at that moment.
   async #isThereNow(attach: () => Promise<void>): Promise<boolean> {
     try {
       await attach();

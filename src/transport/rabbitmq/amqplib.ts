@@ -1,4 +1,4 @@
-/** amqplib, which asks for modules of Node's own while it is loaded. Whoever imports this takes back what is lent to it. */
+/** Imports amqplib, which requires modules of Node while it is loaded. The importer must call `takeBackRequire`. */
 
 import "./lend-require.ts";
 

@@ -1,23 +1,23 @@
-/** Broker addresses as URLs: checked, and shown without their credentials. */
+/** Parses broker URLs, checks them, and removes the credentials for display. */
 
 import { ConfluoError, invalidArgument, show } from "../../errors.ts";
 
-/** One broker node to connect to. */
+/** The address of one broker node. */
 export interface BrokerUrl {
-  /** With credentials: for the client only. */
+  /** The URL with credentials; only for the client. */
   readonly href: string;
-  /** Without credentials: for people. */
+  /** The URL without credentials; for messages and logs. */
   readonly shown: string;
   readonly user: string;
   readonly password: string;
   readonly vhost: string;
-  /** The largest frame, in bytes, that the URL asks for, if it does. */
+  /** The largest frame in bytes that the URL requests; `undefined` if it requests none. */
   readonly frameMax: number | undefined;
 }
 
 const HEARTBEAT_SECONDS = 10;
 
-/** Parameters that are numbers, and their bounds: AMQP's smallest frame has 4,096 bytes, RabbitMQ 4.1's 8,192. */
+/** The numeric parameters and their smallest values. AMQP's smallest frame has 4,096 bytes, that of RabbitMQ 4.1 has 8,192. */
 const NUMBERS = [
   ["heartbeat", 0],
   ["frameMax", 4_096],
@@ -25,9 +25,9 @@ const NUMBERS = [
 ] as const;
 
 /**
- * Reads an `amqp://` or `amqps://` URL: user, password and vhost as RabbitMQ's URI specification has them.
+ * Parses an `amqp://` or `amqps://` URL. User, password and vhost are as in RabbitMQ's URI specification.
  *
- * @throws `INVALID_ARGUMENT` without repeating the URL, since it may hold a password.
+ * @throws `INVALID_ARGUMENT`; the message does not contain the URL, because that may contain a password.
  */
 export function parseBrokerUrl(text: string): BrokerUrl {
   if (!/^\w+:\/\//.test(text)) {
@@ -44,7 +44,8 @@ export function parseBrokerUrl(text: string): BrokerUrl {
     throw invalidArgument("The protocol of a broker address", "amqp:, amqps: or memory:", protocol);
   }
   if (hostname === "") throw invalidArgument("A broker address", "a URL that names a host", `${protocol}//`);
-  // An unencoded /, ? or # in a password ends the host early, and the rest of it would pass for a vhost, to be shown.
+  // An unencoded /, ? or # in a password ends the host early. The rest of the password would then be taken for a vhost and
+  // displayed.
   if (`${pathname}${url.search}${url.hash}`.includes("@")) {
     throw new ConfluoError(
       "INVALID_ARGUMENT",
@@ -52,7 +53,7 @@ export function parseBrokerUrl(text: string): BrokerUrl {
         "name of a vhost as %40; several addresses as a list, not as one text.",
     );
   }
-  // The part behind a # does not belong to an AMQP URI: a vhost that has one would be cut short.
+  // The fragment after a # is not part of an AMQP URI, so the name of a vhost with a # would be cut.
   if (url.hash !== "")
     throw new ConfluoError("INVALID_ARGUMENT", "A broker address must not contain #: write it as %23.");
   checkParameters(url.searchParams);
@@ -82,7 +83,7 @@ export function parseBrokerUrl(text: string): BrokerUrl {
   };
 }
 
-/** Other clients take these in a URL; here they have another place. */
+/** Parameters that other clients read from the URL, with their place in confluo. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   cacertfile: "the option tls of Broker",
   certfile: "the option tls of Broker",
@@ -119,13 +120,13 @@ function hint(name: string, known: readonly string[]): string {
   return near === undefined ? "" : ` Did you mean ${near}?`;
 }
 
-// One is a part of the other, or two letters at most are mistyped.
+// Returns whether one name contains the other, or at most two letters differ.
 function areNear(given: string, name: string): boolean {
   if (given.length > 3 && (given.includes(name) || name.includes(given))) return true;
   return distance(given.slice(0, 32), name) <= 2;
 }
 
-// Of Levenshtein: how many letters are added, left out or changed.
+// Returns the Levenshtein distance: the number of letters to add, remove or replace.
 function distance(a: string, b: string): number {
   let before = Array.from({ length: b.length + 1 }, (_, n) => n);
   for (const [row, letter] of [...a].entries()) {
@@ -143,7 +144,7 @@ const EXAMPLE =
   "Write it like amqp://user:password@host:5672/vhost or amqps://…, with characters like @ : / # in a user or password " +
   'percent-encoded; "memory:" is the embedded broker.';
 
-// RabbitMQ's own default, for connections from its own host.
+// The default user of RabbitMQ, which may connect only from the broker's own host.
 const DEFAULT_USER = "guest";
 
 function decoded(text: string): string {

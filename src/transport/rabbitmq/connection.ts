@@ -1,4 +1,7 @@
-/** One AMQP connection: opened within a time limit, with Nagle off and its writes gathered once per event-loop turn. */
+/**
+ * One AMQP connection: opened within a time limit, without Nagle's algorithm, with its writes gathered once per turn of the
+ * event loop.
+ */
 
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
@@ -17,19 +20,19 @@ import type { TlsOptions } from "./tls-options.ts";
 
 takeBackRequire();
 
-/** How to open a connection. */
+/** The options of a connection. */
 export interface ConnectionOptions {
   readonly url: BrokerUrl;
   readonly tls: TlsOptions | undefined;
-  /** Shown in RabbitMQ's management. */
+  /** The name of the connection in RabbitMQ's management. */
   readonly name: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** True if deliveries hold the bytes of their header tables. */
+  /** True if deliveries must contain the encoded header table. */
   readonly keepsHeaders?: boolean | undefined;
 }
 
-/** Every broker takes frames of that size. */
+/** A size of frames, in bytes, that every broker accepts. */
 const SAFE_FRAME = 8_192;
 const ANSWER_MS = 10_000;
 const QUEUE_ANSWER_MS = 5_000;
@@ -37,15 +40,19 @@ const PROMPT_MS = 500;
 const NO_LIMIT = 0xffff_ffff;
 const CLOSE_MS = 1_200;
 
-/** @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`. */
+/**
+ * Opens a connection.
+ *
+ * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `UNAVAILABLE`, `INVALID_ARGUMENT`.
+ */
 export async function openConnection(options: ConnectionOptions): Promise<Connection> {
   const { url, tls, name, timeoutMs, signal, keepsHeaders } = options;
   const { authentication, ...given } = tls ?? {};
-  // Node takes one that is `undefined` for given, instead of its default.
+  // Node does not replace an option that is `undefined` by its default.
   const tlsOptions = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  // Ends the socket of an attempt that nobody waits for any more: it would hold the process until its own time-out.
+  // Ends the socket of an attempt that was given up. Otherwise it would keep the process running until its own timeout.
   const socket = new AbortController();
-  // Not amqplib's own reading of the URL, which knows no characters beyond Latin 1.
+  // amqplib's own parser of the URL is not used, because it supports only characters of Latin 1.
   const login =
     authentication === "certificate" ? credentials.external() : credentials.plain(url.user, url.password);
   const attempt = connect(url.href, {
@@ -74,8 +81,8 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
     if (refused === "opened" && isSmall)
       throw new ConfluoError(
         "INVALID_ARGUMENT",
-        `The broker at ${url.shown} takes no frames as small as the parameter frameMax of its address says: ` +
-          `${url.frameMax} bytes. RabbitMQ 4.1 and later want ${SAFE_FRAME} or more: leave it out.`,
+        `The broker at ${url.shown} does not accept frames as small as the parameter frameMax of its address: ` +
+          `${url.frameMax} bytes. RabbitMQ 4.1 and later require ${SAFE_FRAME} or more: leave the parameter out.`,
         { cause: error },
       );
     throw connectFailure(error, url.shown, refused === "opened" ? undefined : refused?.words);
@@ -85,7 +92,7 @@ export async function openConnection(options: ConnectionOptions): Promise<Connec
 function ignore(): void {}
 
 /**
- * A file that OpenSSL cannot read now, it cannot read at any later attempt either.
+ * Checks TLS options. Options that OpenSSL cannot read would fail at every attempt to connect.
  *
  * @throws `INVALID_ARGUMENT`.
  */
@@ -103,7 +110,7 @@ export function checkTls({ authentication, ...options }: TlsOptions = {}): void 
   }
 }
 
-// AMQP leaves to brokers what they say.
+// Reads the description of a broker. AMQP does not prescribe what a broker says.
 function serverOf(properties: Readonly<Record<string, unknown>> = {}): ServerInfo {
   const { product, version, capabilities } = properties;
   return {
@@ -115,28 +122,31 @@ function serverOf(properties: Readonly<Record<string, unknown>> = {}): ServerInf
   };
 }
 
-/** An open connection. `lost` resolves when it is gone, with the error if it was not closed from here. */
+/**
+ * An open connection. `lost` resolves when the connection is gone: with the error, or with `undefined` if it was closed from
+ * here.
+ */
 export class Connection {
   readonly lost: Promise<Error | undefined>;
   readonly server: ServerInfo;
-  /** The largest frame that was agreed on, in bytes. */
+  /** The largest frame that was negotiated, in bytes. */
   readonly frameBytes: number;
   readonly #model: ChannelModel;
   readonly #stream: Duplex | undefined;
   #open = true;
   #closing = false;
-  /** The broker takes no messages any more, with the reason in its words, or goes on. */
+  /** Is called with the broker's reason when it accepts no more messages, and with `undefined` when it accepts them again. */
   onBlocked: (reason: string | undefined) => void = ignore;
 
-  /** @param adapt changes how amqplib's connection receives. */
+  /** @param adapt changes how amqplib's connection receives frames. */
   constructor(model: ChannelModel, adapt: (connection: FrameReader) => void = ignore) {
     this.#model = model;
     this.server = serverOf(
       (model.connection as { readonly serverProperties?: Record<string, unknown> }).serverProperties,
     );
-    // Nor is this documented; AMQP's largest number stands for no limit.
+    // Not documented by amqplib. AMQP's largest number means that there is no limit.
     this.frameBytes = (model.connection as { readonly frameMax?: number }).frameMax ?? NO_LIMIT;
-    // amqplib does not document its socket; without it everything works, one write per frame.
+    // Not documented by amqplib. Without the socket everything works, but each frame is written by itself.
     this.#stream = (model.connection as { readonly stream?: Duplex }).stream;
     if (this.#stream !== undefined) gatherWrites(this.#stream);
     model.on("blocked", (reason) => this.onBlocked(reason));
@@ -170,8 +180,8 @@ export class Connection {
   }
 
   /**
-   * The broker's answer to a request. One that takes a connection and then says nothing is as good as gone: then the
-   * connection is given up for it, without a farewell.
+   * Resolves with the broker's answer to a request. If no answer comes within 10 s, the connection is destroyed, because a
+   * broker that accepts a connection and does not answer is of no use.
    */
   answered<Value>(what: string, request: Promise<Value>): Promise<Value> {
     return withinHeardMs(ANSWER_MS, request, () => {
@@ -182,8 +192,8 @@ export class Connection {
   }
 
   /**
-   * The broker's answer to a request about one queue, which may lie on a node of a cluster that is down while all the rest
-   * answers. Then only this request is given up, with its channel.
+   * Resolves with the broker's answer to a request about one queue. The queue may be on a node of a cluster that is down, while
+   * the broker answers other requests. Then only this request is given up, with its channel.
    *
    * @throws `UNAVAILABLE`.
    */
@@ -203,26 +213,30 @@ export class Connection {
     };
     const asked = performance.now();
     await Promise.race([request.then(answered, answered), this.answered(what, this.signOfLife())]);
-    // Answered at once: it is this request that is not. Answered late: the connection was silent, and the answer is coming.
+    // If the sign of life came at once, only this request is not answered. If it came late, the connection was silent and the
+    // answer is coming.
     if (!isAnswered && performance.now() - asked < PROMPT_MS) throw silent;
     return withinHeardMs(QUEUE_ANSWER_MS, request, () => silent);
   }
 
-  /** Resolves when the broker answers to anything at all; for how long that may take is the caller's affair. */
+  /** Resolves when the broker answers any request. It has no timeout of its own. */
   async signOfLife(): Promise<void> {
     const channel = quiet(await this.#model.createChannel());
-    // Not waited for: amqplib never settles the close of a channel whose connection breaks meanwhile.
+    // Not awaited: amqplib never settles the close of a channel whose connection breaks meanwhile.
     Promise.resolve()
       .then(() => channel.close())
       .catch(ignore);
   }
 
-  /** Ends the connection without a farewell: `lost` tells why. */
+  /** Destroys the connection without closing it in order. `lost` resolves with the reason. */
   giveUp(reason: Error): void {
     this.#stream?.destroy(reason);
   }
 
-  /** Closes the connection. Frames that were written before go out first. A broker that does not answer is left after a moment. */
+  /**
+   * Closes the connection after frames that were written before have been sent. If the broker does not answer within 1.2 s, it
+   * is destroyed.
+   */
   async close(): Promise<void> {
     if (this.#closing) return void (await this.lost);
     this.#closing = true;
@@ -231,7 +245,7 @@ export class Connection {
       () => this.#stream?.destroy(new Error("the broker did not close in time")),
       CLOSE_MS,
     );
-    // A socket that ends during the handshake leaves amqplib's own promise pending: `lost` is what tells.
+    // amqplib's own promise stays pending if the socket ends during the handshake, so `lost` is awaited instead.
     Promise.resolve()
       .then(() => this.#model.close())
       .catch(ignore);
@@ -240,15 +254,15 @@ export class Connection {
   }
 }
 
-// An 'error' without a listener would end the process; each channel's owner hears of its 'close' in any case.
+// An 'error' event without a listener would end the process. The owner of the channel learns of the failure by 'close'.
 function quiet<C extends Channel>(channel: C): C {
   channel.on("error", ignore);
   return channel;
 }
 
 /**
- * One system call per event-loop turn instead of one per frame. amqplib hands its frames to the socket in a
- * `setImmediate`, all of a turn in one go; the cork ends right after it.
+ * Gathers the writes of one turn of the event loop into one system call. amqplib writes the frames of a turn to the socket in
+ * one `setImmediate`; the cork ends right after that.
  */
 function gatherWrites(stream: Duplex): void {
   const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;

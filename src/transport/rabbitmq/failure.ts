@@ -1,41 +1,42 @@
-/** amqplib's and the broker's failures in confluo's words. */
+/** Converts errors of amqplib and of the broker to confluo's errors. */
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 
+/** An error of amqplib, or of Node's sockets. */
 export interface AmqpError {
   readonly code?: unknown;
   readonly message: string;
 }
 
-/** The thing that a limit of the broker is on. An error for one has it as `data.limit`. */
+/** The things that a broker limits. The error for a limit has this as `data.limit`. */
 type Limit = "connections" | "channels" | "queues" | "exchanges";
 
-/** Returns whether a connection was refused in words that amqplib keeps to itself. */
+/** Returns whether the broker refused a connection with a reason that amqplib does not pass on. */
 export function isOpenRefused(cause: unknown): boolean {
   return asAmqpError(cause).message.includes("Expected ConnectionOpenOk; got <ConnectionClose");
 }
 
-/** Returns whether the other side ended a handshake without a word. */
+/** Returns whether the other side closed the connection during the handshake, without a reason. */
 export function isBrokenOff(cause: unknown): boolean {
   const { code, message } = asAmqpError(cause);
   return code === "ECONNRESET" || code === "EPIPE" || message.includes("Socket closed abruptly");
 }
 
 /**
- * The error for a failed connection attempt. Never repeats a URL, which may hold a password.
+ * Returns the error for a failed attempt to connect. It never contains a URL, because that may contain a password.
  *
- * @param words what the broker said, if that is known and is not in the cause. A refusal without them may be over: the limit
- *   that caused it was raised since, or the broker is shutting down.
+ * @param words the broker's reason, if it is known and is not in the cause. A refusal without a reason may be temporary: the
+ * limit that caused it may have been raised since, or the broker is shutting down.
  */
 export function connectFailure(cause: unknown, address: string, words?: string): ConfluoError {
   const { code, message } = asAmqpError(cause);
   const limit = limitIn(words ?? message);
   if (limit !== undefined)
-    return limitFailure(cause, `The broker at ${address} took no connection`, words ?? message);
+    return limitFailure(cause, `The broker at ${address} accepted no connection`, words ?? message);
   if (isOpenRefused(cause)) {
     const refused = `The broker at ${address} refused to open the vhost of that address`;
     if (words === undefined) {
-      const why = "and gave no reason when it was asked again at once: it may take the next attempt";
+      const why = "and gave no reason when a second connection asked for one: the next attempt may succeed";
       return new ConfluoError("UNAVAILABLE", `${refused}, ${why}.`, { cause });
     }
     const why = `${reasonOf(words)}. Does it exist, and may the user use it?`;
@@ -55,7 +56,7 @@ export function connectFailure(cause: unknown, address: string, words?: string):
   if (typeof code === "string" && /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST/.test(code)) {
     return new ConfluoError(
       "BROKER_UNREACHABLE",
-      `What answers at ${address} does not speak TLS: use amqp://, or the port for TLS, which is 5671 by default.`,
+      `The server at ${address} does not speak TLS: use amqp://, or the port for TLS, which is 5671 by default.`,
       { cause },
     );
   }
@@ -73,7 +74,7 @@ export function connectFailure(cause: unknown, address: string, words?: string):
   );
 }
 
-// OpenSSL's message names addresses and source files; its reason is the part for people.
+// OpenSSL's message names addresses and source files. Its `reason` is the useful part.
 function tlsReasonOf(cause: unknown, message: string): string {
   const { reason } = cause as { readonly reason?: unknown };
   return /:SSL routines:/.test(message) && typeof reason === "string" ? reason : reasonOf(message);
@@ -89,7 +90,7 @@ function tlsAdvice(code: string): string {
   return "See the option tls of Broker.";
 }
 
-/** The error for a connection that broke. */
+/** Returns the error for a connection that broke. */
 export function brokenFailure(cause: Error, address: string): ConfluoError {
   const limit = limitIn(cause.message);
   if (limit !== undefined) {
@@ -101,8 +102,9 @@ export function brokenFailure(cause: Error, address: string): ConfluoError {
   });
 }
 
-// 'connection limit (1) is reached', 'queue limit in vhost … (5) is reached', 'number of channels opened … has reached the
-// maximum allowed user limit of (12)', and amqplib's own words for the bound on a connection's channels.
+// Recognizes a limit in texts such as 'connection limit (1) is reached', 'queue limit in vhost … (5) is reached', 'number of
+// channels opened … has reached the maximum allowed user limit of (12)', and amqplib's own text for the limit on the channels
+// of a connection.
 function limitIn(words: string): Limit | undefined {
   const found = /\b(connection|channel|queue|exchange)s?\b[^:]*\blimit\b.*\breached\b/i.exec(words);
   if (found !== null) return `${found[1]?.toLowerCase()}s` as Limit;
@@ -113,7 +115,7 @@ function limitIn(words: string): Limit | undefined {
 
 function limitFailure(cause: unknown, what: string, words: string): ConfluoError {
   const limit = limitIn(words) as Limit;
-  const text = `${what}, for a limit on ${limit}: ${reasonOf(words)}. ${limitAdvice[limit]}`;
+  const text = `${what} because of a limit on ${limit}: ${reasonOf(words)}. ${limitAdvice[limit]}`;
   return new ConfluoError("UNAVAILABLE", text, { cause, data: { limit } });
 }
 
@@ -130,11 +132,11 @@ const limitAdvice: Readonly<Record<Limit, string>> = {
 const CANCELLED = "the broker cancelled the consumer";
 
 /**
- * The error for a consumer that the broker cancelled. It does not say why; what is known is for how long the oldest message
- * had been held: RabbitMQ 4.3 cancels after its consumer_timeout, where earlier ones close the channel.
+ * Returns the error for a consumer that the broker cancelled. The broker gives no reason, but a message that was held for long
+ * hints at one: RabbitMQ 4.3 cancels the consumer after its consumer_timeout. Earlier versions close the channel.
  *
- * @param what in words that follow 'what was to'.
- * @param heldMs for how long the consumer has held its oldest unsettled message, if that is known.
+ * @param what the operation, in words that complete 'no longer lets this instance …'.
+ * @param heldMs how long the consumer has held its oldest unsettled message, in milliseconds, if that is known.
  */
 export function consumerCancelled(what: string, heldMs?: number): ConfluoError {
   const cause = new Error(CANCELLED);
@@ -143,13 +145,15 @@ export function consumerCancelled(what: string, heldMs?: number): ConfluoError {
   const why = isTimeout
     ? `a message was held for ${Math.round(heldMs)} ms, which is likely to be more than it allows. ${cure}.`
     : `its queue was deleted, a node went down, or a message was held for too long. For the last, ${cure[0]?.toLowerCase()}${cure.slice(1)}.`;
-  return new ConfluoError("UNAVAILABLE", `The broker ended what was to ${what}: ${why}`, { cause });
+  return new ConfluoError("UNAVAILABLE", `The broker no longer lets this instance ${what}: ${why}`, {
+    cause,
+  });
 }
 
-/** No broker gives a consumer less time than that. */
+/** The shortest consumer_timeout that is assumed, in milliseconds. */
 const LEAST_TIMEOUT_MS = 60_000;
 
-/** The error for a failed operation such as a declare or a consume. */
+/** Returns the error for a failed operation such as a declare or a consume. `what` is the operation, as in 'could not …'. */
 export function operationFailure(cause: unknown, what: string): ConfluoError {
   const { code, message } = asAmqpError(cause);
   const reason = reasonOf(message);
@@ -164,7 +168,7 @@ export function operationFailure(cause: unknown, what: string): ConfluoError {
         const limit = "the broker's consumer_timeout. Keep the timeoutMs of route and subscribe below it";
         return new ConfluoError(
           "UNAVAILABLE",
-          `The broker ended what was to ${what}: a message was held for longer than ${heldMs} ms, ${limit}.`,
+          `The broker no longer lets this instance ${what}: a message was held for longer than ${heldMs} ms, ${limit}.`,
           { cause },
         );
       }
@@ -184,7 +188,7 @@ export function operationFailure(cause: unknown, what: string): ConfluoError {
   }
 }
 
-// RabbitMQ: inequivalent arg 'x-expires' for queue 'q' in vhost '/': received '1' but current is '2'
+// An example of the text: inequivalent arg 'x-expires' for queue 'q' in vhost '/': received '1' but current is '2'
 function conflictMessage(what: string, reason: string): string {
   const found = /inequivalent arg '([^']+)' for (\w+) '([^']+)'.*received (.+) but current is (.+)$/.exec(
     reason,
@@ -197,34 +201,34 @@ function conflictMessage(what: string, reason: string): string {
   );
 }
 
-/** Returns whether a request failed since there is no such thing, and not since it is not available or nobody answered. */
+/** Returns whether a request failed because the queue or exchange does not exist, and not for another reason. */
 export function isMissing(error: unknown, what: "queue" | "exchange"): boolean {
   if (!isConfluoError(error, "UNAVAILABLE")) return false;
   const { code, message } = asAmqpError(error.cause);
   return code === 404 && message.includes(`NOT_FOUND - no ${what}`);
 }
 
-/** Returns whether amqplib refused to write since a channel or connection is closed, which each also says by its 'close'. */
+/** Returns whether amqplib refused to write because a channel or connection is closed. Each of these also emits 'close'. */
 export function isClosed(error: unknown): boolean {
   return error instanceof Error && error.name === "IllegalOperationError";
 }
 
-/** The error for a message that amqplib cannot write: it is that message's own, and all else goes on. */
+/** Returns the error for a message that amqplib cannot encode. It concerns only that message. */
 export function unwritable(cause: unknown): ConfluoError {
   const { message } = asAmqpError(cause);
   const reason = reasonOf(message);
-  return new ConfluoError("INVALID_ARGUMENT", `It cannot be written as an AMQP message: ${reason}.`, {
+  return new ConfluoError("INVALID_ARGUMENT", `It cannot be encoded as an AMQP message: ${reason}.`, {
     cause,
   });
 }
 
-/** The limit that the broker named when it refused a message for its size. */
+/** Returns the limit, in bytes, that the broker named when it refused a message for its size. */
 export function sizeLimitIn(error: unknown): number | undefined {
   const found = /message size \d+ is larger than configured max size (\d+)/.exec(asAmqpError(error).message);
   return found === null ? undefined : Number(found[1]);
 }
 
-/** The reason inside amqplib's message: `… with message "PRECONDITION_FAILED - the reason"`. */
+/** Returns the reason in amqplib's message: `… with message "PRECONDITION_FAILED - the reason"`. */
 export function reasonOf(message: string): string {
   const quoted = /with message "(.*)"$/s.exec(message)?.[1] ?? message;
   return quoted
@@ -233,7 +237,7 @@ export function reasonOf(message: string): string {
     .replace(/\.$/, "");
 }
 
-/** Code and message of what amqplib threw. */
+/** Returns the error that amqplib threw, with its code and message. Of an `AggregateError`, the first one. */
 export function asAmqpError(error: unknown): AmqpError {
   if (error instanceof AggregateError && error.errors.length > 0) return asAmqpError(error.errors[0]);
   return error instanceof Error ? error : { message: String(error) };

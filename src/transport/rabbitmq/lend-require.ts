@@ -1,4 +1,4 @@
-/** Lends a `require` to the module that is imported next. */
+/** Provides a global `require` for the module that is imported next. */
 
 import { lendRequire } from "../../lent-require.ts";
 

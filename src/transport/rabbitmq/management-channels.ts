@@ -1,14 +1,17 @@
-/** Declaring, binding, inspecting and deleting: what a connection asks of its broker beside messages. */
+/** The channels for requests to the broker that are not messages: declare, bind, inspect and delete. */
 
 import type { Channel } from "amqplib";
 import { isConfluoError } from "../../errors.ts";
 import type { Connection } from "./connection.ts";
 import { operationFailure } from "./failure.ts";
 
-/** Enough that what is asked together does not wait for an answer each, few enough for a broker with thousands of clients. */
+/**
+ * Enough channels that concurrent requests do not wait for each other's answers, few enough for a broker with thousands of
+ * clients.
+ */
 const CHANNELS = 4;
 
-/** Some channels, opened as they are needed. What is asked while they are all busy waits for the one with the least to do. */
+/** A few channels, each opened when it is first needed. A request goes to the channel with the fewest open requests. */
 export class ManagementChannels {
   readonly #all: readonly ControlChannel[];
 
@@ -16,18 +19,22 @@ export class ManagementChannels {
     this.#all = Array.from({ length: CHANNELS }, () => new ControlChannel(connection));
   }
 
-  /** @param what in words that follow 'The broker refused to'. */
+  /**
+   * Runs a request.
+   *
+   * @param what the request, in words that complete 'The broker refused to …'.
+   */
   run<Result>(what: string, act: (channel: Channel) => Promise<Result>): Promise<Result> {
     return this.#all.reduce((least, next) => (next.asked < least.asked ? next : least)).run(what, act);
   }
 }
 
-// One at a time: a refusal closes the channel, and would take innocent operations with it.
+// Runs one request at a time, because a refusal closes the channel and would fail the other requests on it.
 class ControlChannel {
   readonly #connection: Connection;
   #channel: Promise<Channel> | undefined;
   #last: Promise<unknown> = Promise.resolve();
-  /** The requests that are not answered yet. */
+  /** The number of requests that are not answered yet. */
   asked = 0;
 
   constructor(connection: Connection) {
@@ -50,7 +57,7 @@ class ControlChannel {
     } catch (error) {
       const given = this.#channel;
       this.#channel = undefined;
-      // A channel that did not answer may answer to this, or not: nobody waits for it.
+      // Not awaited, because a channel that did not answer may not answer this either.
       given?.then((channel) => channel.close()).catch(() => undefined);
       throw isConfluoError(error) ? error : operationFailure(error, what);
     }
@@ -59,7 +66,7 @@ class ControlChannel {
   #opened(): Promise<Channel> {
     if (this.#channel !== undefined) return this.#channel;
     const opening = this.#connection.channel().then((channel) => {
-      // A channel that did not answer may be closed when the next is open already.
+      // An earlier channel may close after the next one was opened.
       channel.on("close", () => {
         if (this.#channel === opening) this.#channel = undefined;
       });

@@ -1,6 +1,6 @@
 /**
- * Why a broker refuses to open a connection, in its own words: amqplib drops them. They are asked for by a second connection,
- * which goes no further than the handshake of AMQP 0-9-1 (section 2.2.4) and sends what amqplib sent.
+ * Finds out why a broker refused to open a connection, because amqplib drops that reason. A second connection is opened for it.
+ * That goes no further than the handshake of AMQP 0-9-1 (section 2.2.4) and sends what amqplib sent.
  */
 
 import { connect as connectPlain, type Socket } from "node:net";
@@ -16,16 +16,19 @@ const ARGUMENTS = 4; // after class and method
 const FRAME_END = 0xce;
 const MOST_FRAME = 131_072;
 
-/** How to log in. */
+/** The mechanism and the response of a login. */
 export interface Login {
   readonly mechanism: string;
   response(): Buffer;
 }
 
-/** The outcome of an attempt: the broker's words, such as `NOT_ALLOWED - …`; or it opened the connection, with frames as it likes them. */
+/**
+ * The outcome of the attempt: the broker's reason, such as `NOT_ALLOWED - …`, or `"opened"` if the broker accepted the
+ * connection with frames of the size that it proposed.
+ */
 export type OpenAnswer = { readonly words: string } | "opened";
 
-/** Resolves with what the broker answers; with `undefined` if it says nothing. */
+/** Resolves with the broker's answer, or with `undefined` if none comes. */
 export function openRefusal(
   { href, vhost }: BrokerUrl,
   login: Login,
@@ -63,7 +66,7 @@ export function openRefusal(
   });
 }
 
-/** Goes on with the handshake. Returns whether there is more of it to come. */
+/** Answers a frame of the handshake. Returns whether more frames are expected. */
 function answer(socket: Socket, payload: Buffer, login: Login, vhost: string): boolean {
   switch (payload.readUInt16BE(2)) {
     case method.start: {
@@ -73,7 +76,7 @@ function answer(socket: Socket, payload: Buffer, login: Login, vhost: string): b
       return true;
     }
     case method.tune:
-      send(socket, method.tuneOk, [payload.subarray(ARGUMENTS)]); // as the broker wishes
+      send(socket, method.tuneOk, [payload.subarray(ARGUMENTS)]); // accepts the broker's own values
       send(socket, method.open, [short(vhost), Buffer.alloc(2)]);
       return true;
     default:
@@ -85,7 +88,7 @@ function answerIn(payload: Buffer): OpenAnswer | undefined {
   const id = payload.readUInt16BE(2);
   if (id === method.openOk) return "opened";
   if (id !== method.close) return undefined;
-  const at = ARGUMENTS + 2; // behind a code
+  const at = ARGUMENTS + 2; // after the reply code
   return { words: payload.subarray(at + 1, at + 1 + payload.readUInt8(at)).toString() };
 }
 

@@ -1,21 +1,21 @@
-/** Declaring and binding many things for one answer. */
+/** Declares and binds many things in one round trip. */
 
 import type { Channel } from "amqplib";
 import type { QueueArguments, TopologyRequest } from "../amqp-client.ts";
 
-// AMQP's numbers of the methods: class in the upper half, method in the lower.
+// AMQP's numbers of the methods: the class in the upper 16 bits, the method in the lower 16.
 const EXCHANGE_DECLARE = 0x28_000a;
 const QUEUE_DECLARE = 0x32_000a;
 const QUEUE_BIND = 0x32_0014;
 
-/** amqplib does not document how it sends a method without waiting for its answer. */
+/** An undocumented method of amqplib, which sends a method without waiting for its answer. */
 interface SendingChannel {
   sendImmediately?(method: number, fields: object): unknown;
 }
 
 /**
- * Asks for all on one channel, without an answer to each but the last: a broker handles a channel's requests in their order, and
- * closes the channel at the first that it refuses. Where amqplib has no way to do so, each is answered.
+ * Sends all requests on one channel, of which only the last is answered. The broker handles them in order, and closes the
+ * channel at the first one that it refuses. If amqplib lacks the method for that, every request is answered.
  */
 export async function requestAll(channel: Channel, requests: readonly TopologyRequest[]): Promise<void> {
   const sending = channel as SendingChannel;

@@ -1,4 +1,4 @@
-/** {@link AmqpClient} over RabbitMQ: one connection to publish, one to consume and declare. */
+/** The {@link AmqpClient} over RabbitMQ: one connection to publish, one to consume and to declare. */
 
 import type { Gate } from "../../async/gate.ts";
 import { ConfluoError, isConfluoError } from "../../errors.ts";
@@ -29,30 +29,39 @@ import { Refusals } from "./publishing/refusals.ts";
 import { Replies } from "./publishing/replies.ts";
 import type { TlsOptions } from "./tls-options.ts";
 
-/** How to reach RabbitMQ. */
+/** The options of a client for RabbitMQ. */
 export interface RabbitOptions {
-  /** Tried in this order. */
+  /** The addresses, in the order in which they are tried. */
   readonly urls: readonly BrokerUrl[];
   readonly tls: TlsOptions | undefined;
   readonly connectionName: string;
-  /** The broker takes no messages any more, with the reason in its words, or goes on. */
+  /** Is called with the broker's reason when it accepts no more messages, and with `undefined` when it accepts them again. */
   readonly onBlocked: (reason: string | undefined) => void;
-  /** The user lacks a right to publish, with the broker's words: once, until it has the right. */
+  /**
+   * Is called with the broker's error when the user lacks a right to publish. Not called again until the user has had that
+   * right.
+   */
   readonly onRefused: (error: ConfluoError) => void;
-  /** True if deliveries hold the bytes of their header tables. Default: no. */
+  /** True if deliveries must contain the encoded header table. Default: false. */
   readonly keepsHeaders?: boolean | undefined;
 }
 
+/** The timeout for each connection, in milliseconds. */
 const CONNECT_MS = 5_000;
+/** The interval of the check whether confirms arrive, in milliseconds. */
 const WATCH_MS = 5_000;
+/**
+ * How long the broker may be silent before the connection is given up, in milliseconds, plus the time for the bytes under way.
+ */
 const PATIENCE_MS = 10_000;
+/** The slowest line that is allowed for. */
 const SLOWEST_BYTES_PER_MS = 50;
 
 /**
  * Connects to the first address that answers.
  *
- * @throws `INVALID_ARGUMENT` for TLS options that cannot be used; `BROKER_UNREACHABLE`, `ACCESS_REFUSED` for the last
- * address when none takes us.
+ * @throws `INVALID_ARGUMENT` if the TLS options cannot be used. If every address fails: `ACCESS_REFUSED` if all of them
+ * refused, else `BROKER_UNREACHABLE`; for a single address, its own error.
  */
 export async function openRabbitClient(options: RabbitOptions, signal: AbortSignal): Promise<AmqpClient> {
   checkTls(options.tls);
@@ -115,15 +124,20 @@ class RabbitClient implements AmqpClient {
   readonly #publishing: Connection;
   readonly #consuming: Connection;
   readonly #isNarrow: boolean;
-  // Calls and replies cannot break the channel for events, whose exchange could be missing, nor the other way round.
+  // Separate channels for calls and for events. An exchange that is missing closes only the channel for exchanges.
   readonly #direct: ConfirmPublisher;
   readonly #exchanges: ConfirmPublisher;
-  /** For what was refused of late: it costs only its like a channel. Opened when there is any. */
+  /**
+   * The channel for routes that were recently refused, so that a further refusal closes no other channel. Opened when it is
+   * first needed.
+   */
   readonly #suspects: ConfirmPublisher;
   readonly #refusals: Refusals;
   readonly #pressure = new PublishBackpressure();
   #settledBefore = 0;
-  /** For how long it has given no sign of life since it was asked for one. */
+  /**
+   * How long the broker has been silent since a sign of life was requested, in milliseconds; `undefined` if none is awaited.
+   */
   #silentMs: number | undefined;
   readonly #replies: Replies;
   readonly #controls: ManagementChannels;
@@ -131,7 +145,7 @@ class RabbitClient implements AmqpClient {
   constructor({ publishing, consuming, shown, onBlocked, onRefused }: ClientParts) {
     this.server = publishing.server;
     this.mostPropertyBytes = mostPropertyBytes(publishing.frameBytes);
-    // Where a frame holds all that amqplib can write, that itself says what is too much.
+    // If a frame can hold all properties that amqplib can encode, amqplib itself rejects what is too large.
     this.#isNarrow = this.mostPropertyBytes < mostPropertyBytes();
     this.#publishing = publishing;
     this.#consuming = consuming;
@@ -150,7 +164,7 @@ class RabbitClient implements AmqpClient {
     };
     const watch = setInterval(() => this.#watch(), WATCH_MS).unref();
     this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
-      // Half a connection is of no use.
+      // One connection without the other is of no use, so both are closed.
       clearInterval(watch);
       this.#pressure.end();
       await Promise.all([publishing.close(), consuming.close()]);
@@ -159,9 +173,9 @@ class RabbitClient implements AmqpClient {
     });
   }
 
-  // RabbitMQ has been seen to take nothing more from a connection and to say nothing of it, heartbeats apart, after a quorum
-  // queue was deleted under load. So when nothing is confirmed for a while, the connection is asked for a sign of life. One
-  // that gives none is given up, in a time in which even a slow line would have carried all that is under way.
+  // RabbitMQ has been seen to accept nothing more from a connection after a quorum queue was deleted under load, without any
+  // notice and with heartbeats going on. So if nothing is confirmed for a while, this requests a sign of life. If none comes,
+  // the connection is given up. The wait is long enough for a slow line to carry everything that is under way.
   #watch(): void {
     const { bytes, settled } = this.#pressure.progress;
     const stands = bytes > 0 && settled === this.#settledBefore && this.#pressure.blocked === undefined;
@@ -178,10 +192,10 @@ class RabbitClient implements AmqpClient {
       this.#publishing.signOfLife().then(answered, () => undefined);
       return;
     }
-    // By turns of this watch, not by the clock: while the process stands still, nobody listens.
+    // Counts intervals of this check instead of reading the clock, because a process that is paused reads no answer.
     this.#silentMs += WATCH_MS;
     if (this.#silentMs <= PATIENCE_MS + bytes / SLOWEST_BYTES_PER_MS) return;
-    // The answer may have arrived and not be read yet.
+    // The answer may have arrived without having been read yet.
     setImmediate(() => {
       if (this.#silentMs !== undefined && this.#pressure.progress.settled === settled)
         this.#publishing.giveUp(new Error("the broker confirmed nothing more and gave no sign of life"));

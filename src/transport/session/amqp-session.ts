@@ -1,4 +1,4 @@
-/** A service's place at the broker: what it publishes, and what it receives. */
+/** A service's part of a connection: what it publishes and what it consumes. */
 
 import type { Gate } from "../../async/gate.ts";
 import { runOutsideContext } from "../../async/outside-context.ts";
@@ -21,7 +21,7 @@ export interface SessionHost extends SessionConnection {
   leave(session: AmqpSession): Promise<void>;
 }
 
-/** {@link Session} over a {@link AmqpClient}. */
+/** The {@link Session} over an {@link AmqpClient}. */
 export class AmqpSession implements Session, CallOutlet {
   readonly member: SessionListener;
   readonly #host: SessionHost;
@@ -131,7 +131,7 @@ export class AmqpSession implements Session, CallOutlet {
     this.#publish({ exchange: this.#host.namespace.events, key }, message, settled);
   }
 
-  /** Publishes to a queue. */
+  /** Publishes to a queue through the default exchange. */
   publishTo(queue: string, message: Message, settled: Settled): void {
     this.#publish({ exchange: "", key: queue }, message, settled);
   }
@@ -159,7 +159,7 @@ export class AmqpSession implements Session, CallOutlet {
 
   async close(): Promise<void> {
     const { replyEntries } = this.#receiver;
-    // These replies are for other callers than the one who shuts the service down.
+    // Outside of the context, because these replies are for other callers than the one that shuts the service down.
     if (replyEntries.waiting > 0) runOutsideContext(replyEntries.flush);
     if (this.#calls.waiting > 0) this.#calls.flush();
     this.#replies.close();
@@ -170,15 +170,15 @@ export class AmqpSession implements Session, CallOutlet {
     await this.#host.leave(this);
   }
 
-  /** Does again, on a new connection, all that was asked for. */
+  /** Declares, binds and consumes again, on a new connection, everything that was requested. */
   async restore(): Promise<void> {
     this.#directReturns.began();
-    // Nothing waits for it: it never rejects, and all else works without it.
+    // Not awaited: it never rejects, and everything else works without it.
     void this.#questions?.restore();
     await this.#queues.restore();
   }
 
-  /** The connection is gone, and all that was attached to it. */
+  /** Forgets everything that belonged to the connection, because it is gone. */
   forget(): void {
     this.#receiver.forget();
     this.#census.forget();

@@ -3,20 +3,21 @@
 import type { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
 
-/** The connection at the moment, as whoever makes it says. */
+/** The current connection. Its owner writes these fields, sessions read them. */
 export interface ConnectionSlot {
-  /** The client of the connection at the moment; `undefined` while there is none. */
+  /** The client of the current connection; `undefined` while there is none. */
   client: AmqpClient | undefined;
-  /** How many connections there have been. */
+  /** The number of connections there have been. */
   connections: number;
 }
 
 /** A shared connection, as a session sees it. */
 export interface SessionConnection extends Readonly<ConnectionSlot> {
   readonly namespace: Namespace;
-  /** Declares what all services of the namespace share. */
+  /** Declares the exchanges and queues that all services of the namespace share. */
   declareShared(client: AmqpClient): Promise<void>;
+  /** Returns a new message id. */
   newId(): string;
-  /** Reports a failure that nobody waits for. */
+  /** Logs a failure for which no caller waits. */
   warn(details: object, message: string): void;
 }

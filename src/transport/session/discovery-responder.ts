@@ -1,4 +1,4 @@
-/** Where an instance is asked what it is and does. Whatever goes wrong here holds up nothing else. */
+/** Answers discovery questions to an instance. A failure here affects nothing else. */
 
 import { addressee, EVERYONE } from "../../protocol/discovery/instance-answer.ts";
 import type { Message } from "../../protocol/message.ts";
@@ -9,10 +9,12 @@ import { ExclusiveQueue } from "../queues/exclusive-queue.ts";
 import type { SessionListener } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
 
+/** How long after its queue is gone the responder declares it again, in milliseconds. */
 const SOON_MS = 250;
+/** How long after a failed attempt the responder tries again, in milliseconds. */
 const AGAIN_MS = 8_000;
 
-/** A queue of the instance's own, and its consumer. */
+/** The consumer of an instance's own queue for questions. */
 export class DiscoveryResponder {
   readonly #connection: SessionConnection;
   readonly #member: SessionListener;
@@ -23,7 +25,7 @@ export class DiscoveryResponder {
   #opening: Promise<void> | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  /** @param consumers where it has its own: whoever closes or forgets them closes or forgets this one, too. */
+  /** @param consumers the consumers of the service; closing or forgetting them closes or forgets this one, too. */
   constructor(connection: SessionConnection, member: SessionListener, consumers: Consumers) {
     this.#connection = connection;
     this.#member = member;
@@ -42,13 +44,15 @@ export class DiscoveryResponder {
     });
   }
 
-  /** Takes questions from now on, on this connection and the next ones. Never rejects: without it all else works. */
+  /**
+   * Takes questions from now on, on this connection and the next ones. Never rejects, because everything else works without it.
+   */
   open(): Promise<void> {
     this.#wanted = true;
     return this.restore();
   }
 
-  /** Takes questions again, if they were asked for. */
+  /** Takes questions again, if {@link open} was called. */
   restore(): Promise<void> {
     const { client } = this.#connection;
     if (!this.#wanted || this.#closed || client === undefined || this.#queue.isConsumed)
@@ -57,26 +61,26 @@ export class DiscoveryResponder {
     const opening = this.#attach(client)
       .catch((error: unknown) => this.#failed(client, error))
       .finally(() => {
-        // After `forget` there may be another by now.
+        // After `forget`, this may be another attempt.
         if (this.#opening === opening) this.#opening = undefined;
       });
     this.#opening = opening;
     return opening;
   }
 
-  /** Has the queue looked for before its time. */
+  /** Checks soon whether the queue still exists. */
   lookSoon(): void {
     this.#queue.lookSoon();
   }
 
-  /** The connection is gone. */
+  /** Forgets the queue, because the connection is gone. */
   forget(): void {
     this.#queue.forget();
     this.#opening = undefined;
     clearTimeout(this.#again);
   }
 
-  /** Takes no questions any more. */
+  /** Stops taking questions. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#again);
@@ -85,7 +89,8 @@ export class DiscoveryResponder {
 
   #answer(question: Message): void {
     const { client } = this.#connection;
-    // While the broker takes nothing, answers would pile up here. Whoever asked does not wait for long.
+    // While the broker accepts nothing, answers would pile up here. A question is dropped, because its sender does not wait
+    // long.
     if (client === undefined || client.congestion !== undefined) return;
     const answer = this.#member.onQuestion?.(question);
     if (answer !== undefined) client.post(answer.to, answer.message);
@@ -97,10 +102,13 @@ export class DiscoveryResponder {
   }
 
   #failed(client: AmqpClient, error: unknown): void {
-    if (this.#closed || this.#connection.client !== client) return; // the next connection is another try
+    if (this.#closed || this.#connection.client !== client) return; // tried again on the next connection
     const { service } = this.#member;
     if (!this.#warned)
-      this.#connection.warn({ err: error }, `${service} cannot be asked what it does; all else works.`);
+      this.#connection.warn(
+        { err: error },
+        `${service} does not answer discovery at the moment; everything else works.`,
+      );
     this.#warned = true;
     this.#tryAgain(AGAIN_MS);
   }

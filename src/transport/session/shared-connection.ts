@@ -1,4 +1,4 @@
-/** Services of a process at one broker: shares the connection among them, and opens a new one when it breaks. */
+/** Shares one connection among the services of a process at one broker, and opens a new one when it breaks. */
 
 import { delay, untilAborted } from "../../async/abort.ts";
 import { runOutsideContext } from "../../async/outside-context.ts";
@@ -11,28 +11,29 @@ import { AmqpSession, type SessionHost } from "./amqp-session.ts";
 import type { ConnectionSlot } from "./connection-slot.ts";
 import { ReconnectPause, STEADY_MS } from "./pause.ts";
 
-/** The parts of a shared connection. */
+/** The parts that a {@link SharedConnection} works with. */
 export interface SharedConnectionOptions {
   readonly description: string;
-  /** The same for whatever means the same broker. */
+  /** The broker's address in a normal form, equal for all addresses of the same broker. */
   readonly address: string;
   readonly namespace: Namespace;
-  /** Opens a client: one round of all addresses. Rejects with a `ConfluoError`. */
+  /** Opens a client, trying each address once. Rejects with a `ConfluoError`. */
   open(
     signal: AbortSignal,
     onBlocked: (reason: string | undefined) => void,
     onRefused: (error: ConfluoError) => void,
   ): Promise<AmqpClient>;
+  /** Returns a new message id. */
   newId(): string;
   warn(details: object, message: string): void;
   info(details: object, message: string): void;
 }
 
-/** {@link Transport} over clients. */
+/** The {@link Transport} over {@link AmqpClient}s. */
 export class SharedConnection implements Transport {
   readonly #parts: SharedConnectionOptions;
   readonly #sessions = new Set<AmqpSession>();
-  /** The state of the connection that sessions see. */
+  /** The current connection, as the sessions see it. */
   readonly #slot: SessionHost & ConnectionSlot;
   #opening: Promise<AmqpClient> | undefined;
   #closing: Promise<void> | undefined;
@@ -74,7 +75,7 @@ export class SharedConnection implements Transport {
   async openSession(member: SessionListener, signal: AbortSignal): Promise<Session> {
     this.#members += 1;
     try {
-      // It may break in the very turn in which it was told of.
+      // The connection may break in the turn in which it was opened.
       while (this.#slot.client === undefined) await untilAborted(this.#connected(), signal);
     } catch (error) {
       await this.#leave();
@@ -85,7 +86,7 @@ export class SharedConnection implements Transport {
     return session;
   }
 
-  // The last one out closes the connection, or ends the attempt to open one.
+  // The last session that leaves closes the connection, or ends the attempt to open it.
   async #leave(): Promise<void> {
     this.#members -= 1;
     if (this.#members > 0) return;
@@ -102,11 +103,11 @@ export class SharedConnection implements Transport {
 
   async #connected(): Promise<AmqpClient> {
     await this.#closing;
-    // The service that asked may have left meanwhile: then nobody would ever close what is opened now.
+    // The service that asked may have left meanwhile. Then nobody would ever close a connection that is opened now.
     if (this.#members === 0)
       throw new ConfluoError("CANCELLED", "Nobody waits for this connection any more.");
     if (this.#slot.client !== undefined) return this.#slot.client;
-    // The connection serves all services, and outlives the connect() that opens it.
+    // Outside of the context, because the connection serves all services and outlives the connect() that opens it.
     this.#opening ??= runOutsideContext(() => this.#open(this.#stop.signal));
     return this.#opening;
   }
@@ -116,14 +117,14 @@ export class SharedConnection implements Transport {
       try {
         const client = await this.#attempt(stop);
         if (stop.aborted) {
-          await client.close(); // the last one left in this very turn
+          await client.close(); // the last session left in this turn
           throw stop.reason;
         }
         this.#slot.client = client;
         this.#openedAt = performance.now();
         this.#slot.connections += 1;
         this.#opening = undefined;
-        // Services that were on an earlier one have yet to be restored.
+        // Otherwise, sessions of an earlier connection have yet to be restored.
         if (this.#sessions.size === 0) this.#lastFailure = undefined;
         void client.lost.then((reason) => this.#onLost(client, reason));
         return client;
@@ -134,7 +135,7 @@ export class SharedConnection implements Transport {
           this.#failed(error);
           throw error;
         }
-        // Once for each reason, not once for each attempt.
+        // Logged once for each reason, not for each attempt.
         if (error.message !== this.#lastFailure?.message) {
           this.#parts.warn({ err: error }, `${error.message} Trying again.`);
         }
@@ -167,7 +168,7 @@ export class SharedConnection implements Transport {
     await declareQueues(client, namespace.sharedQueues());
   }
 
-  // Until all is well again, it is what there is to say.
+  // Remembers a failure until everything works again, so that it can be reported.
   #failed(error: unknown): void {
     if (!isConfluoError(error)) return;
     const { message: text, data } = error;
@@ -187,7 +188,11 @@ export class SharedConnection implements Transport {
   #onBlocked(reason: string | undefined): void {
     const { description, warn, info } = this.#parts;
     if (reason === undefined) info({}, `${description} takes messages again.`);
-    else warn({ reason }, `${description} takes no messages at the moment: ${reason}. What is sent waits.`);
+    else
+      warn(
+        { reason },
+        `${description} takes no messages at the moment: ${reason}. Messages that are sent wait.`,
+      );
   }
 
   #onLost(client: AmqpClient, reason: ConfluoError | undefined): void {
@@ -206,10 +211,10 @@ export class SharedConnection implements Transport {
     void this.#recover(stood ? 0 : this.#pause.next());
   }
 
-  /** @param firstMs how long to wait before that. */
+  /** @param firstMs how long to wait before the first attempt, in milliseconds. */
   async #recover(firstMs: number): Promise<void> {
     const stop = this.#stop.signal;
-    // A connection that breaks while services are restored on it ends this recovery: the next one goes on, at its own pace.
+    // If the new connection breaks while services are restored on it, another recovery begins and this one ends.
     this.#recovery += 1;
     const recovery = this.#recovery;
     const isOver = (): boolean => stop.aborted || this.#recovery !== recovery;
@@ -218,14 +223,14 @@ export class SharedConnection implements Transport {
     while (!isOver()) {
       try {
         const client = await this.#connected();
-        // A session that cannot be restored must not hold up its neighbours.
+        // A session that cannot be restored must not delay the others.
         const restored = await Promise.allSettled(
           [...this.#sessions].map(async (session) => {
             await session.restore();
             if (this.#slot.client === client) session.member.onRestored();
           }),
         );
-        if (this.#slot.client !== client) return; // lost again meanwhile: the next recovery goes on
+        if (this.#slot.client !== client) return; // lost again: another recovery has begun
         const failed = restored.find((result) => result.status === "rejected");
         if (failed !== undefined) throw failed.reason;
         this.#lastFailure = undefined;
@@ -233,7 +238,7 @@ export class SharedConnection implements Transport {
         return;
       } catch (error) {
         if (isOver()) return;
-        // Once for each reason, not once for each attempt.
+        // Logged once for each reason, not for each attempt.
         const reason = describeThrown(error).message;
         if (reason !== told) {
           this.#parts.warn(
@@ -249,14 +254,14 @@ export class SharedConnection implements Transport {
   }
 }
 
-// Refusals that may be over at the next attempt.
+// Returns whether a refusal may be over at the next attempt.
 function isPassing(error: unknown): error is ConfluoError {
   return (
     isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST") || isLimit(error)
   );
 }
 
-// One of the broker's, on connections or the like: others may leave.
+// Returns whether a limit of the broker is reached, on connections or the like, which ends when others disconnect.
 function isLimit(error: unknown): boolean {
   return (
     isConfluoError(error) && (error.data as { readonly limit?: unknown } | undefined)?.limit !== undefined

@@ -1,37 +1,39 @@
-/** Acknowledgements of a channel: all that one callback of the event loop makes go out together. */
+/** The acknowledgements of a channel. Those of one callback of the event loop are sent together. */
 
 import type { Channel, ConsumeMessage } from "amqplib";
 import type { ConsumeOptions, Hold } from "../../amqp-client.ts";
 
-/** How long after an acknowledgement the broker is asked whether it has it, if nothing else tells. */
+/**
+ * How long after an acknowledgement the broker is asked whether it has taken it, in milliseconds, if nothing else shows that.
+ */
 const ASK_AFTER_MS = 1_000;
 
 /**
- * One `basic.ack` for every message up to a delivery tag where it can be, instead of one for each: a broker pays for each,
- * on a quorum queue with an entry of its log. What ends out of order is acknowledged by itself.
+ * Acknowledges all messages up to a delivery tag with one `basic.ack` where possible: the broker has work for each `basic.ack`,
+ * and a quorum queue writes an entry of its log. Messages that are settled out of order are acknowledged one by one.
  *
- * AMQP confirms no acknowledgement. Two things show that the broker has taken one: a delivery that its prefetch would not
- * have allowed otherwise, and the answer to a request that was written after it on the same channel.
+ * AMQP does not confirm acknowledgements. Two things show that the broker has taken one: a delivery that its prefetch would not
+ * have allowed otherwise, and the answer to a request that was sent after it on the same channel.
  */
 export class Acknowledgements {
   readonly #channel: Channel;
   readonly #hasWaitingAnswers: () => boolean;
-  /** The most messages that the broker may have handed over unsettled. */
+  /** The most unsettled messages that the broker may have delivered on the channel. */
   #most: number;
-  /** The prefetch that the channel was told last. */
+  /** The prefetch that was last set on the channel. */
   #prefetch: number;
-  /** Tags of what is not settled yet, in their order, which is that of delivery. */
+  /** The tags of unsettled messages, in the order of delivery. */
   readonly #unsettled = new Set<number>();
-  /** Tags of what is settled here, and not written yet. */
+  /** The tags that are settled here and not sent yet. */
   #settledHere: number[] = [];
   #thisCallback = 0;
   #thisTurn = 0;
   #lastTurn = 0;
 
-  // The tags that are written together are a batch. Batches are numbered from 1.
+  // The tags that are sent together are a batch. Batches are numbered from 1.
   #written = 0;
   #taken = 0;
-  /** For each batch that is written and not known to be taken: how many messages had been settled with it. */
+  /** For each batch that was sent and is not known to be taken: how many messages were settled in all, up to that batch. */
   readonly #settled: number[] = [];
   #settledInAll = 0;
   #asking: Promise<void> | undefined;
@@ -39,7 +41,7 @@ export class Acknowledgements {
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
 
-  /** `hasWaitingAnswers` as in {@link ConsumeOptions}. */
+  /** @param hasWaitingAnswers as in {@link ConsumeOptions}. */
   constructor(channel: Channel, prefetch: number, hasWaitingAnswers: () => boolean = () => false) {
     this.#channel = channel;
     this.#hasWaitingAnswers = hasWaitingAnswers;
@@ -47,21 +49,28 @@ export class Acknowledgements {
     this.#most = prefetch;
   }
 
-  /** Notes that the channel is told another prefetch, for one more consumer, and what it may have unsettled with that. */
+  /**
+   * Notes that the channel gets another prefetch, for one more consumer, and the most unsettled messages that it may have then.
+   */
   widen(prefetch: number, most: number): void {
     this.#prefetch = prefetch;
     if (most > this.#most) this.#most = most;
   }
 
-  /** A message came. */
+  /** Notes a delivery. */
   delivered(tag: number): void {
     this.#unsettled.add(tag);
     const oldest = this.#settled[0];
-    // As many of those before it are unsettled as the prefetch allows, so all others have been settled at the broker.
+    // The broker may have no more than the allowed number of unsettled messages before this one. So it has settled all earlier
+    // ones.
     if (oldest !== undefined && this.#most > 0 && oldest <= tag - this.#most) this.#tookBefore(tag);
   }
 
-  /** @returns the number of the batch that it is written in. */
+  /**
+   * Acknowledges a message.
+   *
+   * @returns the number of the batch that the acknowledgement is sent in.
+   */
   ack(tag: number): number {
     if (this.#thisTurn === 0) setImmediate(this.#endTurn);
     if (this.#thisCallback === 0) process.nextTick(this.#endCallback);
@@ -72,9 +81,9 @@ export class Acknowledgements {
   }
 
   /**
-   * Gives a message back to its queue.
+   * Returns a message to its queue.
    *
-   * @returns the number of the batch that it is written in.
+   * @returns the number of the batch that this is sent in.
    */
   requeue(tag: number): number {
     this.flush();
@@ -84,14 +93,16 @@ export class Acknowledgements {
     return this.#written;
   }
 
-  /** Tells of a message by the batch that it was settled in; 0 if it is unsettled. */
+  /** Returns the {@link Hold} of a message. `batch` is the batch in which it was settled; 0 if it is unsettled. */
   holdOf(batch: number): Hold {
     if (batch !== 0 && batch <= this.#taken) return "released";
     return this.#isOver ? "lost" : "held";
   }
 
-  // An acknowledgement that waits for the end of the turn is sent in the next one. Where as many have come as in the turn before, no more are
-  // expected. An answer goes over another connection: where this one is about to write anyway, that one may come after it.
+  // Sends the acknowledgements at the end of this callback if no more are expected, which is so if the turn has as many as the
+  // one before. Otherwise they are sent at the end of the turn. They also wait for answers, which go over another connection
+  // and must be sent first. If this connection is about to write anyway, the acknowledgements might overtake an answer, so they
+  // wait then, too.
   readonly #endCallback = (): void => {
     this.#thisCallback = 0;
     const isExpected = this.#thisTurn < this.#lastTurn;
@@ -107,14 +118,14 @@ export class Acknowledgements {
 
   readonly #endNextTurn = (): void => this.flush();
 
-  /** Writes what is not written yet. */
+  /** Sends the acknowledgements that wait. */
   flush(): void {
     const tags = this.#settledHere;
     if (tags.length === 0) return;
     this.#settledHere = [];
     for (const tag of tags) this.#unsettled.delete(tag);
     const [oldest = Number.POSITIVE_INFINITY] = this.#unsettled;
-    // RabbitMQ takes only a tag that is unsettled, so it has to be one of this turn.
+    // RabbitMQ accepts only the tag of an unsettled message, so the last tag must be one of these.
     let last = 0;
     let together = 0;
     for (const tag of tags) {
@@ -129,14 +140,14 @@ export class Acknowledgements {
     this.#wrote(tags.length);
   }
 
-  /** Resolves when the broker has taken all acknowledgements so far, or the channel is gone. */
+  /** Resolves when the broker has taken all acknowledgements so far, or when the channel is gone. */
   async taken(): Promise<void> {
     this.flush();
     const batch = this.#written;
     while (this.#taken < batch && !this.#isOver) await this.#ask();
   }
 
-  /** The channel is gone, or is given up: what the broker is not known to have taken may come again. */
+  /** Notes that the channel is gone or given up. Messages whose acknowledgement is not known to be taken may come again. */
   end(): void {
     this.#isOver = true;
     clearTimeout(this.#timer);
@@ -169,14 +180,14 @@ export class Acknowledgements {
   readonly #askLater = (): void => {
     this.#timer = undefined;
     if (this.#settled.length === 0 || this.#isOver) return;
-    // An earlier question, still unanswered, covers only what was written before it.
+    // An earlier request, if it is still unanswered, covers only acknowledgements that were sent before it.
     void this.#ask().then(() => {
       if (this.#settled.length > 0 && this.#timer === undefined && !this.#isOver)
         this.#timer = setTimeout(this.#askLater, ASK_AFTER_MS).unref();
     });
   };
 
-  // The same prefetch once more: that changes nothing, and is answered after what was written before.
+  // Asks by setting the same prefetch again. That changes nothing, and it is answered after everything that was sent before.
   #ask(): Promise<void> {
     this.#asking ??= new Promise<void>((resolve) => {
       const batch = this.#written;
@@ -200,12 +211,13 @@ export class Acknowledgements {
     try {
       act();
     } catch {
-      // The channel is gone: the broker has given the message to someone else already.
+      // The channel is gone, so the broker redelivers the message.
     }
   }
 }
 
-// amqplib says so inside only: where it does not, an acknowledgement waits for the end of its turn.
+// Returns whether amqplib is about to write to the socket. It is an undocumented field; without it the result is true, so that
+// acknowledgements wait for the end of the turn.
 function isAboutToWrite(channel: Channel): boolean {
   const { connection } = channel as {
     readonly connection?: { readonly muxer?: { readonly scheduledRead?: boolean } };
@@ -213,7 +225,7 @@ function isAboutToWrite(channel: Channel): boolean {
   return connection?.muxer?.scheduledRead !== false;
 }
 
-// Makes what amqplib reads of a message that is to be settled.
+// Returns the only part that amqplib reads of a message to settle.
 function withTag(deliveryTag: number): ConsumeMessage {
   return { fields: { deliveryTag } } as ConsumeMessage;
 }

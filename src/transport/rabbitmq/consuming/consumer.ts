@@ -1,4 +1,4 @@
-/** A consumer on a channel of its own: its prefetch, its failures and its acknowledgements are nobody else's. */
+/** A consumer on a channel of its own, so that it shares prefetch, failures and acknowledgements with no other consumer. */
 
 import type { Channel, ConsumeMessage } from "amqplib";
 import { isConfluoError } from "../../../errors.ts";
@@ -9,7 +9,7 @@ import { operationFailure } from "../failure.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
 import { headerBytesOf } from "./header-bytes.ts";
 
-/** As much as its field can say. */
+/** The largest prefetch that AMQP's field can hold. */
 const MOST_PREFETCH = 65_535;
 
 /** Starts consuming. */
@@ -28,7 +28,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
         return;
       }
       ended(Object.assign(new Error("the broker cancelled the consumer"), { code: 404 }));
-      void closed(channel); // again for each share
+      void closed(channel); // called again for each share
     };
     const consumer = new ChannelConsumer({ channel, connection, acknowledgements, queue, prefetch, deliver });
     let failure: unknown;
@@ -40,13 +40,13 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     const ended = (cause: unknown): void => {
       if (!consumer.end()) return;
       failure = cause;
-      if (!isGranted) return; // then it never began
-      // A connection that breaks closes its channels first: then it is the connection that is lost, not this consumer.
+      if (!isGranted) return; // the promise of this function rejects
+      // A connection that breaks closes its channels first. Then the connection is lost, which is reported elsewhere.
       setImmediate(() => {
         if (connection.open) onCancelled(operationFailure(cause, what));
       });
     };
-    // Before anything is asked for: what ends a consumer may be read together with what grants it.
+    // Registered before any request is sent, because the end of a consumer may be read together with its start.
     channel.on("close", () => ended(failure ?? new Error("the channel was closed")));
     if (prefetch !== "no-ack") await connection.answered(what, channel.prefetch(prefetch));
     const consuming = channel.consume(queue, deliver, { noAck: prefetch === "no-ack" });
@@ -56,7 +56,7 @@ export async function startConsumer(connection: Connection, options: ConsumeOpti
     consumer.began(consumerTag);
     return consumer;
   } catch (error) {
-    // Its close is not waited for: a broker that did not answer may not answer to this either.
+    // Not awaited, because a broker that did not answer may not answer this either.
     Promise.resolve()
       .then(() => opened?.close())
       .catch(() => undefined);
@@ -73,7 +73,10 @@ interface ChannelConsumerParts {
   readonly deliver: (message: ConsumeMessage | null) => void;
 }
 
-/** Under a tag of its own, since a prefetch is for the consumer that is begun after it and cannot be changed. */
+/**
+ * A part of the consumer with a tag of its own. A prefetch applies only to the consumer that is started after it, and cannot be
+ * changed.
+ */
 interface Share {
   readonly tag: string;
   readonly prefetch: number;
@@ -81,10 +84,10 @@ interface Share {
 
 class ChannelConsumer implements Consumer {
   readonly #parts: ChannelConsumerParts;
-  /** The first is the one that it began with; the others are what it was allowed on top. */
+  /** The first share is the one that the consumer began with. The others were added by {@link allow}. */
   readonly #shares: Share[] = [];
   #allowed: number;
-  /** The prefetch of all shares that have ended. */
+  /** The total prefetch of the shares that have ended. */
   #ended = 0;
   #isAdapting = false;
   #adapting: Promise<void> | undefined;
@@ -103,7 +106,7 @@ class ChannelConsumer implements Consumer {
     return this.#running;
   }
 
-  /** @returns whether it was running. */
+  /** Ends the consumer. Returns whether it was running. */
   end(): boolean {
     const running = this.#running;
     this.#running = false;
@@ -113,12 +116,12 @@ class ChannelConsumer implements Consumer {
   allow(deliveries: number): void {
     if (this.#parts.acknowledgements === undefined) return;
     this.#allowed = deliveries;
-    if (this.#isAdapting) return; // it sees what is allowed now
+    if (this.#isAdapting) return; // it reads the new value
     this.#isAdapting = true;
     this.#adapting = this.#adapt();
   }
 
-  // A channel that ends meanwhile says so to whom it concerns.
+  // Starts or ends shares. Errors are ignored here, because the 'close' of the channel reports them.
   async #adapt(): Promise<void> {
     try {
       while (this.#running) {
@@ -140,7 +143,7 @@ class ChannelConsumer implements Consumer {
   async #begin(prefetch: number): Promise<void> {
     const { channel, connection, acknowledgements, queue, deliver } = this.#parts;
     const what = `consume from ${queue}`;
-    // A message that was handed over to a share that has ended may still be unsettled, and does not count against the new one.
+    // A message of a share that has ended may still be unsettled. It does not count against the prefetch of the new share.
     acknowledgements?.widen(prefetch, this.#allowed + this.#ended);
     await connection.answered(what, channel.prefetch(prefetch));
     if (!this.#running) return;
@@ -165,8 +168,8 @@ class ChannelConsumer implements Consumer {
   }
 }
 
-// On a channel that is closed already amqplib throws instead of rejecting; and where the connection breaks meanwhile, it does
-// neither.
+// Closes a channel. amqplib throws, instead of rejecting, if it is closed already. If the connection breaks meanwhile, the
+// promise never settles.
 function closed(channel: Channel): Promise<void> {
   return Promise.resolve()
     .then(() => channel.close())
@@ -181,7 +184,7 @@ class ChannelDelivery implements AmqpDelivery {
   readonly redelivered: boolean;
   readonly #tag: number;
   readonly #acknowledgements: Acknowledgements | undefined;
-  /** The batch that its acknowledgement or its return is written in; 0 while it is unsettled. */
+  /** The batch in which the message was acknowledged or returned; 0 while it is unsettled. */
   #batch = 0;
 
   constructor(

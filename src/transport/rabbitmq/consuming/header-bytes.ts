@@ -1,13 +1,13 @@
 /**
- * The header tables of messages as they came. amqplib hands over JavaScript's values, which do not say of which of AMQP's types
- * they were, and rounds large numbers; whoever writes a message again as it was needs the bytes.
+ * Retains the encoded header tables of received messages. amqplib decodes them to JavaScript values, which do not show the AMQP
+ * type of a value, and it rounds large numbers. An exact copy of a message needs the bytes.
  */
 
 import { type FrameReader, headerTableIn } from "./unreadable-headers.ts";
 
 const headerBytes: unique symbol = Symbol("confluo.headerBytes");
 
-/** From now on the properties of each message that is received hold the bytes of its header table. */
+/** Makes the properties of each received message contain the bytes of its header table. */
 export function keepHeaderBytes(connection: FrameReader): void {
   const receive = connection.recvFrame?.bind(connection);
   if (receive === undefined || !Buffer.isBuffer(connection.rest)) return;
@@ -22,7 +22,7 @@ export function keepHeaderBytes(connection: FrameReader): void {
   };
 }
 
-/** The bytes of a received message's header table, without their length; `undefined` if they were not kept. */
+/** Returns the bytes of a received message's header table, without its length field; `undefined` if they were not retained. */
 export function headerBytesOf(properties: object): Uint8Array | undefined {
   return (properties as { readonly [headerBytes]?: Uint8Array })[headerBytes];
 }

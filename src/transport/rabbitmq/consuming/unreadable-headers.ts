@@ -1,14 +1,14 @@
 /**
- * A message whose header table amqplib cannot decode. amqplib ends the connection for it; the broker then delivers the same
- * message again, for ever. RabbitMQ itself takes tables that are nested some ten thousand levels deep, where amqplib's
- * decoder runs out of stack.
+ * Receives messages whose header table amqplib cannot decode. amqplib would close the connection, and the broker would
+ * redeliver the same message without end. RabbitMQ accepts tables that are nested some ten thousand levels deep, for which
+ * amqplib's decoder runs out of stack.
  */
 
-/** The part of amqplib's connection that is used, which does not document it; without it everything works but this. */
+/** The part of amqplib's connection that is used here. It is not documented; without it everything but this works. */
 export interface FrameReader {
-  /** The bytes that were read from the socket and not decoded. */
+  /** The bytes that were read from the socket and are not decoded yet. */
   rest?: Buffer;
-  /** Takes the next frame from `rest`, then decodes it. */
+  /** Removes the next frame from `rest`, and decodes it. */
   recvFrame?(): unknown;
 }
 
@@ -21,7 +21,7 @@ const HAS_CONTENT_TYPE = 0x8000;
 const HAS_CONTENT_ENCODING = 0x4000;
 const HAS_HEADERS = 0x2000;
 
-/** From now on such a message is received with an empty header table. */
+/** Makes a connection receive such messages with an empty header table. */
 export function readUnreadableHeadersAsNone(connection: FrameReader): void {
   const receive = connection.recvFrame?.bind(connection);
   if (receive === undefined || !Buffer.isBuffer(connection.rest)) return;
@@ -38,7 +38,7 @@ export function readUnreadableHeadersAsNone(connection: FrameReader): void {
   };
 }
 
-/** The frame at the start, with an empty header table; `undefined` if it holds none. */
+/** Returns the frame at the start with an empty header table; `undefined` if it contains no header table. */
 function withoutHeaders(bytes: Buffer): Buffer | undefined {
   const place = headerTableIn(bytes);
   if (place === undefined) return undefined;
@@ -54,7 +54,10 @@ function withoutHeaders(bytes: Buffer): Buffer | undefined {
   return Buffer.concat([start, content, bytes.subarray(end, end + 1)]);
 }
 
-/** Where the header table lies in the frame at the start, without its length; `undefined` if that frame is not whole or has none. */
+/**
+ * Returns the position of the header table in the frame at the start, without its length field; `undefined` if that frame is
+ * incomplete or has no table.
+ */
 export function headerTableIn(bytes: Buffer): readonly [from: number, to: number] | undefined {
   if (bytes.length < FRAME_START || bytes[0] !== CONTENT_HEADER) return undefined;
   if (bytes.length <= FRAME_START + bytes.readUInt32BE(3)) return undefined;

@@ -1,4 +1,4 @@
-/** Confirmed publishing on a channel of its own, which is opened again when the broker closes it. */
+/** Publishes with confirms on a channel of its own, which is opened again when the broker closes it. */
 
 import type { Message as AmqpMessage, ConfirmChannel } from "amqplib";
 import type { ConfluoError } from "../../../errors.ts";
@@ -15,25 +15,25 @@ interface Waiting {
   readonly body: Buffer;
   readonly properties: Properties;
   readonly settled: PublishSettled;
-  /** It was written to a channel that the broker closed then, and may have arrived. */
+  /** True if the message was written to a channel that the broker then closed. It may have arrived. */
   again: boolean;
-  /** How many channels it was on that were closed without anyone's being named. */
+  /** The number of channels that were closed while this message was on them, without a reason that names a message. */
   strikes: number;
 }
 
-/** A channel, and what is known of it. */
+/** A channel and its state. */
 interface Line {
   readonly channel: ConfirmChannel;
   readonly returned: Map<string, number>;
-  /** Why the broker closes it. */
+  /** The broker's reason for closing the channel. */
   error: unknown;
-  /** The messages that it left unconfirmed when it closed, in the order in which that was published. */
+  /** The messages that were unconfirmed when the channel closed, in the order in which they were published. */
   readonly left: Waiting[];
 }
 
 const MOST_STRIKES = 3;
 
-/** Publishes are pipelined and each is settled once. */
+/** Publishes are pipelined; each is settled once. */
 export class ConfirmPublisher {
   readonly #connection: Connection;
   readonly #pressure: PublishBackpressure;
@@ -41,19 +41,23 @@ export class ConfirmPublisher {
   readonly #isSpare: boolean;
   #line: Line | undefined;
   #opening: Promise<void> | undefined;
-  /** The messages that wait for the channel to open, or for what goes out again before it. */
+  /** The messages that wait for the channel to open, or for messages that must be published again before them. */
   #queue: Waiting[] = [];
-  /** The messages that were written again and are not confirmed yet: a further refusal must not make it go out a third time. */
+  /**
+   * The number of messages that were published again and are not confirmed yet. Nothing else is published meanwhile, so that
+   * another refusal cannot force them to be published a third time.
+   */
   #again = 0;
   /**
-   * Mandatory messages with an id of their own that are under way, and what has the same id and waits for them: the broker
-   * does not say which of two copies it returns.
+   * The ids of mandatory messages under way, each with the messages of the same id that wait: the broker does not report which
+   * of two messages with one id it returns.
    */
   readonly #underWay = new Map<string, Waiting[] | undefined>();
-  // Learned from the broker when it refuses a message; what may be sent at all is decided above.
+  // The limit that the broker named when it refused a message for its size. The limit on what may be sent is checked by the
+  // callers.
   #maxBytes = Number.POSITIVE_INFINITY;
 
-  /** @param isSpare it is not worth the connection if there is no channel for it. */
+  /** @param isSpare if true, the connection is kept even if this channel cannot be opened. */
   constructor(connection: Connection, pressure: PublishBackpressure, refusals: Refusals, isSpare = false) {
     this.#connection = connection;
     this.#pressure = pressure;
@@ -105,7 +109,7 @@ export class ConfirmPublisher {
     if (this.#line === undefined) this.#reopen();
   }
 
-  // A message that went out before goes first, and alone.
+  // Writes the messages that wait. Messages that were published before go first, and alone.
   #flush(line: Line): void {
     const queue = this.#queue;
     const first = queue.findIndex(({ again }) => !again);
@@ -132,11 +136,11 @@ export class ConfirmPublisher {
           if (this.#refusals.any) this.#refusals.taken(route);
           this.#settle(line, waiting, takeReturn(line, waiting) ? "returned" : undefined);
         } else if (isNack(error)) this.#settle(line, waiting, "refused");
-        else line.left.push(waiting); // 'close' comes in this very turn
+        else line.left.push(waiting); // the channel emits 'close' in this turn
       });
     } catch (error) {
       this.#pressure.remove(length);
-      // Nothing of it was written. A channel that is gone says so by its 'close'; anything else is this message's own.
+      // Nothing was written. If the channel is gone, it also emits 'close'. Any other error concerns only this message.
       setImmediate(() => {
         if (isClosed(error)) this.#settle(line, waiting, "lost");
         else this.#settle(line, waiting, "invalid", unwritable(error));
@@ -157,7 +161,7 @@ export class ConfirmPublisher {
   }
 
   #settle(line: Line, waiting: Waiting, failure?: PublishFailure, why?: ConfluoError): void {
-    // The messages that are counted here end with the channel.
+    // After the channel has closed, these counts are reset.
     if (this.#line === line) {
       const { messageId, mandatory } = waiting.properties;
       if (mandatory && messageId !== undefined) this.#next(messageId, line);
@@ -169,7 +173,7 @@ export class ConfirmPublisher {
     waiting.settled(failure, why);
   }
 
-  // The next with the same id goes out.
+  // Publishes the next message with the same id.
   #next(id: string, line: Line): void {
     const behind = this.#underWay.get(id);
     this.#underWay.delete(id);
@@ -180,8 +184,8 @@ export class ConfirmPublisher {
     if (behind !== undefined && behind.length > 0) this.#underWay.set(id, behind);
   }
 
-  // The broker handles what is published on a channel in its order, and closes it at the first that it refuses: what came
-  // before that has been routed, though perhaps not safely; what came after it has not been looked at.
+  // The broker handles the messages of a channel in order, and closes the channel at the first that it refuses. Messages before
+  // that one have been routed, but perhaps not stored safely. Messages after it have not been handled.
   #closed(line: Line): void {
     if (this.#line !== line) return;
     this.#line = undefined;
@@ -202,7 +206,7 @@ export class ConfirmPublisher {
         this.#abandon("refused", operationFailure(error, "open one more channel"));
         return;
       }
-      // Without it nothing would ever be sent again: then better a new connection, where all begins anew.
+      // Without a channel nothing could be sent any more, so a new connection is better.
       this.#connection.giveUp(error as Error);
       this.#abandon("lost");
     });
@@ -224,12 +228,12 @@ export class ConfirmPublisher {
       else if (n > first) this.#requeue(waiting, false);
       else if (takeReturn(line, waiting)) waiting.settled("returned");
       else if (waiting.properties.deliveryMode === 2) this.#requeue(waiting, true);
-      // Of a call, it is the answer that counts: a second one could run twice.
+      // A call is not published again, because it could run twice. It succeeds or fails by its answer.
       else waiting.settled();
     }
   }
 
-  // A message that was on channel after channel that was closed is the likely cause.
+  // Handles a message when the broker's text names none. A message that was on several such channels is the likely cause.
   #withoutCulprit(waiting: Waiting, { failure, why }: PublishRefusal): void {
     waiting.strikes += 1;
     if (waiting.strikes >= MOST_STRIKES) waiting.settled(failure, why);
@@ -262,7 +266,7 @@ function takeReturn({ returned }: Line, { route: { exchange, key }, properties }
   return returns > 0;
 }
 
-// A return is matched to its confirm by the message's identity and where it went, which no two under way have in common.
+// Returns a text that matches a return to its confirm: exchange, key and id. No two messages under way share it.
 function identity(
   exchange: string,
   key: string,
@@ -275,7 +279,7 @@ function isNack(error: unknown): boolean {
   return error instanceof Error && error.message === "message nacked";
 }
 
-/** A view, not a copy: amqplib insists on its own kind of byte array. */
+/** Returns a view, not a copy, because amqplib accepts only a Buffer. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

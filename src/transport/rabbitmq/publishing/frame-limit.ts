@@ -1,12 +1,12 @@
-/** Properties that one frame of this connection cannot hold: the broker would end the connection for them. */
+/** The limit on the properties of a message: if one frame cannot hold them, the broker would close the connection. */
 
 import { ConfluoError } from "../../../errors.ts";
 import { propertyBytes } from "../../../protocol/encoding/property-size.ts";
 import type { Message } from "../../../protocol/message.ts";
 
-/** The error for a message whose properties take more than `most` bytes; `undefined` for any other. */
+/** Returns the error for a message whose properties take more than `most` bytes; `undefined` for any other. */
 export function tooMuchForAFrame({ properties }: Message, most: number): ConfluoError | undefined {
-  // Without headers they always fit: all other properties together take less than the smallest frame of AMQP.
+  // Without headers they always fit, because all other properties together are smaller than the smallest frame of AMQP.
   if (properties.headers === undefined) return undefined;
   const bytes = propertyBytes(properties);
   if (bytes <= most) return undefined;

@@ -1,13 +1,15 @@
-/** How much the broker is behind with what was published, so that what comes next can wait outside of all buffers. */
+/** Measures how far the broker is behind, so that further messages can wait outside of the connection's buffers. */
 
 import { Gate } from "../../../async/gate.ts";
 
+/** The number of bytes under way at which publishing has to wait. */
 const MOST_BYTES = 8 * 1024 * 1024;
+/** The number of bytes under way at which publishing may continue. */
 const FEW_BYTES = 4 * 1024 * 1024;
-/** The bytes that a message takes besides its body. */
+/** The bytes that a message takes besides its body, about. */
 const MESSAGE_BYTES = 256;
 
-/** Counts what was published and is neither confirmed nor known to be written. */
+/** Counts the bytes that were published and are neither confirmed nor known to be written. */
 export class PublishBackpressure {
   #bytes = 0;
   #settled = 0;
@@ -15,12 +17,12 @@ export class PublishBackpressure {
   #ended = false;
   #relief: Gate | undefined;
 
-  /** Why the broker takes nothing more, in its own words. */
+  /** The broker's own reason for accepting nothing more. */
   get blocked(): string | undefined {
     return this.#blocked;
   }
 
-  /** Opens when more may be published; `undefined` if it may be now. */
+  /** A gate that opens when more may be published; `undefined` if more may be published now. */
   get congestion(): Gate | undefined {
     if (this.#relief !== undefined) return this.#relief;
     if (this.#ended || (this.#blocked === undefined && this.#bytes < MOST_BYTES)) return undefined;
@@ -28,7 +30,7 @@ export class PublishBackpressure {
     return this.#relief;
   }
 
-  /** How much is under way, and how many have arrived so far: for whoever watches over its going on. */
+  /** The number of bytes under way, and of messages that were settled so far. It shows whether confirms still arrive. */
   get progress(): { readonly bytes: number; readonly settled: number } {
     return { bytes: this.#bytes, settled: this.#settled };
   }
@@ -43,13 +45,13 @@ export class PublishBackpressure {
     if (this.#relief !== undefined) this.#relieve();
   }
 
-  /** The broker takes nothing more, or goes on. */
+  /** Notes that the broker accepts nothing more, or accepts messages again. */
   setBlocked(reason: string | undefined): void {
     this.#blocked = reason;
     this.#relieve();
   }
 
-  /** The connection is gone: nobody need wait for it. */
+  /** Opens the gate for good, because the connection is gone. */
   end(): void {
     this.#ended = true;
     this.#blocked = undefined;

@@ -1,31 +1,31 @@
-/** Whose fault it is that the broker closed a channel for publishing: its words name an exchange, a key or a size. */
+/** Finds the message for which the broker closed a channel. The broker's text names an exchange, a key or a size. */
 
 import { ConfluoError } from "../../../errors.ts";
 import type { PublishFailure, Route } from "../../amqp-client.ts";
 import { asAmqpError, reasonOf, sizeLimitIn } from "../failure.ts";
 import type { Refused } from "./refusals.ts";
 
-/** A message that was under way on the channel. */
+/** A message that was published on the channel and not confirmed. */
 interface UnderWay {
   readonly route: Route;
   readonly body: Uint8Array;
 }
 
-/** Why a channel was closed, and for which messages. */
+/** The reason why a channel was closed, and the messages that it concerns. */
 export interface PublishRefusal {
   readonly failure: PublishFailure;
   readonly why: ConfluoError;
-  /** The first that was refused, by its place; `undefined` if the broker's words name none. */
+  /** The index of the first message that was refused; `undefined` if the broker's text names none. */
   readonly first: number | undefined;
-  /** Returns whether a message is one that the broker refuses. */
+  /** Returns whether the broker refuses this message. */
   names(message: UnderWay): boolean;
-  /** The exchange or key that cannot be published to for now, if it is that. */
+  /** The exchange or key that cannot be published to at the moment, if that is the reason. */
   readonly about: Refused | undefined;
-  /** The limit on size, if it is that. */
+  /** The limit on the size of a body in bytes, if that is the reason. */
   readonly maxBytes: number | undefined;
 }
 
-/** Reads what the broker said when it closed a channel, on which these messages, in their order, were under way. */
+/** Reads the broker's error when it closed a channel. `underWay` are the unconfirmed messages on it, in order. */
 export function refusalOfPublish(error: unknown, underWay: readonly UnderWay[]): PublishRefusal {
   const { code, message } = asAmqpError(error);
   const maxBytes = sizeLimitIn(error);
@@ -43,7 +43,7 @@ export function refusalOfPublish(error: unknown, underWay: readonly UnderWay[]):
     maxBytes === undefined ? aboutOf(reason, one.route) !== undefined : one.body.length > maxBytes;
   const at = underWay.findIndex(names);
   const [only] = underWay;
-  // If there was but one, it is that one, whatever the words.
+  // A single message must be the refused one, whatever the text says.
   if (at === -1 && underWay.length === 1 && only !== undefined)
     return { failure, why, first: 0, names: (one) => one === only, about: undefined, maxBytes };
   const culprit = underWay[at];
@@ -52,7 +52,7 @@ export function refusalOfPublish(error: unknown, underWay: readonly UnderWay[]):
   return { failure, why, first: at, names, about, maxBytes };
 }
 
-/** Returns what the broker's words say of a route: that its exchange, or its key there, is the one they are about. */
+/** Returns the exchange, or its key, if the broker's text is about that of this route. */
 export function aboutOf(reason: string, { exchange, key }: Route): Refused | undefined {
   const name = exchange === "" ? "amq.default" : exchange;
   if (says(reason, `access to topic '${key}' in exchange '${name}'`)) return { exchange, key };
@@ -61,7 +61,7 @@ export function aboutOf(reason: string, { exchange, key }: Route): Refused | und
   return undefined;
 }
 
-// RabbitMQ cuts its words at 255 bytes.
+// RabbitMQ cuts its text at 255 bytes.
 function says(reason: string, words: string): boolean {
   if (reason.includes(words)) return true;
   if (!reason.endsWith("..")) return false;

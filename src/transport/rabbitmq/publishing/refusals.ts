@@ -1,4 +1,7 @@
-/** The routes that the broker refuses to take, for want of a right or an exchange: so that it costs no other message its channel. */
+/**
+ * Remembers routes for which the broker refuses messages, because a right or an exchange is missing. Messages for them use a
+ * channel of their own.
+ */
 
 import type { ConfluoError } from "../../../errors.ts";
 import type { Route } from "../../amqp-client.ts";
@@ -14,26 +17,29 @@ interface Seen {
   readonly at: number;
 }
 
-/** After that long nobody knows what the broker would say now. */
+/** How long a refusal is remembered, in milliseconds. */
 const KNOWN_MS = 5 * 60_000;
 const MOST_SEEN = 1_024;
 
-/** Refusals of late, until the broker takes the same again. */
+/** The recent refusals. A refusal is forgotten when the broker accepts a message for the same route. */
 export class Refusals {
   readonly #onRefused: (error: ConfluoError) => void;
   readonly #seen = new Map<string, Seen>();
 
-  /** @param onRefused is told of a missing right, once for each exchange, until the broker takes something for it again. */
+  /**
+   * @param onRefused is called when a right is missing: once for each exchange, until the broker accepts a message for it
+   * again.
+   */
   constructor(onRefused: (error: ConfluoError) => void) {
     this.#onRefused = onRefused;
   }
 
-  /** Returns whether anything at all is known: most of the time nothing is. */
+  /** True if any refusal is remembered. Most of the time there is none. */
   get any(): boolean {
     return this.#seen.size > 0;
   }
 
-  /** The latest missing right. */
+  /** The error for the last right that was missing. */
   get present(): ConfluoError | undefined {
     let latest: ConfluoError | undefined;
     const now = performance.now();
@@ -42,16 +48,16 @@ export class Refusals {
     return latest;
   }
 
-  /** Returns whether a message for this route may well be refused. */
+  /** Returns whether a message for this route is likely to be refused. */
   has({ exchange, key }: Route): boolean {
     return this.#isKnown(nameOf({ exchange, key: undefined })) || this.#isKnown(nameOf({ exchange, key }));
   }
 
-  /** The broker refused something. */
+  /** Notes a refusal. */
   note(refused: Refused, error: ConfluoError): void {
     const isNew = error.code === "ACCESS_REFUSED" && !this.#hasAny(refused.exchange);
     const name = nameOf(refused);
-    // Behind all others, so that the oldest is the first.
+    // Added at the end, so that the oldest entry is the first.
     this.#seen.delete(name);
     this.#seen.set(name, { error, at: performance.now() });
     const [oldest] = this.#seen.keys();
@@ -59,7 +65,7 @@ export class Refusals {
     if (isNew) this.#onRefused(error);
   }
 
-  /** The broker took a message for this route. */
+  /** Forgets the refusals for a route, because the broker accepted a message for it. */
   taken({ exchange, key }: Route): void {
     this.#seen.delete(nameOf({ exchange, key: undefined }));
     this.#seen.delete(nameOf({ exchange, key }));
@@ -84,7 +90,7 @@ export class Refusals {
   }
 }
 
-// No name of an exchange has a NUL in it.
+// The separator is NUL, which no name of an exchange contains.
 function nameOf({ exchange, key }: Refused): string {
   return key === undefined ? exchange : `${exchange}\0${key}`;
 }

@@ -1,4 +1,4 @@
-/** Publishing without confirms, for answers: on a channel of its own, which is opened again when the broker closes it. */
+/** Publishes replies without confirms, on a channel of its own, which is opened again when the broker closes it. */
 
 import type { Channel } from "amqplib";
 import { bodyLength } from "../../../protocol/codec.ts";
@@ -11,9 +11,12 @@ import type { PublishBackpressure } from "./publish-backpressure.ts";
 import { refusalOfPublish } from "./publish-refusal.ts";
 import type { Refusals } from "./refusals.ts";
 
-/** No broker is set to refuse what is not above this. */
+/** The size in bytes up to which no broker is configured to refuse a message. */
 const SMALL_BYTES = 64 * 1024;
-/** Held while there is no channel: what heeds congestion stops long before. */
+/**
+ * The limit on the replies that wait while there is no channel, in bytes. Senders that respect `congestion` stop long before
+ * that.
+ */
 const MOST_HELD_BYTES = 16 * 1024 * 1024;
 
 const ANY_REPLY = { route: { exchange: "", key: "" }, body: new Uint8Array(0) };
@@ -25,19 +28,22 @@ interface Held {
   readonly bytes: number;
 }
 
-/** Posts messages to queues. What waits here counts as congestion. */
+/** Publishes replies to queues. Replies that wait here count as congestion. */
 export class Replies {
   readonly #connection: Connection;
   readonly #pressure: PublishBackpressure;
   readonly #confirmed: ConfirmPublisher;
   readonly #refusals: Refusals;
   #channel: Channel | undefined;
-  /** Replies that are not known to be written. */
+  /** The sizes of replies that are not known to be written. */
   #unwritten: number[] = [];
   #held: Held[] = [];
   #heldBytes = 0;
 
-  /** @param confirmed takes what is large: a refusal for size takes its channel along, and only confirms tell what was on it. */
+  /**
+   * @param confirmed publishes large replies: a refusal for size closes the channel, and only confirms show which messages were
+   * lost.
+   */
   constructor(
     connection: Connection,
     pressure: PublishBackpressure,
@@ -59,7 +65,7 @@ export class Replies {
     channel.on("close", () => {
       this.#written();
       this.#channel = undefined;
-      // Without it no call would ever be answered again: then better a new connection, where all begins anew.
+      // Without a channel no call could be answered any more, so a new connection is better.
       if (this.#connection.open)
         this.open().catch((error: unknown) => this.#connection.giveUp(error as Error));
     });
@@ -91,13 +97,14 @@ export class Replies {
       this.#unwritten.push(body.length);
       this.#pressure.add(body.length);
     } catch (error) {
-      // A channel that is gone says so by its 'close'. Anything else is this message's own.
+      // If the channel is gone, it also emits 'close'. Any other error concerns only this message.
       if (isClosed(error)) this.#hold(queue, message, failed);
       else if (failed !== undefined) setImmediate(failed, "invalid", unwritable(error));
     }
   }
 
-  // Opened again at the moment, unless the connection is gone: then nobody waits for this any more.
+  // Holds a reply until the channel is open again. If the connection is gone, the reply is dropped, because nobody waits for it
+  // any more.
   #hold(queue: string, message: Message, failed: Held["failed"]): void {
     const bytes = bodyLength(message);
     if (!this.#connection.open || this.#heldBytes + bytes > MOST_HELD_BYTES) return;
