@@ -35,7 +35,8 @@ function mutate({ mutant, oneIn }: Mutation): void {
   const require = createRequire(import.meta.url);
   // The classes are not exported, though their files are there.
   const classes: Classes = require(join(dirname(require.resolve("amqplib")), "lib", "channel_model.js"));
-  let count = 0;
+  // Not from 0: a process that lives for less than so many would drop none.
+  let count = Math.floor(Math.random() * oneIn);
   const vanishes = (): boolean => {
     count += 1;
     return count % oneIn === 0;

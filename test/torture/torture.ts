@@ -167,7 +167,11 @@ export async function torture(options: TortureOptions): Promise<Report> {
   } finally {
     clearInterval(progress);
     // Never in the way of a report: it is known by now.
-    const cleaning = fleet.close().then(() => deleteNamespace(namespace.name, serviceNames));
+    // A broker that only this run uses, and strikes, is thrown away with all that is in it.
+    const isOwn = brokerFaults !== undefined;
+    const cleaning = fleet
+      .close()
+      .then(() => (isOwn ? undefined : deleteNamespace(namespace.name, serviceNames)));
     await atMost(cleanUpMs, cleaning).catch((error: unknown) => {
       log(`The clean-up failed, and may have left something in ${scratch} or at the broker: ${error}`);
     });
