@@ -68,6 +68,9 @@ const known = new Set([
   "CONFLUO_SERVICES",
   "NO_COLOR",
   "NO_SUCH_ORDER",
+  "RABBITMQ_DEFAULT_USER",
+  "RABBITMQ_DEFAULT_PASS",
+  "CONNECTION_FORCED",
 ]);
 
 describe("docs/operations.md", () => {
