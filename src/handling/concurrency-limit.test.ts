@@ -101,6 +101,31 @@ describe("places for calls", () => {
     expect(allow.mock.calls.slice(4)).toEqual([[16], [8], [4], [2]]);
   });
 
+  it.each([
+    { most: 1, mostWaiting: 8_192 },
+    { most: 1, mostWaiting: 65_536 },
+    { most: 2_000, mostWaiting: 65_536 },
+    { most: 128, mostWaiting: 8_192 },
+  ])("ask the broker in eight steps at most, which are as many consumers: $most, $mostWaiting", (limits) => {
+    const { all, arrive, allow } = places(limits);
+    let begun = 0;
+    while (arrive() !== "never") {
+      begun += 1;
+      all.waits(true);
+    }
+    expect(begun).toBe(limits.mostWaiting);
+    const allowed = allow.mock.calls.map(([messages]) => messages);
+    expect(allowed.length).toBeLessThanOrEqual(7);
+    expect(allowed.at(-1)).toBeGreaterThanOrEqual(limits.mostWaiting);
+    for (; begun > 0; begun -= 1) {
+      all.waits(false);
+      all.leave(call());
+    }
+    expect(allow.mock.calls.slice(allowed.length)).toEqual(
+      [...allowed.toReversed().slice(1), limits.most].map((n) => [n]),
+    );
+  });
+
   it("ask the broker for no more than may wait and work, about", () => {
     const { all, arrive, allow } = places({ most: 2, mostWaiting: 4 });
     for (let n = 0; n < 4; n += 1) {

@@ -28,8 +28,11 @@ interface QueuedCall {
 
 /** The limit on the bodies of the calls in hand, together, in bytes. It applies while a handler waits for an answer. */
 const MOST_BYTES = 256 * 1024 * 1024;
-/** The allowance of messages is halved when less than this share of it is used. */
-const SHRINK_BELOW = 1 / 4;
+/**
+ * How often the allowance of messages can grow. Each time costs one more consumer on the same channel, and brokers limit
+ * those: Amazon MQ to 10.
+ */
+const MOST_STEPS = 7;
 
 /**
  * Limits the handlers of calls that work at a time.
@@ -38,11 +41,13 @@ const SHRINK_BELOW = 1 / 4;
  * need the place: services that call each other in a circle would wait for each other until their deadlines.
  *
  * The broker counts messages until they are settled. When the messages of waiting handlers use up the allowance, this class
- * doubles it, and halves it again later: messages that the broker delivers here without need are work that other instances
+ * doubles it, or more where few places would need many steps, and shrinks it again later: messages that the broker delivers here without need are work that other instances
  * could do.
  */
 export class ConcurrencyLimit {
   readonly #parts: ConcurrencyLimitDependencies;
+  /** The factor by which the allowance grows and shrinks. */
+  readonly #step: number;
   /** The number of handlers that have begun and not ended. */
   #running = 0;
   /** The number of running handlers that wait for an answer. */
@@ -56,6 +61,8 @@ export class ConcurrencyLimit {
 
   constructor(parts: ConcurrencyLimitDependencies) {
     this.#parts = parts;
+    const { most, mostWaiting } = parts;
+    this.#step = Math.max(2, Math.ceil(((most + mostWaiting) / most) ** (1 / MOST_STEPS)));
     this.#allowed = parts.most;
   }
 
@@ -148,13 +155,15 @@ export class ConcurrencyLimit {
     this.#isBeginning = false;
   }
 
-  // Doubles the allowance if places are free but the broker may deliver no more. Comparing it with the number of running calls
+  // Raises the allowance if places are free but the broker may deliver no more. Comparing it with the number of running calls
   // is safe, because there are never more messages than calls.
   #adapt(): void {
     const { most, mostWaiting, allow } = this.#parts;
     const isStarving = this.#hasPlace && this.#running >= this.#allowed;
-    if (isStarving && this.#allowed < most + mostWaiting) this.#allowed *= 2;
-    else if (this.#allowed > most && this.#running < this.#allowed * SHRINK_BELOW) this.#allowed /= 2;
+    if (isStarving && this.#allowed < most + mostWaiting) this.#allowed *= this.#step;
+    // Half of what is left then has to be free, or the next call would raise it again.
+    else if (this.#allowed > most && this.#running < this.#allowed / this.#step / 2)
+      this.#allowed /= this.#step;
     else return;
     allow(this.#allowed);
   }

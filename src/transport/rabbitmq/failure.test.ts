@@ -123,6 +123,13 @@ describe("a limit of the broker is named as one", () => {
     expect(error.message).toContain(words);
   });
 
+  it("of consumers, when it ends the connection", () => {
+    const words = "NOT_ALLOWED - reached maximum (4) of consumers per channel";
+    const error = brokenFailure(closed(530, words), address);
+    expect(error).toMatchObject({ code: "CONNECTION_LOST", data: { limit: "consumers" } });
+    expect(error.message).toContain("consumer_max_per_channel");
+  });
+
   it("and a vhost that is not there is none", () => {
     const cause = new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>");
     const error = connectFailure(cause, address, "NOT_ALLOWED - vhost v not found");

@@ -9,7 +9,7 @@ export interface AmqpError {
 }
 
 /** The things that a broker limits. The error for a limit has this as `data.limit`. */
-type Limit = "connections" | "channels" | "queues" | "exchanges";
+type Limit = "connections" | "channels" | "consumers" | "queues" | "exchanges";
 
 /** Returns whether the broker refused a connection with a reason that amqplib does not pass on. */
 export function isOpenRefused(cause: unknown): boolean {
@@ -110,6 +110,7 @@ function limitIn(words: string): Limit | undefined {
   if (found !== null) return `${found[1]?.toLowerCase()}s` as Limit;
   if (/number of channels opened .*reached|No channels left to allocate/.test(words)) return "channels";
   if (/number of connections .*reached/.test(words)) return "connections";
+  if (/reached maximum \(\d+\) of consumers/.test(words)) return "consumers";
   return undefined;
 }
 
@@ -124,6 +125,8 @@ const limitAdvice: Readonly<Record<Limit, string>> = {
     "Each Broker takes two: let services share one, end what holds the others, or raise the limit.",
   channels:
     "A connection takes some, and a few more for each service: let fewer services share a Broker, or raise the limit (channel_max, channelMax in the URL, the user's max-channels).",
+  consumers:
+    "A service consumes each queue on a channel of its own, with up to eight consumers: raise the limit (consumer_max_per_channel).",
   queues:
     "A namespace takes eleven queues, and a service eight or fewer: delete what is not needed, or raise the limit.",
   exchanges: "A namespace takes fourteen exchanges: delete what is not needed, or raise the limit.",
