@@ -61,7 +61,8 @@ export default defineConfig({
           name: "broker",
           include: ["test/**/*.test.ts"],
           exclude: [
-            // What is installed there has tests of its own.
+            // Packages that are installed there have tests of their own.
+            "test/recipes/**",
             "test/runtimes/**",
             "test/types/fixtures/**",
             "test/types/**",
