@@ -43,6 +43,7 @@ export default defineConfig({
             "test/revision.test.ts",
             "test/promtool.test.ts",
             "test/test-broker.test.ts",
+            "test/test-postgres.test.ts",
             "test/cli-embedded.test.ts",
             "test/cli-run.test.ts",
           ],
@@ -61,7 +62,8 @@ export default defineConfig({
           name: "broker",
           include: ["test/**/*.test.ts"],
           exclude: [
-            // What is installed there has tests of its own.
+            // Packages that are installed there have tests of their own.
+            "test/recipes/**",
             "test/runtimes/**",
             "test/types/fixtures/**",
             "test/types/**",
@@ -72,6 +74,7 @@ export default defineConfig({
             "test/revision.test.ts",
             "test/promtool.test.ts",
             "test/test-broker.test.ts",
+            "test/test-postgres.test.ts",
             "test/cli-embedded.test.ts",
             "test/cli-run.test.ts",
             "test/conformance/embedded*.test.ts",

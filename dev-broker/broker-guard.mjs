@@ -18,6 +18,8 @@ import { isProgram } from "./programs.mjs";
  * @property {string} outputFile Receives stdout and stderr.
  * @property {number} [epmdPort] Port of the Erlang port mapper that was started on the way.
  * @property {readonly string[]} [afterwards] A last command to run.
+ * @property {{ uid: number, gid: number }} [owner] The user that it runs as. Default: the user of this process.
+ * @property {"SIGINT"} [endSignal] Ends it in order; it is killed if that takes too long. Default: it is killed at once.
  */
 
 /**
@@ -101,6 +103,7 @@ function guard(guarded) {
     const started = spawn(guarded.command, guarded.args, {
       cwd: guarded.folder,
       env: guarded.env,
+      ...guarded.owner,
       detached: true, // a process group of its own, to be killed as a whole
       stdio: ["ignore", output, output],
     });
@@ -139,8 +142,12 @@ function guard(guarded) {
   const stop = async () => {
     if (stopping) return;
     stopping = true;
-    if (broker.pid !== undefined) kill(-broker.pid, "SIGKILL");
+    const { pid } = broker;
+    if (pid !== undefined && guarded.endSignal !== undefined) kill(pid, guarded.endSignal);
+    else if (pid !== undefined) kill(-pid, "SIGKILL");
+    const late = setTimeout(() => pid !== undefined && kill(-pid, "SIGKILL"), endTimeoutMs);
     await broker.exited;
+    clearTimeout(late);
     if (guarded.afterwards !== undefined) await runQuietly(guarded.afterwards, guarded.env);
     if (guarded.epmdPort !== undefined) await stopPortMapper(guarded.epmdPort);
     rmSync(guarded.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
@@ -158,7 +165,7 @@ function report(told) {
 
 /**
  * @param {number} pid negative for a process group
- * @param {EndingSignal | PausingSignal} signal
+ * @param {EndingSignal | PausingSignal | "SIGINT"} signal
  */
 function kill(pid, signal) {
   try {

@@ -1,4 +1,4 @@
-/** A throwaway RabbitMQ in a Docker container. */
+/** A throwaway server in a Docker container: a RabbitMQ, or another one for the tests. */
 
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -10,7 +10,6 @@ import { waitForBroker } from "./amqp-greeting.mjs";
 import { startGuarded } from "./broker-guard.mjs";
 import { findProgram } from "./programs.mjs";
 
-const image = "rabbitmq:4";
 const startTimeoutMs = 60_000;
 const pullTimeoutMs = 600_000;
 
@@ -30,24 +29,51 @@ export async function whyNoDocker(env) {
  * @returns {Promise<import("./broker-guard.mjs").StartedBroker>}
  */
 export async function startContainer(env, log) {
-  await pullMissing(env, log);
+  const { answer, stop } = await startServer(
+    { image: "rabbitmq:4", port: 5672 },
+    { env, log },
+    async (port, signal) => {
+      const url = `amqp://127.0.0.1:${port}`;
+      return { url, greeting: await waitForBroker(url, { timeoutMs: startTimeoutMs, signal }) };
+    },
+  );
+  return { ...answer, stop };
+}
+
+/**
+ * @typedef {object} Contained A server in a container.
+ * @property {string} image
+ * @property {number} port Where it listens in there.
+ * @property {readonly string[]} [options] Further options of `docker run`.
+ * @property {readonly string[]} [command] Arguments of the image's program.
+ */
+
+/**
+ * Starts a container and waits for the server in it. The server ends with this process, however that ends.
+ * @template Answer
+ * @param {Contained} contained
+ * @param {{ env: NodeJS.ProcessEnv, log: (line: string) => void }} surroundings
+ * @param {(port: string, ended: AbortSignal) => Promise<Answer>} waitForAnswer Gets the port on 127.0.0.1.
+ * @returns {Promise<{ answer: Answer, stop: () => Promise<void> }>}
+ */
+export async function startServer(contained, { env, log }, waitForAnswer) {
+  const { image, port, options = [], command = [] } = contained;
+  await pullMissing(image, env, log);
   const folder = mkdtempSync(join(tmpdir(), "confluo-broker-"));
   const name = `confluo-test-${randomBytes(6).toString("hex")}`;
   const outputFile = join(folder, "output.log");
   const guard = startGuarded({
     command: "docker",
     // In the foreground, so that its end is noticed and its output is at hand.
-    args: ["run", "--rm", "--name", name, "--publish", "127.0.0.1::5672", image],
+    args: ["run", "--rm", "--name", name, "--publish", `127.0.0.1::${port}`, ...options, image, ...command],
     folder,
     env: /** @type {Record<string, string>} */ ({ ...env }),
     outputFile,
     afterwards: ["docker", "rm", "--force", "--volumes", name],
   });
   try {
-    const port = await readPort(name, env, guard.ended);
-    const url = `amqp://127.0.0.1:${port}`;
-    const greeting = await waitForBroker(url, { timeoutMs: startTimeoutMs, signal: guard.ended });
-    return { url, greeting, stop: guard.stop };
+    const published = await readPort({ name, port }, env, guard.ended);
+    return { answer: await waitForAnswer(published, guard.ended), stop: guard.stop };
   } catch (cause) {
     const why = guard.ended.aborted ? `ended with ${guard.ended.reason.message}` : String(cause);
     const tail = readFileSync(outputFile, "utf8").trimEnd().split("\n").slice(-20).join("\n");
@@ -57,10 +83,11 @@ export async function startContainer(env, log) {
 }
 
 /**
+ * @param {string} image
  * @param {NodeJS.ProcessEnv} env
  * @param {(line: string) => void} log
  */
-async function pullMissing(env, log) {
+async function pullMissing(image, env, log) {
   if ((await docker(["image", "inspect", image], env, 15_000)).failure === undefined) return;
   log(`Fetching the image ${image}.`);
   const { failure } = await docker(["pull", "--quiet", image], env, pullTimeoutMs);
@@ -68,15 +95,15 @@ async function pullMissing(env, log) {
 }
 
 /**
- * @param {string} name
+ * @param {{ name: string, port: number }} published
  * @param {NodeJS.ProcessEnv} env
  * @param {AbortSignal} ended
  */
-async function readPort(name, env, ended) {
+async function readPort({ name, port: inside }, env, ended) {
   const deadline = Date.now() + startTimeoutMs;
   while (Date.now() < deadline) {
     ended.throwIfAborted();
-    const { output } = await docker(["port", name, "5672/tcp"], env, 5_000);
+    const { output } = await docker(["port", name, `${inside}/tcp`], env, 5_000);
     const port = /:(\d+)\s*$/m.exec(output)?.[1];
     if (port !== undefined) return port;
     await delay(100);

@@ -235,9 +235,9 @@ function prepare({ folder, root, extras }, env, { port, distributionPort, epmdPo
 
 /**
  * @param {number} count
- * @returns {Promise<number[]>}
+ * @returns {Promise<number[]>} ports that were free a moment ago
  */
-async function findFreePorts(count) {
+export async function findFreePorts(count) {
   const servers = Array.from({ length: count }, () => createServer());
   const ports = await Promise.all(
     servers.map(

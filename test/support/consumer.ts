@@ -17,19 +17,31 @@ export interface Packed {
   readonly files: readonly string[];
 }
 
+/** Packs what was built into a folder; it is built first where that has never been done. */
+export async function packBuilt(folder: string): Promise<Packed> {
+  if (!existsSync(join(root, "dist", "index.js"))) await runNode(root, join(root, "scripts", "build.mjs"));
+  return pack(folder, "--ignore-scripts");
+}
+
+async function pack(folder: string, ...options: readonly string[]): Promise<Packed> {
+  const { out } = await run(root, "npm", ["pack", "--json", "--pack-destination", folder, ...options]);
+  const [{ filename, files }] = JSON.parse(out);
+  return {
+    tarball: join(folder, filename),
+    files: files.map((file: { readonly path: string }) => file.path),
+  };
+}
+
 /** Makes a project that has nothing but the package; the tarball lies beside its folder. */
 export async function makeConsumer(folder: string): Promise<Packed> {
-  const beside = dirname(folder);
   if (!existsSync(join(root, "dist", "index.js"))) await runNode(root, join(root, "scripts", "build.mjs"));
-  const { out } = await run(root, "npm", ["pack", "--json", "--pack-destination", beside]);
-  const [{ filename, files }] = JSON.parse(out);
-  const tarball = join(beside, filename);
+  const packed = await pack(dirname(folder));
   mkdirSync(folder);
   const manifest = { name: basename(folder), private: true, type: "module" };
   writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
   const options = ["--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error"];
-  await run(folder, "npm", ["install", ...options, tarball]);
-  return { tarball, files: files.map((file: { readonly path: string }) => file.path) };
+  await run(folder, "npm", ["install", ...options, packed.tarball]);
+  return packed;
 }
 
 /** What a program printed. */
@@ -82,7 +94,7 @@ interface Failure extends Error {
 }
 
 /** What npm and vitest set for their own children would lead npm to this project instead of the consumer's. */
-function inheritedEnv(): NodeJS.ProcessEnv {
+export function inheritedEnv(): NodeJS.ProcessEnv {
   const isOthers = /^(npm_|vitest|node_env$|node_options$|force_color$|confluo_)/i;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !isOthers.test(name)));
 }
