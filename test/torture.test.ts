@@ -17,7 +17,7 @@ function accountOf(...lines: readonly string[]): Account {
   return account;
 }
 
-const ended = { delayed: false, leftAt: 10_000, quiet: true };
+const ended = { leftAt: 10_000, quiet: true };
 
 interface Moment {
   readonly who: string;
@@ -57,7 +57,7 @@ function reportOf(account: Account, ...disturbed: readonly Moment[]): Report {
 }
 
 function letter(id: string, code: string, failedAt?: number): Parameters<Account["takeLetter"]>[1] {
-  return { id, code, failedAt };
+  return { id, code, key: "", failedAt };
 }
 
 describe("the account", () => {
@@ -81,7 +81,8 @@ describe("the account", () => {
     );
     expect(account.countOpen("south")).toBe(1);
     expect(account.total("south", ended)).toMatchObject({ lost: 1 });
-    expect(account.total("south", { ...ended, delayed: true })).toMatchObject({ lost: 0, waiting: 1 });
+    account.takeWaiting("south", letter(command, "none"));
+    expect(account.total("south", ended)).toMatchObject({ lost: 0, waiting: 1 });
     account.takeLetter("south", letter(command, "ON_PURPOSE"));
     expect(account.countOpen("south")).toBe(0);
     expect(account.total("south", ended)).toMatchObject({

@@ -108,6 +108,12 @@ export class Account {
     else this.#duty(service, id).left += 1;
   }
 
+  /** A message that still waited in a delay queue, to return to a service. */
+  takeWaiting(service: ServiceName, { id }: Letter): void {
+    if (id === undefined) this.strangeLetters += 1;
+    else this.#duty(service, id).waiting += 1;
+  }
+
   /** Calls of processes that were killed: nobody is there to whom they could settle. */
   get callsCutShort(): number {
     let count = 0;

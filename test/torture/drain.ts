@@ -1,13 +1,16 @@
 /** The end of a run: waits until all that was confirmed has come to its end, and takes what the queues still hold. */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { Broker, silentLogger } from "../../src/index.ts";
+import { type AmqpClient, Broker, silentLogger } from "../../src/index.ts";
 import type { Namespace } from "../../src/protocol/topology.ts";
 import type { Account } from "./account.ts";
 import { quietMs } from "./duty.ts";
 import type { Fleet } from "./fleet.ts";
 import { readQueue } from "./letters.ts";
 import { serviceNames } from "./traffic.ts";
+
+/** How long it may take to read what waits. */
+const waitingMs = 5_000;
 
 export interface Draining {
   readonly brokerUrls: readonly string[];
@@ -23,8 +26,6 @@ export interface Draining {
 
 /** What is known at the end. */
 export interface Drained {
-  /** Something still waits in a delay queue. */
-  readonly delayed: boolean;
   /** When the consumers were told to leave, in milliseconds since the run began. */
   readonly leftAt: number;
   /** Nothing had been handled for a while by then. */
@@ -33,7 +34,7 @@ export interface Drained {
 
 /**
  * Waits until all that was confirmed is handled or dead-lettered, lets the consumers leave, and takes what lies in the
- * dead-letter queues and the inboxes.
+ * dead-letter queues, the inboxes and the delay queues.
  */
 export async function drain({
   brokerUrls,
@@ -91,12 +92,32 @@ export async function drain({
       takeLeft();
       empty = (await count(client, queues)) === 0 ? empty + 1 : 0;
     }
+    await takeWaiting(client, namespace, account);
+    // Some of it may have returned meanwhile.
     takeLetters();
     takeLeft();
-    const delays = namespace.sharedQueues().map(({ name }) => name);
-    return { delayed: (await count(client, delays)) > 0, leftAt, quiet };
+    return { leftAt, quiet };
   } finally {
     await client.close();
+  }
+}
+
+/** Takes what waits in the delay queues, and is among the orphans, for the service to which it would return. */
+async function takeWaiting(client: AmqpClient, namespace: Namespace, account: Account): Promise<void> {
+  const services = new Map(
+    serviceNames.flatMap((service) => {
+      const inbox = namespace.inbox(service);
+      return [inbox, namespace.again(inbox)].map((queue) => [queue, service] as const);
+    }),
+  );
+  const queues = namespace.sharedQueues().map(({ name }) => name);
+  const readings = await Promise.all(queues.map((queue) => readQueue(client, queue)));
+  const until = Date.now() + waitingMs;
+  while ((await count(client, queues)) > 0 && Date.now() < until) await sleep(100);
+  await sleep(100); // for what the broker has just delivered
+  for (const letter of readings.flatMap((reading) => reading.take())) {
+    const service = services.get(letter.key);
+    if (service !== undefined) account.takeWaiting(service, letter);
   }
 }
 
@@ -110,10 +131,7 @@ async function collect<Name>(
   };
 }
 
-async function count(
-  client: Awaited<ReturnType<Broker["openClient"]>>,
-  queues: readonly string[],
-): Promise<number> {
+async function count(client: AmqpClient, queues: readonly string[]): Promise<number> {
   let messages = 0;
   for (const queue of queues) messages += (await client.inspectQueue(queue))?.messages ?? 0;
   return messages;

@@ -21,6 +21,7 @@ export interface Duty {
   readonly deaths: number[];
   letters: number;
   left: number;
+  waiting: number;
 }
 
 /** What became of one service's events and one-way commands. */
@@ -28,7 +29,7 @@ export interface ServiceTotals {
   confirmed: number;
   handled: number;
   deadLettered: number;
-  /** Failed on purpose and waits in a delay queue. */
+  /** Waits in a delay queue. */
   waiting: number;
   /** Still in the inbox at the end. */
   left: number;
@@ -75,6 +76,7 @@ const noDuty: Omit<Duty, "id" | "deaths"> = {
   failed: 0,
   letters: 0,
   left: 0,
+  waiting: 0,
 };
 
 const noTotals: Omit<ServiceTotals, "codes" | "problems"> = {
@@ -103,19 +105,13 @@ export function newTotals(codes: Map<string, number>): ServiceTotals {
 /** How the end was. */
 export interface Ending {
   readonly service: ServiceName;
-  /** Whether something waits in a delay queue: what has failed or went round may be there. */
-  readonly delayed: boolean;
   /** When the consumers were told to leave. */
   readonly leftAt: number;
   /** Nothing had been handled for a while by then. */
   readonly quiet: boolean;
 }
 
-export function countDuty(
-  duty: Duty,
-  totals: ServiceTotals,
-  { service, delayed, leftAt, quiet }: Ending,
-): void {
+export function countDuty(duty: Duty, totals: ServiceTotals, { service, leftAt, quiet }: Ending): void {
   const { id, handled, letters, failed, deaths } = duty;
   const identity = readId(id);
   const report = (what: Problem["what"], why = ""): void => {
@@ -151,7 +147,7 @@ export function countDuty(
   else if (duty.left > 0) {
     totals.left += 1;
     report("left");
-  } else if ((failed > 0 || identity.trait === "new") && delayed) totals.waiting += 1;
+  } else if (duty.waiting > 0) totals.waiting += 1;
   else {
     totals.lost += 1;
     report("lost");

@@ -9,6 +9,8 @@ export interface Letter {
   readonly id: string | undefined;
   /** `confluo-error`, or RabbitMQ's reason, or nothing. */
   readonly code: string;
+  /** The routing key that it was published with: of what waits for another try, the queue that it returns to. */
+  readonly key: string;
   /** When the service gave it up, in milliseconds since 1970; undefined if nothing says so. */
   readonly failedAt: number | undefined;
 }
@@ -33,6 +35,7 @@ export async function readQueue(client: AmqpClient, queue: string): Promise<Read
       letters.push({
         id: readIdentity(body),
         code: String(reason),
+        key: delivery.key,
         failedAt: Number.isNaN(failedAt) ? undefined : failedAt,
       });
       delivery.ack();

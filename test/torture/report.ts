@@ -18,7 +18,6 @@ export interface Evidence {
   readonly members: Circumstances["members"];
   readonly recoveryMs: number;
   readonly epoch: number;
-  readonly delayed: boolean;
   readonly leftAt: number;
   readonly quiet: boolean;
   readonly seed: number;

@@ -140,7 +140,7 @@ export async function torture(options: TortureOptions): Promise<Report> {
     const draining = drain({ brokerUrls, drainMs, namespace, account, fleet, epoch, read });
     const drained = await atMost(drainMs + drainGraceMs, draining).catch((error: unknown) => {
       onProblem(`what is left could not be read: ${error}`);
-      return { delayed: false, leftAt: Date.now() - epoch, quiet: false };
+      return { leftAt: Date.now() - epoch, quiet: false };
     });
     read();
     const finished = Date.now() - epoch;
