@@ -75,6 +75,9 @@ const foreign: ReadonlySet<string> = new Set([
   "qos", // amqplib's and AMQP's
   "return_per_object_metrics", // rabbitmq_prometheus
   "moduleResolution", // TypeScript
+  ...["preStop", "onModuleDestroy", "beforeApplicationShutdown", "onApplicationShutdown"], // Kubernetes, NestJS
+  ...["bodyLimit", "handleEvent"], // Fastify, NestJS
+  ...["mq", "m7g", "medium", "large"], // a size of Amazon MQ
 ]);
 
 function complaintsAbout(line: string): readonly string[] {

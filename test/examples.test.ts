@@ -80,8 +80,11 @@ function expected(name: string): string {
   return readFileSync(new URL(`../examples/expected/${name}.txt`, import.meta.url), "utf8");
 }
 
+const readme = readFileSync(join(root, "README.md"), "utf8");
+
 describe("the first example of the README, copied into an empty project that installed the package", () => {
   const folder = mkdtempSync(join(tmpdir(), "confluo-first-"));
+  const printed = "receipt: { id: '7', total: 12 }\n";
 
   beforeAll(() => {
     const npm = (cwd: string, ...args: readonly string[]): string =>
@@ -94,30 +97,35 @@ describe("the first example of the README, copied into an empty project that ins
     const [{ filename }] = JSON.parse(npm(root, "pack", "--json", "--pack-destination", folder));
     writeFileSync(join(folder, "package.json"), '{ "name": "hello", "private": true, "type": "module" }');
     npm(folder, "install", "--prefer-offline", "--no-audit", "--no-fund", join(folder, filename));
-    const text = /<!-- first example -->\n```ts\n(.*?)```/s.exec(
-      readFileSync(join(root, "README.md"), "utf8"),
-    )?.[1];
+    const text = /<!-- first example -->\n```ts\n(.*?)```/s.exec(readme)?.[1];
     if (text === undefined) throw new Error("the README has no first example");
-    for (const file of ["hello.js", "hello.ts"]) writeFileSync(join(folder, file), text);
+    for (const file of ["shop.js", "shop.ts"]) writeFileSync(join(folder, file), text);
   }, 180_000);
 
   afterAll(() => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  for (const file of ["hello.ts", "hello.js"]) {
+  for (const file of ["shop.ts", "shop.js"]) {
     it(`prints its answer as ${file} with nothing else set up, and ends`, async () => {
       const program = new Program(join(folder, file));
       expect(await program.exit).toBe(0);
-      expect(program.output).toBe("200 { value: 1 }\n");
+      expect(program.output).toBe(printed);
     });
 
     it(`prints its answer as ${file} on RabbitMQ when CONFLUO_BROKER names one`, async () => {
       const program = new Program(join(folder, file), testBrokerUrl());
       await program.says("\n");
-      expect(program.output).toBe("200 { value: 1 }\n");
+      expect(program.output).toBe(printed);
     });
   }
+});
+
+it("the README shows the demo as it is, and what it prints", () => {
+  const [, program, output] =
+    /<!-- seed example -->\n```ts\n(.*?)```\n+```console\n(.*?)```/s.exec(readme) ?? [];
+  expect(program).toBe(readFileSync(join(root, "examples", "hello.ts"), "utf8"));
+  expect(output).toBe(expected("hello"));
 });
 
 describe("examples on the embedded broker", () => {

@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, posix } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { consumers, makeConsumer, type Packed, runNode } from "./support/consumer.ts";
 
@@ -39,13 +39,32 @@ describe("the tarball", () => {
       "CHANGELOG.md",
       "dist/index.js",
       "dist/index.d.ts",
+      "docs/README.md",
       "docs/alerts.yml",
+      "examples/hello.ts",
     ]) {
       expect(packed.files).toContain(path);
     }
     const allowed =
-      /^(package\.json|dev-broker\/[\w-]+\.m[jt]s|dev-broker\/index\.d\.mts|README\.md|LICENSE|CHANGELOG\.md|docs\/alerts\.yml|dist\/.+(\.js|\.d\.ts))$/;
+      /^(package\.json|dev-broker\/[\w-]+\.m[jt]s|dev-broker\/index\.d\.mts|(README|CHANGELOG|CONTRIBUTING|bench\/README)\.md|LICENSE|docs\/.+\.(md|yml|svg)|examples\/.+\.(ts|md|txt)|dist\/.+(\.js|\.d\.ts))$/;
     expect(packed.files.filter((path) => !allowed.test(path))).toEqual([]);
+  });
+
+  test("holds every page that its README links to, and that those pages link to", () => {
+    const files = new Set(packed.files);
+    // What proves a page right is in the repository.
+    const isOfTheRepository = (page: string, path: string): boolean =>
+      page !== "README.md" && /^(src|test|scripts|bench\/src|bench\/results)\//.test(path);
+    const pages = packed.files.filter((path) => path.endsWith(".md"));
+    const dead = pages.flatMap((page) => {
+      const text = readFileSync(join(root, page), "utf8").replace(/^```[\s\S]*?^```/gm, "");
+      return [...text.matchAll(/\]\(([^)\s#:]+)(?:#[^)\s]*)?\)/g)]
+        .map(([, link = ""]) => posix.join(posix.dirname(page), link))
+        .filter((path) => !files.has(path) && !isOfTheRepository(page, path))
+        .map((path) => `${page}: ${path}`);
+    });
+    expect(pages.length).toBeGreaterThan(20);
+    expect(dead).toEqual([]);
   });
 
   test("holds no tests", () => {
