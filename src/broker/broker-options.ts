@@ -6,20 +6,26 @@ import type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
 
 /** Options of a `Broker`. */
 export interface BrokerOptions {
-  /** Prefix of everything at the broker: services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
+  /**
+   * Prefix of every queue and exchange; only services with the same namespace meet. Default: `CONFLUO_NAMESPACE`, else
+   * `"confluo"`.
+   */
   readonly namespace?: string | undefined;
-  /** For `amqps://`: what Node's `tls.connect` takes. Default: the files of `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`. */
+  /**
+   * Options of Node's `tls.connect`, for `amqps://`. Default: the files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`
+   * name.
+   */
   readonly tls?: TlsOptions | undefined;
   /**
-   * The largest body, in bytes. Default: 16,777,216 (16 MiB), what RabbitMQ 4 takes unless its `max_message_size`
-   * says otherwise.
+   * Largest body, in bytes. Default: 16,777,216 (16 MiB), which is what RabbitMQ 4 accepts unless its `max_message_size` says
+   * otherwise.
    */
   readonly maxBodyBytes?: number | undefined;
-  /** Where lines about the connection go. Default: standard error, without `debug`. */
+  /** Receives log lines about the connection. Default: standard error, without `debug`. */
   readonly logger?: Logger | undefined;
 }
 
-/** Their names. */
+/** The names of the options. */
 export const brokerOptions: OptionNames<BrokerOptions> = {
   namespace: true,
   tls: true,
