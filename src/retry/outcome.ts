@@ -50,8 +50,9 @@ export type Outcome =
   /** Forwarded: one copy for each failure is published and confirmed, then the delivery is acknowledged. */
   | { readonly kind: "forward"; readonly moves: readonly Move[] }
   /**
-   * To be tried again alone, because an instance that had the message was lost: as one copy, or as one for each matching
-   * subscription, so that a subscription whose handler kills the instance does not affect the others.
+   * To be tried again, because an instance that had the message was lost: alone or, if too many such messages arrive at once,
+   * beside others. One copy is made, or one for each matching subscription, so that a subscription whose handler kills the
+   * instance does not affect the others.
    */
   | {
       readonly kind: "isolate";
