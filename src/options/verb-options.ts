@@ -65,7 +65,7 @@ export interface SubscribeOptions {
    */
   readonly retry?: RetryOptions | undefined;
   /**
-   * Who gets a copy of each event: one instance of the service, durably, or every instance that is connected. Default:
+   * The receivers of each event: one instance of the service, durably, or every instance that is connected. Default:
    * `"service"`.
    */
   readonly per?: "service" | "instance" | undefined;

@@ -32,8 +32,9 @@ export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<
 }
 
 /**
- * Encodes a body at once, because the sender may change it afterwards, and validates it like {@link sendable}. If the schema is
- * asynchronous, `validate` returns the rest of the validation. `bounded` throws for a body that is too large.
+ * Encodes a body at once, because the sender may change it afterwards, and validates it like {@link sendable}. `validate` is
+ * `undefined` if the body is already known to be valid; otherwise its promise resolves or rejects with the result. `bounded`
+ * throws for a body that is too large.
  */
 export function outgoingBody(
   schema: AnySchema,

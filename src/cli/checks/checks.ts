@@ -1,12 +1,12 @@
-/** Findings on a broker and its services, and what to do about them. Pure: facts in, findings out. */
+/** Makes findings about a broker and its services, with advice. The functions are pure: all facts are arguments. */
 
 import type { ConfluoError, InstanceInfo, ServerInfo, ServiceStats } from "../../index.ts";
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Finding {
   readonly level: "ok" | "warning" | "problem";
   readonly what: string;
-  /** The cure; empty if nothing is to be done. */
+  /** Advice on what to do; empty if nothing is to be done. */
   readonly todo: string;
 }
 
@@ -22,14 +22,14 @@ export function problem(what: string, todo: string): Finding {
   return { level: "problem", what, todo };
 }
 
-/** `1 message`, `2 messages`. */
+/** Returns a number with its noun: `1 message`, `2 messages`. */
 export function counted(count: number, what: string): string {
   return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 }
 
 const NEEDED = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
 
-/** The kind of the broker, and what that means. */
+/** Checks the product, version and extensions of the broker. */
 export function aboutServer({ product, version, capabilities }: ServerInfo): readonly Finding[] {
   if (product !== "RabbitMQ")
     return [
@@ -68,7 +68,7 @@ function aboutVersion(version: string, major: number, minor: number): Finding {
   return ok(`${name}: ${limits}; nack no longer counts there, and confluo never counts on it.`);
 }
 
-/** How the way to the broker is guarded. */
+/** Checks the encryption and the user of the connection to the broker. */
 export function aboutAddress(address: string): readonly Finding[] {
   return address.split(",").flatMap((text) => {
     if (!URL.canParse(text.trim())) return [];
@@ -89,7 +89,7 @@ function guest(hostname: string): Finding {
   );
 }
 
-/** Depths of what a service has at the broker, and who takes them. */
+/** Checks the instances, queues and failures of a service. */
 export function aboutService(stats: ServiceStats): readonly Finding[] {
   const { service, instances, queues } = stats;
   const found: Finding[] = [];
@@ -128,7 +128,7 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
   return found.length > 0 ? found : [ok(`${service}: ${instances.length} healthy, nothing waits for long.`)];
 }
 
-/** A warning of queues that the broker does not tell of. */
+/** Returns a warning for queues that the broker gives no information about. */
 export function unknownDepth(of: string, queues: readonly string[]): Finding {
   return warning(
     `What waits for ${of} is unknown: the broker does not tell of ${queues.join(", ")}.`,
@@ -138,7 +138,7 @@ export function unknownDepth(of: string, queues: readonly string[]): Finding {
 
 const MANY = 1_000;
 
-/** The queues of a service, also of one that does not answer; `users` say who needs it. */
+/** Checks the queues of a service, even if none of its instances answers. `users` are sentences about services that use it. */
 export function aboutQueues(
   service: string,
   queues: ServiceStats["queues"],
@@ -156,7 +156,7 @@ export function aboutQueues(
         `Start an instance of ${service}. If it is gone for good, confluo rm ${service}, or events go on filling its queues.`,
       ),
     );
-  // Nothing is to be deleted: it goes by itself, and calls do not fill it, since they expire.
+  // No deletion is advised: the queue deletes itself, and calls do not fill it, because they expire.
   if (calls?.consumers === 0 && (waitingCalls > 0 || inbox?.consumers !== 0))
     found.push(
       warning(
@@ -181,7 +181,7 @@ export function aboutQueues(
   return found;
 }
 
-/** Instances of one service that are not alike. */
+/** Checks whether the instances of each service have the same version. */
 export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[] {
   const byService = groups(infos);
   return [...byService].flatMap(([service, all]) => {
@@ -194,10 +194,10 @@ export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[
   });
 }
 
-/** So far the clocks of two machines may be apart without anyone being misled: answers take their time, too. */
+/** Smallest difference between two clocks that is reported. Smaller ones may be caused by the time that an answer takes. */
 const SKEW_MS = 5_000;
 
-/** Clocks of hosts that differ from the one here, which says `now`. */
+/** Checks the clocks of the instances' hosts against `now`, the time of this host. */
 export function aboutClocks(infos: readonly InstanceInfo[], now: number): readonly Finding[] {
   const ahead = new Map<string, number>();
   for (const { host, startedAt, uptimeMs } of infos) {
@@ -215,15 +215,15 @@ export function aboutClocks(infos: readonly InstanceInfo[], now: number): readon
   });
 }
 
-/** A feature flag, as the management plugin lists it. */
+/** A feature flag of RabbitMQ, as the management plugin lists it. */
 export interface FeatureFlag {
   readonly name: string;
   readonly isEnabled: boolean;
-  /** True if RabbitMQ wants it enabled: the stable ones. */
+  /** True for stable feature flags, which RabbitMQ wants enabled. */
   readonly isStable: boolean;
 }
 
-/** Feature flags that RabbitMQ was not yet told to make use of (https://www.rabbitmq.com/docs/feature-flags). */
+/** Checks whether RabbitMQ's stable feature flags are enabled (https://www.rabbitmq.com/docs/feature-flags). */
 export function aboutFeatureFlags(flags: readonly FeatureFlag[]): readonly Finding[] {
   const off = flags.filter(({ isEnabled, isStable }) => isStable && !isEnabled).map(({ name }) => name);
   if (off.length === 0) return [ok("Every stable feature flag is enabled.")];
@@ -243,7 +243,7 @@ function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
   return found;
 }
 
-/** Queues and exchanges that differ from what confluo declares. */
+/** Reports queues and exchanges that differ from confluo's declarations. */
 export function aboutConflicts(of: string, conflicts: readonly ConfluoError[]): readonly Finding[] {
   if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares it.`)];
   const untold = conflicts.filter(({ code }) => code !== "TOPOLOGY_CONFLICT");
@@ -275,7 +275,7 @@ export interface Binding {
   readonly key: string;
 }
 
-/** Bindings that no instance which answers has a subscription for. */
+/** Reports bindings that no instance has a subscription for. */
 export function aboutBindings(
   bindings: readonly Binding[],
   infos: readonly Pick<InstanceInfo, "service" | "subscriptions">[],
@@ -296,17 +296,17 @@ export function aboutBindings(
   });
 }
 
-// As shells take it for one word.
+// Quotes a text as one word of a shell command.
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-// To the broker, a parameter is a `*`.
+// A binding key has a `*` in place of each parameter.
 function withoutNames(pattern: string): string {
   return pattern.replace(/\/:[^/]+/g, "/*");
 }
 
-/** The pattern that a binding key stands for: `docs/protocol.md` says how one is written as the other. */
+/** Returns the pattern of a binding key; `docs/protocol.md` specifies the encoding. */
 function patternOf(key: string): string {
   return `/${key.replaceAll(".", "/").replace(/%(?:2E|2A|23|25)/gi, decodeURIComponent)}`;
 }

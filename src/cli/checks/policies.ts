@@ -1,4 +1,7 @@
-/** Effects of policies on the queues of a namespace. confluo needs none, and several destroy what it keeps. Pure: facts in, findings out. */
+/**
+ * Reports the effects of policies on the queues of a namespace. confluo needs no policies, and some of them destroy messages.
+ * The functions are pure: all facts are arguments.
+ */
 
 import { forHumans } from "../services/service-table.ts";
 import { type Finding, ok, problem, warning } from "./checks.ts";
@@ -7,23 +10,25 @@ import { type Finding, ok, problem, warning } from "./checks.ts";
 export interface QueuePolicy {
   readonly queue: string;
   readonly kind: QueueKind;
-  /** Names of the policies, in words. */
+  /** The names of the policies, as a phrase. */
   readonly policy: string;
-  /** The settings that they make together, under RabbitMQ's names. */
+  /** The combined settings of the policies, with RabbitMQ's names. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
 /** The purpose of a queue. */
 export type QueueKind = "letters" | "inbox" | "delay" | "calls" | "other";
 
-/** Reads what the management plugin says of a queue; `undefined` for one of another namespace, or without a policy. */
+/**
+ * Converts the management plugin's description of a queue; `undefined` for a queue outside the namespace or without a policy.
+ */
 export function queuePolicy(
   namespace: string,
   given: Readonly<Record<string, unknown>>,
 ): QueuePolicy | undefined {
   const { name, policy, operator_policy: operator, effective_policy_definition: settings } = given;
   if (typeof name !== "string" || !name.startsWith(`${namespace}.`)) return undefined;
-  // Where there is none, RabbitMQ says an empty list.
+  // Without a policy, RabbitMQ returns an empty list.
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) return undefined;
   const named = [
     ...(typeof policy === "string" && policy !== "" ? [`policy ${policy}`] : []),
@@ -41,7 +46,7 @@ function kindOf(name: string): QueueKind {
   return /^[^.]+\.calls(?:\.again|\.batch)?$/.test(name) ? "calls" : "other";
 }
 
-/** The effect of each policy, for all queues that it does the same to. */
+/** Reports each effect of each policy once, with all queues that have it. */
 export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Finding[] {
   const effects = new Map<string, { readonly effect: Effect; readonly of: QueuePolicy; queues: string[] }>();
   for (const of of policies)
@@ -60,16 +65,16 @@ export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Findin
 
 interface Effect {
   readonly setting: string;
-  /** The effect on what is in the queue. */
+  /** The effect on the messages in the queue. */
   readonly does: string;
-  /** It costs no more than calls, whose callers are told. */
+  /** True if only calls are affected, because their callers get an error. */
   readonly isHarmless?: true;
 }
 
 const CALLS_EXPIRE_MS = 30_000;
 
-// Of what is in a queue's arguments and in a policy, the lower limit applies, and of the dead-letter settings and the overflow
-// the arguments.
+// If the queue's arguments and a policy set the same limit, the lower one applies. For dead-letter settings and overflow, the
+// arguments apply.
 function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
   const found: Effect[] = [];
   const add = (setting: string, does: string, isHarmless?: true): void => {

@@ -1,4 +1,4 @@
-/** `confluo broker`: a RabbitMQ to try things out with, gone when the command ends. */
+/** `confluo broker`: runs a temporary RabbitMQ, which is stopped when the command ends. */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -1,4 +1,4 @@
-/** `confluo dead export` and `confluo dead import`: letters as files, a line of JSON each. */
+/** `confluo dead export` and `confluo dead import`: dead letters in files, as one JSON value per line. */
 
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
@@ -27,10 +27,10 @@ interface ImportFlags extends BrokerFlags {
   readonly again?: true;
 }
 
-/** Many letters take their time. */
+/** Default time limit; many letters take long. */
 const MOVING_MS = 3_600_000;
 
-/** Adds both to `confluo dead`. */
+/** Adds both commands to `confluo dead`. */
 export function addFileCommands(dead: Command, terminal: Terminal): void {
   withSelection(withBrokerFlags(dead.command("export <service> [ids...]"), "1h"))
     .description(
@@ -82,7 +82,7 @@ function written(stream: Terminal["stdout"], text: string, signal: AbortSignal):
   });
 }
 
-// Safe on the disk before it is said to be: what is exported is often dropped next.
+// Flushes the file to disk before success is reported, because exported letters are often dropped next.
 async function writeFile(path: string, records: readonly DeadLetterRecord[]): Promise<void> {
   const file = await open(path, "wx").catch((cause: NodeJS.ErrnoException) => {
     const reason = cause.code === "EEXIST" ? "it exists already" : cause.message;
@@ -133,7 +133,7 @@ async function readRecords(
   const records: DeadLetterRecord[] = [];
   let number = 0;
   try {
-    // A letter's own line breaks are escaped.
+    // Line breaks inside a letter are escaped, so each line is one letter.
     for await (const line of linesIn(input)) {
       number += 1;
       if (line.trim() === "") continue;

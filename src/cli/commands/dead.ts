@@ -1,4 +1,4 @@
-/** `confluo dead`: what services gave up, and what to do with it. */
+/** `confluo dead`: lists, shows, replays, exports, imports and drops dead letters. */
 
 import type { Command } from "commander";
 import { type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
@@ -43,7 +43,7 @@ interface MoveFlags extends SelectionFlags {
   readonly yes?: true;
 }
 
-/** A million letters take their time; each is safe, whenever it ends. */
+/** Default time limit; a million letters take long. An interruption loses no letter. */
 const MOVING_MS = 3_600_000;
 
 export const deadCommand: CommandSetup = (program, terminal) => {
@@ -82,7 +82,7 @@ function selecting(command: Command): Command {
   return withSelection(withBrokerFlags(command, "1h")).option("-y, --yes", "without asking");
 }
 
-/** Letters that failed alike. */
+/** Letters of one service with the same error and path. */
 interface Group {
   readonly service: string;
   readonly error: string;
@@ -90,7 +90,7 @@ interface Group {
   readonly count: number;
   readonly oldest: string | undefined;
   readonly newest: string | undefined;
-  /** The error's message of the newest. */
+  /** Error message of the newest letter. */
   readonly message: string;
 }
 
@@ -108,7 +108,7 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
   for (const service of services) {
     const letters = lettersOf(broker, service);
     const count = await letters.count(limits).catch((error: unknown) => {
-      // A queue that nobody named is no reason not to show the others.
+      // If no service was named, a queue without access does not prevent the listing of the others.
       if (named.length > 0 || !isConfluoError(error, "ACCESS_REFUSED")) throw error;
       writeLine(terminal.stderr, `${service} was not looked at. ${error.message}`);
       return undefined;
@@ -287,7 +287,7 @@ async function move(
     if (!isConfluoError(error)) throw error;
     const data = error.data as { readonly replayed?: number; readonly discarded?: number } | undefined;
     const count = data?.replayed ?? data?.discarded ?? 0;
-    // A replay that was under way may have ended well a moment later.
+    // A replay that was still under way may have succeeded later.
     writeLine(
       stderr,
       `At least ${count} of ${chosen} were ${done} before it ended; the others are where they were.`,

@@ -1,4 +1,4 @@
-/** `confluo doctor`: what is wrong, and what to do about it. */
+/** `confluo doctor`: finds problems, and gives advice. */
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
@@ -85,13 +85,14 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
   ];
 }
 
-/** As many services as may be looked for at a time. */
+/** Largest number of services that can be looked for at a time. */
 const MOST_KNOWN = 1_000;
 const PATIENCE_MS = 5_000;
-/** How old the management plugin's figures may be. */
+/** Largest age of the management plugin's figures. */
 const STATISTICS_MS = 6_000;
 
-// Of those services alone whose every consumer answered: one that did not may be the one that subscribes.
+// Returns the instances of the services whose consumers all answered. Otherwise, an instance that did not answer might have the
+// subscription.
 function whole(infos: readonly InstanceInfo[], stats: readonly ServiceStats[]): readonly InstanceInfo[] {
   const isWhole = (name: string): boolean => {
     const answered = infos.filter(({ service }) => service === name).length;
@@ -138,7 +139,7 @@ class Examination {
     return [...about, ...(await this.#orProblem(() => this.#topology(management)))];
   }
 
-  // Findings made before are worth as much as ever.
+  // A failure of one step becomes a finding, so that earlier findings are still reported.
   async #orProblem(step: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
     try {
       return await step();
@@ -148,8 +149,7 @@ class Examination {
     }
   }
 
-  // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
-  // one in the namespace.
+  // Uses two exclusive queues: one named by the broker, as queues for replies are, and one in the namespace.
   async #permissions(client: AmqpClient): Promise<Finding> {
     try {
       const own = { exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
@@ -219,7 +219,7 @@ class Examination {
     const named = [...new Set([...this.#services, ...servicesToLookFor(this.#terminal)])];
     const services = [...new Set([...named, ...(listed ?? [])])].slice(0, MOST_KNOWN);
     const overview = await this.#known.look(broker, { services, ...this.#limits });
-    // Only now: it leaves messages of its own there for a moment.
+    // Starts after the overview, because the check puts messages of its own into the delay queues for a moment.
     const delays = this.#orProblem(() => this.#delays(management));
     const infos = await broker.discover(this.#limits);
     const asked = Date.now();
@@ -273,7 +273,7 @@ class Examination {
     return found;
   }
 
-  // By AMQP what stands still, by management what for, if it may be asked.
+  // Finds stuck delay queues by AMQP and, if possible, the reason by the management plugin.
   async #delays(management: Management | undefined): Promise<readonly Finding[]> {
     const client = await this.#broker.openClient(this.#limits);
     try {
@@ -285,7 +285,8 @@ class Examination {
     }
   }
 
-  // Twice, if need be: a burst is on its way at one moment, and gone when the figures are new.
+  // Reads the figures again if a delay queue looks stuck, because a burst of messages looks the same but is gone by the second
+  // time.
   async #queues(management: Management): Promise<readonly WatchedQueue[]> {
     const { namespace } = this.#broker;
     const first = await management.queues(namespace);

@@ -1,4 +1,4 @@
-/** `confluo rm` and `confluo unbind`: what nobody needs any more. */
+/** `confluo rm` and `confluo unbind`: remove queues and bindings that are no longer needed. */
 
 import { ConfluoError, isConfluoError, type RemovedQueue } from "../../index.ts";
 import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../broker-flags.ts";
@@ -88,7 +88,7 @@ function advise(service: string): (error: unknown) => never {
   };
 }
 
-// To the broker, a parameter is a `*`.
+// A binding has a `*` in place of each parameter.
 function isSame(subscribed: string, asked: string): boolean {
   const [one, other] = [subscribed, asked].map((pattern) =>
     pattern.replace(/^(?!\/)/, "/").replace(/\/:[^/]+/g, "/*"),

@@ -1,11 +1,11 @@
-/** Findings on what is not there, or not yet: services that are down, messages that wait. */
+/** Reports services that are down, and messages that wait. */
 
 import type { Overview, ServiceStats } from "../../index.ts";
 import { aboutQueues, counted, type Finding, problem, warning } from "../checks/checks.ts";
 import { delayedIn } from "./service-table.ts";
 import { usersOf } from "./talkers.ts";
 
-/** A service whose queues are there and for which nobody answers. */
+/** Checks a service whose queues exist but whose instances do not answer. */
 export function aboutSilent({ service, queues }: ServiceStats, overview: Overview): readonly Finding[] {
   const found = aboutQueues(service, queues, usersOf(service, overview));
   if (queues.inbox?.consumers === 0) return found;
@@ -23,7 +23,7 @@ export function aboutSilent({ service, queues }: ServiceStats, overview: Overvie
   ];
 }
 
-/** Services of which there is nothing; `named` are those that somebody asked for. */
+/** Reports services that have neither queues nor instances; `named` are those that the user named. */
 export function aboutMissing(overview: Overview, named: readonly string[]): readonly Finding[] {
   return overview.missing.map((service) => {
     const users = usersOf(service, overview);
@@ -39,7 +39,7 @@ export function aboutMissing(overview: Overview, named: readonly string[]): read
   });
 }
 
-/** The messages that wait in delay queues. */
+/** Reports messages that wait in delay queues. */
 export function aboutDelayed(overview: Overview): readonly Finding[] {
   const found = overview.services.flatMap(({ service, routes, subscriptions, unclaimed }) => {
     const waiting = [
@@ -81,10 +81,10 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
   ];
 }
 
-/** So many names are written out. */
+/** Largest number of names in a list. */
 const NAMED = 12;
 
-/** The places that were looked at, for readers of 'nothing was found'. */
+/** Lists the services that were looked for, as a phrase. */
 export function lookedAt(names: readonly string[]): string {
   if (names.length === 0) return "no service";
   const more = names.length > NAMED ? [`${names.length - NAMED} more`] : [];

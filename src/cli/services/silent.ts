@@ -1,4 +1,4 @@
-/** A service for which nobody answers, as its queues show it. */
+/** Describes a service whose instances do not answer, by its queues. */
 
 import type { Overview, ServiceStats } from "../../index.ts";
 import { counted } from "../checks/checks.ts";
@@ -8,7 +8,10 @@ import { usersOf } from "./talkers.ts";
 
 type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
 
-/** A line for each queue that exists; for those where calls and what was put aside pass through, only while something waits. */
+/**
+ * Returns a line for each queue that exists. Queues of batches and of messages to be handled alone are listed only while they
+ * hold messages.
+ */
 export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly string[] {
   const known = Object.entries(queues).flatMap(([name, queue]) =>
     queue === undefined || (name.includes(".") && queue.messages === 0)
@@ -26,7 +29,7 @@ const states = {
     "No instance answers, and the broker does not tell of its queues: this user may not look at them, or their node is down.",
 } as const;
 
-/** The words of `show` on it. */
+/** Returns the lines that `show` prints. */
 export function silentLines(stats: ServiceStats, overview: Overview, paint: Paint): readonly string[] {
   const { service, queues } = stats;
   const users = usersOf(service, overview);
