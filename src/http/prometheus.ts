@@ -1,4 +1,4 @@
-/** Statistics in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+/** Formats statistics in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 
 import type { HandlerStats, InstanceStats, Service } from "../index.ts";
 
@@ -12,11 +12,11 @@ type Labels = Readonly<Record<string, string>>;
 interface Sample {
   readonly labels: Labels;
   readonly value: number;
-  /** The part that follows the metric's name: `_bucket`, `_sum`. */
+  /** A suffix of the metric's name: `_bucket`, `_sum`. */
   readonly suffix?: string;
 }
 
-/** All metrics of some services. */
+/** Returns all metrics of some services. */
 export function metricsOf(services: readonly Service[]): string {
   const all = services.map((service) => ({ stats: service.stats(), status: service.health().status }));
   const handlers = all.flatMap(({ stats }) => handlersOf(stats));
@@ -108,7 +108,8 @@ function handlersOf({
   ];
 }
 
-// Of what no handler was there for. From 0 on, since what is not there yet cannot be seen to grow.
+// Dead letters of messages without a handler. The sample exists even at 0, because Prometheus does not see the first increase
+// of a new one.
 function strayLetters({ service, unmatched, malformed }: InstanceStats): readonly Sample[] {
   return Object.entries({ unmatched, malformed }).map(([kind, { deadLettered }]) => ({
     labels: { service, kind, path: "" },

@@ -1,4 +1,4 @@
-/** How many messages, and how long they take, by OpenTelemetry's conventions for messaging. */
+/** Counts messages and measures their durations, by OpenTelemetry's messaging conventions. */
 
 import type { Counter, Histogram, MeterProvider } from "@opentelemetry/api";
 import type { HandledMessage, OutgoingMessage } from "../diagnostics.ts";
@@ -17,14 +17,14 @@ interface Instruments {
   readonly process: Histogram;
 }
 
-/** A message that is on its way or being handled. */
+/** A message that was sent or is being handled. */
 interface Running {
   readonly began: number;
   readonly kinds: Kinds;
   error: string | undefined;
 }
 
-/** Counts and measures. */
+/** Records the metrics of messages. */
 export class Metrics {
   readonly #api: OpenTelemetry;
   readonly #running = new WeakMap<OutgoingMessage | HandledMessage, Running>();
@@ -68,7 +68,7 @@ export class Metrics {
     this.#running.set(message, { began: performance.now(), kinds, error: undefined });
   }
 
-  // An SDK may set its provider after it has set the one for traces, or another later.
+  // An SDK may register its meter provider after its trace provider, or replace it later.
   get #current(): Instruments {
     const provider = this.#api.metrics.getMeterProvider();
     if (this.#instruments?.provider !== provider) this.#instruments = instrumentsOf(provider);
