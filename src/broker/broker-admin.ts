@@ -63,7 +63,7 @@ export async function removeService(
   return withClient({ ...limits, what }, open, async (client, signal) => {
     const found = await look(client, queues);
     if (found.length === 0)
-      throw new ConfluoError("NO_SUCH_SERVICE", `There is no queue of a service ${service}.`);
+      throw new ConfluoError("NO_SUCH_SERVICE", `The service ${service} has no queues.`);
     if (!force) {
       checkUnused(service, found);
       await delay(SECOND_LOOK_MS, signal);

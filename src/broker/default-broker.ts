@@ -57,7 +57,7 @@ export function resolveBroker(address: BrokerAddress | undefined, logger: Logger
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
       "No broker address was given and NODE_ENV is production: set CONFLUO_BROKER=amqp://… or pass an address to " +
-        'connect(). If the embedded broker is really meant, say connect("memory:").',
+        'connect(). To use the embedded broker on purpose, call connect("memory:").',
     );
   }
   announceEmbedded(logger);

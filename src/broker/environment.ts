@@ -17,7 +17,7 @@ export function brokerFromEnvironment(): string | readonly string[] | undefined 
     // The value itself is not repeated: it may hold a password.
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      `CONFLUO_BROKER must be a URL or URLs with commas between; one of its ${urls.length} entries is empty.`,
+      `CONFLUO_BROKER must be a URL, or several URLs separated by commas; one of its ${urls.length} entries is empty.`,
     );
   }
   return urls.length === 1 ? (urls[0] as string) : urls;

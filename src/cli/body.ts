@@ -17,7 +17,7 @@ export interface BodySource {
 /** @throws `INVALID_ARGUMENT` for text that is not JSON, a file that cannot be read, or two sources. */
 export async function readBody({ argument, file, isText }: BodySource, terminal: Terminal): Promise<unknown> {
   if (argument !== undefined && file !== undefined)
-    throw new ConfluoError("INVALID_ARGUMENT", "A body comes as an argument or from a file, not both.");
+    throw new ConfluoError("INVALID_ARGUMENT", "Give the body as an argument or from a file, not both.");
   const given = await read(argument, file, terminal);
   if (given === undefined) return undefined;
   if (isText) return given;
@@ -28,7 +28,7 @@ export async function readBody({ argument, file, isText }: BodySource, terminal:
     return JSON.parse(json);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    const message = `The body is not JSON: ${reason}. To send it as a text, say --text.`;
+    const message = `The body is not JSON: ${reason}. To send it as a text, use --text.`;
     throw new ConfluoError("INVALID_ARGUMENT", message, { cause });
   }
 }

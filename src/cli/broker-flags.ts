@@ -54,10 +54,7 @@ export function adopt(flags: AddressFlags, terminal: Terminal): void {
   const { broker, namespace, ca, cert, key } = flags;
   const address = addressOf(flags, terminal);
   if ([ca, cert, key].some((file) => file !== undefined) && address !== "" && !/\bamqps:/.test(address))
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      "--ca, --cert and --key are for amqps://, and the address is none.",
-    );
+    throw new ConfluoError("INVALID_ARGUMENT", "--ca, --cert and --key need an amqps:// address.");
   const said = {
     CONFLUO_BROKER: broker,
     CONFLUO_NAMESPACE: namespace,
@@ -85,12 +82,12 @@ export function brokerOf(flags: AddressFlags, terminal: Terminal): Broker {
   if (address === "")
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
-      "Which broker? Say --broker amqp://…, or set CONFLUO_BROKER. To start one for trying things out: confluo broker.",
+      "Which broker? Use --broker amqp://…, or set CONFLUO_BROKER. To start a temporary one: confluo broker.",
     );
   if (address === "memory:")
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      "The embedded broker, memory:, is within one process, and this is another: name a RabbitMQ. confluo run --http shows one process from outside.",
+      "The embedded broker (memory:) exists only inside its own process, and this is another one: name a RabbitMQ. confluo run --http shows the state of one process.",
     );
   adopt(flags, terminal);
   // A failure becomes the command's error. Log lines about reconnecting would only distract from it.
@@ -116,9 +113,9 @@ export function servicesToLookFor({ env }: Terminal): readonly string[] {
 
 /** Returns a hint about which stopped services a tool can see. `isKept` says whether the tool stores names for later. */
 export function notSeen({ isKept }: { readonly isKept: boolean }): string {
-  const used = "if one that answers calls them, sends to them or heard from them";
+  const used = "if a running service calls them, sends to them or received from them";
   const ways = isKept ? `${used},\nor if they were seen from here before` : `or ${used}`;
-  return `Services that are down are seen if they are named, here or in CONFLUO_SERVICES,\n${ways}.`;
+  return `Services that are down are listed if they are named, here or in CONFLUO_SERVICES,\n${ways}.`;
 }
 
 /** Makes a broker for an address, which may consist of several URLs separated by commas. */

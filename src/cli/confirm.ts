@@ -12,7 +12,7 @@ import type { Terminal } from "./terminal.ts";
  */
 export async function confirm({ stdin, stdout, stderr, signal }: Terminal, question: string): Promise<void> {
   if (!stdin.isTTY || !stdout.isTTY)
-    throw new ConfluoError("INVALID_ARGUMENT", `${question} Without a terminal to ask, say --yes.`);
+    throw new ConfluoError("INVALID_ARGUMENT", `${question} Without a terminal to ask, use --yes.`);
   const reader = createInterface({ input: stdin, output: stderr });
   try {
     const answer = await reader.question(`${question} [y/N] `, { signal });

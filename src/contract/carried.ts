@@ -46,7 +46,7 @@ export function checkCarried(what: string, schema: AnySchema | undefined): void 
   const where = found.place === "" ? "it takes" : `${found.place} takes`;
   throw new ConfluoError(
     "INVALID_ARGUMENT",
-    `${what} must be of what JSON can carry, and ${where} ${found.taken}.`,
+    `${what} must accept values that JSON can carry, but ${where} ${found.taken}.`,
   );
 }
 

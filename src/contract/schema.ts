@@ -78,7 +78,9 @@ function toValidated(outcome: StandardSchemaV1.Result<unknown>): Validated {
     path: renderPath(path ?? []),
     message: typeof message === "string" ? message : show(message),
   }));
-  return { issues: issues.length === 0 ? [{ path: "", message: "refused without a reason" }] : issues };
+  return {
+    issues: issues.length === 0 ? [{ path: "", message: "refused without giving a reason" }] : issues,
+  };
 }
 
 function schemaThrew(thrown: unknown): Validated {

@@ -112,8 +112,13 @@ export async function ask<Q extends Question, Result>(
     // Answers may have been lost with the connection.
     signal.throwIfAborted();
     if (!isAsked && answers.length === 0) {
-      const why = client.blocked ?? `it does not say why; writing to ${namespace.discovery} takes a right`;
-      throw new ConfluoError("UNAVAILABLE", `The broker does not take the question who is there: ${why}.`);
+      const why =
+        client.blocked ??
+        `it gives no reason; the user may lack the right to write to ${namespace.discovery}`;
+      throw new ConfluoError(
+        "UNAVAILABLE",
+        `The broker does not accept the question to the instances: ${why}.`,
+      );
     }
     return more(client, answers);
   });

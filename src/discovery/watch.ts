@@ -92,7 +92,9 @@ export async function watch(
     lookout = new Lookout(async () => {
       try {
         if ((await client.inspectQueue(queue)) !== undefined) return;
-        broke(new ConfluoError("UNAVAILABLE", `The broker has lost ${queue} and did not say so.`));
+        broke(
+          new ConfluoError("UNAVAILABLE", `The broker has lost the queue ${queue} without reporting it.`),
+        );
       } catch (error) {
         // Every further check would be refused, too.
         if (isConfluoError(error, "ACCESS_REFUSED")) lookout?.end();

@@ -36,7 +36,7 @@ export async function observe(
   if (new Set(all.map(({ name }) => name)).size < all.length)
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      "observe takes each service once: its metrics go by the name.",
+      "observe takes each service only once, because its metrics are labelled with its name.",
     );
   const { port = 9464, host } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
@@ -67,6 +67,6 @@ function isService(value: unknown): value is Service {
 
 function healthOf(service: Service): Readonly<Record<string, unknown>> {
   const { status, state, detached, blocked, stalled, reason } = service.health();
-  const why = blocked ?? reason?.message ?? (stalled && `nothing comes back from ${stalled.join(", ")}`);
+  const why = blocked ?? reason?.message ?? (stalled && `messages do not return from ${stalled.join(", ")}`);
   return { service: service.name, status, state, detached, ...(why === undefined ? {} : { reason: why }) };
 }

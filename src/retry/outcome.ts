@@ -124,7 +124,7 @@ export function decideAfterDeath({ deaths, path }: Envelope, subscriptions: read
   if (deaths + 1 < MOST_DEATHS) return { kind: "isolate", subscriptions, deaths: deaths + 1 };
   const error = new ConfluoError(
     "INSTANCE_LOST",
-    `Each instance that was given ${show(path)} was lost, the last one while it tried that alone.`,
+    `Each instance that handled ${show(path)} was lost, the last one while it handled that message alone.`,
   );
   const dead = (subscription?: string): Move => {
     const failure: Failure = { error, retry: "final" };

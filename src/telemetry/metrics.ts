@@ -84,11 +84,11 @@ function instrumentsOf(provider: MeterProvider): Instruments {
     provider,
     sent: meter.createCounter("messaging.client.sent.messages", {
       ...messages,
-      description: "Messages that were sent, or tried to be.",
+      description: "Messages that a service sent or tried to send.",
     }),
     consumed: meter.createCounter("messaging.client.consumed.messages", {
       ...messages,
-      description: "Messages that handlers were given.",
+      description: "Messages that were passed to handlers.",
     }),
     operation: meter.createHistogram("messaging.client.operation.duration", {
       ...seconds,
@@ -96,7 +96,7 @@ function instrumentsOf(provider: MeterProvider): Instruments {
     }),
     process: meter.createHistogram("messaging.process.duration", {
       ...seconds,
-      description: "How long handlers run.",
+      description: "Duration of handler runs.",
     }),
   };
 }

@@ -228,5 +228,5 @@ function refuse(schema: AnySchema, unchecked: Unchecked, issues: readonly Valida
 }
 
 const asJson =
-  " It was valid before it became JSON, which makes text of a date and plain objects of instances: let the schema take" +
-  " what travels, for a date z.coerce.date() or z.iso.datetime(), say.";
+  " It was valid before it became JSON, which turns a date into text and an instance into a plain object: let the schema" +
+  " accept the encoded form, for a date with z.coerce.date() or z.iso.datetime(), for example.";

@@ -110,29 +110,29 @@ export function aboutDelays(
   const held = new Map(queues?.map(({ name, leaving }) => [name, leaving]));
   const names = [...new Set([...stalled, ...(queues ?? []).filter(isHeldUp).map(({ name }) => name)])].sort();
   const refusing = (queues ?? []).filter(({ refuses }) => refuses !== undefined);
-  const reasons = refusing.map(({ name, refuses }) => `${name} takes nothing: ${refuses}`);
+  const reasons = refusing.map(({ name, refuses }) => `${name} accepts no messages: ${refuses}`);
   if (names.length === 0)
     return reasons.length === 0
-      ? [ok("What waits in the delay queues comes back.")]
+      ? [ok("Messages return from the delay queues.")]
       : reasons.map((reason) => problem(`${reason}.`, MEND));
   const shown = names.map((name) => {
     const count = held.get(name) ?? 0;
-    return count === 0 ? name : `${name} (${counted(count, "message")} held up)`;
+    return count === 0 ? name : `${name} (${counted(count, "message")} stuck)`;
   });
-  const what = `What waits in ${shown.join(", ")} does not come back: the retries of every service that wait there stand still`;
+  const what = `Messages do not return from ${shown.join(", ")}: retries of all services are stuck there`;
   if (reasons.length > 0) return [problem(`${what}. ${reasons.join("; ")}.`, MEND)];
   return [
     problem(
-      `${what}, since a queue that some of it returns to takes nothing.`,
+      `${what}, because a queue that some of them return to accepts no messages.`,
       queues === undefined
-        ? "Give --management http://… to see which: a queue with a policy that sets max-length, or with no majority of its nodes."
-        : "Look for an inbox that takes nothing: rabbitmqctl list_queues name policy messages members online.",
+        ? "Use --management http://… to find that queue: one with a policy that sets max-length, or without a majority of its nodes."
+        : "Look for an inbox that accepts no messages: rabbitmqctl list_queues name policy messages members online.",
     ),
   ];
 }
 
 const MEND =
-  "Lift the policy, start its nodes, or let an instance handle what is in it. What was held up goes on within three minutes.";
+  "Remove the policy, start the queue's nodes, or let an instance handle its messages. The stuck messages continue within three minutes.";
 
 /** RabbitMQ dead-letters this many messages at a time. If all of them go to a queue that refuses messages, the others wait. */
 const IN_FLIGHT = 32;

@@ -99,7 +99,7 @@ export class Management {
     if (found === undefined)
       throw new ConfluoError(
         "BROKER_UNREACHABLE",
-        `What answers at ${this.#base} is not RabbitMQ's management.`,
+        `The server at ${this.#base} is not RabbitMQ's management.`,
       );
     return Array.isArray(found) ? (found as Readonly<Record<string, unknown>>[]) : [];
   }

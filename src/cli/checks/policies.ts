@@ -56,7 +56,7 @@ export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Findin
       if (same === undefined) effects.set(key, { effect, of, queues: [of.queue] });
       else same.queues.push(of.queue);
     }
-  if (effects.size === 0) return [ok("No policy destroys what confluo keeps.")];
+  if (effects.size === 0) return [ok("No policy destroys confluo's messages.")];
   return [...effects.values()].map(({ effect: { setting, does, isHarmless }, of, queues }) => {
     const what = `The ${of.policy} sets ${setting} to ${shown(of.settings[setting])} on ${listed(queues)}: ${does}.`;
     return (isHarmless ? warning : problem)(what, todoOf(of.policy));
@@ -98,25 +98,29 @@ function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
     if (numberOf(settings[setting]) === undefined) continue;
     const refuses = String(settings.overflow).startsWith("reject-publish");
     if (kind === "letters" && refuses)
-      add(setting, "once it is full no letter gets in, and what is given up is tried again without an end");
+      add(
+        setting,
+        "once it is full it accepts no letters, and messages that should become letters are retried endlessly",
+      );
     else if (kind === "letters") add(setting, "once it is full each new letter destroys the oldest");
     if (kind === "inbox")
       add(
         setting,
-        "once it is full it takes nothing, and the retries of every service stand still behind it",
+        "once it is full it accepts no messages, and the retries of all services are stuck behind it",
       );
-    if (kind === "delay") add(setting, "once it is full what fails cannot be put aside, and handlers stall");
+    if (kind === "delay")
+      add(setting, "once it is full failed messages cannot wait there, and handlers stall");
     if (kind === "calls")
       add(setting, "once it is full calls vanish or are refused, and their callers time out", true);
   }
   const expires = numberOf(settings.expires);
   if (expires !== undefined) {
-    const unused = `the queue and all that is in it is destroyed when nobody has used it for ${forHumans(expires)}`;
+    const unused = `the queue and its messages are destroyed when nobody has used it for ${forHumans(expires)}`;
     if (kind === "letters" || kind === "delay") add("expires", `${unused}, and nothing ever consumes it`);
     if (kind === "inbox")
       add("expires", `${unused}: commands and events of a service that is down for longer are lost`);
     if (kind === "calls" && expires < CALLS_EXPIRE_MS)
-      add("expires", `a restart of the service for longer than ${forHumans(expires)} lets calls fail`, true);
+      add("expires", `calls fail if a restart of the service takes longer than ${forHumans(expires)}`, true);
   }
   const limit = numberOf(settings["delivery-limit"]);
   if (limit !== undefined && limit >= 0) {
@@ -124,22 +128,22 @@ function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
       add(
         "delivery-limit",
         limit === 0
-          ? "a letter that is looked at once is destroyed"
-          : `a letter that any other tool looks at ${limit + 1} times is destroyed; confluo's own looks put a copy back in time`,
+          ? "a letter that is read once is destroyed"
+          : `a letter that another tool reads ${limit + 1} times is destroyed; confluo itself puts a copy back in time`,
       );
     if (kind === "inbox")
       add(
         "delivery-limit",
-        `what comes back ${limit + 1} times becomes a dead letter, though no handler gave up`,
+        `a message that returns ${limit + 1} times becomes a dead letter, although no handler gave it up`,
       );
   }
   const isDeadLettered = kind === "inbox" || kind === "delay";
   for (const setting of ["dead-letter-exchange", "dead-letter-routing-key"]) {
     if (settings[setting] === undefined) continue;
     if (kind === "delay" && setting === "dead-letter-routing-key")
-      add(setting, "every retry that waits here goes there, whichever service it is of");
+      add(setting, "every retry that waits here goes to that queue, whatever its service");
     else if (!isDeadLettered && kind !== "other")
-      add(setting, "what is destroyed here goes there instead, where confluo does not look", true);
+      add(setting, "a message that is dropped here goes there instead, where confluo does not look", true);
   }
   return found;
 }

@@ -25,7 +25,7 @@ export const brokerCommand: CommandSetup = (program, terminal) => {
         else if (name === undefined) writeLine(stdout, url);
         if (name === undefined) {
           if (stdout.isTTY)
-            writeLine(stderr, `RabbitMQ ${version}. export CONFLUO_BROKER=${url}; Ctrl-C takes it down.`);
+            writeLine(stderr, `RabbitMQ ${version}. export CONFLUO_BROKER=${url}; Ctrl-C stops it.`);
           await untilEnded(terminal);
           return;
         }

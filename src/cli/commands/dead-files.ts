@@ -64,7 +64,7 @@ async function exportTo(
   const limits = { timeoutMs: MOVING_MS, ...limitsOf(flags, terminal) };
   const records = await letters.export(isChosen, limits);
   if (records.length === 0) {
-    writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
+    writeLine(stderr, `No letter of ${service} matches; confluo dead ls ${service} lists them.`);
     throw new EndedError(exitCodes.failed);
   }
   if (flags.output === undefined)
@@ -110,14 +110,18 @@ async function importFrom(
     const again = flags.again === true;
     const { imported, present } = await lettersOf(broker, service).import(records, { ...limits, again });
     if (flags.json) writeJson(terminal, { imported, present });
-    else writeLine(terminal.stdout, `${imported} imported, ${present} left out that lie there already.`);
+    else
+      writeLine(
+        terminal.stdout,
+        `${imported} imported, ${present} skipped because the queue already contains them.`,
+      );
   } catch (error) {
     if (!isConfluoError(error)) throw error;
     const { imported, present } = (error.data ?? {}) as { readonly imported?: number; present?: number };
     if (imported !== undefined)
       writeLine(
         terminal.stderr,
-        `At least ${imported} of ${records.length} were imported before it ended, ${present ?? 0} lay there already. Import the same again: what lies there is left out.`,
+        `At least ${imported} of ${records.length} were imported before the error, ${present ?? 0} were already in the queue. Import the same file again: letters that the queue contains are skipped.`,
       );
     throw error;
   }

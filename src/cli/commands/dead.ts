@@ -110,7 +110,7 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
     const count = await letters.count(limits).catch((error: unknown) => {
       // If no service was named, a queue without access does not prevent the listing of the others.
       if (named.length > 0 || !isConfluoError(error, "ACCESS_REFUSED")) throw error;
-      writeLine(terminal.stderr, `${service} was not looked at. ${error.message}`);
+      writeLine(terminal.stderr, `${service} was skipped. ${error.message}`);
       return undefined;
     });
     if (count === undefined) continue;
@@ -223,7 +223,7 @@ function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
     ["came from", queue || undefined],
     ["broker says", reason],
     ["error", error === undefined ? undefined : paint.bad(`${error.code}: ${error.message}`)],
-    ["packed as", letter.contentEncoding],
+    ["encoding", letter.contentEncoding],
     ["headers", Object.keys(headers).length === 0 ? undefined : JSON.stringify(headers)],
   ];
   return [
@@ -260,7 +260,7 @@ async function move(
       : await chosenOf(letters, isChosen, { flags, terminal });
   if (there > LISTED && !flags.all) writeLine(stderr, onlyTheFirst(service, there));
   if (chosen === 0) {
-    writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
+    writeLine(stderr, `No letter of ${service} matches; confluo dead ls ${service} lists them.`);
     throw new EndedError(exitCodes.failed);
   }
   if (!flags.yes)
@@ -290,7 +290,7 @@ async function move(
     // A replay that was still under way may have succeeded later.
     writeLine(
       stderr,
-      `At least ${count} of ${chosen} were ${done} before it ended; the others are where they were.`,
+      `At least ${count} of ${chosen} were ${done} before the error; the others stay in the queue.`,
     );
     throw error;
   }

@@ -145,7 +145,12 @@ class Examination {
       return await step();
     } catch (error) {
       if (!isConfluoError(error) || this.#terminal.signal.aborted) throw error;
-      return [problem(error.message, "What depends on it was not looked at: mend it, and ask again.")];
+      return [
+        problem(
+          error.message,
+          "The checks that depend on it were skipped: fix it, and run this command again.",
+        ),
+      ];
     }
   }
 
@@ -181,19 +186,19 @@ class Examination {
       if (failure !== undefined) {
         if (client.blocked !== undefined)
           return problem(
-            `The broker takes no messages: ${client.blocked}.`,
+            `The broker accepts no messages: ${client.blocked}.`,
             "Free its memory or disk: rabbitmq-diagnostics alarms.",
           );
-        return problem(`The broker did not take a message: ${failure}.`, "See the broker's log.");
+        return problem(`The broker did not accept a message: ${failure}.`, "See the broker's log.");
       }
       if ((await Promise.race([came, patience])) !== undefined)
-        return problem("A message that was confirmed did not come back.", "See the broker's log.");
-      return ok("A message went there and back; it may declare, publish and consume.");
+        return problem("A message that was confirmed was not delivered.", "See the broker's log.");
+      return ok("A test message was published and delivered; this user may declare, publish and consume.");
     } catch (error) {
       if (!isConfluoError(error)) throw error;
       return problem(
         error.message,
-        "The user needs configure, write and read on what it uses: docs/operations.md lists it.",
+        "The user needs the rights configure, write and read on the queues and exchanges that docs/operations.md lists.",
       );
     }
   }
@@ -227,15 +232,17 @@ class Examination {
     const stats = overview.services.filter(({ instances }) => instances.length > 0);
     const silent = overview.services.filter(({ instances }) => instances.length === 0);
     const known = overview.services.filter(({ queues }) => queues.inbox !== undefined);
-    found.push(...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)));
-    if (orphans === "unknown") found.push(unknownDepth("queues that are gone", ["orphans"]));
+    found.push(
+      ...aboutConflicts("The shared queues and exchanges", await broker.conflicts(undefined, this.#limits)),
+    );
+    if (orphans === "unknown") found.push(unknownDepth("queues that no longer exist", ["orphans"]));
     const unknown = overview.unknownQueues?.filter((name) => !name.endsWith(".orphans")) ?? [];
-    if (unknown.length > 0) found.push(unknownDepth("another try", unknown));
+    if (unknown.length > 0) found.push(unknownDepth("a retry", unknown));
     if (orphans !== "unknown" && orphans.messages > 0)
       found.push(
         warning(
-          `${counted(orphans.messages, "message")} came back to queues that are gone.`,
-          "confluo dead ls orphans.",
+          `${counted(orphans.messages, "message")} returned to queues that no longer exist.`,
+          "confluo dead ls orphans lists them.",
         ),
       );
     for (const service of stats) found.push(...aboutService(service));
@@ -255,8 +262,8 @@ class Examination {
     if (management === undefined)
       found.push(
         warning(
-          `Looked for ${lookedAt(overview.lookedFor)}. Services that are down and that none of these calls, sends to or hears from${this.#known.isKept ? ", and that were not seen from here before" : ""}, and stale bindings, were not looked for: AMQP lists neither.`,
-          "Name services, here or in CONFLUO_SERVICES, or give --management http://….",
+          `Looked for ${lookedAt(overview.lookedFor)}. AMQP lists neither services nor bindings, so this did not look for stale bindings, nor for services that are down and that none of these calls, sends to or receives from${this.#known.isKept ? ", and that were not seen from here before" : ""}.`,
+          "Name services, here or in CONFLUO_SERVICES, or use --management http://….",
         ),
       );
     else if (listed !== undefined)

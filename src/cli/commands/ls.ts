@@ -101,7 +101,7 @@ function linesOfServices(
   const others = named.length === 0 ? [paint.faint(notSeen({ isKept }))] : [];
   if (lines.length === 0) return ["No service answers at this broker and namespace.", ...others];
   const { lines: table, leftOut } = tableOfServices(lines, terminal);
-  const over = `RATE, P50 and P99 are ${OVER}, counts since the instances began.`;
+  const over = `RATE, P50 and P99 are ${OVER}, counts since the instances started.`;
   const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
   const delayed = delayedForHumans(overview);
   return [

@@ -47,7 +47,7 @@ export const runCommand: CommandSetup = (program, terminal) => {
         if (error instanceof EndedError || terminal.signal.aborted || debug) throw error;
         // The error is logged like the lines of the services, so that log collectors get it, too.
         if (isConfluoError(error)) consoleLogger.error({ code: error.code }, error.message);
-        else consoleLogger.error({ err: error }, "It could not run.");
+        else consoleLogger.error({ err: error }, "The services could not run.");
         throw new EndedError(exitCodeOf(error));
       }
     });

@@ -106,7 +106,7 @@ class View {
         ),
       ),
       "",
-      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances began.`),
+      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances started.`),
       ...without,
       ...handled,
       "",

@@ -35,7 +35,7 @@ export function errorOf({ error, reason }: DeadLetter): string {
 
 /** Returns a notice that not all letters are looked at. */
 export function onlyTheFirst(service: string, count: number): string {
-  return `${service} has ${count.toLocaleString("en")} letters; only the first ${LISTED.toLocaleString("en")} are looked at.`;
+  return `${service} has ${count.toLocaleString("en")} letters; only the first ${LISTED.toLocaleString("en")} are read.`;
 }
 
 /** @throws `INVALID_ARGUMENT` if no letters are selected, or `--all` is combined with another selection. */
@@ -45,9 +45,9 @@ export function chooserOf(
 ): (letter: DeadLetter) => boolean {
   const isNarrowed = ids.length > 0 || error !== undefined || path !== undefined;
   if (all && isNarrowed)
-    throw new ConfluoError("INVALID_ARGUMENT", "--all and a selection contradict each other.");
+    throw new ConfluoError("INVALID_ARGUMENT", "--all cannot be combined with ids, --error or --path.");
   if (!all && !isNarrowed)
-    throw new ConfluoError("INVALID_ARGUMENT", "Which letters? Name ids, or say --error, --path or --all.");
+    throw new ConfluoError("INVALID_ARGUMENT", "Which letters? Give ids, or use --error, --path or --all.");
   const wanted = new Set(ids);
   return (letter) =>
     (ids.length === 0 || wanted.has(letter.id)) &&

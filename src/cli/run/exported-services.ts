@@ -27,7 +27,7 @@ export async function servicesIn(
     for (const service of services) found.add(service);
   }
   const [lacking] = missing;
-  if (lacking !== undefined) throw refused(`Nothing is exported by the name ${lacking}.`);
+  if (lacking !== undefined) throw refused(`No module exports the name ${lacking}.`);
   return [...found];
 }
 
@@ -56,7 +56,7 @@ async function usual(file: string, exported: Exports): Promise<readonly Service[
   if (makers.length === 1) return madeBy(file, only, exported);
   const options = makers.map((name) => `--export ${name}`).join(" ");
   throw refused(
-    `${file} exports no service, but several functions that may make one: say which are meant (${options}), or export the services.`,
+    `${file} exports no service, but several functions that may make one: choose with ${options}, or export the services.`,
   );
 }
 

@@ -43,7 +43,10 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
       // All processes end, because otherwise the remaining ones would hide that one has failed.
       if (!isStopping) {
         const how = child.signalCode === null ? `ended with ${code}` : `was ended by ${child.signalCode}`;
-        consoleLogger.error({ pid: child.pid, code }, `A process ${how}; the others end, too.`);
+        consoleLogger.error(
+          { pid: child.pid, code },
+          `A process ${how}; the other processes are stopped, too.`,
+        );
         stop();
       }
       return code;
@@ -78,7 +81,7 @@ export async function runWatched(
       if (why === "ended") {
         consoleLogger.info({ code }, `Ended with ${code}; waiting for a change.`);
         await Promise.race([changed, once(signal, "abort")]);
-      } else consoleLogger.info({}, "Changed; starting again.");
+      } else consoleLogger.info({}, "A file changed; restarting.");
     }
   } finally {
     changes.close();

@@ -60,7 +60,7 @@ function brokersFor(services: readonly Service[], flags: RunFlags, terminal: Ter
 export function noMeeting(): ConfluoError {
   return new ConfluoError(
     "NO_BROKER_ADDRESS",
-    "Several processes do not meet on the embedded broker: say --broker, or set CONFLUO_BROKER.",
+    "Several processes cannot share the embedded broker: use --broker, or set CONFLUO_BROKER.",
   );
 }
 
@@ -70,7 +70,7 @@ function embeddedUnlessProduction({ env }: Terminal): string {
   if (env.NODE_ENV !== "production") return "memory:";
   throw new ConfluoError(
     "NO_BROKER_ADDRESS",
-    "No broker address is given and NODE_ENV is production: say --broker amqp://…, or set CONFLUO_BROKER. For the embedded broker, say --broker memory:.",
+    "No broker address is given and NODE_ENV is production: use --broker amqp://…, or set CONFLUO_BROKER. For the embedded broker, use --broker memory:.",
   );
 }
 

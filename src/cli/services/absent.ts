@@ -12,13 +12,16 @@ export function aboutSilent({ service, queues }: ServiceStats, overview: Overvie
   if (queues.inbox === undefined)
     return [
       ...found,
-      warning(`${service} has letters and no inbox: it is gone.`, `confluo dead show ${service}.`),
+      warning(
+        `${service} has dead letters but no inbox, so it was removed.`,
+        `confluo dead show ${service} shows them.`,
+      ),
     ];
   return [
     ...found,
     warning(
-      `${service} consumes its queues and does not answer.`,
-      "It may be busy, or have discovery turned off.",
+      `${service} consumes its queues but does not answer.`,
+      "It may be busy, or discovery is turned off.",
     ),
   ];
 }
@@ -30,11 +33,11 @@ export function aboutMissing(overview: Overview, named: readonly string[]): read
     if (users.length === 0 || named.includes(service))
       return problem(
         `There is no service ${service}.${users.length === 0 ? "" : ` ${users.join(", ")}.`}`,
-        "Is the name right? confluo ls lists those that answer.",
+        "Is the name right? confluo ls lists the services that answer.",
       );
     return warning(
-      `There is no service ${service}, and ${users.join(", ")}, or did.`,
-      `What is meant for it fails with NO_SUCH_SERVICE: start an instance of ${service}, or mend the name.`,
+      `There is no service ${service}, but ${users.join(", ")}, or did so before.`,
+      `Such messages fail with NO_SUCH_SERVICE: start an instance of ${service}, or correct the name.`,
     );
   });
 }
@@ -53,7 +56,7 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
         ? []
         : [
             warning(
-              `${counted(sum, "message")} of ${service} failed and will be tried again: ${where}.`,
+              `${counted(sum, "message")} of ${service} failed and will be retried: ${where}.`,
               `confluo show ${service} says why they failed.`,
             ),
           ]),
@@ -61,8 +64,8 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
         ? []
         : [
             warning(
-              `${counted(unclaimed, "message")} of ${service} go round, since the instances that had them have no handler for them.`,
-              "In a rolling deploy that is as it should be; afterwards the log says for which path.",
+              `${counted(unclaimed, "message")} of ${service} without a handler: no instance that received them has one.`,
+              "This is normal during a rolling deploy; afterwards, the log names the paths.",
             ),
           ]),
     ];
@@ -75,8 +78,8 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
   return [
     ...found,
     warning(
-      `${counted(others, "message")} more in delay queues (${queues}): no instance that answers says that it put them there.`,
-      "They were those of services that are down or were started anew, and come back to their inboxes by themselves.",
+      `${counted(others, "message")} more in delay queues (${queues}): none of the instances that answer has put them there.`,
+      "They belong to services that are down or were restarted, and will return to their inboxes.",
     ),
   ];
 }

@@ -147,8 +147,9 @@ export function delayedForHumans(overview: Pick<Overview, "services" | "delays">
   const { known, others } = delayedIn(overview);
   if (known + others === 0) return undefined;
   const count = (known + others).toLocaleString("en");
-  const whose = others === 0 ? "" : `, ${others.toLocaleString("en")} of them of no instance that answers`;
-  return `${count} wait in delay queues to be tried again${whose}.`;
+  const whose =
+    others === 0 ? "" : `, ${others.toLocaleString("en")} of them from instances that do not answer`;
+  return `${count} wait in delay queues for a retry${whose}.`;
 }
 
 /** Returns one line for each route and subscription of a service. */
@@ -201,7 +202,7 @@ export function instanceLine({
   const troubles = [
     ...health.detached.map((name) => `no ${name}`),
     ...(health.blocked === undefined ? [] : ["blocked"]),
-    ...(health.stalled === undefined ? [] : ["retries stand still"]),
+    ...(health.stalled === undefined ? [] : ["retries are stuck"]),
     ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
   ];
   return {

@@ -18,15 +18,15 @@ export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly
       ? []
       : [`${name}: ${queue.messages.toLocaleString("en")} waiting, ${counted(queue.consumers, "consumer")}`],
   );
-  const unknown = unknownQueues.map((name) => `${name}: unknown, the broker does not tell of it`);
+  const unknown = unknownQueues.map((name) => `${name}: unknown, the broker gives no information about it`);
   return [...known, ...unknown];
 }
 
 const states = {
   down: "No instance answers, and nobody consumes its queues: it is down.",
-  silent: "No instance answers, though someone consumes its queues: it is busy, or has discovery turned off.",
+  silent: "No instance answers, but its queues have consumers: it is busy, or discovery is turned off.",
   unknown:
-    "No instance answers, and the broker does not tell of its queues: this user may not look at them, or their node is down.",
+    "No instance answers, and the broker gives no information about its queues: this user may not inspect them, or their node is down.",
 } as const;
 
 /** Returns the lines that `show` prints. */
@@ -44,6 +44,6 @@ export function silentLines(stats: ServiceStats, overview: Overview, paint: Pain
     ...queueLines(stats),
     ...(users.length === 0 ? [] : [`used: ${users.join(", ")}`]),
     ...(delayed === undefined ? [] : [`of all services, ${delayed}`]),
-    ...(letters === 0 ? [] : ["", `confluo dead ls ${service} lists what it gave up.`]),
+    ...(letters === 0 ? [] : ["", `confluo dead ls ${service} lists its dead letters.`]),
   ];
 }

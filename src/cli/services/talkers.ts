@@ -21,7 +21,7 @@ export function talkLines({
     }
   const heard = [...from].map(([what, count]) => ({ what, count }));
   return [
-    ...line("hears from", heard),
+    ...line("receives from", heard),
     ...line("calls", calls.map(named)),
     ...line("sends to", sends.map(named)),
     ...line("publishes", publishes.map(named)),
