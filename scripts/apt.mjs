@@ -13,7 +13,7 @@ export function canInstallWithApt(env) {
 }
 
 /**
- * @param {"rabbitmq-server" | "prometheus"} name Name of the package, and of its service.
+ * @param {"rabbitmq-server" | "prometheus"} name Of the package, and of the service in it.
  * @param {NodeJS.ProcessEnv} env
  */
 export async function installPackage(name, env) {

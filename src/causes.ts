@@ -19,8 +19,8 @@ const MOST_TOLD = 12;
 const LINE_LENGTH = 500;
 
 /**
- * Describes an error with its causes and, for an `AggregateError`, its errors, in one line: `Error: no; caused by Error: not
- * there`. Never throws.
+ * Describes an error, its causes and the errors of an `AggregateError` in one line, such as
+ * `Error: no; caused by Error: not there`. Never throws.
  */
 export function lineOf(error: unknown): string {
   return tellAll(error)

@@ -352,8 +352,7 @@ function fieldOf(value: object, field: string | symbol): unknown {
 function ourFields(error: object): OurFields {
   const [kind, code, status] = [fieldOf(error, kindBrand), fieldOf(error, "code"), fieldOf(error, "status")];
   const isService = kind === "service";
-  // A subclass can define a field that the constructor did not check. A code that belongs to confluo would wrongly say that
-  // confluo failed.
+  // A field of a subclass was not checked by the constructor. A code of confluo would wrongly say that confluo failed.
   const isCode = typeof code === "string" && code !== "" && !(isService && isErrorCode(code));
   const isStatus = typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599;
   return {

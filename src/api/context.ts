@@ -22,8 +22,7 @@ export interface ReplyOptions {
 export interface StateKey<Value> {
   readonly name: string;
   /**
-   * Never set: it carries the type only. Because it does so in both directions, a key of `string` does not fit `string |
-   * undefined`.
+   * Never set. It makes the key invariant in `Value`: a key of `string` is not assignable to one of `string` or `undefined`.
    */
   readonly value?: ((value: Value) => Value) | undefined;
 }
@@ -67,8 +66,5 @@ export interface Context<Body = unknown, Params = Readonly<Record<string, string
   get<Value>(key: StateKey<Value>): Value | undefined;
 }
 
-/**
- * A function that runs around every handler. It calls `next` at most once to run the middleware registered later and the
- * handler.
- */
+/** A function that runs around every handler. `next`, called at most once, runs the later middleware and the handler. */
 export type Middleware = (context: Context, next: () => Promise<Reply>) => Promise<Reply>;

@@ -1,8 +1,7 @@
 /** Runs several operations at the same time. */
 
 /**
- * The number of a connection's channels for such operations. Further operations would wait for a channel and could not be
- * cancelled.
+ * The number of a connection's channels for such operations. Further ones would wait for a channel, and cannot be cancelled.
  */
 const AT_A_TIME = 4;
 

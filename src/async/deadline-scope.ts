@@ -60,9 +60,7 @@ export class DeadlineScope {
     this.leave();
   }
 
-  /**
-   * Records that the dispatcher stopped waiting for the handler. From then on, its calls no longer make it count as waiting.
-   */
+  /** Records that the dispatcher stopped waiting for the handler. Its calls then no longer make it count as waiting. */
   leave(): void {
     const waits = this.#waits;
     this.#waits = undefined;

@@ -1,6 +1,6 @@
 /**
- * A value that may be available at once, or a promise of it. Most handlers, brokers and schemas return at once, and a promise
- * for each would be expensive.
+ * A value that may be available at once, or a promise of it. Most handlers, brokers and schemas return at once, and creating a
+ * promise for each would be expensive.
  */
 
 /** A value, or the promise of one. */

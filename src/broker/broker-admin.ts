@@ -72,8 +72,7 @@ export async function removeService(
     const removed: RemovedQueue[] = [];
     for (const { name } of found) {
       signal.throwIfAborted();
-      // Checks again, because an instance may have connected since. RabbitMQ itself checks for consumers of classic queues
-      // only.
+      // Checks again: an instance may have connected since. RabbitMQ itself checks for consumers of classic queues only.
       if (!force) checkUnused(service, await look(client, [name]));
       removed.push({ name, messages: await client.deleteQueue(name) });
     }

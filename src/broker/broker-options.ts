@@ -6,20 +6,11 @@ import type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
 
 /** Options of a `Broker`. */
 export interface BrokerOptions {
-  /**
-   * Prefix of every queue and exchange; only services with the same namespace meet. Default: `CONFLUO_NAMESPACE`, else
-   * `"confluo"`.
-   */
+  /** Prefix of all queues and exchanges; services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
   readonly namespace?: string | undefined;
-  /**
-   * Options of Node's `tls.connect`, for `amqps://`. Default: the files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`
-   * name.
-   */
+  /** Options of `tls.connect`, for `amqps://`. Default: the files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY` name. */
   readonly tls?: TlsOptions | undefined;
-  /**
-   * Largest body, in bytes. Default: 16,777,216 (16 MiB), which is what RabbitMQ 4 accepts unless its `max_message_size` says
-   * otherwise.
-   */
+  /** Largest body, in bytes. Default: 16,777,216 (16 MiB), the default limit of RabbitMQ 4 (its `max_message_size`). */
   readonly maxBodyBytes?: number | undefined;
   /** Receives log lines about the connection. Default: standard error, without `debug`. */
   readonly logger?: Logger | undefined;

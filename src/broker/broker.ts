@@ -139,10 +139,7 @@ export class Broker {
     });
   }
 
-  /**
-   * @internal For tests: services send even a single call or answer as a batch, and do not check first that the receiver takes
-   *   batches.
-   */
+  /** @internal For tests: services send even a single call or answer as a batch, without first checking the receiver. */
   gathersEagerly = false;
 
   /** @internal The transport that services use. */
@@ -181,8 +178,7 @@ export class Broker {
   }
 
   /**
-   * Returns access to the dead letters of a service: to count, inspect, replay and discard them. Does not contact the broker
-   * yet.
+   * Returns access to the dead letters of a service: to count, inspect, replay and discard them. Does not contact the broker.
    *
    * @example
    * const letters = broker.deadLetters("orders");

@@ -1,4 +1,4 @@
-/** Entry point of `confluo/contract`: contracts and errors without an AMQP client, for packages that services share. */
+/** Entry point of `confluo/contract`: contracts and errors without AMQP, for packages that services share. */
 
 export {
   ConfluoError,

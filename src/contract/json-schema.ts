@@ -40,7 +40,7 @@ function sideOf(schema: AnySchema, side: "input" | "output"): string | undefined
   const described = jsonSchemaOf(schema, side);
   if (described === undefined) return undefined;
   try {
-    // A library adds `additionalProperties: false` to the output only, because the output has no undeclared fields.
+    // A library adds `additionalProperties: false` to the output only, because it has no undeclared fields.
     return JSON.stringify(described, (key, value: unknown) =>
       key === "additionalProperties" && value === false ? undefined : value,
     );

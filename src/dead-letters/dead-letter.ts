@@ -48,10 +48,7 @@ export interface DeadLetter {
   readonly attempts: number;
   /** `undefined` if the broker or another program put the letter here, and not a service. */
   readonly error: DeadLetterError | undefined;
-  /**
-   * Why the broker removed the message from a queue, in RabbitMQ's word, such as `"expired"`; `undefined` if a service gave it
-   * up.
-   */
+  /** Why the broker removed the message from a queue, in RabbitMQ's word, such as `"expired"`; else `undefined`. */
   readonly reason: string | undefined;
   readonly firstFailedAt: Date | undefined;
   readonly failedAt: Date | undefined;
@@ -139,16 +136,14 @@ export function readLetter({ message, key, redelivered }: AmqpDelivery, box: Dea
   return { letter, target, redelivered, copy };
 }
 
-// An orphan may have been on its way to the dead letters. Its copy still has to report the queue and the time of its death
-// there.
+// An orphan may have been on its way to the dead letters. Its copy must still report the queue and time of its death.
 function failureDetailsFor(target: string, death: Death | undefined): Readonly<Record<string, string>> {
   if (death === undefined || !target.endsWith(".dead")) return {};
   const at = death.at === undefined ? {} : { [header.failedAt]: death.at.toISOString() };
   return { [header.queue]: death.queue, ...at };
 }
 
-// The copy has the original kind and recipient, and no failures. A call becomes a one-way command, because nobody awaits its
-// answer.
+// The copy has the original kind and recipient, and no failures. A call becomes a one-way command: nobody awaits an answer.
 function copyOf(
   message: Message,
   envelope: Envelope,

@@ -81,8 +81,7 @@ export function messageOf(record: unknown, where: string): Message {
 }
 
 /**
- * Returns a fingerprint that is the same for all copies of a letter, because it excludes everything that a broker or a walk
- * added.
+ * Returns a fingerprint that is the same for all copies of a letter. It excludes everything that a broker or a walk added.
  *
  * @param key distinguishes orphans; `undefined` if all letters of the queue have the same key.
  */

@@ -183,8 +183,7 @@ class QueueBrowser {
       const info = await untilAborted(inspect(this.#client, queue), signal);
       if (info === "unknown") return false;
       if (info === undefined) throw new ConfluoError("UNAVAILABLE", `The queue ${queue} was deleted.`);
-      // Ready messages will still be delivered to this consumer; messages that are neither ready nor here belong to another
-      // one.
+      // Ready messages will be delivered to this consumer; messages that are neither ready nor here belong to another one.
       if (info.messages === 0 && share.held === held) return false;
     }
   }
@@ -260,7 +259,7 @@ class QueueBrowser {
     this.#copying.add(copying);
     void copying.then(() => {
       this.#copying.delete(copying);
-      // Acknowledges one original at a time. More room would let the broker deliver messages that would then return before the
+      // Acknowledges one original at a time. With more room, the broker would deliver messages that then return before the
       // others.
       if (this.#copiesAll && !this.#over && this.#granted < this.#bound) this.#replaced.shift()?.();
       this.#wake();

@@ -1,16 +1,14 @@
-/**
- * Converts values of headers to JSON and back. JSON has fewer types than AMQP, so a value without a JSON type names its AMQP
- * type.
- */
+/** Converts values of headers to JSON and back. A value that JSON has no type for names its AMQP type. */
 
 import { invalidArgument } from "../errors.ts";
 import type { TypedValue, TypeName } from "../protocol/encoding/field-table.ts";
 
 /**
  * A header's value. Texts, booleans, null and lists stay as they are. Any other value is an object with one field, named after
- * its type: `{ "int32": 5 }`, `{ "double": 0.1 }`, `{ "timestamp": 1700000000 }`, `{ "decimal": { "places": 2, "digits": 314 }
- * }`, `{ "base64": "/w==" }` for bytes, `{ "table": { … } }`. A number that JavaScript cannot represent exactly is a string of
- * digits.
+ * its type. A number that JavaScript cannot represent exactly is a string of digits. Examples:
+ *
+ * `{ "int32": 5 }`, `{ "double": 0.1 }`, `{ "timestamp": 1700000000 }`, `{ "decimal": { "places": 2, "digits": 314 } }`,
+ * `{ "base64": "/w==" }` for bytes, `{ "table": { … } }`.
  */
 export type RecordedValue =
   | string
