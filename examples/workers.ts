@@ -1,4 +1,4 @@
-/** A manager hands out jobs; three instances of one service share them. Each job is done once. */
+/** A manager sends jobs that three instances of one service share. Each job is done once. */
 
 import { Service } from "confluo";
 
@@ -26,7 +26,7 @@ const finished = new Promise<void>((resolve) => {
 });
 
 await Promise.all([manager, ...workers].map((service) => service.connect()));
-// Resolves when the broker holds every job: from here on none is lost.
+// Resolves when the broker has confirmed every job: from here on none is lost.
 await Promise.all(
   Array.from({ length: 20 }, (_, n) => manager.send("worker", "/square", { n } satisfies Job)),
 );

@@ -1,9 +1,9 @@
-/** Installs what the tests need on a Debian-like system, without letting packages start their servers. */
+/** Installs packages that the tests need on a Debian-like system, and prevents them from starting their servers. */
 
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { findProgram, run } from "./child-process.mjs";
 
-/** Debian's way to say that packages must not start services: read by `invoke-rc.d` and `deb-systemd-invoke`. */
+/** The file by which Debian forbids packages to start services; `invoke-rc.d` and `deb-systemd-invoke` read it. */
 const policyFile = "/usr/sbin/policy-rc.d";
 const policyMark = "# Written by confluo's tests while they install a package; may be deleted.";
 
@@ -19,7 +19,7 @@ export function canInstallWithApt(env) {
 export async function installPackage(name, env) {
   const forbidden = forbidServices();
   try {
-    // A source that cannot be reached need not be the one that has the package.
+    // Its failure is ignored, because a source that cannot be reached may not be the one that has the package.
     await aptGet(["update"], env);
     const { code, output } = await aptGet(["install", "--yes", "--no-install-recommends", name], env);
     if (code !== 0) throw new Error(`apt-get install ${name} failed with exit code ${code}:\n${output}`);
@@ -40,10 +40,10 @@ function aptGet(args, env) {
   });
 }
 
-/** @returns {boolean} false where the system has a policy of its own, which is then left alone */
+/** @returns {boolean} false if the system has a policy of its own, which is then not changed */
 function forbidServices() {
   if (existsSync(policyFile)) {
-    // Ours, if an earlier run was killed half way.
+    // An earlier run that was killed may have left this file.
     if (!readFileSync(policyFile, "utf8").includes(policyMark)) return false;
     rmSync(policyFile);
   }
@@ -52,8 +52,9 @@ function forbidServices() {
 }
 
 /**
- * The package has just come with these tests, so nobody uses its server yet: it shall neither start at the next boot
- * nor go on running where a policy of the system's own let it start.
+ * Disables the service of a package, which the tests have just installed, so nobody else uses it yet: it must not start at the
+ * next boot, nor keep running if the system's own policy allowed it to start.
+ *
  * @param {string} name
  * @param {NodeJS.ProcessEnv} env
  * @param {boolean} mayRun

@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: installs and builds what is missing, then runs the benchmark. Arguments go to it; `--help` lists them.
- * Two builds of confluo are compared without the peers, so these need not be installed for it.
+ * `npm run bench`: installs and builds what is missing, then runs the benchmark with the given arguments; `--help` lists them.
+ * A comparison of two builds of confluo does not use the peers, so they are not installed for it.
  */
 
 import { join } from "node:path";
@@ -13,7 +13,7 @@ const args = process.argv.slice(2);
 const isComparison = args.some((arg) => /^--compare(=|$)/.test(arg));
 
 await runScript(async () => {
-  // Its standard output is for results.
+  // Standard output is reserved for results.
   const log = console.error;
   await ensureInstalled({ log });
   await build();

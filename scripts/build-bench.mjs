@@ -1,10 +1,10 @@
-/** Builds the benchmark into `bench/dist/`, with nothing but what the package's own checkout has installed. */
+/** Builds the benchmark into `bench/dist/`, using only the packages that are installed in the checkout's root. */
 
 import { build, compile } from "./build.mjs";
 import { isProgram, runScript } from "./child-process.mjs";
 import { ensureInstalled } from "./install.mjs";
 
-/** Types are not checked on the way: `npm run typecheck` does that, and the peers may not be installed here. */
+/** Builds without a type check, because the peers may not be installed; `npm run typecheck` checks the types. */
 export async function buildBench() {
   await compile("bench/tsconfig.build.json", "bench/dist", ["--noCheck"]);
 }

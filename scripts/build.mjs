@@ -1,4 +1,4 @@
-/** Builds `dist/` from `src/`, and whatever else is compiled. */
+/** Builds `dist/` from `src/`, and compiles other projects. */
 
 import {
   existsSync,
@@ -20,8 +20,9 @@ export async function build() {
 }
 
 /**
- * Compiles into a folder of its own, then makes the target equal to it file by file, each by an atomic rename. So a
- * failed build leaves the target alone, two builds at a time do no harm, and nobody ever finds the target missing.
+ * Compiles into a new folder, then updates the target file by file, each by an atomic rename. So a failed build does not change
+ * the target, two builds at the same time do no harm, and the target is never missing.
+ *
  * @param {string} project A `tsconfig.json`, in the checkout.
  * @param {string} target A folder, in the checkout.
  * @param {readonly string[]} options For the compiler.
@@ -43,8 +44,9 @@ export async function compile(project, target, options) {
 }
 
 /**
- * Takes `#private` out of the classes of a file of declarations. It makes a type fit none but itself: not that of another
- * copy or release of the package in one program, which works at run time, and no fake in a test.
+ * Removes `#private` from the classes in a file of declarations. With it, only the class itself would fit the type: not the
+ * same class from another copy or release of the package, which works at run time, and no fake in a test.
+ *
  * @param {string} file
  */
 function removeBrand(file) {

@@ -1,6 +1,6 @@
 /**
- * Checks the types of the benchmark. Where the peers, which only it needs, are not installed, what is said about their
- * variants is left out: everything else has to be right all the same.
+ * Checks the types of the benchmark. If the peers, which only the benchmark needs, are not installed, errors in their variants
+ * are ignored; all other errors still count.
  */
 
 import { existsSync } from "node:fs";
@@ -15,7 +15,7 @@ await runScript(async () => {
   const { code, output } = await run(process.execPath, args, { quiet: true });
   const arePeersInstalled = existsSync(join(root, "bench", "node_modules"));
   const complaints = output.split("\n").filter((line) => line !== "");
-  // A complaint's further lines are indented.
+  // The further lines of an error are indented.
   let isLeftOut = false;
   const shown = complaints.filter((line) => {
     if (!/^\s/.test(line)) isLeftOut = !arePeersInstalled && line.startsWith(peers);

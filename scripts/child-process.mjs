@@ -1,4 +1,4 @@
-/** Running other programs from the scripts, with nothing but Node's own modules. */
+/** Runs other programs from the scripts, using only Node's own modules. */
 
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
@@ -6,11 +6,13 @@ import { dirname } from "node:path";
 
 export { findProgram, isExecutable, isProgram } from "../dev-broker/programs.mjs";
 
-/** The checkout this script belongs to. */
+/** The checkout that this script belongs to. */
 export const root = dirname(import.meta.dirname);
 
 /**
- * Does the work of a script; a failure is told without a stack, since it is the user's business, not a bug's.
+ * Runs the work of a script. A failure is printed without a stack, because the user can fix it, and it is not a bug of the
+ * script.
+ *
  * @param {() => Promise<number | void>} work Resolves with an exit code, if not 0.
  */
 export async function runScript(work) {
@@ -23,18 +25,19 @@ export async function runScript(work) {
 }
 
 /**
- * Runs a program to its end. SIGINT and SIGTERM are handed on to it instead of ending this process, so that
- * whoever awaits this can still clean up.
+ * Runs a program to its end. SIGINT and SIGTERM are passed on to the program instead of ending this process, so that the caller
+ * can still clean up.
+ *
  * @param {string} command
  * @param {readonly string[]} args
  * @param {object} [options]
  * @param {NodeJS.ProcessEnv} [options.env] Default: this process's.
- * @param {string} [options.folder] To run in. Default: the checkout.
- * @param {boolean} [options.quiet] Keep the output to oneself.
- * @param {(message: unknown) => void} [options.onMessage] For a Node program that uses `process.send`. It also
- *   sees `disconnect` when this process is killed.
- * @returns {Promise<{ code: number, output: string }>} `code` is 128 + n after signal n, as in a shell; `output`
- *   is empty unless quiet.
+ * @param {string} [options.folder] Working directory. Default: the checkout.
+ * @param {boolean} [options.quiet] Returns the output instead of printing it.
+ * @param {(message: unknown) => void} [options.onMessage] For a Node program that uses `process.send`. The program also gets
+ *   `disconnect` when this process is killed.
+ * @returns {Promise<{ code: number, output: string }>} `code` is 128 + n after signal n, as in a shell; `output` is empty
+ *   unless quiet.
  */
 export function run(command, args, { env = process.env, folder = root, quiet = false, onMessage } = {}) {
   return new Promise((resolve, reject) => {

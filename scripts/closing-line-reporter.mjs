@@ -1,4 +1,4 @@
-/** A vitest reporter that tells `test.mjs`, which started vitest, the counts of a run. Prints nothing itself. */
+/** A vitest reporter that sends the counts of a run to `test.mjs`, which started vitest. It prints nothing. */
 
 /**
  * @typedef {{ passed: number, failed: number, skipped: number }} Counts
@@ -7,7 +7,7 @@
 
 export default class ClosingLineReporter {
   constructor() {
-    // Without its parent, vitest would go on testing a broker that is gone.
+    // If the parent process ends, the broker ends, too, so vitest must not continue.
     process.once("disconnect", () => process.exit(1));
     process.channel?.unref();
   }

@@ -1,6 +1,6 @@
 /**
- * RabbitMQ 4 as Debian 13 packages it, unpacked into a folder that is a root to change into. The system under it
- * stays as it is: nothing is installed, configured or mounted, and apt keeps its lists and packages elsewhere.
+ * Unpacks RabbitMQ 4, as packaged for Debian 13, into a folder that is used as a root directory. The system is not changed:
+ * nothing is installed, configured or mounted, and apt keeps its lists and packages in a separate folder.
  */
 
 import {
@@ -20,18 +20,19 @@ import { run } from "./child-process.mjs";
 
 const release = "trixie";
 const startScript = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-/** Besides RabbitMQ what its start script uses and no package asks for, since every Debian system has it. */
+/** RabbitMQ, and the programs that its start script uses but no package depends on, because every Debian system has them. */
 const packages = ["rabbitmq-server", "base-files", "coreutils", "dash", "grep", "sed"];
-/** For systems whose own sources are not Debian's. */
+/** The mirror for systems whose own sources are not Debian's. */
 const usualMirror = "http://deb.debian.org/debian";
-/** Older than any build takes: nobody is at work there any more. */
+/** Longer than any build takes, so an older unfinished folder was abandoned. */
 const abandonedAfterMs = 3_600_000;
 
 /**
- * Needs root, apt-get and dpkg-deb. The folder is made once and kept in the user's cache.
+ * Needs root, apt-get and dpkg-deb. The folder is created once and stays in the user's cache.
+ *
  * @param {NodeJS.ProcessEnv} env
  * @param {(line: string) => void} log
- * @returns {Promise<{ root: string, script: string }>} `script`: the start script as seen inside of `root`
+ * @returns {Promise<{ root: string, script: string }>} `script`: the path of the start script inside `root`
  */
 export async function unpackRabbitMQ4(env, log) {
   const cache = cacheFolder(env);
@@ -47,7 +48,7 @@ export async function unpackRabbitMQ4(env, log) {
 
 /**
  * @param {NodeJS.ProcessEnv} env
- * @returns {{ root: string, script: string } | undefined} what `unpackRabbitMQ4` has made before
+ * @returns {{ root: string, script: string } | undefined} the result of an earlier `unpackRabbitMQ4`
  */
 export function findUnpackedRabbitMQ4(env) {
   const root = join(cacheFolder(env), release);
@@ -60,7 +61,8 @@ function cacheFolder(env) {
 }
 
 /**
- * Builds in a folder of its own, then renames: nobody ever finds half a root, and two builds at a time do no harm.
+ * Builds in a new folder, then renames it. So an incomplete root is never visible, and two builds at the same time do no harm.
+ *
  * @param {string} cache
  * @param {string} root
  * @param {NodeJS.ProcessEnv} env
@@ -73,8 +75,8 @@ async function build(cache, root, env) {
     const apt = createApt(join(folder, "apt"), env, `deb [signed-by=${keyring}] ${mirror} ${release} main\n`);
     await succeed(apt(["update"]), `apt-get update from ${mirror}`);
     await unpack(await download(apt, join(folder, "apt"), packages), fresh, env);
-    // What the packages' own scripts would do, as far as a node needs it. A file does in place of the device, which
-    // not every container may make: nothing depends on what is read from it.
+    // Replaces the packages' own scripts, as far as a node needs them. An ordinary file replaces the device, which some
+    // containers may not create, and no program here depends on what is read from it.
     writeFileSync(join(fresh, "dev", "null"), "", { mode: 0o666 });
     writeFileSync(join(fresh, "etc", "hosts"), "127.0.0.1 localhost\n");
     if (!existsSync(join(fresh, startScript)))
@@ -82,7 +84,7 @@ async function build(cache, root, env) {
     try {
       renameSync(fresh, root);
     } catch (error) {
-      if (!existsSync(root)) throw error; // otherwise another build was quicker
+      if (!existsSync(root)) throw error; // otherwise another build was faster
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -90,14 +92,15 @@ async function build(cache, root, env) {
 }
 
 /**
- * Asks the system's own sources for the mirror of Debian they use, and for Debian's newest keys: those that are
- * installed may be older than the release.
+ * Finds the Debian mirror in the system's own sources, and downloads Debian's newest keys, because the installed keys may be
+ * older than the release.
+ *
  * @param {string} folder
  * @param {NodeJS.ProcessEnv} env
  */
 async function askSystem(folder, env) {
   const apt = createApt(folder, env);
-  await apt(["update"]); // a source that cannot be reached need not be the one that matters
+  await apt(["update"]); // its failure is ignored: a source that cannot be reached may not be the one that matters
   const { output } = await apt(["indextargets", "--format", "$(LABEL) $(REPO_URI)"]);
   const mirror = /^Debian (\S+)$/m.exec(output)?.[1] ?? usualMirror;
   const keys = join(folder, "keys");
@@ -111,17 +114,17 @@ async function askSystem(folder, env) {
 /** @typedef {(args: readonly string[]) => Promise<{ code: number, output: string }>} Apt */
 
 /**
- * @param {string} folder Receives all that apt writes.
+ * @param {string} folder Receives all files that apt writes.
  * @param {NodeJS.ProcessEnv} env
  * @param {string} [sources] Default: the system's.
- * @returns {Apt} an apt-get that knows of no installed package; its network settings are the system's
+ * @returns {Apt} runs an apt-get that sees no installed packages; its network settings are the system's
  */
 function createApt(folder, env, sources) {
   mkdirSync(join(folder, "state"), { recursive: true });
   mkdirSync(join(folder, "cache"));
   writeFileSync(join(folder, "status"), "");
   const lines = [
-    // Such hooks are about the system's own lists.
+    // These hooks concern the system's own lists.
     "#clear APT::Update::Pre-Invoke;",
     "#clear APT::Update::Post-Invoke;",
     "#clear APT::Update::Post-Invoke-Success;",
@@ -130,7 +133,7 @@ function createApt(folder, env, sources) {
     `Dir::Cache "${folder}/cache";`,
     'Acquire::Languages "none";',
     'APT::Install-Recommends "false";',
-    'APT::Sandbox::User "root";', // the usual one may not write into the folder
+    'APT::Sandbox::User "root";', // the default user may not write into the folder
   ];
   if (sources !== undefined) {
     writeFileSync(join(folder, "sources.list"), sources);
@@ -140,7 +143,7 @@ function createApt(folder, env, sources) {
   }
   const config = join(folder, "apt.conf");
   writeFileSync(config, `${lines.join("\n")}\n`);
-  // As an option it is read after the system's configuration, so that it has the last word.
+  // A file given as an option is read after the system's configuration, so it overrides that.
   return (args) =>
     run("apt-get", ["--config-file", config, "--quiet=2", ...args], {
       quiet: true,
@@ -152,7 +155,7 @@ function createApt(folder, env, sources) {
  * @param {Apt} apt
  * @param {string} folder The same as apt's.
  * @param {readonly string[]} names
- * @returns {Promise<string[]>} the files of the packages and of all that they depend on
+ * @returns {Promise<string[]>} the files of the packages and of all their dependencies
  */
 async function download(apt, folder, names) {
   await succeed(apt(["install", "--download-only", "--yes", ...names]), `Fetching ${names[0]} with apt-get`);
@@ -169,7 +172,7 @@ async function download(apt, folder, names) {
  */
 async function unpack(files, target, env) {
   mkdirSync(target);
-  // It holds the links that make /bin and /lib the same as /usr/bin and /usr/lib.
+  // This package contains the links from /bin and /lib to /usr/bin and /usr/lib, so it is unpacked first.
   const isFirst = (/** @type {string} */ file) => basename(file).startsWith("base-files_");
   for (const file of [...files].sort((a, b) => Number(isFirst(b)) - Number(isFirst(a)))) {
     await succeed(run("dpkg-deb", ["--extract", file, target], { quiet: true, env }), `Unpacking ${file}`);

@@ -1,4 +1,4 @@
-/** Runs the example from the README: on the embedded broker, or on the one that `CONFLUO_BROKER` names. */
+/** Runs the example from the README on the broker that `CONFLUO_BROKER` names, else on the embedded broker. */
 
 import { join } from "node:path";
 import { build } from "./build.mjs";

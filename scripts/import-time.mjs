@@ -1,4 +1,4 @@
-/** Prints how long importing the built package takes: the median of nine fresh processes. */
+/** Prints the time that importing the built package takes: the median of nine new processes. */
 
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /** The types of `install.mjs`, for the tests. */
 
-/** Makes a folder's `node_modules` what its `package-lock.json` says. Rejects where npm fails, which then has said why. */
+/** Updates a folder's `node_modules` to match its `package-lock.json`. Rejects if npm fails; npm has then printed the reason. */
 export function ensureInstalled(options?: {
   readonly folder?: string;
   readonly log?: (line: string) => void;

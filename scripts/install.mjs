@@ -1,4 +1,4 @@
-/** Installs the dependencies where they are missing or differ from `package-lock.json`. */
+/** Installs the dependencies if they are missing or differ from `package-lock.json`. */
 
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -10,7 +10,8 @@ import { isProgram, root, run, runScript } from "./child-process.mjs";
  */
 
 /**
- * Makes a folder's `node_modules` what its `package-lock.json` says. Tells in one line when there is something to install.
+ * Updates a folder's `node_modules` to match its `package-lock.json`. Logs one line if there is something to install.
+ *
  * @param {object} [options]
  * @param {string} [options.folder] Default: the checkout's.
  * @param {(line: string) => void} [options.log] Default: `console.log`.
@@ -22,10 +23,10 @@ export async function ensureInstalled({ folder = root, log = console.log } = {})
   const command = existsSync(join(folder, "package-lock.json")) ? "ci" : "install";
   const where = folder === root ? "" : ` in ${relative(root, folder)}/`;
   log(`Installing dependencies${where} with npm ${command}: ${reason}.`);
-  // With NODE_ENV=production npm would leave out what the tests need.
+  // With NODE_ENV=production, npm would omit packages that the tests need.
   const options = [`--prefix=${folder}`, "--include=dev", "--no-audit", "--no-fund", "--loglevel=error"];
   let { code, output } = await runNpm([command, ...options, "--prefer-offline"]);
-  // The cache may know of no version as new as the locked one.
+  // The cache may not know the locked version yet.
   if (code !== 0 && output.includes("ETARGET")) ({ code, output } = await runNpm([command, ...options]));
   if (code === 0) return;
   console.error(output);
@@ -45,14 +46,14 @@ function runNpm(args) {
  */
 function whyInstall(folder) {
   const wanted = readPackages(join(folder, "package-lock.json"));
-  // npm's own record of what it put there, by `npm ci` and by `npm install` alike.
+  // npm's own record of the packages that `npm ci` or `npm install` has installed.
   const installed = readPackages(join(folder, "node_modules", ".package-lock.json"));
   if (installed === undefined) return "they are missing";
   if (wanted === undefined) return undefined;
   for (const [path, locked] of Object.entries(wanted)) {
     if (path === "" || locked.link === true) continue;
     const found = installed[path];
-    // Optional packages for other platforms are locked, not installed.
+    // Optional packages for other platforms are in the lock file but not installed.
     if (found === undefined && locked.optional === true) continue;
     if (found?.version !== locked.version || found?.integrity !== locked.integrity) {
       return `package-lock.json asks for ${path.replace("node_modules/", "")} ${locked.version}`;

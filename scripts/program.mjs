@@ -1,4 +1,7 @@
-/** `npm run torture`, `npm run soak`: installs what is missing, then runs that program. Arguments go to it; `--help` lists them. */
+/**
+ * `npm run torture` and `npm run soak`: install what is missing, then run the program with the given arguments; `--help` lists
+ * them.
+ */
 
 import { join } from "node:path";
 import { root, run, runScript } from "./child-process.mjs";

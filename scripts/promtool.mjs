@@ -1,5 +1,5 @@
 /**
- * Prometheus' `promtool`, which checks alert rules, for the tests. Got in the first of these ways that works:
+ * Finds Prometheus' `promtool`, which checks alert rules, for the tests. The first of these that works is used:
  *
  * 1. `CONFLUO_TEST_PROMTOOL` names it;
  * 2. it is installed;
@@ -16,9 +16,9 @@ const image = "prom/prometheus:v3.5.0";
 /**
  * @param {object} [options]
  * @param {NodeJS.ProcessEnv} [options.env] Default: this process's.
- * @param {(line: string) => void} [options.log] Told about what takes long. Default: `console.log`.
- * @returns {Promise<(folder: string, args: readonly string[]) => Promise<{ code: number, output: string }>>} runs it on
- *   files of a folder, which the arguments name by their paths in there. Rejects with what to do where it cannot be had.
+ * @param {(line: string) => void} [options.log] Called before something that takes long. Default: `console.log`.
+ * @returns {Promise<(folder: string, args: readonly string[]) => Promise<{ code: number, output: string }>>} runs it on files
+ *   of a folder, which the arguments name by relative paths. Rejects with advice if there is no promtool.
  */
 export async function findPromtool({ env = process.env, log = console.log } = {}) {
   const given = env.CONFLUO_TEST_PROMTOOL;

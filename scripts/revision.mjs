@@ -1,4 +1,7 @@
-/** Builds a revision of the package beside this checkout: to be measured against it, or to exchange messages with it. */
+/**
+ * Builds a revision of the package in a separate folder, to compare its speed with this checkout or to exchange messages with
+ * it.
+ */
 
 import {
   existsSync,
@@ -64,7 +67,7 @@ async function resolveCommit(checkout, revision) {
     throw new Error(`Revision ${JSON.stringify(revision)} cannot be looked up: PATH leads to no git.`);
   const git = ["-C", checkout, "rev-parse"];
   const isShallow = await must("git rev-parse", "git", [...git, "--is-shallow-repository"]);
-  // Git would take a name with a dash in front for an option; no revision has one.
+  // Git would interpret a name with a leading dash as an option; no revision has such a name.
   const name = revision.startsWith("-") ? "" : `${revision}^{commit}`;
   const { code, output } = await run("git", [...git, "--verify", "--quiet", name], { quiet: true });
   if (code === 0) return output.trim();
@@ -90,7 +93,8 @@ async function unpack(checkout, commit, folder) {
 }
 
 /**
- * Returns whether the same dependencies are locked. The packages themselves may differ, in their versions for example.
+ * Returns whether both folders lock the same dependencies. The packages themselves may differ, for example in their versions.
+ *
  * @param {string} checkout
  * @param {string} folder
  */
@@ -104,8 +108,9 @@ function locksTheSame(checkout, folder) {
 }
 
 /**
- * Links each package by itself, so that the folder's `node_modules` is its own: builds keep a cache there, and nothing
- * that is done to it reaches the checkout's.
+ * Links each package separately, so that the folder has its own `node_modules`: builds write a cache into it, and changes to it
+ * do not affect the checkout.
+ *
  * @param {string} checkout
  * @param {string} folder
  */
@@ -120,7 +125,8 @@ function linkDependencies(checkout, folder) {
 
 /**
  * Runs a program that has to succeed.
- * @param {string} what For the error's message.
+ *
+ * @param {string} what Names the program in the error message.
  * @param {string} command
  * @param {readonly string[]} args
  * @returns {Promise<string>} its output

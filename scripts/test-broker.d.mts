@@ -8,9 +8,9 @@ export interface TestBroker {
   stop(): Promise<void>;
   /** Only of a private node: ends it, starts it again with the same data and ports, and waits until it answers. */
   readonly restart?: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
-  /** Only of a private node: stops it as it stands, or lets it go on. */
+  /** Only of a private node: pauses its process, or lets it continue. */
   readonly pause?: ((signal: "SIGSTOP" | "SIGCONT") => void) | undefined;
-  /** Only of a private node: runs `rabbitmqctl`; resolves with what it said. */
+  /** Only of a private node: runs `rabbitmqctl`; resolves with its output. */
   readonly control?: ((args: readonly string[]) => Promise<string>) | undefined;
 }
 
@@ -24,7 +24,7 @@ export function startTestBroker(options?: TestBrokerOptions): Promise<TestBroker
 
 export function startTestBroker4(options?: TestBrokerOptions): Promise<TestBroker>;
 
-/** A broker that runs already, once it answers; `variable` is where its URL was given, for messages. */
+/** Waits until a running broker answers, and returns it; `variable` gave its URL, and messages name it. */
 export function useGivenBroker(variable: string, given: string): Promise<TestBroker>;
 
 export interface NodeExtras {
@@ -36,7 +36,7 @@ export interface NodeExtras {
 export interface ExtraNode {
   readonly url: string;
   readonly extraPort: number;
-  /** Runs `rabbitmqctl`; resolves with what it said. */
+  /** Runs `rabbitmqctl`; resolves with its output. */
   control(args: readonly string[]): Promise<string>;
   stop(): Promise<void>;
 }
@@ -46,11 +46,11 @@ export function findNodeStarter(
   options?: TestBrokerOptions,
 ): Promise<((extras: NodeExtras) => Promise<ExtraNode>) | string>;
 
-/** A private node, of that major version if it can be had; rejects with the reason if there is none. */
+/** Starts a private node, of the given major version if possible; rejects with the reason if there is none. */
 export function startOwnNode(
   options: TestBrokerOptions & {
     readonly version: string;
-    /** Of the Erlang application `rabbit`, such as `consumer_timeout`. */
+    /** Settings of the Erlang application `rabbit`, such as `consumer_timeout`. */
     readonly settings?: Readonly<Record<string, number>>;
   },
 ): Promise<TestBroker>;

@@ -1,14 +1,13 @@
 /**
- * A RabbitMQ broker for the tests, got in the first of these ways that works:
+ * Finds or starts a RabbitMQ broker for the tests. The first of these that works is used:
  *
  * 1. `CONFLUO_TEST_BROKER` names one (a URL, or several separated by commas);
- * 2. RabbitMQ is installed: a private node of it, apart from the system's own;
+ * 2. RabbitMQ is installed: a private node, separate from the system's own;
  * 3. Docker runs: a container;
- * 4. root on a Debian-like system: RabbitMQ is installed, then as 2.
+ * 4. root on a Debian-like system: RabbitMQ is installed, then a private node is started as in 2.
  *
- * Where it has to be a RabbitMQ 4, the variable is `CONFLUO_TEST_BROKER4`, an older one that is installed does not
- * count, and the fourth way unpacks Debian's package in a folder of its own instead: installing it would get the
- * version that the system has.
+ * If a RabbitMQ 4 is required, the variable is `CONFLUO_TEST_BROKER4`, an installed older version is ignored, and the fourth
+ * way unpacks Debian's package into a separate folder instead, because apt-get would install the system's version.
  *
  * A broker that was not started here is never stopped or changed.
  */
@@ -21,25 +20,25 @@ import { findUnpackedRabbitMQ4, unpackRabbitMQ4 } from "./debian-root.mjs";
 
 /**
  * @typedef {object} TestBroker
- * @property {string} url As given, or of the broker that was started.
+ * @property {string} url The given URL, or that of the broker that was started.
  * @property {string} version Such as `3.13.7`.
- * @property {string} description One line for people.
+ * @property {string} description A readable description, one line.
  * @property {"given" | "private-node" | "container"} kind
- * @property {() => Promise<void>} stop Resolves once nothing is left of what was started here; may be called again.
+ * @property {() => Promise<void>} stop Resolves once everything that was started here has ended; may be called again.
  * @property {import("../dev-broker/broker-guard.mjs").StartedBroker["restart"]} [restart] Only of a private node.
  * @property {import("../dev-broker/broker-guard.mjs").StartedBroker["pause"]} [pause] Only of a private node.
  * @property {import("../dev-broker/broker-guard.mjs").StartedBroker["control"]} [control] Only of a private node.
  *
  * @typedef {object} TestBrokerOptions
  * @property {NodeJS.ProcessEnv} [env] Default: this process's.
- * @property {readonly string[]} [folders] Where to look for RabbitMQ apart from `PATH`. Default: the usual ones.
- * @property {(line: string) => void} [log] Told about what takes long. Default: `console.log`.
+ * @property {readonly string[]} [folders] Folders, besides `PATH`, to look for RabbitMQ in. Default: the usual ones.
+ * @property {(line: string) => void} [log] Called before something that takes long. Default: `console.log`.
  */
 
 const givenTimeoutMs = 20_000;
 
 /**
- * Also when nobody calls `stop()`, a broker that was started ends with this process, however that ends.
+ * A broker that was started ends with this process, however the process ends, even if `stop()` was not called.
  * @param {TestBrokerOptions} [options]
  * @returns {Promise<TestBroker>}
  */
@@ -59,7 +58,7 @@ export async function startTestBroker({ env = process.env, folders, log = consol
 }
 
 /**
- * As `startTestBroker`, but for RabbitMQ 4.
+ * Works like `startTestBroker`, but requires RabbitMQ 4.
  * @param {TestBrokerOptions} [options]
  * @returns {Promise<TestBroker>}
  */
@@ -72,7 +71,7 @@ export async function startTestBroker4(options) {
 
 /**
  * @param {TestBrokerOptions} [options]
- * @returns {Promise<TestBroker>} of a version yet to be checked
+ * @returns {Promise<TestBroker>} its version is not checked yet
  */
 async function startSome4({ env = process.env, folders, log = console.log } = {}) {
   if (env.CONFLUO_TEST_BROKER4) return useGivenBroker("CONFLUO_TEST_BROKER4", env.CONFLUO_TEST_BROKER4);
@@ -88,8 +87,8 @@ async function startSome4({ env = process.env, folders, log = console.log } = {}
 }
 
 /**
- * A private node for who has to own one, whatever the broker of the tests is: of that one's major version if it can be
- * had, else of the RabbitMQ that is installed.
+ * Starts a private node for a test that needs one, whatever broker the other tests use: of that broker's major version if
+ * possible, else of the installed RabbitMQ.
  * @param {TestBrokerOptions & { version: string, settings?: import("../dev-broker/private-node.mjs").NodeOptions["settings"] }} options
  * @returns {Promise<TestBroker>} Rejects with the reason if there is none.
  */
@@ -112,12 +111,12 @@ export async function startOwnNode({
 }
 
 /**
- * How to start private nodes besides the broker under test, of the same RabbitMQ as that: 4, or older. Nothing is
- * installed or unpacked for it.
- * @param {string} url The broker under test, or several with commas between.
+ * Returns a function that starts private nodes beside the broker under test, of the same version: RabbitMQ 4, or an older one.
+ * Nothing is installed or unpacked for that.
+ * @param {string} url The URL of the broker under test, or several separated by commas.
  * @param {TestBrokerOptions} [options]
  * @returns {Promise<((extras: import("../dev-broker/private-node.mjs").NodeExtras) => ReturnType<typeof startPrivateNode>) | string>}
- *   a string says why it cannot be done
+ *   a string with the reason if that is not possible
  */
 export async function findNodeStarter(url, { env = process.env, folders } = {}) {
   const [first = url] = url.split(",");
@@ -138,8 +137,8 @@ function isVersion4(version) {
 }
 
 /**
- * A broker that runs already, once it answers.
- * @param {string} variable Where it was given: a variable, an option.
+ * Waits until a running broker answers, and returns it.
+ * @param {string} variable The variable or option that gave its URL.
  * @param {string} given
  * @returns {Promise<TestBroker>}
  */

@@ -1,7 +1,7 @@
 /**
- * `npm test`: installs and builds what is missing, gets a broker, runs vitest on it and takes the broker down.
- * `npm run test:rabbitmq4`, which is this with `--rabbitmq4`, does the same with the tests that need a broker and a
- * RabbitMQ 4. Other arguments go to vitest: `npm test -- src/errors`. The last line printed is `N passed, M failed`.
+ * `npm test`: installs and builds what is missing, starts a broker, runs vitest on it and stops the broker. `npm run
+ * test:rabbitmq4`, which is this script with `--rabbitmq4`, does the same with the tests that need a broker and a RabbitMQ 4.
+ * Other arguments are passed to vitest: `npm test -- src/errors`. The last line printed is `N passed, M failed`.
  */
 
 import { join } from "node:path";
@@ -18,7 +18,7 @@ const args = onRabbitMQ4 ? ["--project", "broker", ...others] : process.argv.sli
 let counts = { passed: 0, failed: 0, skipped: 0 };
 
 await runScript(runTests);
-// Nothing ran, or something failed around the tests: not a success that merely lacks tests.
+// If nothing ran, or something failed outside the tests, the result must not look like a success without tests.
 if (process.exitCode !== 0 && counts.failed === 0) counts.failed = 1;
 console.log(formatCounts(counts));
 

@@ -1,24 +1,26 @@
-/** The causes of an error, and the errors that it stands for, as text: for logs and dead letters, never for answers. */
+/**
+ * Describes an error with its causes and its inner errors as text, for logs and dead letters. Answers never contain this text.
+ */
 
 import { clip, describeThrown, isErrorCode, type Thrown } from "./errors.ts";
 
-/** An error, one of those that it stands for, or one of its causes. */
+/** An error, or one of its causes or inner errors. */
 interface ToldError {
-  /** How it belongs to the error before it; empty for the error itself. */
+  /** The relation to the error before it; empty for the error itself. */
   readonly label: string;
   readonly thrown: Thrown;
 }
 
-/** An error, and all that is told of besides. */
+/** An error, followed by its causes and inner errors. */
 type ToldCauses = readonly [ToldError, ...ToldError[]];
 
-// A chain of hundreds helps nobody who reads all of it.
+// Limits the text for a chain of hundreds of errors.
 const MOST_TOLD = 12;
 const LINE_LENGTH = 500;
 
 /**
- * An error with its causes and, of an `AggregateError`, its errors, in one line: `Error: no; caused by Error: not there`.
- * Never throws.
+ * Describes an error, its causes and the errors of an `AggregateError` in one line, such as
+ * `Error: no; caused by Error: not there`. Never throws.
  */
 export function lineOf(error: unknown): string {
   return tellAll(error)
@@ -29,7 +31,7 @@ export function lineOf(error: unknown): string {
     .join("; ");
 }
 
-/** The lines of {@link lineOf} for all but the error itself. */
+/** Returns the parts of {@link lineOf} except the error itself. */
 export function causesOf(error: unknown): readonly string[] {
   return tellAll(error)
     .slice(1)
@@ -37,8 +39,8 @@ export function causesOf(error: unknown): readonly string[] {
 }
 
 /**
- * The stack of an error, followed by those of its causes and, of an `AggregateError`, of its errors; empty if there is
- * none. Of a text that would be longer than `most` characters, each has its share. Never throws.
+ * Returns the stack of an error, followed by those of its causes and, for an `AggregateError`, of its errors; empty if there is
+ * none. If the text would be longer than `most` characters, each stack is shortened to its share. Never throws.
  */
 export function stacksOf(error: unknown, most: number = Number.POSITIVE_INFINITY): string {
   return stacksIn(tellAll(error), most);
@@ -57,7 +59,7 @@ function stacksIn(told: ToldCauses, most: number): string {
   return cut.join("\n");
 }
 
-/** As {@link stacksOf}, without the error itself. */
+/** Returns the same as {@link stacksOf}, without the error itself. */
 export function causeStacksOf(error: unknown): readonly string[] {
   return causeStacksIn(tellAll(error));
 }
@@ -67,22 +69,22 @@ function causeStacksIn([first, ...others]: ToldCauses): readonly string[] {
   return others.map(({ label, thrown }) => `${label} ${shortened(thrown.stack, known) || headOf(thrown)}`);
 }
 
-/** The story of an error, as a dead letter tells it. */
+/** The description of an error in a dead letter. */
 export interface Story {
   readonly name: string;
-  /** Code of an error of confluo's own or of a `ServiceError`; `HANDLER_FAILED` for anything else. */
+  /** Code of one of confluo's own errors or of a `ServiceError`; `HANDLER_FAILED` for any other error. */
   readonly code: string;
   readonly message: string;
-  /** With those of its causes, and of the errors of an `AggregateError`. */
+  /** The stack, followed by those of the causes and of the errors of an `AggregateError`. */
   readonly stack: string;
 }
 
-// Headers have a bound; the beginning of a stack is the part that says where.
+// The size of headers is limited. A stack is cut at its end, because its beginning shows where the error was thrown.
 const NAME_LENGTH = 200;
 const MESSAGE_LENGTH = 2_000;
 const STACK_LENGTH = 6_000;
 
-/** Tells the story of an error. Never throws. */
+/** Describes an error for a dead letter. Never throws. */
 export function storyOf(error: unknown): Story {
   const told = tellAll(error);
   const { name, message, ours } = told[0].thrown;
@@ -98,7 +100,7 @@ function framesOf(stack: string): readonly string[] {
   return stack.split("\n").filter((line) => line.startsWith("    at "));
 }
 
-/** A stack without the frames at its end that it has in common with another one. */
+/** Returns a stack without the frames at its end that another stack contains as well. */
 function shortened(stack: string, known: readonly string[]): string {
   const lines = stack.split("\n");
   let same = 0;
@@ -106,7 +108,7 @@ function shortened(stack: string, known: readonly string[]): string {
   return same < 2 ? stack : [...lines.slice(0, -same), `    … ${same} more, as above`].join("\n");
 }
 
-/** Code, or name, and message. */
+/** Returns the code or the name, and the message. */
 function headOf({ name, message, ours }: Thrown): string {
   return `${ours?.code ?? name}: ${message}`;
 }
@@ -127,13 +129,13 @@ function tellAll(error: unknown): ToldCauses {
   return told as [ToldError, ...ToldError[]];
 }
 
-// The messages of confluo's own errors repeat what the client or Node said.
+// The messages of confluo's own errors already contain the message of the client's or Node's error.
 function isSaid(cause: unknown, { ours }: Thrown): boolean {
   const isOwn = ours !== undefined && isErrorCode(ours.code) && ours.code !== "SERVICE_ERROR";
   return isOwn && describeThrown(cause).ours === undefined;
 }
 
-// A getter may throw, and so may any look at a proxy.
+// A getter or a proxy may throw.
 function insideOf(error: unknown): { readonly cause: unknown; readonly errors: readonly unknown[] } {
   try {
     if (typeof error !== "object" || error === null) return { cause: undefined, errors: [] };

@@ -1,4 +1,7 @@
-/** Messages that a service sends and handles, told on channels of `node:diagnostics_channel`. Nothing is made while nobody listens. */
+/**
+ * Reports the messages that a service sends and handles, on channels of `node:diagnostics_channel`. It creates no objects while
+ * no channel has a subscriber.
+ */
 
 import { channel } from "node:diagnostics_channel";
 import type { MessageKind } from "./api/context.ts";
@@ -9,8 +12,8 @@ import { isHandlerReply } from "./protocol/reply.ts";
 import type { Delivery } from "./transport/transport.ts";
 
 /**
- * Names of the channels. A message that goes out is an {@link OutgoingMessage}, one that a handler gets a
- * {@link HandledMessage}; each is published on `start`, on `error` if it failed, and on `end`, as the same object.
+ * Names of the channels. An outgoing message is an {@link OutgoingMessage}; a message that a handler gets is a
+ * {@link HandledMessage}. The same object is published on `start`, on `error` if the message failed, and on `end`.
  */
 export const diagnosticsChannels: {
   readonly outgoing: ChannelNames<"confluo.outgoing">;
@@ -27,7 +30,7 @@ function namesOf<Name extends string>(name: Name): ChannelNames<Name> {
   return Object.freeze({ start: `${name}.start`, error: `${name}.error`, end: `${name}.end` });
 }
 
-/** The part of Node's `Channel` that is used, so that users of this package need no types of Node's. */
+/** The used part of Node's `Channel`, declared here so that users of this package do not need Node's types. */
 interface Channel<Told> {
   readonly hasSubscribers: boolean;
   publish(told: Told): void;
@@ -46,7 +49,10 @@ function channelsOf<Told>({ start, error, end }: ChannelNames<string>): Channels
   return { start: channelOf(start), error: channelOf(error), end: channelOf(end) };
 }
 
-/** The channels for what goes out, and for what is handled: nothing is made while none of the three has subscribers. */
+/**
+ * The channels for outgoing and for handled messages. No object is created for a message while none of the three has
+ * subscribers.
+ */
 export const outgoingMessages: Channels<OutgoingMessage> = channelsOf(diagnosticsChannels.outgoing);
 export const handledMessages: Channels<HandledMessage> = channelsOf(diagnosticsChannels.handled);
 
@@ -64,18 +70,18 @@ interface OutgoingParts extends Whose {
   readonly messageId: string;
 }
 
-/** A call, one-way command or event that goes out: from `start` to its answer or confirm. */
+/** An outgoing call, one-way command or event: from `start` to its answer or confirm. */
 export class OutgoingMessage implements OutgoingParts {
   /** Name and instance of the sender. */
   readonly service: string;
   readonly instance: string;
   readonly kind: MessageKind;
-  /** The service that a command is for; `undefined` for an event. */
+  /** The service that a command is sent to; `undefined` for an event. */
   readonly to: string | undefined;
   readonly path: string;
-  /** The contract's path, parameters unfilled; `undefined` if it was sent without a contract. */
+  /** The contract's path with its `:name` segments; `undefined` if the message was sent without a contract. */
   readonly pattern: string | undefined;
-  /** The id that the handler sees as its message's. */
+  /** The `messageId` that the handler sees. */
   readonly messageId: string;
   #error: unknown;
   #headers: Message["properties"]["headers"];
@@ -102,9 +108,9 @@ export class OutgoingMessage implements OutgoingParts {
   }
 
   /**
-   * Adds a header, or replaces one. Only within a listener to `start`: later, the message is on its way.
+   * Adds or replaces a header. Works only within a listener to `start`: later, the message is already on its way.
    *
-   * @returns whether the protocol allows it and there is room; else the message goes without it.
+   * @returns whether the header was set. It is not set if the protocol does not allow it or if there is no room for it.
    */
   setHeader(name: string, value: string): boolean {
     try {
@@ -116,13 +122,13 @@ export class OutgoingMessage implements OutgoingParts {
     return true;
   }
 
-  /** @internal Tells of the start. @returns the headers to send. */
+  /** @internal Publishes on `start`. @returns the headers to send. */
   begin(): Readonly<Record<string, string>> | undefined {
     outgoingMessages.start.publish(this);
     return this.#headers as Readonly<Record<string, string>> | undefined;
   }
 
-  /** @internal Tells of the end, when it is there. */
+  /** @internal Publishes on `error` and `end` once the promise settles. */
   until(promise: Promise<unknown>): void {
     const end = (): void => outgoingMessages.end.publish(this);
     promise.then(end, (error: unknown) => {
@@ -137,10 +143,10 @@ type Around = (run: () => unknown) => unknown;
 
 /** A message that a handler gets: from the check of its body to the handler's end. */
 export class HandledMessage {
-  /** Name and instance of the service whose handler it is. */
+  /** Name and instance of the service that handles the message. */
   readonly service: string;
   readonly instance: string;
-  /** The pattern that the handler was registered for. */
+  /** The pattern that the handler is registered for. */
   readonly pattern: string;
   readonly #delivery: Delivery;
   #around: Around | undefined;
@@ -166,17 +172,17 @@ export class HandledMessage {
     return this.#delivery.envelope.messageId;
   }
 
-  /** Name of the sender; empty if a foreign one did not say. */
+  /** Name of the sender; empty if a foreign sender did not give one. */
   get from(): string {
     return this.#delivery.envelope.from;
   }
 
-  /** 1 for the first try. */
+  /** Number of the try; the first is 1. */
   get attempt(): number {
     return this.#delivery.envelope.attempt;
   }
 
-  /** True if the broker delivered it before, perhaps to an instance that died. */
+  /** True if the broker has delivered the message before, perhaps to an instance that died. */
   get redelivered(): boolean {
     return this.#delivery.redelivered;
   }
@@ -186,19 +192,20 @@ export class HandledMessage {
     return userHeaders(this.#delivery.message.properties.headers);
   }
 
-  /** The error that the handler failed with, or why nobody waits for it any more; `undefined` before `error`. */
+  /** The error that the handler failed with, or the reason why confluo stopped waiting for it; `undefined` before `error`. */
   get error(): unknown {
     return this.#error;
   }
 
-  /** The status that the handler answered with; `undefined` until it has. */
+  /** The status that the handler answered with; `undefined` before it has answered. */
   get status(): number | undefined {
     return this.#status;
   }
 
   /**
-   * Runs the handler inside a function, which must return what `run` returns. Only within a listener to `start`. For
-   * contexts that are no `AsyncLocalStorage` at hand; one that is can be bound to the channel, by `bindStore`.
+   * Runs the handler inside a function, which must return what `run` returns. Works only within a listener to `start`. Intended
+   * for contexts without an accessible `AsyncLocalStorage`; one that is accessible can be bound to the channel with
+   * `bindStore`.
    *
    * @example message.runInside((run) => context.with(extracted, run));
    */
@@ -208,7 +215,8 @@ export class HandledMessage {
   }
 
   /**
-   * @internal Runs it, and tells of its start and its end. `onStop` takes a callback for when nobody waits for it any more.
+   * @internal Runs the handler, and publishes its start and end. `onStop` takes a callback for the case that confluo stops
+   *   waiting.
    */
   watch(
     onStop: (callback: (reason: unknown) => void) => void,
@@ -236,7 +244,7 @@ export class HandledMessage {
       throw error;
     }
     if (result instanceof Promise) {
-      // A handler that nobody waits for any more may never end.
+      // After confluo has stopped waiting for a handler, the handler may never end.
       onStop(failed);
       result.then(returned, failed);
     } else returned(result);

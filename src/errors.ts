@@ -1,9 +1,9 @@
 /**
- * Every error that confluo itself raises has a `code` from one closed table. Errors are recognised by a brand
- * and that code, never by `instanceof`, so that two copies of the package in one process understand each other.
+ * Every error that confluo itself raises has a `code` from one closed table. Errors are recognised by a registered symbol and
+ * their code, never by `instanceof`, so that two copies of the package in one process recognise each other's errors.
  */
 
-/** Code, HTTP-like status and meaning of each error of confluo's own. `docs/errors.md` explains every row. */
+/** Code, HTTP-like status and meaning of each of confluo's own errors. `docs/errors.md` explains every row. */
 export const errorTable = {
   NO_SUCH_SERVICE: { status: 503, meaning: "No queue of that service exists: it never ran here or is gone." },
   NO_SUCH_ROUTE: { status: 404, meaning: "The service is there and has no route for that path." },
@@ -12,21 +12,21 @@ export const errorTable = {
     status: 500,
     meaning: "What the handler returned does not satisfy the contract or is not JSON.",
   },
-  HANDLER_FAILED: { status: 500, meaning: "The handler threw something that was not meant for the caller." },
+  HANDLER_FAILED: { status: 500, meaning: "The handler threw an error that is not a ServiceError." },
   SERVICE_ERROR: { status: 500, meaning: "The handler refused on purpose, without a code of its own." },
   TIMEOUT: { status: 504, meaning: "The deadline passed first." },
   CANCELLED: { status: 499, meaning: "The caller's signal fired." },
   CONNECTION_LOST: { status: 502, meaning: "The connection broke while waiting: the outcome is unknown." },
-  INSTANCE_LOST: { status: 502, meaning: "The instances that ran the call died on it." },
+  INSTANCE_LOST: { status: 502, meaning: "Each instance that had the message was lost." },
   UNAVAILABLE: {
     status: 503,
-    meaning: "The broker refuses for now: a queue is not available, or a limit is reached.",
+    meaning: "The broker refuses temporarily: a queue is not available, or a limit is reached.",
   },
-  NO_SUBSCRIPTION: { status: 404, meaning: "An event arrived that nothing here subscribes to any more." },
+  NO_SUBSCRIPTION: { status: 404, meaning: "An event arrived, but this service no longer subscribes to it." },
   NOT_CONNECTED: { status: 503, meaning: "The service is not connected." },
   SHUTTING_DOWN: { status: 503, meaning: "The service stopped before the outcome was known." },
   OVERLOADED: { status: 503, meaning: "Too much is already waiting." },
-  PAYLOAD_TOO_LARGE: { status: 413, meaning: "The body exceeds what the broker takes." },
+  PAYLOAD_TOO_LARGE: { status: 413, meaning: "The body is larger than the broker accepts." },
   MALFORMED_MESSAGE: { status: 400, meaning: "The message does not follow the protocol." },
   TOPOLOGY_CONFLICT: { status: 500, meaning: "A queue or exchange exists with other arguments." },
   ALREADY_REGISTERED: { status: 409, meaning: "That path has a handler already." },
@@ -40,15 +40,21 @@ export const errorTable = {
 export type ErrorCode = keyof typeof errorTable;
 
 const brand: unique symbol = Symbol.for("confluo.error") as never;
-/** Tells the classes apart. A subclass may have any name, and another copy of the package has classes of its own. */
+/**
+ * Distinguishes the classes. A name cannot, because a subclass may have any name; neither can `instanceof` across copies of the
+ * package.
+ */
 const kindBrand: unique symbol = Symbol.for("confluo.error.kind") as never;
 
-/** `own`: raised by confluo on this side. `service`: thrown on purpose by a handler. `remote`: the answer to a call. */
+/**
+ * The source of an error. `own`: confluo raised it on this side. `service`: a handler threw it deliberately. `remote`: it is
+ * the answer to a call.
+ */
 export type ErrorKind = "own" | "service" | "remote";
 
 /** The parts of an error besides its message. */
 export interface ErrorDetails {
-  /** Anything that JSON can carry and that helps to act on the error. */
+  /** Any value that JSON can carry and that helps to handle the error. */
   readonly data?: unknown;
   readonly cause?: unknown;
 }
@@ -67,14 +73,14 @@ export class ConfluoError<Code extends string = string> extends Error {
     message: string,
     details: ErrorDetails & { readonly status?: number | undefined } = {},
   ) {
-    // An empty one makes no field, which would hide the getter of a subclass.
+    // An empty message is not passed on, because it would define a field that hides the `message` getter of a subclass.
     super(
       message === "" ? undefined : message,
       details.cause === undefined ? undefined : { cause: details.cause },
     );
     this.code = code;
     this.status = details.status ?? (isErrorCode(code) ? errorTable[code].status : 500);
-    // Left out when there is none, or every printed error would say so.
+    // Not defined without data, because every printed error would show it.
     if (details.data !== undefined) this.data = details.data;
     Object.defineProperty(this, brand, { value: "confluo" });
   }
@@ -85,8 +91,8 @@ export class ConfluoError<Code extends string = string> extends Error {
 }
 
 /**
- * Gives a class its name and kind. On the prototype, so that a printed error does not repeat them among its fields. The
- * name can be written over, as that of JavaScript's own errors: by a field, an assignment or a getter of a subclass.
+ * Defines the name and kind of a class on its prototype, so that a printed error does not repeat them among its fields. A
+ * subclass may override the name with a field, an assignment or a getter, as with JavaScript's own errors.
  */
 function describeClass(prototype: ConfluoError, name: string, kind: ErrorKind): void {
   Object.defineProperty(prototype, "name", { value: name, writable: true, configurable: true });
@@ -100,28 +106,28 @@ export interface ServiceErrorOptions extends ErrorDetails {
   /** A code of your own, which the caller sees. Default: `SERVICE_ERROR`. Codes of confluo's own are refused. */
   readonly code?: string | undefined;
   /**
-   * For one-way commands and events. `"never"`: trying again would not help, so the message goes to the dead letters at
-   * once. `{ afterMs }`: it is tried again after that many milliseconds, 30 days at most, if any tries are left. Default:
-   * as the route or subscription says.
+   * Advice for one-way commands and events. `"never"`: the message becomes a dead letter at once, because a retry would not
+   * help. `{ afterMs }`: the message is retried after that many milliseconds, 30 days at most, if it has tries left. Default:
+   * the retry options of the route or subscription.
    */
   readonly retry?: RetryAdvice | undefined;
 }
 
-/** The longest wait before a further try, in milliseconds: 30 days. */
+/** The longest delay before a retry, in milliseconds: 30 days. */
 export const LONGEST_RETRY_MS: number = 30 * 24 * 60 * 60 * 1_000;
 
-/** An error's word on trying again. `afterMs` is at most 30 days. */
+/** An error's advice on retries. `afterMs` is at most 30 days. */
 export type RetryAdvice = "never" | { readonly afterMs: number };
 
 /**
- * Thrown by a handler, it reaches the caller as it is: message, status, code and data. So does an instance of a subclass,
- * whatever its `name`.
+ * An error that a handler throws for its caller: message, status, code and data reach the caller unchanged. The same is true
+ * for an instance of a subclass, whatever its `name`.
  *
  * @example throw new ServiceError("no such order", { status: 404, code: "NO_SUCH_ORDER", data: { id } });
- * @throws `INVALID_ARGUMENT` for a status outside 400 to 599, one of confluo's own codes, or a `retry` that is none.
+ * @throws `INVALID_ARGUMENT` for a status outside 400 to 599, a code that belongs to confluo, or a `retry` that is not valid.
  */
 export class ServiceError<Code extends string = string> extends ConfluoError<Code> {
-  /** Its word on trying again; for one-way commands and events. */
+  /** Advice on retries, for one-way commands and events. */
   declare readonly retry?: RetryAdvice;
 
   constructor(message: string, options: ServiceErrorOptions & { readonly code?: Code | undefined } = {}) {
@@ -152,7 +158,7 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
   }
 }
 
-/** The error that a caller's promise rejects with when the other side answered with a status of 400 or more. */
+/** The error that rejects a call when the answer has a status of 400 or more. */
 export class RemoteError<Code extends string = string> extends ConfluoError<Code> {
   /** The service that answered. */
   readonly service: string;
@@ -170,7 +176,7 @@ export class RemoteError<Code extends string = string> extends ConfluoError<Code
   }
 }
 
-/** Where a {@link RemoteError} comes from. */
+/** The origin of a {@link RemoteError}. */
 export interface RemoteOrigin {
   readonly service: string;
   readonly path: string;
@@ -178,8 +184,8 @@ export interface RemoteOrigin {
 }
 
 /**
- * Returns whether a value is an error of confluo's, also one made by another copy of the package; with a code,
- * whether it is that one. Never throws, whatever the value is.
+ * Returns whether a value is an error of confluo, made by any copy of the package. If a code is given, the error must have that
+ * code. Never throws, whatever the value is.
  *
  * @example if (isConfluoError(error, "TIMEOUT")) retryLater();
  */
@@ -191,12 +197,12 @@ export function isConfluoError<Code extends ErrorCode = never>(
   return code === undefined || fieldOf(error, "code") === code;
 }
 
-/** Returns whether a code is one of confluo's own. */
+/** Returns whether a code belongs to confluo. */
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code);
 }
 
-/** An `INVALID_ARGUMENT` that names what is wrong, what was expected and what came. */
+/** Makes an `INVALID_ARGUMENT` error that names the argument, what was expected and what was received. */
 export function invalidArgument(
   what: string,
   expected: string,
@@ -205,7 +211,7 @@ export function invalidArgument(
   return new ConfluoError("INVALID_ARGUMENT", `${what} must be ${expected}, got ${show(received)}.`);
 }
 
-/** A short, safe rendering of any value for an error message. */
+/** Renders any value in a short, safe form for an error message. */
 export function show(value: unknown): string {
   switch (typeof value) {
     case "string": {
@@ -224,14 +230,14 @@ export function show(value: unknown): string {
   }
 }
 
-// A broker's address in the wrong place, such as that of the options, would show its password.
+// Removes the password from a broker's address that was passed in the wrong place, such as that of the options.
 function withoutCredentials(text: string): string {
   const start = text.indexOf("://");
   const end = text.lastIndexOf("@");
   return start === -1 || end < start ? text : `${text.slice(0, start + 3)}…${text.slice(end)}`;
 }
 
-/** A text cut to a number of characters, fit to travel as UTF-8. */
+/** Cuts a text to a number of characters, and makes it well-formed so that it can be encoded as UTF-8. */
 export function clip(text: string, length: number): string {
   return (text.length > length ? `${text.slice(0, length - 1)}…` : text).toWellFormed();
 }
@@ -242,7 +248,7 @@ function typeName(value: object): string {
   return typeof name === "string" && name !== "" ? name : "Object";
 }
 
-/** An error as the body of an error reply carries it; the code travels with it. Specified in `docs/protocol.md`. */
+/** An error in the body of an error reply. `docs/protocol.md` specifies it. */
 export interface WireError {
   readonly code: string;
   readonly message: string;
@@ -250,9 +256,9 @@ export interface WireError {
 }
 
 /**
- * Returns what a handler threw, as its caller may see it: a {@link ServiceError} as it is; anything else, a
- * {@link RemoteError} from further down included, as `HANDLER_FAILED` with its message and without its stack. Nothing
- * else chooses its status: that of another error may be the answer of somebody else, such as an HTTP server.
+ * Converts a value that a handler threw to the error that its caller may see. A {@link ServiceError} stays as it is. Any other
+ * value, including a {@link RemoteError} from a further call, becomes `HANDLER_FAILED` with its message and without its stack.
+ * The status of such an error is ignored, because it may be the answer of another system, such as an HTTP server.
  */
 export function thrownToWire(thrown: unknown): { readonly status: number; readonly error: WireError } {
   const { message, ours } = describeThrown(thrown);
@@ -260,7 +266,7 @@ export function thrownToWire(thrown: unknown): { readonly status: number; readon
   return { status: errorTable.HANDLER_FAILED.status, error: { code: "HANDLER_FAILED", message } };
 }
 
-/** An error that the receiving side itself answers with, such as `NO_SUCH_ROUTE`. */
+/** Converts an error that the receiving side itself answers with, such as `NO_SUCH_ROUTE`. */
 export function refusalToWire(refusal: unknown): { readonly status: number; readonly error: WireError } {
   const { message, ours } = describeThrown(refusal);
   return ours === undefined ? thrownToWire(refusal) : wired(message, ours);
@@ -273,7 +279,7 @@ function wired(
   return { status, error: data === undefined ? { code, message } : { code, message, data } };
 }
 
-/** The fields that an error of confluo's has besides a name, a message and a stack. */
+/** The fields that an error of confluo has in addition to its name, message and stack. */
 export interface OurFields {
   readonly kind: ErrorKind;
   readonly code: string;
@@ -282,19 +288,18 @@ export interface OurFields {
   readonly retry: RetryAdvice | undefined;
 }
 
-/** Name, message and code of anything that was thrown. */
+/** The name, message and fields of any value that was thrown. */
 export interface Thrown {
   readonly name: string;
   readonly message: string;
   readonly stack: string;
-  /** Present if it is one of confluo's. */
+  /** Present if it is an error of confluo. */
   readonly ours: OurFields | undefined;
 }
 
 /**
- * Describes what was thrown. Never throws itself: a getter may, and so may any look at a proxy. Fields may have been
- * written over: what is of the wrong type, or cannot be read, counts as missing. A string is its own message, and an
- * object that is no error may have one.
+ * Describes a value that was thrown. Never throws itself, although a getter or a proxy may throw. A field that has the wrong
+ * type or cannot be read counts as missing. A string is its own message; an object that is not an error may have a message.
  */
 export function describeThrown(thrown: unknown): Thrown {
   const nameless = { name: "Error", stack: "", ours: undefined };
@@ -304,7 +309,8 @@ export function describeThrown(thrown: unknown): Thrown {
   const [given, message, stack] = [fieldOf(thrown, "name"), messageOf(thrown), fieldOf(thrown, "stack")];
   const name = typeof given === "string" ? given : "Error";
   const ours = isConfluoError(thrown) ? ourFields(thrown) : undefined;
-  // A handler that refuses without a word may mean it; any other, such as an AggregateError, is told by its name at least.
+  // A handler may deliberately refuse without a message. Any other error without one, such as an AggregateError, is described
+  // by its name.
   const isWordless = message === "" && ours === undefined;
   return {
     name,
@@ -314,7 +320,7 @@ export function describeThrown(thrown: unknown): Thrown {
   };
 }
 
-// Validators and web frameworks throw lists of messages, too.
+// Some validators and web frameworks throw lists of messages.
 function messageOf(thrown: object): string | undefined {
   const message = fieldOf(thrown, "message");
   if (typeof message === "string") return message;
@@ -334,7 +340,7 @@ function describeObject(value: object): string {
   }
 }
 
-/** A field of anything; `undefined` if it cannot be read. */
+/** Returns a field of any object; `undefined` if it cannot be read. */
 function fieldOf(value: object, field: string | symbol): unknown {
   try {
     return (value as Readonly<Record<string | symbol, unknown>>)[field];
@@ -346,7 +352,7 @@ function fieldOf(value: object, field: string | symbol): unknown {
 function ourFields(error: object): OurFields {
   const [kind, code, status] = [fieldOf(error, kindBrand), fieldOf(error, "code"), fieldOf(error, "status")];
   const isService = kind === "service";
-  // A field of a subclass gets past the constructor: a code of confluo's own would say that confluo has failed.
+  // A field of a subclass was not checked by the constructor. A code of confluo would wrongly say that confluo failed.
   const isCode = typeof code === "string" && code !== "" && !(isService && isErrorCode(code));
   const isStatus = typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599;
   return {
@@ -365,7 +371,7 @@ function adviceOf(retry: unknown): RetryAdvice | undefined {
   return typeof afterMs === "number" && afterMs > 0 && afterMs <= LONGEST_RETRY_MS ? { afterMs } : undefined;
 }
 
-/** The caller's error for a reply that carries a {@link WireError}. */
+/** Makes the caller's error for a reply that carries a {@link WireError}. */
 export function errorFromWire(error: Partial<WireError>, origin: RemoteOrigin): RemoteError {
   const code = typeof error.code === "string" && error.code !== "" ? error.code : "SERVICE_ERROR";
   const message =

@@ -1,20 +1,22 @@
-/** Identities of instances and messages. */
+/** The package's version, and ids of instances and messages. */
 
 import { randomBytes } from "node:crypto";
 
-/** Of this package. */
+/** Version of this package. */
 export const CONFLUO_VERSION = "0.1.0";
 
 /**
- * A new instance's identity: 12 characters that no other instance has. Not with a dash first, which a command line would
- * take for an option.
+ * Returns a new instance's id: 12 characters that no other instance has. It does not begin with a dash, because a command line
+ * would interpret it as an option.
  */
 export function newInstanceId(): string {
   const id = randomBytes(9).toString("base64url");
   return id.startsWith("-") ? newInstanceId() : id;
 }
 
-/** Identities for an instance's messages: the instance's own and a number, unique without asking for randomness. */
+/**
+ * Returns a function that makes message ids: the instance's id and a number. They are unique without further random numbers.
+ */
 export function messageIds(instance: string): () => string {
   let count = 0;
   return () => {

@@ -1,19 +1,19 @@
 /**
- * A `require` of Node's own modules, for as long as a package in CommonJS is loaded. Node gives such a package one of its
- * own. esbuild, which puts it into an ES module, does not: there it asks the global one, and fails if there is none. The
- * modules between two of these calls are evaluated without a pause, so no other code sees what is lent.
+ * A temporary global `require` of Node's own modules, while a CommonJS package is loaded. Node gives such a package a `require`
+ * of its own. But when esbuild bundles the package into an ES module, the package uses the global one, and fails if there is
+ * none. The modules between these two calls are evaluated synchronously, so no other code sees the global.
  */
 
 const holder = globalThis as { require?: unknown };
 let isLent = false;
 
-/** Lends it, unless there is one. */
+/** Defines the global `require`, unless there is one. */
 export function lendRequire(): void {
   if (isLent || holder.require !== undefined || typeof process.getBuiltinModule !== "function") return;
   isLent = Reflect.defineProperty(globalThis, "require", { value: requireBuiltin, configurable: true });
 }
 
-/** Takes back what was lent. */
+/** Removes the global `require`, if {@link lendRequire} defined it. */
 export function takeBackRequire(): void {
   if (isLent) Reflect.deleteProperty(globalThis, "require");
   isLent = false;

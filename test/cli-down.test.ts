@@ -225,15 +225,15 @@ it("what waits to be tried again is counted, shown and warned of", { timeout: 18
   await eventually(() => orders.stats().subscriptions[0]?.waiting === 50, "fifty to wait");
   const ls = await confluo("ls");
   expect(ls.out).toMatch(/^orders +1 +healthy .* 0 +50 +0 +50 +0 +SERVICE_ERROR: not now$/m);
-  expect(ls.out).toContain("RETRY: 50 wait in delay queues to be tried again.");
+  expect(ls.out).toContain("RETRY: 50 wait in delay queues for a retry.");
   expect((await confluo("show orders")).out).toMatch(/^\/placed +subscription .* 50 +50 +50 +0 /m);
-  const warned = /^warning +50 messages of orders failed and will be tried again: \/placed 50\.$/m;
+  const warned = /^warning +50 messages of orders failed and will be retried: \/placed 50\.$/m;
   expect((await confluo("doctor")).out).toMatch(warned);
   // Whoever put them there is gone: they are still there.
   await orders.shutdown();
   const after = await confluo("ls", { CONFLUO_SERVICES: "orders" });
   expect(after.out).toContain(
-    "RETRY: 50 wait in delay queues to be tried again, 50 of them of no instance that answers.",
+    "RETRY: 50 wait in delay queues for a retry, 50 of them from instances that do not answer.",
   );
   expect((await confluo("doctor")).out).toMatch(/^warning +50 messages more in delay queues \(/m);
 });

@@ -194,7 +194,7 @@ describe("run", { timeout: 60_000 }, () => {
     const broken = await runCommand(["run", moduleOf("throw new Error('not like this');")]);
     expect(broken.err).toContain("not like this");
     const many = await runCommand(["run", moduleOf("export default new Service('a');"), "--instances", "2"]);
-    expect(many.err).toContain("do not meet on the embedded broker");
+    expect(many.err).toContain("cannot share the embedded broker");
   });
 
   it("starts again when a file changes", async () => {
@@ -206,7 +206,7 @@ describe("run", { timeout: 60_000 }, () => {
       file,
       `import { Service } from ${JSON.stringify(confluo)};\nexport const second = new Service("second");`,
     );
-    expect(await until(child, "second: running")).toContain("Changed; starting again.");
+    expect(await until(child, "second: running")).toContain("A file changed; restarting.");
     const ended = once(child, "exit");
     child.kill("SIGINT");
     expect((await ended)[0]).toBe(0);

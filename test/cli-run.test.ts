@@ -102,7 +102,7 @@ describe("the services of a module", patience, () => {
     await says("orders, mail: running");
     expect(await end()).toBe(0);
     expect((await runCommand(["run", file, "--export", "createOthers"])).err).toContain(
-      "Nothing is exported by the name createOthers",
+      "No module exports the name createOthers",
     );
   });
 
@@ -303,7 +303,7 @@ describe("--watch", patience, () => {
     const folder = folderOf({ "service.mjs": orders, "parts/n.mjs": numbered(0) });
     const { said, says, end } = running([join(folder, "service.mjs"), "--watch"]);
     await says("orders-0: running");
-    const restarts = (): number => said().split("Changed; starting again.").length - 1;
+    const restarts = (): number => said().split("A file changed; restarting.").length - 1;
     mkdirSync(join(folder, "node_modules"));
     writeFileSync(join(folder, "node_modules", "x.js"), "");
     writeFileSync(join(folder, "service.log"), "");

@@ -66,7 +66,7 @@ describe("letters in files", { timeout: 90_000 }, () => {
     const input = `${record(0)}\n\n${record(1)}\n`;
     expect(await runCommand(["dead", "import", "mail"], { env, input })).toEqual({
       code: 0,
-      out: "2 imported, 0 left out that lie there already.\n",
+      out: "2 imported, 0 skipped because the queue already contains them.\n",
       err: "",
     });
     const exported = await runCommand(["dead", "export", "mail", "--all", "-o", file], { env });
@@ -95,7 +95,7 @@ describe("letters in files", { timeout: 90_000 }, () => {
       [["dead", "import", "mail", join(folder, "nowhere")], "", "cannot be read"],
       [["dead", "import", "nobody"], record(0), "There is no service nobody"],
       [["dead", "export", "mail"], "", "Which letters?"],
-      [["dead", "export", "mail", "none"], "", "No letter of mail is meant"],
+      [["dead", "export", "mail", "none"], "", "No letter of mail matches"],
     ] as const) {
       const failed = await runCommand(args, { env, input: given });
       expect([failed.code === 0, failed.out, failed.err]).toEqual([false, "", expect.stringContaining(said)]);
@@ -118,7 +118,7 @@ describe("letters in files", { timeout: 90_000 }, () => {
     await eventually(async () => (await broker.deadLetters("mail").count()) > 0, "a first letter");
     child.kill("SIGINT");
     expect((await ended)[0]).toBe(130);
-    const [, imported] = /^At least (\d+) of 6000 were imported before it ended/.exec(said) ?? [];
+    const [, imported] = /^At least (\d+) of 6000 were imported before the error/.exec(said) ?? [];
     const there = await broker.deadLetters("mail").count();
     expect(there).toBeGreaterThanOrEqual(Number(imported));
     expect(there).toBeLessThan(letters);
@@ -136,7 +136,7 @@ describe("what nobody needs any more", { timeout: 60_000 }, () => {
     expect([used.code, used.out]).toEqual([1, ""]);
     expect(used.err).toMatch(/stock is not removed: .*stock\.inbox has 1 consumer.*--force/);
     const asked = await confluo("rm stock --force");
-    expect([asked.code, asked.err]).toEqual([2, expect.stringContaining("say --yes")]);
+    expect([asked.code, asked.err]).toEqual([2, expect.stringContaining("use --yes")]);
     const nobody = await confluo("rm nobody --yes --json");
     expect([nobody.code, JSON.parse(nobody.err)]).toMatchObject([1, { error: { code: "NO_SUCH_SERVICE" } }]);
     const old = new Service("old", { logger: silentLogger, retry: { attempts: 1 } });
@@ -169,7 +169,7 @@ describe("what nobody needs any more", { timeout: 60_000 }, () => {
     expect((await confluo("unbind nobody /x")).err).toContain("There is no service nobody");
     expect(await confluo("unbind orders /old/event")).toEqual({
       code: 0,
-      out: "orders gets no events of /old/event any more.\n",
+      out: "orders no longer gets the events of /old/event.\n",
       err: "",
     });
   });

@@ -86,7 +86,9 @@ describe("a terminal at three in the morning", { timeout: 120_000 }, () => {
     await eventually(async () => (await broker.deadLetters("mail").count()) === 2, "the second dead letter");
     const doctor = await confluo("doctor");
     expect(doctor.code).toBe(0);
-    expect(doctor.out).toMatch(/^warning +mail has given up 2 messages\.\n +→ confluo dead ls mail; /m);
+    expect(doctor.out).toMatch(
+      /^warning +mail has given up 2 messages\.\n +→ confluo dead ls mail lists them; /m,
+    );
     expect(doctor.out).toMatch(/^ok +orders: 1 healthy/m);
     // mail it is. What of it fails?
     const show = await confluo("show mail");
@@ -188,7 +190,7 @@ describe("the verbs in a terminal", { timeout: 60_000 }, () => {
     expect((await confluo("call orders /nowhere")).err).toContain("NO_SUCH_ROUTE");
     const malformed = await confluo("call orders /place {");
     expect(malformed.code).toBe(2);
-    expect(malformed.err).toContain("say --text");
+    expect(malformed.err).toContain("use --text");
     expect((await confluo("call orders /place hello --text")).out).toBe('"placed"\n');
     expect((await confluo("show nobody")).code).toBe(1);
     expect(await confluo("dead show stock")).toEqual({
@@ -252,7 +254,7 @@ it("loses no dead letter when a replay is interrupted", { timeout: 60_000 }, asy
   replay.kill("SIGINT");
   expect((await ended)[0]).toBe(130);
   const [, replayed] =
-    /^At least (\d+) of 4000 were replayed before it ended; the others are where they were\.\n$/.exec(said) ??
+    /^At least (\d+) of 4000 were replayed before the error; the others stay in the queue\.\n$/.exec(said) ??
     [];
   expect(Number(replayed)).toBeGreaterThan(0);
   expect(Number(replayed)).toBeLessThan(letters);
@@ -329,7 +331,7 @@ describe("doctor", { timeout: 60_000 }, () => {
     ).toBe("problem");
     expect(findings.find(({ what }) => what.includes("/orders/*/returned"))).toMatchObject({
       level: "warning",
-      todo: "If that is over: confluo unbind stock '/orders/*/returned'.",
+      todo: "If they are no longer needed: confluo unbind stock '/orders/*/returned'.",
     });
     expect(findings.map(({ what }) => what)).toEqual(
       expect.arrayContaining([

@@ -60,9 +60,9 @@ it("is seen by an instance whose retries wait there, and by the doctor", { timeo
   const { code, out } = await runCommand(["doctor"], { env });
   expect(code).toBe(1);
   expect(out).toMatch(
-    new RegExp(`^problem +What waits in ${delay} does not come back: .*\\n +→ Give --management`, "m"),
+    new RegExp(`^problem +Messages do not return from ${delay}: .*\\n +→ Use --management`, "m"),
   );
   expect(out).toMatch(
-    new RegExp(`^problem +retrying, instance .*: nothing comes back from ${delay}\\.$`, "m"),
+    new RegExp(`^problem +retrying, instance .*: messages do not return from ${delay}\\.$`, "m"),
   );
 });

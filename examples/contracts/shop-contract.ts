@@ -1,4 +1,7 @@
-/** What would be a package of its own, shared by the services of a shop. It needs no AMQP: `confluo/contract`. */
+/**
+ * The contracts of a shop. In a real system, they would be a package that the services share. It needs no AMQP:
+ * `confluo/contract`.
+ */
 
 import { command, event } from "confluo/contract";
 import { z } from "zod";

@@ -11,7 +11,7 @@ channel.publish("confluo.events", "visitor.7.arrived", Buffer.from('{"name":"Ada
   persistent: true,
 });
 
-// A command is a request with its path in `type`; the answer comes to the queue in `reply_to`.
+// A command has its path in `type`; the answer is sent to the queue in `reply_to`.
 const { queue } = await channel.assertQueue("", { exclusive: true });
 const answer = new Promise<string>((resolve) => {
   channel.consume(

@@ -1,4 +1,4 @@
-/** A client: it connects, says what it has to say, and leaves. */
+/** A client: it connects, publishes an event and ends. */
 
 import { Service } from "confluo";
 

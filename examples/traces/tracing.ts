@@ -1,4 +1,6 @@
-/** Starts OpenTelemetry: imported before anything connects. A real service would export to a collector instead of a file. */
+/**
+ * Starts OpenTelemetry. Import this before any service connects. A real service would export to a collector instead of a file.
+ */
 
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 import {

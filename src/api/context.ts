@@ -1,13 +1,13 @@
-/** The context that handlers and middleware get: one object for calls, one-way commands and events alike. */
+/** The context that handlers and middleware get. It is the same object type for calls, one-way commands and events. */
 
 import type { NamedValues } from "../protocol/codec.ts";
 import type { MessageHeaders } from "../protocol/message.ts";
 import type { HandlerReply, Reply } from "../protocol/reply.ts";
 
-/** How a message came: `call` waits for an answer, `send` is a one-way command, `event` was published. */
+/** The kind of a message: a `call` awaits an answer, a `send` is a one-way command, an `event` was published. */
 export type MessageKind = "call" | "send" | "event";
 
-/** Query parameters as received; a parameter given more than once is a list. */
+/** Query parameters as received. A parameter that was given more than once is a list. */
 export type Query = Readonly<Record<string, string | readonly string[]>>;
 
 /** Status and headers of an answer. */
@@ -18,15 +18,17 @@ export interface ReplyOptions {
   readonly headers?: NamedValues<string> | undefined;
 }
 
-/** Names a value that middleware puts on a context and handlers read, with its type. Make one with `stateKey`. */
+/** A typed key of a value that middleware stores on the context and handlers read. {@link stateKey} makes one. */
 export interface StateKey<Value> {
   readonly name: string;
-  /** Carries the type only, and in both directions: a key of `string` is none of `string | undefined`. */
+  /**
+   * Never set. It makes the key invariant in `Value`: a key of `string` is not assignable to one of `string` or `undefined`.
+   */
   readonly value?: ((value: Value) => Value) | undefined;
 }
 
 /**
- * A typed key for state on a context. Two keys of one name are different keys.
+ * Makes a typed key for state on a context. Two keys with the same name are different keys.
  *
  * @example
  * const user = stateKey<User>("user");
@@ -36,7 +38,7 @@ export function stateKey<Value>(name: string): StateKey<Value> {
   return Object.freeze({ name });
 }
 
-/** The context that a handler gets. `{ ...context }` has all of it, and shares the state. */
+/** The context that a handler gets. A copy by `{ ...context }` has all members and shares the state. */
 export interface Context<Body = unknown, Params = Readonly<Record<string, string>>, Answer = unknown> {
   readonly kind: MessageKind;
   /** The path as sent, with a leading slash. */
@@ -46,23 +48,23 @@ export interface Context<Body = unknown, Params = Readonly<Record<string, string
   readonly query: Query;
   readonly headers: MessageHeaders;
   readonly body: Body;
-  /** Stable across retries and redeliveries: deduplicate by it. */
+  /** The same for every retry and redelivery of a message, so handlers can deduplicate by it. */
   readonly messageId: string;
-  /** Name of the sending service; empty if a foreign sender did not say. */
+  /** Name of the sending service; empty if a foreign sender did not give one. */
   readonly from: string;
-  /** Fires at the deadline, and when a shutdown stops waiting for this handler. */
+  /** Aborts at the handler's deadline, and when a shutdown stops waiting for the handler. */
   readonly signal: AbortSignal;
-  /** 1 for the first try. */
+  /** Number of the try; the first is 1. */
   readonly attempt: number;
-  /** True if the broker delivered the message before, perhaps to an instance that died. */
+  /** True if the broker has delivered the message before, perhaps to an instance that died. */
   readonly redelivered: boolean;
-  /** An answer with a status or headers of its own: `return reply(body, { status: 201 })`. */
+  /** Makes an answer with a status or headers of its own: `return reply(body, { status: 201 })`. */
   reply(body: Answer, options?: ReplyOptions): HandlerReply<Answer>;
-  /** Puts state on the context, for handlers and middleware further in. */
+  /** Stores a value on the context for the handler and for the middleware registered later. */
   set<Value>(key: StateKey<Value>, value: NoInfer<Value>): void;
-  /** State put there by middleware; `undefined` if none was. */
+  /** Returns a value that middleware stored; `undefined` if there is none. */
   get<Value>(key: StateKey<Value>): Value | undefined;
 }
 
-/** Runs around every handler; `next` runs what is further in, once. */
+/** A function that runs around every handler. `next`, called at most once, runs the later middleware and the handler. */
 export type Middleware = (context: Context, next: () => Promise<Reply>) => Promise<Reply>;

@@ -1,10 +1,10 @@
 /**
- * The verbs of a service, as types. Each has one generic signature and no overloads: with overloads, a misspelt
- * field is reported as 'not assignable to string'; with one signature, at its own place, with 'did you mean'.
+ * The types of a service's verbs. Each verb has one generic signature and no overloads. With overloads, the compiler reports a
+ * misspelt field as 'not assignable to string'; with one signature, it reports the field itself, with 'did you mean'.
  *
- * A service of another copy of the package has to fit, too. A compiler compares two conditional types that it cannot
- * decide only if what they extend is the same type in both copies, which another conditional type there never is: so
- * what depends on a target stands before `extends`, be it as the parameter of a function.
+ * A service from another copy of the package must be assignable, too. When a compiler cannot decide two conditional types yet,
+ * it accepts them only if the types after `extends` are the same type in both copies. A conditional type there never is. So
+ * each type that depends on a target stands before `extends`, if necessary as the parameter of a function.
  */
 
 import type { AnyCommand } from "../contract/command.ts";
@@ -22,8 +22,8 @@ import type { HandlerReply, Reply } from "../protocol/reply.ts";
 import type { Context } from "./context.ts";
 
 /**
- * The targets that a message may be addressed to: anything but a contract whose path has parameters, and one that may be any of
- * several (`All`) which take different bodies. Both are compile errors that say what to do.
+ * A check of a target at compile time. It refuses, with a message that says what to do, a contract whose path has parameters
+ * that were not filled in, and a value that may be any of several contracts (`All`) with different bodies.
  */
 export type Bound<Target, All = Target> = Target extends { readonly pattern: string }
   ? Agreed<Target, All>
@@ -35,7 +35,7 @@ export type Bound<Target, All = Target> = Target extends { readonly pattern: str
         : UnboundPath<Path>
     : unknown;
 
-// The second question only where there are several: it costs a compiler more than all else in a call.
+// Compares the bodies only if there are several contracts, because that costs a compiler more than the rest of a call.
 type Agreed<Target, All> = [All] extends [Target]
   ? unknown
   : [Wanted<All>] extends [WantedByAll<All>]
@@ -52,14 +52,14 @@ type WantedByAll<All> = (All extends unknown ? (body: Wanted<All>) => void : nev
   ? Body
   : never;
 
-/** The schema under a name of a contract; `undefined` if it has none. */
+/** The schema that a contract has under a name; `undefined` if it has none. */
 type SchemaOf<Target, Name extends string> = Target extends { readonly [Key in Name]: infer Schema }
   ? Schema
   : undefined;
 
 /**
- * The value that the sender passes for the schema under a name of a contract: nothing if the contract declares none, anything if its
- * type does not tell.
+ * The value that the sender passes for the schema under a name of a contract: `undefined` if the contract declares no schema,
+ * `unknown` if the contract's type leaves that open.
  */
 type Taken<Target, Name extends string> = Target extends {
   readonly [Key in Name]: infer Schema;
@@ -77,10 +77,10 @@ export type CommandInput<Target> = Taken<Target, "input">;
 /** The body that the handler of a command gets. */
 export type CommandBody<Target> = SchemaOutput<SchemaOf<Target, "input">>;
 
-/** The value that the handler of a command returns. */
+/** The value that the handler of a command returns as the answer's body. */
 export type CommandOutput<Target> = SchemaInput<SchemaOf<Target, "output">>;
 
-/** The reply's body, as the caller of a command gets it. */
+/** The body of the answer, as the caller of a command gets it. */
 export type Answered<Target> = SchemaOutput<SchemaOf<Target, "output">>;
 
 /** The body that the publisher of an event passes; `undefined` if the event declares none. */
@@ -89,21 +89,21 @@ export type EventInput<Target> = Target extends string ? unknown : Taken<Target,
 /** The body that the handler of an event gets. */
 export type EventBody<Target> = SchemaOutput<SchemaOf<Target, "body">>;
 
-/** The `params` that a handler gets: the names come from the literal or from the contract's path. */
+/** The `params` that a handler gets. The names come from the path literal or from the contract's path. */
 export type ParamsOf<Target> = Target extends string
   ? PathParams<Target>
   : Target extends { readonly path: infer Path extends string }
     ? PathParams<Path>
     : never;
 
-/** `Taking<A> extends Taking<B>` asks whether `B extends A`. */
+/** A function type that turns an assignability test around: `Taking<A> extends Taking<B>` is true if `B extends A`. */
 type Taking<Value> = (value: Value) => void;
 
-/** A body and options; the body may be left out where it may be `undefined`. */
+/** Arguments of body and options. The body may be left out if its type allows `undefined`. */
 type BodyArguments<Body, Options> =
   Taking<Body> extends Taking<undefined> ? [body?: Body, options?: Options] : [body: Body, options?: Options];
 
-/** The arguments of a command after its target. */
+/** The arguments that follow the target of a command. */
 type CommandArguments<Target, Options> = Target extends string
   ? [path: string, body?: unknown, options?: Options]
   : BodyArguments<CommandInput<Target>, Options>;
@@ -118,19 +118,19 @@ export type SendArguments<Target> = CommandArguments<Target, SendOptions>;
 export type PublishArguments<Target> = BodyArguments<EventInput<Target>, PublishOptions>;
 
 /**
- * The values that a command handler may return for a body: it, a reply around it, or a promise of either; nothing where the body
- * may be `undefined`.
+ * The values that a command handler may return for a body: the body, a reply that contains the body, or a promise of either. It
+ * may return nothing if the body's type allows `undefined`.
  */
 export type HandlerResult<Body> =
   | Body
   | HandlerReply<Body>
   | Promise<Body | HandlerReply<Body>>
-  // The type that `() => {}` returns, for a compiler before version 7.
+  // Compilers before version 7 infer this type for `() => {}`.
   | (Taking<Body> extends Taking<undefined> ? void | Promise<void> : never);
 
 /**
- * Handles a command. A conditional type, though it decides nothing: a compiler that meets a handler without
- * parameters knows the contract's answer only through such a type, and would widen `{ state: "on" }` to `string`.
+ * A handler of a command. The conditional type decides nothing, but it is needed: for a handler without parameters, a compiler
+ * infers the contract's answer only through such a type; otherwise it would widen `{ state: "on" }` to `string`.
  */
 export type CommandHandler<Target> = [Target] extends [infer Known]
   ? (
@@ -138,20 +138,22 @@ export type CommandHandler<Target> = [Target] extends [infer Known]
     ) => HandlerResult<CommandOutput<Known>>
   : never;
 
-/** Handles an event. What it returns is not used; a promise is awaited before the event counts as handled. */
+/**
+ * A handler of an event. Its result is ignored; if it is a promise, the event counts as handled once the promise has settled.
+ */
 export type EventHandler<Target> = (context: Context<EventBody<Target>, ParamsOf<Target>>) => unknown;
 
-/** The verbs of a service. Wherever a path goes, a contract may go, and types everything that follows. */
+/** The verbs of a service. Each accepts a contract in place of a path; the contract then types the other arguments. */
 export interface Verbs {
   /**
-   * Asks one instance of a service and resolves with its answer: `call(service, path, body?, options?)` or
-   * `call(command, body?, options?)`. The deadline is 20,000 ms unless `timeoutMs` or the service says otherwise.
+   * Sends a command to one instance of a service and resolves with its answer: `call(service, path, body?, options?)` or
+   * `call(command, body?, options?)`. The deadline is `timeoutMs`, else the service's default, else 20,000 ms.
    *
    * @example const { body } = await service.call(charge, { amount: 5 }, { timeoutMs: 1_000 });
    * @throws RemoteError for an answer with a status of 400 or more, among them the command's declared errors.
-   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT`, `CANCELLED`, `CONNECTION_LOST`, `NOT_CONNECTED`,
-   * `SHUTTING_DOWN`, `OVERLOADED`, `UNAVAILABLE`, `PAYLOAD_TOO_LARGE`, `INVALID_INPUT` for a body that the command's schema
-   * refuses, `INVALID_OUTPUT` for such an answer, `INVALID_ARGUMENT` for a path that is none.
+   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT`, `CANCELLED`, `CONNECTION_LOST`, `NOT_CONNECTED`, `SHUTTING_DOWN`,
+   *   `OVERLOADED`, `UNAVAILABLE`, `PAYLOAD_TOO_LARGE`, `INVALID_INPUT` for a body that the command's schema refuses,
+   *   `INVALID_OUTPUT` for an answer that it refuses, `INVALID_ARGUMENT` for a path that is not valid.
    */
   call<T extends string | AnyCommand>(
     target: T & Bound<T>,
@@ -159,38 +161,38 @@ export interface Verbs {
   ): Promise<Reply<Answered<T>>>;
 
   /**
-   * Leaves a one-way command with a service: `send(service, path, body?, options?)` or
-   * `send(command, body?, options?)`. It resolves when the broker has confirmed; the handler runs later, what it
-   * returns is dropped, and if it throws it is tried again, in the end to become a dead letter of the service.
+   * Sends a one-way command to a service: `send(service, path, body?, options?)` or `send(command, body?, options?)`. It
+   * resolves when the broker has confirmed the command. The handler runs later, and its result is dropped. If the handler
+   * throws, the command is retried; after the last try it becomes a dead letter of the service.
    *
    * @example await service.send("mail", "/welcome", { to: "ada@example.com" });
-   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `OVERLOADED`,
-   * `SHUTTING_DOWN`, `NOT_CONNECTED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   * @throws ConfluoError `NO_SUCH_SERVICE`, `TIMEOUT` (no confirm in time), `CANCELLED`, `OVERLOADED`, `SHUTTING_DOWN`,
+   *   `NOT_CONNECTED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
    */
   send<T extends string | AnyCommand>(target: T & Bound<T>, ...rest: SendArguments<T>): Promise<void>;
 
   /**
-   * Tells whoever subscribed: `publish(path, body?, options?)` or `publish(event, body?, options?)`. It resolves
-   * when the broker has confirmed, also if nobody listens.
+   * Publishes an event to all subscribers: `publish(path, body?, options?)` or `publish(event, body?, options?)`. It resolves
+   * when the broker has confirmed the event, even if nobody subscribes.
    *
    * @example await service.publish(orderPlaced.at({ id: 7 }), { total: 12 });
    * @throws ConfluoError `TIMEOUT` (no confirm in time), `CANCELLED`, `OVERLOADED`, `SHUTTING_DOWN`, `NOT_CONNECTED`,
-   * `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
+   *   `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `INVALID_INPUT`, `INVALID_ARGUMENT`.
    */
   publish<T extends string | AnyEvent>(target: T & Bound<T>, ...rest: PublishArguments<T>): Promise<void>;
 
   /**
-   * Handles the commands of a path, called or sent. The handler returns the body of the answer, or
+   * Registers the handler for the commands of a path, both called and sent. The handler returns the body of the answer, or
    * `reply(body, { status, headers })`, or throws.
    *
    * @example service.route("/orders/:id", async ({ params }) => orders.find(params.id));
-   * @throws ConfluoError `ALREADY_REGISTERED`, `INVALID_ARGUMENT`, also for a contract of another service.
+   * @throws ConfluoError `ALREADY_REGISTERED`, `INVALID_ARGUMENT`, also for a contract that names another service.
    */
   route<T extends string | AnyCommand>(target: T, handler: CommandHandler<T>, options?: RouteOptions): this;
 
   /**
-   * Handles the events of a path, in which `*` stands for one segment and `#` for any number of them. Of the
-   * instances of this service one handles each event, unless `per: "instance"` asks for every one.
+   * Registers a handler for the events of a path, in which `*` stands for one segment and `#` for any number of segments. One
+   * instance of this service handles each event; with `per: "instance"`, every instance does.
    *
    * @example service.subscribe("/orders/:id/placed", ({ params, body }) => console.log(params.id, body));
    * @throws ConfluoError `ALREADY_REGISTERED`, `INVALID_ARGUMENT`.

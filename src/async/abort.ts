@@ -1,18 +1,18 @@
-/** Waits that a signal ends. */
+/** Waits that end when a signal aborts, or after a time. */
 
 interface AbortWaiters {
   readonly callbacks: Set<() => void>;
   readonly listener: () => void;
 }
 
-// For each signal that anyone here waits on, one listener. Entries go with their last callback.
+// One listener for each signal that this module waits on. An entry is removed with its last callback.
 const waitingOn = new WeakMap<AbortSignal, AbortWaiters>();
 
 /**
- * Calls back once when the signal fires. However many wait on a signal, it gets one listener: a program may pass one to
- * a thousand calls, and Node warns from the eleventh on.
+ * Calls back once when the signal aborts. Adds only one listener to a signal, however many callbacks wait on it: a program may
+ * pass one signal to a thousand calls, and Node warns from the eleventh listener on.
  *
- * @returns a function that ends this; calling it again does nothing.
+ * @returns a function that removes the callback; calling it again does nothing.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   let waiting = waitingOn.get(signal);
@@ -38,8 +38,8 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
 }
 
 /**
- * A promise's outcome, or the signal's reason if that fires first, also before. The promise may then still reject: nobody
- * hears of it.
+ * Settles like a promise, or rejects with the signal's reason if the signal aborts first or has already aborted. A later
+ * rejection of the promise is ignored.
  */
 export async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
   work.catch(() => undefined);
@@ -55,12 +55,15 @@ export async function untilAborted<Value>(work: Promise<Value>, signal: AbortSig
   }
 }
 
-/** Resolves after a time; rejects with the signal's reason if that fires first. */
+/** Resolves after a time; rejects with the signal's reason if the signal aborts first. */
 export function delay(ms: number, signal: AbortSignal): Promise<void> {
   return elapsed((callback) => setTimeout(callback, ms), signal);
 }
 
-/** The same, but does not hold the process: for a look at something that matters only while there is other work. */
+/**
+ * Works like {@link delay}, but its timer does not keep the process alive. For checks that matter only while the process has
+ * other work.
+ */
 export function idleDelay(ms: number, signal: AbortSignal): Promise<void> {
   return elapsed((callback) => setTimeout(callback, ms).unref(), signal);
 }
@@ -78,21 +81,21 @@ async function elapsed(start: (callback: () => void) => NodeJS.Timeout, signal: 
 }
 
 /**
- * A promise's outcome, or a rejection with the error made for it if that takes longer. An outcome that has arrived by then
- * counts, also if the process was too busy to read it.
+ * Settles like a promise, or rejects with the error from `overdue` if the promise takes longer than a time. A promise that has
+ * settled by then wins, even if the event loop was too busy to notice it in time.
  */
 export function withinMs<Value>(ms: number, work: Promise<Value>, overdue: () => unknown): Promise<Value> {
   return unlessOver(work, overdue, (callback) => afterMs(ms, callback));
 }
 
-/** Resolves when the work has settled, whatever its outcome, or after so many milliseconds: nothing depends on it. */
+/** Resolves when the work has settled, whether it succeeded or failed, or after a number of milliseconds. */
 export async function waitAtMost(ms: number, work: Promise<unknown>): Promise<void> {
   await withinMs(ms, work, () => undefined).catch(() => undefined);
 }
 
 /**
- * As {@link withinMs}, but counts only the time in which the process could hear: a stall of the event loop, however long, counts for a
- * tenth of the time at most. For an answer of a broker, which is not silent while nobody listens.
+ * Works like {@link withinMs}, but counts a stall of the event loop, however long, as a tenth of the time at most. For the
+ * answers of a broker: they may have arrived although the stalled process could not read them.
  */
 export function withinHeardMs<Value>(
   ms: number,
@@ -120,15 +123,15 @@ async function unlessOver<Value>(
 }
 
 /**
- * Calls back after a time, when all that had arrived by then has been read: after a stall of the event loop, timers fire
- * before the sockets are read.
+ * Calls back after a time, but only once all data that had arrived by then has been read. After a stall of the event loop,
+ * timers would otherwise fire before the sockets are read.
  *
- * @returns a function that ends this; calling it again does nothing.
+ * @returns a function that cancels the callback; calling it again does nothing.
  */
 export function afterMs(ms: number, callback: () => void): () => void {
   let reading: NodeJS.Immediate | undefined;
   const timer = setTimeout(() => {
-    // Twice: what is read first may have more behind it.
+    // Two turns of the event loop, because the first read may not return all data.
     reading = setImmediate(() => {
       reading = setImmediate(callback);
     });

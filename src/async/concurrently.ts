@@ -1,12 +1,14 @@
-/** Several things that go on at the same time. */
+/** Runs several operations at the same time. */
 
-/** As many as a connection's channels for such: more would wait for each other there, and could not be called off. */
+/**
+ * The number of a connection's channels for such operations. Further ones would wait for a channel, and cannot be cancelled.
+ */
 const AT_A_TIME = 4;
 
 /**
- * Resolves when all have settled. What comes next must not meet some of them halfway.
+ * Resolves when all promises have settled, so that the next step does not begin while some of them are still running.
  *
- * @throws what the first of them rejected with, in their order.
+ * @throws the error of the first promise that rejected, in the order of the list.
  */
 export async function settleAll(all: Iterable<Promise<unknown>>): Promise<void> {
   const failed = (await Promise.allSettled(all)).find(({ status }) => status === "rejected");
@@ -14,10 +16,10 @@ export async function settleAll(all: Iterable<Promise<unknown>>): Promise<void> 
 }
 
 /**
- * Works on several items at a time. After a failure nothing new is begun.
+ * Runs a function for several items at a time. After a failure, it starts no further items.
  *
  * @returns the results, in the order of the items.
- * @throws the first failure, when all that was begun has settled.
+ * @throws the first failure, once all items that were started have settled.
  */
 export async function mapConcurrently<Item, Result>(
   items: readonly Item[],
@@ -41,7 +43,10 @@ export async function mapConcurrently<Item, Result>(
   return results;
 }
 
-/** The same, the first item by itself: where a broker refuses that, it would refuse the others, and write down each. */
+/**
+ * Works like {@link mapConcurrently}, but finishes the first item before it starts the others. If a broker refuses the first
+ * item, it would refuse and log every other one, too.
+ */
 export async function firstThenRest<Item>(
   [first, ...others]: readonly Item[],
   work: (item: Item) => Promise<unknown>,

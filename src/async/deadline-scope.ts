@@ -1,4 +1,4 @@
-/** Work within a deadline, in an asynchronous context of its own: until when it may run is known to everything that it calls. */
+/** Runs work within a deadline, in an asynchronous context of its own, so that all calls made by the work know the deadline. */
 
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { MaybePromise } from "./maybe-promise.ts";
@@ -6,61 +6,61 @@ import { newEmptyResource, runInNewContext } from "./outside-context.ts";
 import { SlotSet, type SlotSetItem } from "./slot-set.ts";
 import { startTimer, stopTimer, TimeoutEntry, timedOut } from "./timed-promise.ts";
 
-/** Why work failed whose limit passed first. */
+/** The reason for a failure if the time limit passed first. */
 export const overdue: unique symbol = Symbol("overdue");
-/** Why work failed that the shutdown stopped waiting for. */
+/** The reason for a failure if the shutdown stopped waiting for the work. */
 export const abandoned: unique symbol = Symbol("abandoned");
 
 /**
- * The deadline of a handler, for all that it calls. It knows nothing of the message: a socket or a timer that was made in a
- * handler holds on to this for as long as it exists.
+ * The deadline of a handler, for everything that the handler calls. It does not refer to the message, because a socket or timer
+ * created in a handler keeps this object in memory for as long as it exists.
  */
 export class DeadlineScope {
-  /** When the handler has to end, on the monotonic clock. */
+  /** When the handler must end, on the monotonic clock. */
   readonly deadline: number;
   readonly #beside: RunningHandlers;
   #waits: ((isWaiting: boolean) => void) | undefined;
-  /** Calls that were made in it and are not answered. */
+  /** Number of calls that the handler has made and that are not answered yet. */
   #calls = 0;
   #isEnded = false;
 
-  /** `waits` is told when the handler begins to wait for answers to calls, and when it goes on: if that makes a difference. */
+  /** Calls `waits` when the handler begins to wait for answers to its calls, and when it continues. */
   constructor(deadline: number, beside: RunningHandlers, waits: ((isWaiting: boolean) => void) | undefined) {
     this.deadline = deadline;
     this.#beside = beside;
     this.#waits = waits;
   }
 
-  /** The scope that this is running in, if it is. Work that a handler left running when it ended is in none. */
+  /** The scope of the running code; `undefined` outside handlers, and in work that continues after its handler has ended. */
   static get current(): DeadlineScope | undefined {
     const scope = scopes.getStore();
     return scope === undefined || scope.#isEnded ? undefined : scope;
   }
 
-  /** Tells whether the handler's service is being shut down. */
+  /** True while the handler's service is being shut down. */
   get isLeaving(): boolean {
     return this.#beside.isLeaving;
   }
 
-  /** A call was made in it. */
+  /** Records that the handler made a call. */
   asks(): void {
     this.#calls += 1;
     if (this.#calls === 1) this.#waits?.(true);
   }
 
-  /** A call that was made in it waits no longer. */
+  /** Records that a call of the handler has settled. */
   goesOn(): void {
     this.#calls -= 1;
     if (this.#calls === 0) this.#waits?.(false);
   }
 
-  /** The handler has ended. */
+  /** Records that the handler has ended. */
   end(): void {
     this.#isEnded = true;
     this.leave();
   }
 
-  /** Is called when nobody waits for the handler any more. From then on, its calls do not make it count as waiting. */
+  /** Records that the dispatcher stopped waiting for the handler. Its calls then no longer make it count as waiting. */
   leave(): void {
     const waits = this.#waits;
     this.#waits = undefined;
@@ -69,8 +69,8 @@ export class DeadlineScope {
 }
 
 /**
- * One run of a handler: its limit, its context, and what its end comes to. `CallInProgress` (process-call.ts) and `Attempt`
- * (process-message.ts) say what is run.
+ * One run of a handler: its time limit, its context and its outcome. The subclasses `CallInProgress` (process-call.ts) and
+ * `Attempt` (process-message.ts) define the work.
  */
 export abstract class HandlerRun<Result = unknown, End = unknown>
   extends TimeoutEntry
@@ -81,16 +81,16 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
   readonly began: number = performance.now();
   readonly ms: number;
   readonly scope: DeadlineScope;
-  /** The handler's context, once it is entered: its signal tells when nobody waits for it any more. */
+  /** The handler's context, once it exists. Its signal aborts when the dispatcher stops waiting for the handler. */
   context: { abort(reason: unknown): void } | undefined;
-  /** Is set when nobody waits for it any more. */
+  /** Set when the dispatcher stops waiting for the handler. */
   stopped: { readonly reason: unknown } | undefined;
-  /** Is called with the reason if nobody waits for it any more before it ends. */
+  /** Called with the reason if the dispatcher stops waiting before the handler ends. */
   onStop: ((reason: unknown) => void) | undefined;
   readonly #beside: RunningHandlers;
   #resolve: ((end: MaybePromise<End>) => void) | undefined;
 
-  /** `waits` as for {@link DeadlineScope}. */
+  /** Passes `waits` on to {@link DeadlineScope}. */
   constructor(ms: number, beside: RunningHandlers, waits: ((isWaiting: boolean) => void) | undefined) {
     super();
     this.ms = ms;
@@ -100,25 +100,29 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
 
   /** The `correlation_id` of a call. */
   abstract readonly correlationId: string | undefined;
-  /** In words that follow 'while waiting for'. */
+  /** The subject of the wait, as a phrase that follows 'while waiting for'. */
   abstract get what(): string;
-  /** Does the work itself, validation and handler alike. */
+  /** Does the work itself: validation and handler. */
   abstract work(): MaybePromise<Result>;
-  /** Is told what it returned. */
+  /** Makes the outcome from the result of the work. */
   abstract returned(result: Result): MaybePromise<End>;
-  /** Is told that it threw, or its limit passed ({@link overdue}), or the shutdown stopped waiting for it ({@link abandoned}). */
+  /**
+   * Makes the outcome if the work threw, its time limit passed ({@link overdue}), or the shutdown stopped waiting for it
+   * ({@link abandoned}).
+   */
   abstract failed(reason: unknown): MaybePromise<End>;
 
   /**
-   * Does the work within its limit, and returns what its end comes to. After {@link overdue} and {@link abandoned} the work may
-   * go on, told by its signal, and nobody listens to it any more.
+   * Does the work within its time limit and returns the outcome. After {@link overdue} and {@link abandoned}, the work's signal
+   * has aborted; the work may still continue, but its result is ignored.
    */
   run(): MaybePromise<End> {
     if (this.#beside.isClosed) return this.failed(abandoned);
     let result: MaybePromise<Result>;
     try {
-      // Empty, since a handler may be begun where another has ended, or by the handler that calls it; and of its own: what it
-      // enters by `enterWith` of its own storage is not for those that run after it in the same callback.
+      // An empty resource, because a handler may begin where another has ended, or inside the handler that calls it. A new one
+      // for each run, so that a storage that one handler enters with `enterWith` is not visible to handlers that run later in
+      // the same callback.
       result = newEmptyResource("confluo.handler").runInAsyncScope(workWithin<Result, End>, this);
     } catch (error) {
       this.scope.end();
@@ -129,12 +133,12 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
     return this.returned(result);
   }
 
-  // Only what is not over at once needs a limit, and can be abandoned.
+  // Only work that returns a promise needs a time limit and can be abandoned.
   #watch(coming: Promise<Result>): Promise<End> {
     const end = new Promise<End>((resolve) => {
       this.#resolve = resolve;
     });
-    // Before it listens: a subclass of Promise may call back in this very turn.
+    // The timer is started before the promise is observed, because a subclass of Promise may call back synchronously.
     startTimer(this, this.ms);
     this.#beside.running.add(this as HandlerRun);
     coming.then(
@@ -158,7 +162,7 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
     this.#stop(abandoned, reason);
   }
 
-  // Work that still runs is told by its signal.
+  // The signal of the work aborts, because the work may still be running.
   #stop(why: typeof overdue | typeof abandoned, reason: unknown): void {
     if (!this.#forget()) return;
     this.stopped = { reason };
@@ -170,7 +174,7 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
     });
   }
 
-  /** @returns whether anyone still waited for it. */
+  /** @returns whether the dispatcher still waited for the work. */
   #forget(): boolean {
     stopTimer(this);
     return this.#beside.running.delete(this as HandlerRun);
@@ -180,43 +184,46 @@ export abstract class HandlerRun<Result = unknown, End = unknown>
 const scopes = new AsyncLocalStorage<DeadlineScope>();
 
 function workWithin<Result, End>(this: HandlerRun<Result, End>): MaybePromise<Result> {
-  scopes.enterWith(this.scope); // the resource is this run's own: there is nothing to go back to
+  scopes.enterWith(this.scope); // the resource belongs to this run only, so there is no former context to restore
   return this.work();
 }
 
-/** The handlers that one service is running, each a {@link HandlerRun}: abandoned together when a shutdown waits no longer. */
+/** The handlers that a service is running, each a {@link HandlerRun}. A shutdown abandons them together. */
 export class RunningHandlers {
-  /** Work that was not over at once. */
+  /** The runs that returned a promise. */
   readonly running: SlotSet<HandlerRun> = new SlotSet();
-  // Only the dispatcher sets these; `resume` takes both back.
-  /** True once no handler is begun any more. */
+  // Only the dispatcher sets these two fields; `resume` resets both.
+  /** True once no further handler is started. */
   isClosed = false;
   /** True while the service is being shut down. */
   isLeaving = false;
 
-  /** Returns whether a call runs. */
+  /** Returns whether a call is running. */
   has(correlationId: string): boolean {
     return this.running.find((run) => run.correlationId === correlationId) !== undefined;
   }
 
-  /** Has a call, if it runs, go on without a place: it counts as waiting until it ends. */
+  /** Makes a running call give up its place: it counts as waiting until it ends. */
   letGo(correlationId: string): void {
     this.running.find((run) => run.correlationId === correlationId)?.scope.asks();
   }
 
-  /** Stops waiting for what runs, and fires its signals with the reason. */
+  /** Stops waiting for all runs, and aborts their signals with the reason. */
   abandon(reason: unknown): void {
     for (const run of this.running.list()) run.abandon(reason);
   }
 
-  /** Takes work again. */
+  /** Allows new runs again. */
   resume(): void {
     this.isClosed = false;
     this.isLeaving = false;
   }
 }
 
-/** Returns what a call may wait: its own limit or, inside a handler, what is left of the handler's. May be 0 or less. */
+/**
+ * Returns how long a call may wait: its own limit or, inside a handler, the rest of the handler's time if that is less. May be
+ * 0 or less.
+ */
 export function remainingMs(ownMs: number, scope: DeadlineScope | undefined): number {
   return scope === undefined ? ownMs : Math.min(ownMs, Math.floor(scope.deadline - performance.now()));
 }

@@ -1,13 +1,16 @@
-/** Something that many wait for, and each may stop waiting for without leaving a trace. */
+/** A gate that many wait for. Each can stop waiting, and then nothing refers to it any more. */
 
-/** A gate that opens once. A promise would keep a reaction of everyone who ever waited for it, with all that holds on to. */
+/**
+ * A gate that callbacks wait for. A promise would keep the reactions, and everything they refer to, even of those that stopped
+ * waiting.
+ */
 export class Gate {
   readonly #waiting = new Set<() => void>();
 
   /**
-   * Calls back when it opens.
+   * Calls back when the gate opens.
    *
-   * @returns a function that ends this; calling it again does nothing.
+   * @returns a function that removes the callback; calling it again does nothing.
    */
   onOpen(callback: () => void): () => void {
     const own = (): void => callback();
@@ -15,7 +18,7 @@ export class Gate {
     return () => void this.#waiting.delete(own);
   }
 
-  /** Lets everyone go on. Who comes later waits for the next time. */
+  /** Calls all waiting callbacks. A callback that is added later waits until the gate opens again. */
   open(): void {
     const callbacks = [...this.#waiting];
     this.#waiting.clear();

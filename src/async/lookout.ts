@@ -1,9 +1,9 @@
-/** Looking now and then whether something is still there. */
+/** Repeatedly checks whether something still exists. */
 
 const EVERY_MS = 30_000;
 const SOON_MS = 5_000;
 
-/** One look at a time, and a pause between two. Does not hold the process. */
+/** Runs one check at a time, with a pause between two. Its timer does not keep the process alive. */
 export class Lookout {
   readonly #look: () => Promise<unknown>;
   #isOn = false;
@@ -12,19 +12,19 @@ export class Lookout {
   #dueAt = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param look may reject: then nothing was learnt, and it is tried again at the next time. */
+  /** @param look may reject; then the check is repeated at the next regular time. */
   constructor(look: () => Promise<unknown>) {
     this.#look = look;
   }
 
-  /** Looks about every 30 s from now on. */
+  /** Starts checks about every 30 s. */
   begin(): void {
     if (this.#isOn) return;
     this.#isOn = true;
     this.#next();
   }
 
-  /** Looks as soon as five seconds have passed since the last time, if it looks at all. */
+  /** Schedules a check for five seconds after the last one began, if checks were started. */
   soon(): void {
     if (this.#isOn && !this.#isLooking) this.#at(this.#lastAt + SOON_MS);
   }
@@ -35,7 +35,7 @@ export class Lookout {
     this.#dueAt = Number.POSITIVE_INFINITY;
   }
 
-  // Not all instances of a fleet in the same second, though they came back together.
+  // Random, so that the instances of a fleet that reconnected together do not check in the same second.
   #next(): void {
     this.#at(performance.now() + EVERY_MS * (0.8 + 0.4 * Math.random()));
   }

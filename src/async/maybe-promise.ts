@@ -1,9 +1,12 @@
-/** A value that may be here already, or a promise of it: most handlers, brokers and schemas answer at once, and a promise for each would be dear. */
+/**
+ * A value that may be available at once, or a promise of it. Most handlers, brokers and schemas return at once, and creating a
+ * promise for each would be expensive.
+ */
 
 /** A value, or the promise of one. */
 export type MaybePromise<Value> = Value | Promise<Value>;
 
-/** Goes on with a value: at once if it is here, later if it is promised. */
+/** Calls a function with a value: at once if it is available, later if it is a promise. */
 export function andThen<Value, Result>(
   value: MaybePromise<Value>,
   next: (value: Value) => MaybePromise<Result>,

@@ -1,23 +1,23 @@
 /**
- * The empty asynchronous context. The connection, the turns of the embedded broker and the callbacks of an application run in it:
- * otherwise each would run in the `AsyncLocalStorage` of whoever connected, sent or was served before.
+ * The empty asynchronous context. The connection, the embedded broker and the application's callbacks run in it. Otherwise each
+ * would run in the `AsyncLocalStorage` of the code that happened to connect, send or be served before.
  */
 
 import { AsyncResource } from "node:async_hooks";
 
 const empty = new AsyncResource("confluo", { requireManualDestroy: true });
 
-// A program may import this package lazily, in the middle of a request, whose context a new resource inherits. Node has no way
-// to make a resource that inherits nothing, and keeps what is inherited on the resource itself: in a property for each storage,
-// or in a single property where it has an AsyncContextFrame (the default since Node 24).
+// A program may import this package lazily, in the middle of a request, and a new resource inherits that request's context.
+// Node has no way to create a resource that inherits nothing. It stores the inherited context on the resource: in one property
+// for each storage, or in a single property where it has an AsyncContextFrame (the default since Node 24).
 for (const key of Object.getOwnPropertySymbols(empty)) {
   if (key.description === "kResourceStore" || key.description === "context_frame")
     Reflect.deleteProperty(empty, key);
 }
 
 /**
- * Calls a function of this package, such as one that sets a timer, outside of every `AsyncLocalStorage`. What it begins goes on
- * there. The application's functions are called by {@link runInNewContext}.
+ * Calls a function of this package, such as one that sets a timer, outside of every `AsyncLocalStorage`. Everything that the
+ * function starts runs there, too. Functions of the application are called with {@link runInNewContext}.
  */
 export function runOutsideContext<Arguments extends unknown[], Result>(
   callee: (...args: Arguments) => Result,
@@ -27,8 +27,8 @@ export function runOutsideContext<Arguments extends unknown[], Result>(
 }
 
 /**
- * Makes a resource whose context is empty. `enterWith` changes the context of the resource that it is called in: application code
- * needs one that nothing else runs in.
+ * Makes a resource whose context is empty. `enterWith` changes the context of the resource in which it is called, so
+ * application code needs a resource in which nothing else runs.
  */
 export function newEmptyResource(type: string): AsyncResource {
   return empty.runInAsyncScope(newResource, undefined, type);

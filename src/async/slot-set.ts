@@ -1,21 +1,21 @@
-/** Many things that come and go. */
+/** A set for many short-lived items. */
 
-/** An item of a {@link SlotSet}: it keeps its own slot. */
+/** An item of a {@link SlotSet}, which stores its own slot. */
 export interface SlotSetItem {
-  /** Stays the same while the item is in a set, which alone writes it. Below 0 while the item is in none. */
+  /** Constant while the item is in a set; only the set writes it. Negative while the item is in no set. */
   slot: number;
 }
 
 /**
- * A set whose members come and go with every message. V8's own would be rebuilt over and over by that, each former table
- * holding on to the next and to all that was in it: the young objects of a thousand messages grow old, and collecting them
- * was seen to take a quarter of the processor's time.
+ * A set whose members change with every message. A `Set` of V8 would be rebuilt repeatedly, and each former table would keep a
+ * reference to the next one and to its contents. The young objects of a thousand messages would then grow old; collecting them
+ * was measured to take a quarter of the CPU time.
  */
 export class SlotSet<Item extends SlotSetItem> {
-  /** By their slots; only the set writes it. */
+  /** Items by slot; only the set writes this. */
   protected readonly items: (Item | undefined)[] = [];
   readonly #free: number[] = [];
-  /** How many items are in it. Only the set writes it. */
+  /** Number of items; only the set writes it. */
   size = 0;
 
   add(item: Item): void {
@@ -25,7 +25,7 @@ export class SlotSet<Item extends SlotSetItem> {
     this.size += 1;
   }
 
-  /** @returns whether it was in here. */
+  /** @returns whether the item was in the set. */
   delete(item: Item): boolean {
     const { slot } = item;
     if (this.items[slot] !== item) return false;
@@ -33,7 +33,7 @@ export class SlotSet<Item extends SlotSetItem> {
     this.#free.push(slot);
     item.slot = -1;
     this.size -= 1;
-    // After a burst there is nothing to walk over in vain.
+    // Shrinks the list after a burst, so that later loops do not walk over empty slots.
     if (this.size === 0) {
       this.items.length = 0;
       this.#free.length = 0;
@@ -45,7 +45,7 @@ export class SlotSet<Item extends SlotSetItem> {
     return this.items.find((item) => item !== undefined && isWanted(item));
   }
 
-  /** As it is now, in the order of the slots. */
+  /** Returns the present items, in the order of their slots. */
   list(): readonly Item[] {
     return this.items.filter((item) => item !== undefined);
   }

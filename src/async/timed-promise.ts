@@ -1,34 +1,38 @@
-/** Promises that settle by themselves, at their deadline or when their signal fires, and the timers of many deadlines of few lengths. */
+/**
+ * Promises that settle at their deadline or when their signal aborts, and timers for many deadlines of few different lengths.
+ */
 
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import { onAbort } from "./abort.ts";
 import type { Gate } from "./gate.ts";
 import { runOutsideContext } from "./outside-context.ts";
 
-/** A timer that is late by more has waited for something that held the event loop. */
+/** A timer that fires later than this was delayed by a stall of the event loop. */
 const STALL_MS = 10;
-/** More queues than that keep no timers: what is left of a deadline may be any number of milliseconds. */
+/**
+ * With more queues than this, an empty queue drops its timer, because the rest of a deadline may be any number of milliseconds.
+ */
 const MOST_QUEUES = 64;
 
-/** An entry that is told when its time has passed. While it waits, it stands in a queue, which alone writes these fields. */
+/** An entry with a time limit. While it waits, it is linked into a queue; only the queue writes these fields. */
 export abstract class TimeoutEntry {
-  /** On the monotonic clock, once it waits. */
+  /** On the monotonic clock, while it waits. */
   dueAt = 0;
   queue: TimeoutQueue | undefined;
   before: TimeoutEntry | undefined;
   behind: TimeoutEntry | undefined;
 
-  /** Its time has passed. */
+  /** Called when the time has passed. */
   abstract pass(): void;
 }
 
 /**
- * The entries that wait for the same number of milliseconds, in the order in which they came, which is that in which they are due. One timer of
- * Node's serves them all: one for each takes some 230 bytes, a fifth of what a waiting call takes.
+ * The entries that wait for the same number of milliseconds. Their order of arrival is also the order in which they are due, so
+ * one timer of Node serves them all. A timer for each would take about 230 bytes, a fifth of the memory of a waiting call.
  */
 class TimeoutQueue {
   readonly #ms: number;
-  /** By which it tells the time: a test may put another in its place. */
+  /** The `setTimeout` in use when the queue was created: a test may replace it. */
   readonly clock: typeof setTimeout = globalThis.setTimeout;
   readonly #ended: (line: TimeoutQueue) => void;
   #first: TimeoutEntry | undefined;
@@ -48,7 +52,7 @@ class TimeoutQueue {
     timed.before = this.#last;
     if (this.#last === undefined) {
       this.#first = timed;
-      // A timer that is left from an earlier wait is due before this entry, and is armed again then.
+      // A timer left from an earlier wait fires before this entry is due, and is then set again.
       if (this.#timer !== undefined) this.#timer.ref();
       else if (this.#reading === undefined) this.#arm(timed.dueAt);
     } else this.#last.behind = timed;
@@ -67,10 +71,10 @@ class TimeoutQueue {
     if (this.#first === undefined) this.#rest();
   }
 
-  // The timer stays, without holding the process: a service that makes one call after the other would set it and stop it for
-  // each of them.
+  // Keeps the timer, but lets the process exit. A service that makes one call after the other would otherwise set and clear it
+  // for each call.
   #rest(): void {
-    // One by a test's clock could be taken away without a word.
+    // A timer of a test's fake clock is not kept, because the test may remove it without notice.
     if (this.clock === ownClock && queues.size <= MOST_QUEUES) {
       this.#timer?.unref();
       return;
@@ -94,15 +98,15 @@ class TimeoutQueue {
     else this.#reading = setImmediate(this.#read);
   };
 
-  // After a stall of the event loop timers fire before the sockets are read: what has arrived comes first. Twice, since what
-  // is read first may have more behind it.
+  // After a stall of the event loop, timers fire before the sockets are read, but data that has arrived must be processed
+  // first. Waits two turns, because the first read may not return all data.
   readonly #read = (): void => {
     this.#reading = setImmediate(this.#check);
   };
 
   readonly #check = (): void => {
     this.#reading = undefined;
-    // A timer that has fired is believed, whatever another clock says: one of them may be a test's.
+    // A timer that has fired counts as due even if the other clock disagrees, because a test may have replaced one of the two.
     const now = Math.max(performance.now(), this.#armedFor);
     try {
       for (let first = this.#first; first !== undefined && first.dueAt <= now; first = this.#first) {
@@ -116,7 +120,7 @@ class TimeoutQueue {
   };
 }
 
-// Looked up when it is called: tests put others in its place.
+// Looks up `setTimeout` at each call, because tests replace it.
 function startTimeout(callback: () => void, ms: number): NodeJS.Timeout {
   return setTimeout(callback, ms);
 }
@@ -124,7 +128,7 @@ function startTimeout(callback: () => void, ms: number): NodeJS.Timeout {
 const ownClock = globalThis.setTimeout;
 const queues = new Map<number, TimeoutQueue>();
 
-/** Calls {@link TimeoutEntry.pass} after so many milliseconds, as exactly as `setTimeout` does, unless that is stopped before. */
+/** Calls {@link TimeoutEntry.pass} after a number of milliseconds, as precisely as `setTimeout`, unless it is stopped first. */
 export function startTimer(timed: TimeoutEntry, ms: number): void {
   let line = queues.get(ms);
   if (line === undefined || line.clock !== globalThis.setTimeout) {
@@ -136,34 +140,34 @@ export function startTimer(timed: TimeoutEntry, ms: number): void {
   line.add(timed);
 }
 
-/** Stops what was started, if it was and has not passed. */
+/** Stops a timer. Does nothing if it was not started or has fired. */
 export function stopTimer(timed: TimeoutEntry): void {
   timed.queue?.delete(timed);
 }
 
-/** Bounds of a wait. */
+/** The time limit and signal of a wait. */
 export interface WaitLimits {
   readonly ms: number;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Bounds of a wait, and what for. */
+/** The limits of a wait, and its subject. */
 export interface NamedWaitLimits extends WaitLimits {
-  /** Names what is waited for, in words that follow 'while waiting for'. */
+  /** The subject of the wait, as a phrase that follows 'while waiting for'. */
   readonly what: string;
 }
 
-/** The error of a wait that took too long. */
+/** Makes the error of a wait whose deadline passed. */
 export function timedOut({ ms, what }: Pick<NamedWaitLimits, "ms" | "what">): ConfluoError<"TIMEOUT"> {
   return new ConfluoError("TIMEOUT", `The deadline of ${ms} ms passed while waiting for ${what}.`);
 }
 
-/** The error of a wait that its caller ended. */
+/** Makes the error of a wait that its caller cancelled. */
 export function cancelled(what: string, signal: AbortSignal): ConfluoError<"CANCELLED"> {
   return new ConfluoError("CANCELLED", `The caller stopped waiting for ${what}.`, { cause: signal.reason });
 }
 
-/** Resolves when a gate opens or, leaving nothing behind at the gate, when the wait is over. */
+/** Resolves when a gate opens or when the wait is over; in the latter case the gate keeps no reference. */
 export function untilOpen(gate: Gate, waiter: Pick<TimedPromiseControls<unknown>, "onEnd">): Promise<void> {
   return new Promise((resolve) => {
     const leave = gate.onOpen(resolve);
@@ -174,19 +178,19 @@ export function untilOpen(gate: Gate, waiter: Pick<TimedPromiseControls<unknown>
   });
 }
 
-/** How a wait is ended from within. After its end, by whatever cause, nothing more happens. */
+/** The controls that settle a wait. They do nothing once it has ended. */
 export interface TimedPromiseControls<Value> {
   readonly over: boolean;
-  /** Calls back when the wait is over, whatever ended it. */
+  /** Calls back when the wait has ended, for any reason. */
   onEnd(callback: () => void): void;
   resolve(value: Value): void;
   reject(error: unknown): void;
 }
 
-/** A promise that settles by itself, at its deadline or when its signal fires, whichever is first. */
+/** A promise that settles at its deadline or when its signal aborts, whichever is first, unless it was settled before. */
 export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedPromiseControls<Value> {
   readonly promise: Promise<Value>;
-  /** True once it has ended. Only the wait itself writes it. */
+  /** True once the wait has ended; only the wait itself writes it. */
   over = false;
   readonly #ms: number;
   #resolve!: (value: Value | Promise<never>) => void;
@@ -200,13 +204,13 @@ export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedP
     });
   }
 
-  /** Names what is waited for, in words that follow 'while waiting for'. */
+  /** The subject of the wait, as a phrase that follows 'while waiting for'. */
   protected abstract get what(): string;
 
-  /** Called once, whatever ended the wait: timer and listener are gone by then. */
+  /** Called once, when the wait has ended for any reason. The timer and the listener are already removed. */
   protected abstract ended(): void;
 
-  /** Begins to count. @returns whether there is still something to wait for. */
+  /** Starts the timer and observes the signal. @returns false if the signal has already aborted. */
   begin(signal: AbortSignal | undefined): boolean {
     if (signal?.aborted) {
       this.reject(cancelled(this.what, signal));
@@ -246,8 +250,9 @@ export abstract class TimedPromise<Value> extends TimeoutEntry implements TimedP
 }
 
 /**
- * Gives an error of ours a stack that leads to whoever waits for it: it was made in a timer or a callback of the connection.
- * For `catch` on the promise that is waited for, since V8 follows only that from here to there.
+ * Gives an error of confluo a stack that leads to the code that awaits it, because the error was created in a timer or a
+ * callback of the connection. Pass it to `catch` on the awaited promise itself: V8 follows only that promise back to the
+ * awaiting code.
  */
 export function withCallerStack(error: unknown): never {
   if (isConfluoError(error) && Object.isExtensible(error)) Error.captureStackTrace?.(error, withCallerStack);
@@ -268,7 +273,7 @@ class StartedTimedPromise<Value> extends TimedPromise<Value> {
     this.#ended?.();
   }
 
-  /** The same with functions that can be passed on by themselves. */
+  /** The same controls as functions that can be passed on separately. */
   get waiter(): TimedPromiseControls<Value> {
     const isOver = (): boolean => this.over;
     return {
@@ -282,7 +287,9 @@ class StartedTimedPromise<Value> extends TimedPromise<Value> {
   }
 }
 
-/** A {@link TimedPromise} for what `start` begins. `ended` is called once, whatever ended it. */
+/**
+ * Makes a {@link TimedPromise} for the work that `start` begins. Calls `ended` once, when the wait has ended for any reason.
+ */
 export function waitFor<Value>(
   limits: NamedWaitLimits,
   start: (waiter: TimedPromiseControls<Value>) => void,
@@ -299,7 +306,7 @@ export function waitFor<Value>(
   return wait.promise;
 }
 
-/** A promise's outcome, within limits. Beyond them, nobody hears of it. */
+/** Settles like a promise, within limits. After that, the outcome of the promise is ignored. */
 export function settledWithin<Value>(limits: NamedWaitLimits, work: Promise<Value>): Promise<Value> {
   const wait = new StartedTimedPromise<Value>(limits, undefined);
   wait.begin(limits.signal);

@@ -1,10 +1,10 @@
-/** Addresses of brokers: what they may be, and which of them mean the same. */
+/** Addresses of brokers: their valid forms, and a key that is the same for equivalent addresses. */
 
 import { ConfluoError, invalidArgument } from "../errors.ts";
 import { type BrokerUrl, parseBrokerUrl } from "../transport/rabbitmq/broker-url.ts";
 
 /**
- * Reads an address.
+ * Parses an address.
  *
  * @throws `INVALID_ARGUMENT`.
  */
@@ -23,7 +23,7 @@ export function isMemory(url: string): boolean {
   return url === "memory:" || url.startsWith("memory://");
 }
 
-// In any order: the nodes of a cluster are tried in a random one.
+// Sorted, because the order of a cluster's nodes has no meaning: they are tried in random order.
 export function keyOf(address: unknown): string {
   return JSON.stringify(Array.isArray(address) ? [...address].sort() : [address]);
 }

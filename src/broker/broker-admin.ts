@@ -1,4 +1,4 @@
-/** Removal of what nobody needs at a broker: bindings that nobody needs, services that are gone. */
+/** Removes bindings that are no longer needed, and the queues of services that no longer exist. */
 
 import { delay } from "../async/abort.ts";
 import type { WaitLimits } from "../async/timed-promise.ts";
@@ -11,25 +11,25 @@ import { withClient } from "../transport/short-session.ts";
 
 /** Options of `Broker.removeService`. */
 export interface RemoveServiceOptions extends WaitOptions {
-  /** True to delete also queues that hold messages or have consumers. Default: `false`. */
+  /** True to delete queues even if they hold messages or have consumers. Default: `false`. */
   readonly force?: boolean | undefined;
 }
 
 /** A queue that was removed. */
 export interface RemovedQueue {
   readonly name: string;
-  /** How many messages went with it. */
+  /** Number of messages that were deleted with it. */
   readonly messages: number;
 }
 
-/** The parts that it works with. */
+/** Access to the broker. */
 export interface AdminSession {
   readonly namespace: Namespace;
   open(signal: AbortSignal): Promise<AmqpClient>;
 }
 
 const ADMIN_MS = 20_000;
-/** After a restart, RabbitMQ 3.10 says for a moment that a queue is empty which is not. */
+/** Delay before the queues are inspected again: after a restart, RabbitMQ 3.10 briefly reports a queue as empty that is not. */
 const SECOND_LOOK_MS = 500;
 
 const removeOptions: OptionNames<RemoveServiceOptions> = { timeoutMs: true, signal: true, force: true };
@@ -55,7 +55,7 @@ export async function removeService(
   const { force = false, ...waiting } = checkOptions("removeService", options, removeOptions);
   if (typeof force !== "boolean") throw invalidArgument("force", "true or false", force);
   const limits: WaitLimits = readWaitOptions("removeService", waiting, ADMIN_MS);
-  // Bindings and inboxes go first, dead letters last.
+  // The dead letters are deleted last.
   const [calls, again, batches] = namespace.callQueues(service);
   const [dead, ...inboxes] = namespace.durableQueues(service);
   const queues = [calls, batches, again, ...inboxes, dead].flatMap((plan) => plan?.name ?? []);
@@ -63,7 +63,7 @@ export async function removeService(
   return withClient({ ...limits, what }, open, async (client, signal) => {
     const found = await look(client, queues);
     if (found.length === 0)
-      throw new ConfluoError("NO_SUCH_SERVICE", `There is no queue of a service ${service}.`);
+      throw new ConfluoError("NO_SUCH_SERVICE", `The service ${service} has no queues.`);
     if (!force) {
       checkUnused(service, found);
       await delay(SECOND_LOOK_MS, signal);
@@ -72,7 +72,7 @@ export async function removeService(
     const removed: RemovedQueue[] = [];
     for (const { name } of found) {
       signal.throwIfAborted();
-      // An instance may have come since. RabbitMQ itself looks for consumers of classic queues only.
+      // Checks again: an instance may have connected since. RabbitMQ itself checks for consumers of classic queues only.
       if (!force) checkUnused(service, await look(client, [name]));
       removed.push({ name, messages: await client.deleteQueue(name) });
     }

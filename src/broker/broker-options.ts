@@ -6,20 +6,17 @@ import type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
 
 /** Options of a `Broker`. */
 export interface BrokerOptions {
-  /** Prefix of everything at the broker: services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
+  /** Prefix of all queues and exchanges; services meet only within one. Default: `CONFLUO_NAMESPACE`, else `"confluo"`. */
   readonly namespace?: string | undefined;
-  /** For `amqps://`: what Node's `tls.connect` takes. Default: the files of `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`. */
+  /** Options of `tls.connect`, for `amqps://`. Default: the files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY` name. */
   readonly tls?: TlsOptions | undefined;
-  /**
-   * The largest body, in bytes. Default: 16,777,216 (16 MiB), what RabbitMQ 4 takes unless its `max_message_size`
-   * says otherwise.
-   */
+  /** Largest body, in bytes. Default: 16,777,216 (16 MiB), the default limit of RabbitMQ 4 (its `max_message_size`). */
   readonly maxBodyBytes?: number | undefined;
-  /** Where lines about the connection go. Default: standard error, without `debug`. */
+  /** Receives log lines about the connection. Default: standard error, without `debug`. */
   readonly logger?: Logger | undefined;
 }
 
-/** Their names. */
+/** The names of the options. */
 export const brokerOptions: OptionNames<BrokerOptions> = {
   namespace: true,
   tls: true,

@@ -1,4 +1,4 @@
-/** Where services meet: RabbitMQ, or the broker inside the process. The one file that knows both. */
+/** The broker that services connect to: RabbitMQ, or the broker embedded in the process. No other file knows both. */
 
 import { runOutsideContext } from "../async/outside-context.ts";
 import { type TimedPromiseControls, waitFor } from "../async/timed-promise.ts";
@@ -64,17 +64,17 @@ export type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
 export type { RemovedQueue, RemoveServiceOptions } from "./broker-admin.ts";
 export type { BrokerOptions } from "./broker-options.ts";
 
-/** A broker's address: an `amqp://` or `amqps://` URL, several of one cluster, `"memory:"`, or a shared {@link Broker}. */
+/** A broker's address: an `amqp://` or `amqps://` URL, several URLs of one cluster, `"memory:"`, or a shared {@link Broker}. */
 export type BrokerAddress = string | readonly string[] | SharedBroker;
 
-/** A {@link Broker}, of this copy or release of the package or another: what all of them have. */
+/** A {@link Broker} made by this or another copy or release of the package: the members that all of them have. */
 export type SharedBroker = Pick<Broker, "description" | "namespace" | "maxBodyBytes">;
 
 const OPEN_MS = 20_000;
 
 /**
- * A broker that services of one process share: one pair of connections for all of them, opened with the first
- * `connect` and closed with the last `shutdown`. `new Broker("memory:")` is a private embedded broker, for a test.
+ * A broker that services of one process share. They use one pair of connections, which the first `connect` opens and the last
+ * `shutdown` closes. `new Broker("memory:")` is an embedded broker of its own, for example for a test.
  *
  * @example
  * const broker = new Broker("amqp://localhost", { namespace: "shop" });
@@ -90,7 +90,7 @@ export class Broker {
   readonly #newId: () => string;
   readonly #connection: SharedConnection;
   readonly #open: (signal: AbortSignal, onBlocked?: OnBlocked, onRefused?: OnRefused) => Promise<AmqpClient>;
-  /** The same, with what it takes to write a message again as it was. */
+  /** Opens a client that also keeps the raw headers, which are needed to republish a message unchanged. */
   readonly #openExact: (signal: AbortSignal) => Promise<AmqpClient>;
 
   constructor(address: string | readonly string[], options?: BrokerOptions) {
@@ -108,7 +108,7 @@ export class Broker {
     if (tls !== undefined && (typeof tls !== "object" || tls === null))
       throw invalidArgument("tls", "an object of TLS options", tls);
     const nodes = readAddress(address);
-    // Each embedded broker is a world of its own; the nodes of a cluster may be named in any order.
+    // Each embedded broker is a separate one. The nodes of a cluster are sorted, because their order has no meaning.
     const place =
       nodes === "memory"
         ? newInstanceId()
@@ -123,7 +123,7 @@ export class Broker {
       this.#openExact = this.#open;
     } else {
       this.description = nodes.map(({ shown }) => shown).join(", ");
-      // A socket calls back in the context in which it was made.
+      // A socket runs its callbacks in the asynchronous context in which it was created.
       this.#open = (signal, onBlocked, onRefused) =>
         runOutsideContext(openRabbit, { nodes, tls, onBlocked, onRefused }, signal);
       this.#openExact = (signal) => runOutsideContext(openRabbit, { nodes, tls, keepsHeaders: true }, signal);
@@ -139,17 +139,17 @@ export class Broker {
     });
   }
 
-  /** @internal For tests: services gather also what comes alone, and ask nobody first. */
+  /** @internal For tests: services send even a single call or answer as a batch, without first checking the receiver. */
   gathersEagerly = false;
 
-  /** @internal What services join. */
+  /** @internal The transport that services use. */
   get transport(): Transport {
     return this.#connection;
   }
 
   /**
-   * Depth and consumers of a queue by its full name, such as `confluo.orders.dead`; `undefined` if there is none.
-   * For tests and tools: it opens a connection for the question.
+   * Returns the number of messages and consumers of a queue, given its full name, such as `confluo.orders.dead`; `undefined` if
+   * the queue does not exist. For tests and tools: each call opens a connection.
    *
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`, `INVALID_ARGUMENT`.
    */
@@ -165,11 +165,12 @@ export class Broker {
   }
 
   /**
-   * Finds what of a service or several, or of what all share if none is named, lies at the broker otherwise than confluo declares
-   * it. What does not exist is no conflict, and is not made.
+   * Finds queues of one or several services that exist at the broker with other arguments than confluo declares. Without a
+   * service, it compares the queues and exchanges that all services share. A queue that does not exist is no conflict and is
+   * not created.
    *
-   * @returns an error for each queue or exchange, with what the broker says: `TOPOLOGY_CONFLICT`; or, for one that
-   *   could not be compared, `ACCESS_REFUSED` (this user may not) or `UNAVAILABLE` (its node is down).
+   * @returns an error for each such queue or exchange, with the broker's explanation: `TOPOLOGY_CONFLICT`; or, if the broker
+   *   did not allow the comparison, `ACCESS_REFUSED` (this user lacks a right) or `UNAVAILABLE` (the queue's node is down).
    * @throws as {@link Broker.discover}.
    */
   conflicts(of?: string | readonly string[], options?: WaitOptions): Promise<readonly ConfluoError[]> {
@@ -177,13 +178,13 @@ export class Broker {
   }
 
   /**
-   * The dead letters of a service: to count, look at, replay and discard them. Asks the broker nothing by itself.
+   * Returns access to the dead letters of a service: to count, inspect, replay and discard them. Does not contact the broker.
    *
    * @example
    * const letters = broker.deadLetters("orders");
    * for (const { id, path, error } of await letters.list({ limit: 50 })) console.log(id, path, error?.message);
    * await letters.replay("all");
-   * @throws `INVALID_ARGUMENT` for what cannot be a service's name.
+   * @throws `INVALID_ARGUMENT` for a text that cannot be the name of a service.
    */
   deadLetters(service: string): DeadLetters {
     checkName(service, "service");
@@ -191,8 +192,8 @@ export class Broker {
   }
 
   /**
-   * Messages that had waited in a delay queue, or expired, and came back to a queue that someone has deleted meanwhile. A replay
-   * sends each to the queue that it was meant for, which a letter names as its `queue`.
+   * Returns access to the orphans: messages that waited in a delay queue, or expired, and whose queue was deleted before they
+   * came back to it. A replay sends each to the queue that it was meant for, which is the `queue` of its letter.
    *
    * @example await broker.orphans().replay((letter) => letter.queue === "confluo.orders.inbox");
    */
@@ -201,9 +202,9 @@ export class Broker {
   }
 
   /**
-   * Asks every instance who it is: its host, process, versions and health, its routes and subscriptions with their contracts
-   * as JSON Schema. Only those that are connected answer, and only in this namespace. Takes until nobody has answered for
-   * a quarter of a second.
+   * Asks every instance for a description of itself: its host, process, versions and health, its routes and subscriptions with
+   * their contracts as JSON Schema. Only instances that are connected in this namespace answer. The question ends when no
+   * further answer has arrived for a quarter of a second.
    *
    * @example for (const { service, instance, host } of await broker.discover()) console.log(service, instance, host);
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
@@ -214,8 +215,8 @@ export class Broker {
   }
 
   /**
-   * Asks every instance what it has done, and the broker what waits: by service, with all instances summed up. Counts
-   * begin when an instance does; take the difference of two to know a rate.
+   * Asks every instance for its statistics, and the broker for the lengths of the queues. Returns one entry per service, with
+   * the sums of its instances. Counts start when an instance starts; a rate is the difference of two results.
    *
    * @example for (const { service, queues } of await broker.stats()) console.log(service, queues.inbox?.messages);
    * @throws as {@link Broker.discover}.
@@ -228,8 +229,9 @@ export class Broker {
   }
 
   /**
-   * As {@link Broker.stats}, and what instances cannot tell: which services are down, and what waits in delay queues. AMQP lists
-   * no queues, so it looks for those of the services that instances call, send to and hear from, and of `services`.
+   * Returns the same as {@link Broker.stats}, and also what no instance can report: services without a running instance, and
+   * the messages in delay queues. AMQP cannot list queues. So it looks for the queues of all services that instances call, send
+   * to or receive from, and of those in `services`.
    *
    * @example for (const { service, instances } of (await broker.overview()).services) console.log(service, instances.length);
    * @throws as {@link Broker.discover}.
@@ -239,7 +241,7 @@ export class Broker {
   }
 
   /**
-   * Asks every instance whether it is there: how many milliseconds the way there and back took.
+   * Asks every instance for a sign of life, and returns the round-trip time of each in milliseconds.
    *
    * @throws as {@link Broker.discover}.
    */
@@ -264,10 +266,11 @@ export class Broker {
   }
 
   /**
-   * Ends a service's copies of the events that match a subscription's pattern: removes the binding of its inbox, which
-   * outlives subscriptions and instances on purpose. What is in the inbox already stays. RabbitMQ does not say whether
-   * there was such a binding, so this resolves in either case, also for a service that does not exist. Instances that
-   * still subscribe to the pattern bind it again the next time they connect: deploy them without it first.
+   * Stops the delivery of events that match a pattern to a service: removes the binding of the service's inbox, which
+   * deliberately outlives subscriptions and instances. Messages that are already in the inbox stay there. RabbitMQ does not
+   * report whether the binding existed, so the promise resolves in either case, even for a service that does not exist.
+   * Instances that still subscribe to the pattern bind it again when they next connect, so deploy them without the subscription
+   * first.
    *
    * @example await broker.unbind("mail", "/orders/:id/placed");
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`,
@@ -278,22 +281,23 @@ export class Broker {
   }
 
   /**
-   * Removes the queues of a service that is gone for good, with their bindings: its calls, its inbox and its dead letters. Unless
-   * `force` is set, all of them have to be empty and without consumers. What comes between that look and the removal goes with
-   * its queue and is counted. Instances that connect later make the queues anew.
+   * Removes the queues of a service that will not run again, with their bindings: its calls, its inbox and its dead letters.
+   * Unless `force` is set, all of them must be empty and without consumers. A message that arrives between that check and the
+   * removal is deleted with its queue and counted. Instances that connect later create the queues again.
    *
    * @returns the queues that were removed.
-   * @throws `NO_SUCH_SERVICE` if it has none; `UNAVAILABLE` if one is in use, with these as `data.queues`; and as
-   *   {@link Broker.unbind}.
+   * @throws `NO_SUCH_SERVICE` if the service has no queues; `UNAVAILABLE` if a queue is in use, with these queues as
+   *   `data.queues`; and as {@link Broker.unbind}.
    */
   removeService(service: string, options?: RemoveServiceOptions): Promise<readonly RemovedQueue[]> {
     return removeService(this.#asking, service, options);
   }
 
   /**
-   * Shows events as they pass, from now on, until it is closed or the signal fires. It has a queue of its own, which goes with
-   * it: no service misses any for it. A listener that returns a promise gets the next ones when that is settled; what it
-   * is too slow for waits at the broker, the latest 10,000 of them. It does not outlast a lost connection.
+   * Passes all events that match a pattern to a listener, from now on, until the watch is closed or the signal aborts. The
+   * watch has a queue of its own, which is deleted with it, so no service misses an event because of it. If the listener
+   * returns a promise, the next events follow once that promise has settled. Meanwhile, the latest 10,000 events wait at the
+   * broker, and older ones are dropped. The watch ends if the connection is lost.
    *
    * @example const watch = await broker.watch("/orders/#", ({ path, body }) => console.log(path, body));
    * @throws as {@link Broker.discover}.
@@ -304,8 +308,8 @@ export class Broker {
   }
 
   /**
-   * A plain AMQP client on this broker, without confluo's lanes, namespaces and promises: for tests and tools that look
-   * from outside. Its shape follows confluo's needs and may change before 1.0.
+   * Opens a plain AMQP client to this broker, without confluo's lanes, namespaces and guarantees, for tests and tools that need
+   * a view from outside. Its interface follows confluo's needs and may change before 1.0.
    *
    * @throws `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `TIMEOUT` (default: 20,000 ms), `CANCELLED`, `INVALID_ARGUMENT`.
    */
@@ -314,7 +318,7 @@ export class Broker {
     const stop = new AbortController();
     const start = (waiter: TimedPromiseControls<AmqpClient>): void => {
       this.#open(stop.signal).then((client) => {
-        // A connection that nobody waits for any more would never be closed.
+        // The caller no longer waits for the connection, so nothing else would close it.
         if (waiter.over) void client.close();
         else waiter.resolve(client);
       }, waiter.reject);
@@ -323,7 +327,7 @@ export class Broker {
   }
 }
 
-/** Returns whether a value is a {@link Broker}, of whichever copy of the package. */
+/** Returns whether a value is a {@link Broker}, made by any copy of the package. */
 export function isBroker(value: unknown): value is Broker {
   return typeof value === "object" && value !== null && "transport" in value && "maxBodyBytes" in value;
 }

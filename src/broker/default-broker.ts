@@ -1,4 +1,4 @@
-/** Which broker a service gets: the one of its address, else of the environment, else the embedded one of the process. */
+/** Chooses the broker of a service: the one at the given address, else the one from the environment, else the embedded one. */
 
 import { ConfluoError } from "../errors.ts";
 import type { Logger } from "../logging/logger.ts";
@@ -19,8 +19,8 @@ export function checkBrokerAddress(address: BrokerAddress | undefined): BrokerAd
 const shared: unique symbol = Symbol.for("confluo.embedded.1") as never;
 
 /**
- * The embedded broker on which the services of a process meet. It hangs on `globalThis`, so that they also meet when
- * the process holds two copies of this package.
+ * Returns the embedded broker that the services of a process share. It is stored on `globalThis`, so that services also meet if
+ * the process has loaded two copies of this package.
  */
 export function sharedEmbeddedBroker(): Broker {
   const holder = globalThis as { [shared]?: Broker };
@@ -28,10 +28,10 @@ export function sharedEmbeddedBroker(): Broker {
   return holder[shared];
 }
 
-// Brokers that were made for an address, with it: the same one means the same broker.
+// Brokers that were made from an address, each with the key of that address, by which {@link isSameBroker} compares.
 const madeFor = new WeakMap<Broker, string>();
 
-/** Returns whether an address, given again, means a broker that a service has already. */
+/** Returns whether an address stands for the broker that a service already uses. */
 export function isSameBroker(present: Broker, address: BrokerAddress): boolean {
   if (isBroker(address)) return address === present;
   if (typeof address === "string" && isMemory(address)) return present === sharedEmbeddedBroker();
@@ -40,9 +40,9 @@ export function isSameBroker(present: Broker, address: BrokerAddress): boolean {
 }
 
 /**
- * The broker for an address: given, else from `CONFLUO_BROKER`, else embedded.
+ * Returns the broker at an address: the given one, else the one in `CONFLUO_BROKER`, else the embedded broker.
  *
- * @throws `NO_BROKER_ADDRESS` when there is none and `NODE_ENV` is `production`; `INVALID_ARGUMENT`.
+ * @throws `NO_BROKER_ADDRESS` when there is no address and `NODE_ENV` is `production`; `INVALID_ARGUMENT`.
  */
 export function resolveBroker(address: BrokerAddress | undefined, logger: Logger): Broker {
   if (isBroker(address)) return address;
@@ -57,7 +57,7 @@ export function resolveBroker(address: BrokerAddress | undefined, logger: Logger
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
       "No broker address was given and NODE_ENV is production: set CONFLUO_BROKER=amqp://… or pass an address to " +
-        'connect(). If the embedded broker is really meant, say connect("memory:").',
+        'connect(). To use the embedded broker on purpose, call connect("memory:").',
     );
   }
   announceEmbedded(logger);
@@ -66,12 +66,12 @@ export function resolveBroker(address: BrokerAddress | undefined, logger: Logger
 
 const announced: unique symbol = Symbol.for("confluo.embedded.announced") as never;
 
-/** Says, once for each process, that services meet inside of it. */
+/** Logs, once per process, that its services use the embedded broker. */
 export function announceEmbedded(logger: Logger): void {
   const holder = globalThis as { [announced]?: true };
   if (holder[announced]) return;
   holder[announced] = true;
-  // It concerns the process, not the service that happens to be the first.
+  // The line concerns the process, not the service that happens to connect first.
   logger.info(
     { service: undefined, instance: undefined },
     "No broker address given: services meet on the embedded broker inside this process (set CONFLUO_BROKER to use RabbitMQ).",

@@ -1,13 +1,13 @@
-/** The broker's settings in the process's environment. */
+/** The settings of the broker that come from environment variables. */
 
 import { readFileSync } from "node:fs";
 import { ConfluoError, describeThrown } from "../errors.ts";
 import type { TlsOptions } from "../transport/rabbitmq/tls-options.ts";
 
 /**
- * The address that `CONFLUO_BROKER` holds, if it does.
+ * Returns the address, or list of addresses, in `CONFLUO_BROKER`; `undefined` if the variable is not set.
  *
- * @throws `INVALID_ARGUMENT` for an empty one among several.
+ * @throws `INVALID_ARGUMENT` if one of several addresses is empty.
  */
 export function brokerFromEnvironment(): string | readonly string[] | undefined {
   const value = process.env.CONFLUO_BROKER?.trim();
@@ -17,15 +17,15 @@ export function brokerFromEnvironment(): string | readonly string[] | undefined 
     // The value itself is not repeated: it may hold a password.
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      `CONFLUO_BROKER must be a URL or URLs with commas between; one of its ${urls.length} entries is empty.`,
+      `CONFLUO_BROKER must be a URL, or several URLs separated by commas; one of its ${urls.length} entries is empty.`,
     );
   }
   return urls.length === 1 ? (urls[0] as string) : urls;
 }
 
 /**
- * Options of a broker, where it is given none: the namespace that `CONFLUO_NAMESPACE` holds, else `confluo`; for `amqps://`,
- * the PEM files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY` name.
+ * Returns a broker's options, completed from the environment: the namespace from `CONFLUO_NAMESPACE`, else `confluo`; for
+ * `amqps://`, the PEM files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY` name.
  *
  * @throws `INVALID_ARGUMENT` for a file that cannot be read.
  */
@@ -44,7 +44,7 @@ export function withEnvironment(
 function tlsFromEnvironment(urls: readonly string[]): TlsOptions | undefined {
   const [ca, cert, key] = (["CONFLUO_CA", "CONFLUO_CERT", "CONFLUO_KEY"] as const).map(fileNamedBy);
   if (ca === undefined && cert === undefined && key === undefined) return undefined;
-  // It says who connects where no URL does.
+  // If no URL names a user, the certificate identifies the client.
   const isByCertificate = cert !== undefined && !urls.some((url) => url.includes("@"));
   return {
     ...(ca === undefined ? {} : { ca }),

@@ -1,4 +1,4 @@
-/** Options that all commands have in common: which broker, how long, in which form. */
+/** Options that commands share: the broker's address, the time limit and the form of the output. */
 
 import { type Command, InvalidArgumentError } from "commander";
 import { Broker, ConfluoError, type Logger, silentLogger } from "../index.ts";
@@ -7,17 +7,17 @@ import type { Terminal } from "./terminal.ts";
 /** Adds a command to the program. */
 export type CommandSetup = (program: Command, terminal: Terminal) => void;
 
-/** Which broker, and what of it. */
+/** The broker's address, its namespace and the files for TLS. */
 export interface AddressFlags {
   readonly broker?: string;
   readonly namespace?: string;
-  /** Names of files, for `amqps://`. */
+  /** Paths of PEM files, for `amqps://`. */
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
 }
 
-/** Options of every command that asks a broker. */
+/** Options of every command that uses a broker. */
 export interface BrokerFlags extends AddressFlags {
   /** In milliseconds. */
   readonly timeout?: number;
@@ -44,20 +44,17 @@ export function withAddressFlags(command: Command): Command {
 }
 
 /**
- * Has this process, and what it starts, take the options for what the environment says: a `Broker` and a `Service` go by that
- * where they are told nothing else. It is also how a URL, which may hold a password, gets to another process: arguments can be
- * seen by everyone on the machine.
+ * Copies the options to the environment variables, which each `Broker` and `Service` without explicit settings uses, in this
+ * process and in those that it starts. A URL is passed to another process in this way, because it may contain a password, and
+ * every user of the machine can see the arguments of a process.
  *
- * @throws `INVALID_ARGUMENT` for files of TLS beside an address without it.
+ * @throws `INVALID_ARGUMENT` if files for TLS are given with an address that does not use TLS.
  */
 export function adopt(flags: AddressFlags, terminal: Terminal): void {
   const { broker, namespace, ca, cert, key } = flags;
   const address = addressOf(flags, terminal);
   if ([ca, cert, key].some((file) => file !== undefined) && address !== "" && !/\bamqps:/.test(address))
-    throw new ConfluoError(
-      "INVALID_ARGUMENT",
-      "--ca, --cert and --key are for amqps://, and the address is none.",
-    );
+    throw new ConfluoError("INVALID_ARGUMENT", "--ca, --cert and --key need an amqps:// address.");
   const said = {
     CONFLUO_BROKER: broker,
     CONFLUO_NAMESPACE: namespace,
@@ -68,7 +65,7 @@ export function adopt(flags: AddressFlags, terminal: Terminal): void {
   for (const [name, value] of Object.entries(said)) if (value !== undefined) process.env[name] = value;
 }
 
-/** Adds the options of {@link BrokerFlags}. `patience` is how long it may take unless told otherwise, in words. */
+/** Adds the options of {@link BrokerFlags}. `patience` is the default time limit, as a text for the help. */
 export function withBrokerFlags(command: Command, patience = "20s"): Command {
   return withAddressFlags(command)
     .option(
@@ -79,47 +76,49 @@ export function withBrokerFlags(command: Command, patience = "20s"): Command {
     .option("--json", "print JSON, one value a line");
 }
 
-/** The broker that is meant. It connects when it is asked something. */
+/** Returns the broker at the given address. It connects with its first request. */
 export function brokerOf(flags: AddressFlags, terminal: Terminal): Broker {
   const address = addressOf(flags, terminal);
   if (address === "")
     throw new ConfluoError(
       "NO_BROKER_ADDRESS",
-      "Which broker? Say --broker amqp://…, or set CONFLUO_BROKER. To start one for trying things out: confluo broker.",
+      "Which broker? Use --broker amqp://…, or set CONFLUO_BROKER. To start a temporary one: confluo broker.",
     );
   if (address === "memory:")
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      "The embedded broker, memory:, is within one process, and this is another: name a RabbitMQ. confluo run --http shows one process from outside.",
+      "The embedded broker (memory:) exists only inside its own process, and this is another one: name a RabbitMQ. confluo run --http shows the state of one process.",
     );
   adopt(flags, terminal);
-  // A failure is the command's error; lines about trying again would be noise beside it.
+  // A failure becomes the command's error. Log lines about reconnecting would only distract from it.
   return brokerAt(address, namespaceOf(flags, terminal), silentLogger);
 }
 
-/** The address that the options mean, else the environment; empty if neither does. */
+/** Returns the address from the options, else from the environment; empty if there is none. */
 export function addressOf({ broker }: AddressFlags, { env }: Terminal): string {
   return (broker ?? env.CONFLUO_BROKER ?? "").trim();
 }
 
-/** As {@link addressOf}. */
+/** Returns the namespace from the options, else from the environment. */
 export function namespaceOf({ namespace }: AddressFlags, { env }: Terminal): string | undefined {
   return namespace ?? env.CONFLUO_NAMESPACE;
 }
 
-/** Services to look for, whether they answer or not: those that the environment names, with commas or spaces between. */
+/**
+ * Returns the services in `CONFLUO_SERVICES`, separated by commas or spaces. They are looked for even if they do not answer.
+ */
 export function servicesToLookFor({ env }: Terminal): readonly string[] {
   return (env.CONFLUO_SERVICES ?? "").split(/[\s,]+/).filter((name) => name !== "");
 }
 
-/** Says which services that are down a tool sees. `isKept` tells whether it keeps names for later. */
+/** Returns a hint about which stopped services a tool can see. `isKept` says whether the tool stores names for later. */
 export function notSeen({ isKept }: { readonly isKept: boolean }): string {
-  const used = "if one that answers calls them, sends to them or heard from them";
+  const used = "if a running service calls them, sends to them or received from them";
   const ways = isKept ? `${used},\nor if they were seen from here before` : `or ${used}`;
-  return `Services that are down are seen if they are named, here or in CONFLUO_SERVICES,\n${ways}.`;
+  return `Services that are down are listed if they are named, here or in CONFLUO_SERVICES,\n${ways}.`;
 }
 
-/** A broker at an address, which may be several with commas between. */
+/** Makes a broker for an address, which may consist of several URLs separated by commas. */
 export function brokerAt(address: string, namespace: string | undefined, logger?: Logger): Broker {
   const urls = address.split(",").map((url) => url.trim());
   return new Broker(urls.length === 1 ? (urls[0] as string) : urls, {
@@ -128,7 +127,7 @@ export function brokerAt(address: string, namespace: string | undefined, logger?
   });
 }
 
-/** Limits of what is asked: the option's, and Ctrl-C. */
+/** Returns the limits of a request: the time limit of the options, and the terminal's signal. */
 export function limitsOf(
   { timeout }: BrokerFlags,
   { signal }: Terminal,
@@ -138,7 +137,9 @@ export function limitsOf(
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** `500ms`, `2s`, `1.5m` or `1h`, as milliseconds. Without a unit, half of the people would mean seconds. */
+/**
+ * Parses `500ms`, `2s`, `1.5m` or `1h` to milliseconds. A unit is required, because without one many users would mean seconds.
+ */
 export function durationOf(text: string): number {
   const [, number = "", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim()) ?? [];
   const ms = number === "" ? Number.NaN : Number(number) * (units[unit] as number);
@@ -146,14 +147,14 @@ export function durationOf(text: string): number {
   throw new InvalidArgumentError("Expected a duration with its unit, such as 500ms, 2s or 1m.");
 }
 
-/** A whole number of at least 1. */
+/** Parses a whole number of at least 1. */
 export function countOf(text: string): number {
   const count = Number(text);
   if (/^\d+$/.test(text) && count >= 1 && Number.isSafeInteger(count)) return count;
   throw new InvalidArgumentError("Expected a whole number, 1 or more.");
 }
 
-/** `name=value` pairs, given once or often. */
+/** Adds a `name=value` pair to those before it. */
 export function pairOf(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("Expected name=value.");

@@ -1,9 +1,9 @@
-/** Errors in a terminal: what happened and what to do, not where. */
+/** Describes errors on the terminal: what happened and what to do. */
 
 import { describeThrown, isErrorCode } from "../errors.ts";
 import { type ConfluoError, isConfluoError } from "../index.ts";
 
-/** For people. */
+/** Returns a readable description of an error. */
 export function describeError(error: unknown, withStack: boolean): string {
   if (withStack && error instanceof Error) return error.stack ?? String(error);
   if (!isConfluoError(error)) return `confluo: ${describeThrown(error).message}`;
@@ -15,14 +15,14 @@ export function describeError(error: unknown, withStack: boolean): string {
   return `confluo: ${message} (${kind})${more}${hint(error)}`;
 }
 
-/** For machines: one line. */
+/** Returns an error as one line of JSON. */
 export function errorAsJson(error: unknown): string {
   if (!isConfluoError(error)) return JSON.stringify({ error: { message: describeThrown(error).message } });
   const { code, message, status, data } = error;
   return JSON.stringify({ error: { code, message, status, data } });
 }
 
-// Where the names are that were perhaps mistyped.
+// Names the command that lists valid names, because the name may be misspelt.
 function hint({ code }: ConfluoError): string {
   switch (code) {
     case "NO_SUCH_SERVICE":

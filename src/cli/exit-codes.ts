@@ -1,21 +1,21 @@
-/** Exit codes, for scripts. */
+/** The exit codes of commands, for scripts. */
 
 import { isConfluoError } from "../index.ts";
 
 export const exitCodes = {
   ok: 0,
-  /** The request failed: a handler, a check, a message that could not be moved. */
+  /** The request failed: for example, a handler or a check failed, or a message could not be moved. */
   failed: 1,
-  /** The command was not understood. */
+  /** The command line is not valid. */
   usage: 2,
-  /** No broker: none named, not reached, or it refused. */
+  /** There is no broker: none was named, it could not be reached, or it refused access. */
   broker: 3,
   timeout: 4,
-  /** Ctrl-C or SIGTERM, as shells say it. */
+  /** Ctrl-C or SIGTERM, with the code that shells use. */
   interrupted: 130,
 } as const;
 
-/** Ends a command with a code, when it has said everything itself. */
+/** Ends a command with an exit code and without a further message, because the command has printed one. */
 export class EndedError extends Error {
   readonly code: number;
 
@@ -25,7 +25,7 @@ export class EndedError extends Error {
   }
 }
 
-/** The code for an error that a command ended with. */
+/** Returns the exit code for an error. */
 export function exitCodeOf(error: unknown): number {
   if (!isConfluoError(error)) return exitCodes.failed;
   switch (error.code) {

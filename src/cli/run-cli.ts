@@ -1,4 +1,4 @@
-/** The command `confluo`: which commands there are, and what becomes of their errors. */
+/** Parses the command line, runs the command and reports its errors. */
 
 import { Command, CommanderError } from "commander";
 import { commands } from "./commands/index.ts";
@@ -7,7 +7,7 @@ import { EndedError, exitCodeOf, exitCodes } from "./exit-codes.ts";
 import { type Terminal, writeLine } from "./terminal.ts";
 import { version } from "./version.ts";
 
-/** Runs one command line. @returns the exit code. Never rejects. */
+/** Runs one command line. Never rejects. @returns the exit code. */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {
   const program = programOf(terminal);
   try {
@@ -23,7 +23,7 @@ export async function runCli(args: readonly string[], terminal: Terminal): Promi
   }
 }
 
-/** All commands, with their help. */
+/** Returns the program with all commands and their help. */
 export function programOf(terminal: Terminal): Command {
   const program = new Command("confluo")
     .description("Runs, observes, calls and manages services on RabbitMQ.")

@@ -1,18 +1,21 @@
-/** Where a module has a mistake: what Node says when it ends with one, and keeps to itself when an import is caught. */
+/**
+ * Finds the place of a syntax error in a module. Node prints it when a program ends with the error, but does not report it for
+ * a caught import.
+ */
 
 import { execFile } from "node:child_process";
 
 const ASK_MS = 10_000;
 
 /**
- * Returns what Node prints of a `SyntaxError` in a module or in one that it imports: file, line and the place in it. Nothing of them is
- * run.
+ * Returns Node's description of a `SyntaxError` in a module or one of its imports: file, line and the place in it. No module is
+ * executed.
  *
  * @param url of the module that could not be imported.
  */
 export async function describeSyntaxError(url: string, error: SyntaxError): Promise<string> {
   const told = error.stack ?? String(error);
-  // That of a CommonJS module, of TypeScript and of a name that is not exported begins with its place.
+  // The stack begins with the place if the error is in CommonJS or TypeScript, or about a name that is not exported.
   if (!/^SyntaxError\b/.test(told)) return withoutFrames(told);
   const printed = await printedOf(url);
   return printed ?? withoutFrames(told);
@@ -22,7 +25,7 @@ function withoutFrames(stack: string): string {
   return stack.replace(/\n {4}at [\s\S]*$/, "");
 }
 
-// All modules are read before any is run: the first of them ends that process.
+// Node parses all modules before it runs the first one, which ends the process. So none of the others is executed.
 function printedOf(url: string): Promise<string | undefined> {
   const code = `import "data:text/javascript,process.exit(0)"; import ${JSON.stringify(url)};`;
   const args = [...process.execArgv, "--input-type=module", "--eval", code];

@@ -1,20 +1,20 @@
-/** Tables of plain text. */
+/** Formats tables of plain text. */
 
-/** A column: its title, and where its cells stand. */
+/** A column: its title and alignment. */
 export interface Column {
   readonly title: string;
   readonly align?: "left" | "right";
-  /** Left out where there is no room for all: the highest first. Default: never. */
+  /** Columns with the highest number are left out first if the table is too wide. Default: never left out. */
   readonly spare?: number;
-  /** How the cells of the last column are coloured, once they are as short as they have to be. */
+  /** Colours the cells of the last column, after they have been shortened. */
   readonly paint?: (text: string) => string;
 }
 
-// Colours take no room on the screen.
+// Escape sequences of colours do not count as characters.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what a colour begins with
 const COLOURS = /\u001b\[\d+m/g;
 
-/** Lines with columns as wide as their widest cell. The last column of a line is not filled up. */
+/** Returns lines in which each column is as wide as its widest cell. The last column is not padded. */
 export function tableOf(columns: readonly Column[], rows: readonly (readonly string[])[]): readonly string[] {
   const all = [columns.map(({ title }) => title), ...rows];
   const widths = columns.map((_, at) => Math.max(...all.map((row) => widthOf(row[at] ?? ""))));
@@ -30,15 +30,15 @@ export function tableOf(columns: readonly Column[], rows: readonly (readonly str
   );
 }
 
-/** The last column is worth that much room, or none. */
+/** Smallest and largest width of the last column. */
 const LEAST_LAST = 16;
 const MOST_LAST = 60;
 
 /**
- * As {@link tableOf}, in lines of so many characters at most, as far as that is possible: columns are left out that can be
- * spared, and the last is cut.
+ * Formats a table like {@link tableOf}, in lines of at most `width` characters if possible: columns with `spare` are left out,
+ * and the last column is shortened.
  *
- * @returns the lines, and the titles of what was left out.
+ * @returns the lines, and the titles of the columns that were left out.
  */
 export function fittedTable(
   columns: readonly Column[],
@@ -81,7 +81,7 @@ function widthOf(cell: string): number {
   return [...cell.replace(COLOURS, "")].length;
 }
 
-/** A text in one line of so many characters at most. */
+/** Shortens a text to one line of at most `most` characters. */
 export function cut(text: string, most: number): string {
   const line = text.replace(/\s+/g, " ");
   return line.length <= most ? line : `${line.slice(0, Math.max(0, most - 1))}…`;

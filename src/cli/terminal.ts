@@ -1,26 +1,28 @@
-/** Where a command reads and writes: the process's own streams, or a test's. */
+/** The streams that a command reads and writes: those of the process, or those of a test. */
 
 import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 
-/** The streams and surroundings of a command. */
+/** The streams, environment and signal of a command. */
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Fires when the command shall end: Ctrl-C, SIGTERM. */
+  /** Aborts when the command should end: on Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal;
 }
 
-/** Colours by what they mean. */
+/** Functions that colour a text by its meaning. */
 export type Paint = Readonly<
   Record<"good" | "bad" | "doubtful" | "faint" | "strong", (text: string) => string>
 >;
 
 const codes = { good: 32, bad: 31, doubtful: 33, faint: 2, strong: 1 } as const;
 
-/** Colours for what is written to standard output: on a terminal only, unless `FORCE_COLOR` or `NO_COLOR` say otherwise. */
+/**
+ * Returns colours for standard output. They are on only if it is a terminal, unless `FORCE_COLOR` or `NO_COLOR` says otherwise.
+ */
 export function paintOf({ stdout, env }: Terminal): Paint {
   const isForced = env.FORCE_COLOR !== undefined && env.FORCE_COLOR !== "0";
   const isOn = isForced || (stdout.isTTY === true && !env.NO_COLOR && env.FORCE_COLOR !== "0");
@@ -35,33 +37,36 @@ export function paintOf({ stdout, env }: Terminal): Paint {
   };
 }
 
-/** Waits until the command shall end, and holds the process meanwhile: a signal does not. */
+/** Waits until the command should end, and keeps the process alive meanwhile, because a signal alone does not. */
 export async function untilEnded({ signal }: Terminal): Promise<void> {
   const hold = setInterval(() => undefined, 2_147_483_647);
   if (!signal.aborted) await once(signal, "abort");
   clearInterval(hold);
 }
 
-/** For people. */
+/** Writes a line of text. */
 export function writeLine(stream: Writable, text = ""): void {
   stream.write(`${harmless(text)}\n`);
 }
 
-// Colours begin with an escape, too.
+// Control characters, except the escape sequences of colours.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
 const CONTROLS = /\u001b(?!\[\d+m)|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g;
 
-/** A text as a terminal shows it, and does nothing else: paths and errors may be written by anyone. */
+/**
+ * Replaces control characters, because anyone may have written a path or an error: a terminal must show them and not execute
+ * them.
+ */
 export function harmless(text: string): string {
   return text.replace(CONTROLS, "\ufffd");
 }
 
-/** For machines: one line. */
+/** Writes a value as one line of JSON to standard output. */
 export function writeJson({ stdout }: Terminal, value: unknown): void {
   writeLine(stdout, jsonOf(value));
 }
 
-/** JSON that is harmless as it is. */
+/** Returns JSON without control characters. */
 export function jsonOf(value: unknown): string {
   return JSON.stringify(value).replace(
     /[\u007f-\u009f]/g,

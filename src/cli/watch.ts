@@ -1,11 +1,11 @@
-/** The same again and again, in place. */
+/** Redraws an output repeatedly. */
 
 import { setTimeout as wait } from "node:timers/promises";
 import { type Terminal, writeLine } from "./terminal.ts";
 
 const EVERY_MS = 2_000;
 
-/** Draws until the command is interrupted: over what was drawn before on a terminal, one below the other elsewhere. */
+/** Draws every two seconds until the command is interrupted. On a terminal, each output replaces the one before. */
 export async function watch(
   { stdout, signal }: Terminal,
   draw: () => Promise<readonly string[]>,

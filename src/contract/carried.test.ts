@@ -21,7 +21,7 @@ const notYet = z.string();
 
 describe("a contract", () => {
   it.each<[string, AnySchema, RegExp]>([
-    ["a bigint", z.bigint(), /and it takes a bigint: take text/],
+    ["a bigint", z.bigint(), /but it takes a bigint: take text/],
     [
       "a Map",
       z.object({ items: z.array(z.object({ of: z.map(z.string(), z.string()) })) }),
@@ -33,7 +33,7 @@ describe("a contract", () => {
     ["one of two that are both meant", z.object({ a: z.bigint() }).and(z.object({})), /a takes a bigint/],
   ])("is not made of %s", (_what, schema, message) => {
     expect(() => command("s", "/p", { input: schema })).toThrow(
-      /^the input of \/p must be of what JSON can carry/,
+      /^the input of \/p must accept values that JSON can carry/,
     );
     expect(() => command("s", "/p", { output: schema })).toThrow(/^the output of \/p must/);
     expect(() => command("s", "/p", { errors: { GONE: schema } })).toThrow(

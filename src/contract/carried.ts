@@ -1,9 +1,9 @@
-/** Schemas that take what JSON cannot carry, as far as a look at them tells: those of zod 4 can be looked into. */
+/** Finds schemas that require values JSON cannot carry. Only schemas of zod 4 can be inspected; others pass. */
 
 import { ConfluoError } from "../errors.ts";
 import type { AnySchema } from "./schema.ts";
 
-/** The part of a schema that zod keeps, and of the schemas in it. */
+/** The definition that zod stores in a schema, with the schemas inside it. */
 interface Definition {
   readonly type: string;
   readonly coerce?: boolean;
@@ -18,7 +18,7 @@ interface Definition {
   readonly in?: unknown;
 }
 
-// Not Date: it has a form in JSON, so the check of what is sent says what is wrong with it, at its place.
+// Date is not listed: it has a form in JSON, so the check of each outgoing body reports a mistake at its exact place.
 const uncarried: ReadonlyMap<string, string> = new Map([
   ["bigint", "a bigint: take text, as z.coerce.bigint() does"],
   ["map", "a Map: take an object, such as z.record(…), or a list of pairs"],
@@ -26,13 +26,13 @@ const uncarried: ReadonlyMap<string, string> = new Map([
   ["symbol", "a symbol: take text"],
 ]);
 
-// The schemas inside of these need not travel: there is something else to take, or nothing at all.
+// Schemas inside these kinds are not inspected: they accept another value instead, or may not need any value.
 const excusing: ReadonlySet<string> = new Set(["union", "default", "prefault", "catch", "transform", "lazy"]);
 
 /**
- * Checks that a schema takes nothing that JSON cannot carry. `what` names it in the message.
+ * Checks that a schema requires nothing that JSON cannot carry. `what` names the schema in the message.
  *
- * @throws `INVALID_ARGUMENT` for one that wants a bigint, Map, Set or symbol and makes it of nothing else.
+ * @throws `INVALID_ARGUMENT` for a schema that accepts only a bigint, Map, Set or symbol.
  */
 export function checkCarried(what: string, schema: AnySchema | undefined): void {
   if (schema === undefined) return;
@@ -40,13 +40,13 @@ export function checkCarried(what: string, schema: AnySchema | undefined): void 
   try {
     found = uncarriedIn(schema, "", new Set());
   } catch {
-    return; // it refers to what is not there yet, or is of a version that is not known
+    return; // the schema refers to something that is not defined yet, or is of an unknown version
   }
   if (found === undefined) return;
   const where = found.place === "" ? "it takes" : `${found.place} takes`;
   throw new ConfluoError(
     "INVALID_ARGUMENT",
-    `${what} must be of what JSON can carry, and ${where} ${found.taken}.`,
+    `${what} must accept values that JSON can carry, but ${where} ${found.taken}.`,
   );
 }
 
@@ -78,7 +78,7 @@ function definitionOf(schema: unknown): Definition | undefined {
   return (schema as { readonly _zod?: { readonly def?: Definition } } | undefined)?._zod?.def;
 }
 
-/** The schemas that a schema's own input goes to, each with its place. */
+/** Returns the schemas that receive a part of a schema's input, each with the part's place. */
 function within(definition: Definition): readonly (readonly [schema: unknown, suffix: string])[] {
   const { shape = {}, element, items = [], rest, valueType, left, right, innerType, in: input } = definition;
   return [

@@ -1,4 +1,4 @@
-/** The contract of a command: what one service takes and answers on one path. */
+/** The contract of a command: the input, output and errors of one path of one service. */
 
 import { invalidArgument } from "../errors.ts";
 import { checkCarried } from "./carried.ts";
@@ -14,31 +14,31 @@ import {
 import { bindPath, checkPath, type PathValues } from "./path.ts";
 import { type AnySchema, checkSchema } from "./schema.ts";
 
-/** Any contract of a command, as plain data: what the verbs accept, from this copy of the package or another. */
+/** Any contract of a command, as plain data. The verbs accept it from this copy of the package or another. */
 export interface AnyCommand {
   readonly kind: "command";
-  /** The service that handles it. */
+  /** The service that handles the command. */
   readonly service: string;
-  /** Concrete, or with `:name` segments. */
+  /** A concrete path, or one with `:name` segments. */
   readonly path: string;
-  /** The path with its parameters, where `path` came from `.at()`. */
+  /** The path with its `:name` segments, if `path` was made by `.at()`. */
   readonly pattern?: string | undefined;
   readonly input?: AnySchema | undefined;
   readonly output?: AnySchema | undefined;
   readonly errors?: DeclaredErrors | undefined;
 }
 
-/** The schemas of what a command takes, answers and refuses with. A part that is left out is not validated and typed `unknown`. */
+/** The schemas of a command's input, output and errors. A part that is left out is not validated, and its type is `unknown`. */
 export interface CommandDefinition<Input, Output, Errors> {
   /** Schema of the body. The caller passes its input type, the handler gets its output type. */
   readonly input?: Input | undefined;
   /** Schema of the answer. The handler returns its input type, the caller gets its output type. */
   readonly output?: Output | undefined;
-  /** Errors that the handler may throw and the caller can tell apart, by code. */
+  /** Errors that the handler may throw, by code. The caller distinguishes them by that code. */
   readonly errors?: Errors | undefined;
 }
 
-/** A command addressed with `.at()`: its path is concrete. */
+/** A command whose path was made concrete by `.at()`. */
 export interface BoundCommand<Pattern extends string, Input, Output, Errors> extends ErrorMethods<Errors> {
   readonly kind: "command";
   readonly service: string;
@@ -48,7 +48,7 @@ export interface BoundCommand<Pattern extends string, Input, Output, Errors> ext
   readonly output: Output;
 }
 
-/** A command as {@link command} declares it: a frozen value. */
+/** A command as {@link command} declares it. The object is frozen. */
 export interface CommandContract<
   Path extends string,
   Input = undefined,
@@ -61,19 +61,19 @@ export interface CommandContract<
   readonly input: Input;
   readonly output: Output;
   /**
-   * The same command with values for the parameters of its path.
+   * Returns the same command with values for the parameters of its path.
    *
    * @example await service.call(getOrder.at({ id: 7 }));
-   * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, no string or finite number, or that
-   * contains `/` or `?`.
+   * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, neither a string nor a finite number, or that
+   *   contains `/` or `?`.
    */
   at(values: PathValues<Path>): BoundCommand<Path, Input, Output, Errors>;
 }
 
 /**
- * Declares a command: a plain value that `route`, `call` and `send` accept wherever a path is, and from which the
- * types on both sides flow. The wire carries the schemas' input types, without fields that they do not declare where that can
- * be told; the receiving side transforms.
+ * Declares a command: a plain value that `route`, `call` and `send` accept in place of a path, and that gives both sides their
+ * types. A message carries the input type of the schemas, without undeclared fields where confluo can detect them; the
+ * receiving side transforms the value.
  *
  * @example
  * export const charge = command("billing", "/charge", {
@@ -83,9 +83,9 @@ export interface CommandContract<
  * });
  * billing.route(charge, async ({ body }) => ({ receipt: await book(body.amount) }));
  * const { body } = await shop.call(charge, { amount: 5 });
- * @throws `INVALID_ARGUMENT` for an empty service or path, a `?` in the path, a parameter that is no `:name` or
- * occurs twice, something else than a Standard Schema, one that takes what JSON cannot carry (a bigint, Map, Set or symbol, as
- * far as its library can tell), or an error whose code is one of confluo's own.
+ * @throws `INVALID_ARGUMENT` for an empty service or path, a `?` in the path, a parameter that is not a valid `:name` or occurs
+ *   twice, a schema that does not follow Standard Schema, a schema that requires what JSON cannot carry (a bigint, Map, Set or
+ *   symbol, as far as its library shows it), or an error whose code belongs to confluo.
  */
 export function command<
   const Path extends string,
@@ -123,9 +123,9 @@ export function command<
 }
 
 /**
- * Checks that a value is the contract of a command, be it plain data.
+ * Checks that a value is the contract of a command. Plain data is accepted, too.
  *
- * @throws `INVALID_ARGUMENT` for what {@link command} refuses, and for anything that is no command.
+ * @throws `INVALID_ARGUMENT` for a contract that {@link command} would refuse, and for any other value.
  */
 export function checkCommand(value: unknown): asserts value is AnyCommand {
   if (checked.has(value as object)) return;
@@ -143,5 +143,5 @@ export function checkCommand(value: unknown): asserts value is AnyCommand {
   if (Object.isFrozen(value)) checked.add(value);
 }
 
-// Every call checks its contract, and one that cannot change need not be looked at twice.
+// Frozen contracts that were checked. They cannot change, so later calls do not check them again.
 const checked = new WeakSet<object>();

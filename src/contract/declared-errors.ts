@@ -1,4 +1,4 @@
-/** Declared errors: the refusals that belong to a contract, typed from the handler that throws to the caller. */
+/** Declared errors: the errors that a contract lists, typed both for the handler that throws them and for the caller. */
 
 import {
   type ConfluoError,
@@ -21,21 +21,21 @@ import {
 
 /** A declared error with a status of its own. */
 export interface ErrorDeclaration {
-  /** 400 to 599. Default: 422, understood and refused. */
+  /** 400 to 599. Default: 422, which means that the request was understood and refused. */
   readonly status?: number | undefined;
-  /** Schema of what the error carries. Default: none, the data is `unknown`. */
+  /** Schema of the error's data. Default: none; then the type of the data is `unknown`. */
   readonly data?: AnySchema | undefined;
 }
 
-/** Declared errors by code: each the schema of its data, or a status and perhaps a schema. */
+/** Declared errors by code. Each is the schema of the error's data, or an object with a status, a schema or both. */
 export type DeclaredErrors = Readonly<Record<string, AnySchema | ErrorDeclaration>>;
 
 /** No declared errors. */
 export type NoErrors = { readonly [Code in never]: never };
 
 /**
- * The shape that declared errors have to have, as the constraint of their own type: each a schema or a declaration, none with
- * a code of confluo's own or a field that a declaration does not have. The compile error says which.
+ * A constraint on the type of declared errors: each must be a schema or a declaration, without unknown fields and without a
+ * code that belongs to confluo. The compile error says which rule is broken.
  */
 export type CheckedErrors<Errors> = {
   readonly [Code in keyof Errors]: Code extends ErrorCode
@@ -57,30 +57,29 @@ type DataSchema<Declared> = Declared extends AnySchema
     ? Schema
     : undefined;
 
-/** The arguments that a declared error is made with: code, data (may be left out if it may be `undefined`), message. */
+/** The arguments of a new declared error: code, data (optional if its type allows `undefined`), message. */
 export type ErrorArguments<Errors, Code extends keyof Errors> =
   undefined extends SchemaInput<DataSchema<Errors[Code]>>
     ? [data?: SchemaInput<DataSchema<Errors[Code]>>, message?: string]
     : [data: SchemaInput<DataSchema<Errors[Code]>>, message?: string];
 
-/** A declared error as it is caught: `code` tells which, `data` is typed by its schema. */
+/** A declared error as the caller catches it: `code` identifies it, and its schema types `data`. */
 export interface DeclaredError<Code extends string, Data> extends ConfluoError<Code> {
   readonly data: Data;
 }
 
-/** The declared errors of a contract, as a union that `switch (error.code)` tells apart. */
+/** The declared errors of a contract, as a union that `switch (error.code)` narrows. */
 export type DeclaredErrorOf<Errors> = {
   readonly [Code in keyof Errors & string]: DeclaredError<Code, SchemaOutput<DataSchema<Errors[Code]>>>;
 }[keyof Errors & string];
 
-/** The functions of a contract for its declared errors. */
+/** The methods of a contract for its declared errors. */
 export interface ErrorMethods<Errors> {
   readonly errors: Errors;
 
   /**
-   * Makes a declared error for a handler to throw. The data is not validated here: that is done when it is answered,
-   * without the fields that its schema does not declare, and at the caller's side.
-   * `message` defaults to one that names the code and the contract.
+   * Makes a declared error for a handler to throw. The data is validated later: when the error is answered, where undeclared
+   * fields are removed, and again at the caller. `message` defaults to a text that names the code and the contract.
    *
    * @example throw charge.error("CARD_DECLINED", { reason: "expired" });
    * @throws `INVALID_ARGUMENT` for a code that the contract does not declare.
@@ -91,20 +90,21 @@ export interface ErrorMethods<Errors> {
   ): ServiceError<Code>;
 
   /**
-   * Returns whether an error is one that this contract declares. One that was answered has to have come from the contract's
-   * service and from a path of its pattern, and its data to satisfy the schema, which has transformed it; if the call
-   * was made without a contract, its data is as it came. One that was just made, such as by {@link error}, is known by
-   * its code alone, and its data is as given.
+   * Returns whether an error is one that this contract declares. The answer to a call must come from the contract's service and
+   * from a path that fits the contract, and its data must satisfy the schema, which has already transformed it. If the call was
+   * made without a contract, the data is as received. An error that was not answered yet, such as one made by {@link error}, is
+   * recognised by its code alone, and its data is unchanged.
    *
    * @example if (charge.isError(error)) switch (error.code) { case "CARD_DECLINED": show(error.data.reason); }
    */
-  // Spelled out: as DeclaredErrorOf<Errors>, the declarations of a package that uses it would name the schemas.
+  // Not written as DeclaredErrorOf<Errors>, because then the type declarations of a package that uses it would name the
+  // schemas.
   isError(error: unknown): error is {
     readonly [Code in keyof Errors & string]: DeclaredError<Code, SchemaOutput<DataSchema<Errors[Code]>>>;
   }[keyof Errors & string];
 }
 
-/** The declared errors of a contract, and what it does with them. `of` says whose they are. */
+/** Makes a contract's methods for its declared errors. `of` names the contract's service and path. */
 export function errorMethods<Errors extends DeclaredErrors>(
   errors: Errors,
   of: Answerer,
@@ -128,21 +128,21 @@ export function errorMethods<Errors extends DeclaredErrors>(
   };
 }
 
-/** Whose declared errors they are. */
+/** The service and path that declare the errors. */
 export interface Answerer {
   readonly service: string;
-  /** The contract's, with its parameters. */
+  /** The contract's path, with its `:name` segments. */
   readonly path: string;
 }
 
-// Of an error that was answered, where it came from is known; of one that was just made, nothing.
+// The origin is known only for an error that was answered; an error that was just made may be from any service.
 function mayBeFrom(error: object, of: Answerer): boolean {
   const { service, path } = error as Partial<RemoteError>;
   if (typeof service !== "string" || typeof path !== "string") return true;
   return service === of.service && fitsPath(of.path, path);
 }
 
-// By a registered symbol, since the contract may be of another copy of the package than the service that called.
+// A registered symbol, because the contract may be from another copy of the package than the calling service.
 const disowned: unique symbol = Symbol.for("confluo.error.undeclared") as never;
 
 function isDisowned(error: object): boolean {
@@ -150,9 +150,9 @@ function isDisowned(error: object): boolean {
 }
 
 /**
- * Returns the error of a reply as its contract has it: with its data transformed by the schema that is declared for its
- * code. Never throws: where there is no such schema, the error stays as it came. So it does where its data does not satisfy
- * the schema, and then no contract's `isError` takes it for one that is declared.
+ * Returns the error of a reply with its data transformed by the schema that the contract declares for its code. Never throws.
+ * Without such a schema, it returns the error as received. If the data does not satisfy the schema, it also returns the error
+ * as received, but marks it so that no contract's `isError` accepts it.
  */
 export async function declaredError(
   contract: { readonly errors?: DeclaredErrors | undefined },
@@ -168,7 +168,7 @@ export async function declaredError(
   return new RemoteError(code, message, { service, path, status, data: result.value });
 }
 
-/** The schema that a contract declares for the data of an error; `undefined` if there is none. */
+/** Returns the schema that a contract declares for the data of an error; `undefined` if there is none. */
 export function dataSchemaOf(
   { errors }: { readonly errors?: DeclaredErrors | undefined },
   code: string,
@@ -180,8 +180,8 @@ export function dataSchemaOf(
 /**
  * Checks the declared errors of a contract.
  *
- * @throws `INVALID_ARGUMENT` for a code of confluo's own, an empty code, or a declaration that is neither a schema
- * nor `{ status, data }`.
+ * @throws `INVALID_ARGUMENT` for a code that belongs to confluo, an empty code, or a declaration that is neither a schema nor
+ *   `{ status, data }`.
  */
 export function checkErrors(errors: unknown): void {
   if (typeof errors !== "object" || errors === null) {

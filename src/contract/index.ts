@@ -1,7 +1,4 @@
-/**
- * Entry point of `confluo/contract`: contracts and errors, for packages that share them between services and need
- * no AMQP.
- */
+/** Entry point of `confluo/contract`: contracts and errors without AMQP, for packages that services share. */
 
 export {
   ConfluoError,

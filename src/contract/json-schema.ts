@@ -1,11 +1,11 @@
-/** Schemas as JSON Schema, where their library can tell by Standard JSON Schema. */
+/** Converts schemas to JSON Schema, if their library supports Standard JSON Schema. */
 
 import type { StandardJSONSchemaV1 } from "@standard-schema/spec";
 import type { AnySchema } from "./schema.ts";
 
 /**
- * A schema as JSON Schema (https://standardschema.dev/json-schema); `undefined` where its library has none, or where JSON
- * Schema cannot say it.
+ * Returns a schema as JSON Schema (https://standardschema.dev/json-schema); `undefined` if its library does not support that,
+ * or if JSON Schema cannot express it.
  */
 export function jsonSchemaOf(
   schema: AnySchema,
@@ -20,8 +20,8 @@ export function jsonSchemaOf(
 }
 
 /**
- * Returns whether both sides of a schema are the same, but for fields that it does not declare: then what it returned satisfies it,
- * too. `undefined` where its library cannot tell.
+ * Returns whether the input and output of a schema are the same, apart from undeclared fields. If so, the value that the schema
+ * returned satisfies the schema, too. Returns `undefined` if the schema's library does not support JSON Schema.
  */
 export function sidesAgree(schema: AnySchema): boolean | undefined {
   if (!agreeing.has(schema)) agreeing.set(schema, compareSides(schema));
@@ -40,11 +40,11 @@ function sideOf(schema: AnySchema, side: "input" | "output"): string | undefined
   const described = jsonSchemaOf(schema, side);
   if (described === undefined) return undefined;
   try {
-    // The side that comes out has no fields but those that are declared, and says so.
+    // A library adds `additionalProperties: false` to the output only, because it has no undeclared fields.
     return JSON.stringify(described, (key, value: unknown) =>
       key === "additionalProperties" && value === false ? undefined : value,
     );
   } catch {
-    return undefined; // a converter's own, which refers to itself
+    return undefined; // the library's own JSON Schema, which refers to itself
   }
 }

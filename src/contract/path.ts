@@ -1,9 +1,9 @@
-/** Paths of contracts: their `:name` segments, as types and at runtime. */
+/** Paths of contracts: their `:name` segments, in types and at runtime. */
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
-// Types that are inferred here stand in templates of their own: for TypeScript 5.4, what two copies of the package infer is the same
-// only so.
+// Each inferred type is wrapped in a template of its own. Only then does TypeScript 5.4 consider the types that two copies of
+// the package infer to be the same.
 
 /** Names of the `:name` segments of a path; `never` if it has none, `string` if the path is not a literal. */
 export type ParamNames<Path extends string> = string extends Path
@@ -23,12 +23,12 @@ export type PathValues<Path extends string> = [ParamNames<Path>] extends [never]
   ? Readonly<Record<string, never>>
   : { readonly [Name in ParamNames<Path>]: string | number };
 
-/** The message of a compiler about a contract with parameters that was not addressed with `.at()`. */
+/** The text of the compile error for a contract with parameters that was not completed by `.at()`. */
 export type UnboundPath<Path extends string> =
   `${Path} has parameters: address it with .at({ ${ParamList<Path>} })`;
 
-// Carries its list along rather than putting it together on the way back: TypeScript 5.9 compares templates around
-// themselves, in two copies of the package, until its stack is exhausted.
+// Passes the list along instead of building it on the way back. Otherwise TypeScript 5.9 compares nested templates of two
+// copies of the package until its stack overflows.
 type ParamList<
   Path extends string,
   Before extends string = "",
@@ -43,10 +43,11 @@ type Listed<Before extends string, Name extends string> = [Name] extends [never]
     : `${Before}, ${Name}`;
 
 /**
- * Checks the path of a contract, as far as that can be done without the wire: not empty, no query, and each
- * parameter a `:name` of its own. Of a path that came from `.at()` it checks the pattern: values are free.
+ * Checks the path of a contract, except the rules that depend on the protocol: it must not be empty or have a query, and its
+ * parameters must be valid and different from each other. If `.at()` made the path, the parameters of the pattern are checked
+ * instead.
  *
- * @throws `INVALID_ARGUMENT` if it is none.
+ * @throws `INVALID_ARGUMENT` if the path is not valid.
  */
 export function checkPath(path: unknown, pattern?: unknown): asserts path is string {
   for (const text of pattern === undefined ? [path] : [path, pattern]) {
@@ -81,10 +82,10 @@ function checkParams(pattern: string): void {
 }
 
 /**
- * Puts values into the `:name` segments of a path. A value goes in as it is: encoding is the wire's affair.
+ * Puts values into the `:name` segments of a path, without encoding them: the protocol encodes paths later.
  *
- * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, no string or finite number, or that
- * contains `/` or `?`, which would change the shape of the path.
+ * @throws `INVALID_ARGUMENT` for a value that is missing, unknown, empty, neither a string nor a finite number, or that
+ *   contains `/` or `?`, which would change the path's segments.
  */
 export function bindPath(pattern: string, values: Readonly<Record<string, string | number>>): string {
   if (typeof values !== "object" || values === null) {
@@ -103,7 +104,7 @@ export function bindPath(pattern: string, values: Readonly<Record<string, string
   return segments.join("/");
 }
 
-/** Returns whether a concrete path is one of a pattern's: each segment the same, or a value for a parameter. */
+/** Returns whether a concrete path fits a pattern: each segment is equal, or a non-empty value for a parameter. */
 export function fitsPath(pattern: string, path: string): boolean {
   const wanted = segmentsOf(pattern);
   const given = segmentsOf(path);
@@ -113,15 +114,15 @@ export function fitsPath(pattern: string, path: string): boolean {
   );
 }
 
-// A leading slash is optional and means nothing.
+// A leading slash is optional and has no meaning.
 function segmentsOf(path: string): readonly string[] {
   return (path.startsWith("/") ? path.slice(1) : path).split("/");
 }
 
 /**
- * The concrete path of a contract, for a message to go to.
+ * Returns the concrete path of a contract, for a message.
  *
- * @throws `INVALID_ARGUMENT` if it has parameters and was not addressed with `.at()`.
+ * @throws `INVALID_ARGUMENT` if the path has parameters and was not completed by `.at()`.
  */
 export function boundPath(contract: {
   readonly path: string;

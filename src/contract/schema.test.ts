@@ -101,7 +101,9 @@ describe("validateWith", () => {
 
   it("reports a refusal without issues as one problem", () => {
     const schema = schemaOf(() => ({ issues: [] }));
-    expect(validateWith(schema, 1)).toEqual({ issues: [{ path: "", message: "refused without a reason" }] });
+    expect(validateWith(schema, 1)).toEqual({
+      issues: [{ path: "", message: "refused without giving a reason" }],
+    });
   });
 });
 

@@ -1,4 +1,4 @@
-/** Schemas: any validator that follows Standard Schema (https://standardschema.dev), and how one is run. */
+/** Runs schemas: any validator that follows Standard Schema (https://standardschema.dev). */
 
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { describeThrown, invalidArgument, show } from "../errors.ts";
@@ -12,22 +12,22 @@ export type SchemaInput<Schema> = Schema extends AnySchema ? StandardSchemaV1.In
 /** The type that the receiving side gets out of a schema; `unknown` without a schema. */
 export type SchemaOutput<Schema> = Schema extends AnySchema ? StandardSchemaV1.InferOutput<Schema> : unknown;
 
-/** One thing that is wrong with a value. */
+/** A problem of a value. */
 export interface ValidationIssue {
-  /** Where, as one would write it in code: `items[0].price`. Empty for the value as a whole. */
+  /** The place of the problem in JavaScript notation, such as `items[0].price`. Empty for the value as a whole. */
   readonly path: string;
   /** The problem, in the words of the schema. */
   readonly message: string;
 }
 
-/** The outcome of a validation: the value as the schema transformed it, or at least one problem. */
+/** The outcome of a validation: the transformed value, or at least one problem. */
 export type Validated =
   | { readonly value: unknown; readonly issues?: undefined }
   | { readonly issues: readonly ValidationIssue[] };
 
 /**
- * Runs a schema on a value. Returns a promise only where the schema does. Never throws and never rejects: a
- * schema that throws is reported as one problem with the whole value.
+ * Runs a schema on a value. Returns a promise only if the schema does. Never throws and never rejects: if the schema throws,
+ * the result has one problem, for the whole value.
  *
  * @example
  * const result = validateWith(schema, body);
@@ -44,7 +44,7 @@ export function validateWith(schema: AnySchema, value: unknown): Validated | Pro
   }
 }
 
-/** Returns whether a value follows Standard Schema, version 1. It may be a function, as arktype's schemas are. */
+/** Returns whether a value follows Standard Schema, version 1. The value may be a function, as a schema of arktype is. */
 export function isSchema(value: unknown): value is AnySchema {
   if ((typeof value !== "object" && typeof value !== "function") || value === null) return false;
   const standard = (value as Partial<Record<"~standard", unknown>>)["~standard"];
@@ -54,7 +54,7 @@ export function isSchema(value: unknown): value is AnySchema {
 }
 
 /**
- * Checks that an option is left out or a schema. `what` names it in the message.
+ * Checks that an option is a schema or left out. `what` names the option in the message.
  *
  * @throws `INVALID_ARGUMENT` if it is neither.
  */
@@ -63,7 +63,7 @@ export function checkSchema(what: string, value: unknown): void {
   throw invalidArgument(what, "a Standard Schema validator (of zod, valibot, arktype …)", value);
 }
 
-/** Describes what is wrong with a value, in one line for an error message. */
+/** Joins problems into one line for an error message. */
 export function describeProblems(problems: readonly ValidationIssue[]): string {
   return problems.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
 }
@@ -78,7 +78,9 @@ function toValidated(outcome: StandardSchemaV1.Result<unknown>): Validated {
     path: renderPath(path ?? []),
     message: typeof message === "string" ? message : show(message),
   }));
-  return { issues: issues.length === 0 ? [{ path: "", message: "refused without a reason" }] : issues };
+  return {
+    issues: issues.length === 0 ? [{ path: "", message: "refused without giving a reason" }] : issues,
+  };
 }
 
 function schemaThrew(thrown: unknown): Validated {

@@ -1,4 +1,4 @@
-/** A message in a dead-letter queue or among the orphans, as an operator reads it and as it is sent back. */
+/** Reads a message in a dead-letter queue or among the orphans for an operator, and makes the message that a replay sends. */
 
 import { createHash } from "node:crypto";
 import { fitsShortString, pathOfKey } from "../protocol/address.ts";
@@ -9,58 +9,59 @@ import { republished } from "../protocol/republish.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpDelivery } from "../transport/amqp-client.ts";
 
-/** Why a service gave a message up. */
+/** The reason why a service gave up a message. */
 export interface DeadLetterError {
-  /** A code of confluo's or of a `ServiceError`; `HANDLER_FAILED` for anything else that was thrown. */
+  /** A code of confluo or of a `ServiceError`; `HANDLER_FAILED` for any other error that the handler threw. */
   readonly code: string;
   readonly name: string;
   readonly message: string;
   /**
-   * With the stacks of its causes and of the errors of an `AggregateError`; empty if there was none. 6,000 characters at most:
-   * of longer ones, each has its share.
+   * The stack, followed by those of its causes and of the errors of an `AggregateError`; empty if there was none. 6,000
+   * characters at most; if the stacks are longer, each is shortened to its share.
    */
   readonly stack: string;
 }
 
 /**
- * One dead letter. What another program or the broker put there may lack anything: then texts are empty and the rest is
+ * One dead letter. A letter from another program or from the broker may lack any field: then texts are empty and the rest is
  * `undefined`.
  */
 export interface DeadLetter {
   /**
-   * Names the letter, the same in every listing: the message's id and, of an event that failed, its subscription. Without
-   * an id of its own, what the message holds. Copies of one message share it, and are selected together.
+   * Identifies the letter, with the same value in every listing: the message's id and, for an event that failed, its
+   * subscription. For a message without an id, a digest of its contents. Copies of one message have the same id and are
+   * selected together.
    */
   readonly id: string;
   readonly messageId: string;
-  /** The way in which it was sent. A dead call is one that nobody could be answered for. */
+  /** How the message was sent. A call becomes a dead letter if no caller could be answered. */
   readonly kind: "call" | "send" | "event";
-  /** With a leading slash; empty if unknown, and then it cannot be replayed. */
+  /** With a leading slash; empty if unknown. A letter without a path cannot be replayed. */
   readonly path: string;
   /** Query string, without the `?`. */
   readonly query: string;
-  /** The pattern of the subscription that failed; `undefined` for commands, and for events that came to none. */
+  /** The pattern of the subscription that failed; `undefined` for commands, and for events that reached no subscription. */
   readonly subscription: string | undefined;
-  /** The service that sent it. */
+  /** The service that sent the message. */
   readonly from: string;
   /** Number of the last try, from 1; 0 if there was none. */
   readonly attempts: number;
-  /** `undefined` if it was not a service that gave up. */
+  /** `undefined` if the broker or another program put the letter here, and not a service. */
   readonly error: DeadLetterError | undefined;
-  /** Why the broker took it out of a queue: RabbitMQ's word, such as `"expired"`; `undefined` if a service gave up. */
+  /** Why the broker removed the message from a queue, in RabbitMQ's word, such as `"expired"`; else `undefined`. */
   readonly reason: string | undefined;
   readonly firstFailedAt: Date | undefined;
   readonly failedAt: Date | undefined;
-  /** The queue that it came from; of an orphan, the one it was meant for. */
+  /** The queue that the message came from; for an orphan, the queue that it was meant for. */
   readonly queue: string;
-  /** The instance that gave up. */
+  /** The instance that gave up the message. */
   readonly instance: string;
   /** The application's headers. */
   readonly headers: Readonly<Record<string, string>>;
   readonly contentType: string | undefined;
-  /** How the body is packed, such as `"gzip"`: then {@link DeadLetteredMessage.body} is the bytes as they came. Absent if it is not. */
+  /** Compression of the body, such as `"gzip"`; `body` is then the compressed bytes. Absent if the body is not compressed. */
   readonly contentEncoding?: string;
-  /** The value, read when it is asked for; as a `Uint8Array` if it is bytes or cannot be read. */
+  /** The decoded body. It is decoded on first access; a `Uint8Array` if it is bytes or cannot be decoded. */
   readonly body: unknown;
 }
 
@@ -68,25 +69,25 @@ export interface DeadLetter {
 export interface DeadLetterQueue {
   readonly queue: string;
   readonly namespace: Namespace;
-  /** Where all of its letters are sent back to; `undefined` for each letter's own key. */
+  /** The queue that all letters are sent back to; `undefined` if each letter's routing key names its queue. */
   readonly target: string | undefined;
 }
 
-/** A letter and where it would be sent back to. */
+/** A letter and the queue that it would be sent back to. */
 export interface FoundLetter {
   readonly letter: DeadLetter;
   readonly target: string;
-  /** True if somebody has looked at it before. */
+  /** True if the broker has delivered the letter before, for example because somebody listed it. */
   readonly redelivered: boolean;
-  /** The message to send back; `undefined` if nobody could tell what it is. */
+  /** Makes the message to send back; `undefined` if its path or its queue is unknown. */
   readonly copy: (newId: () => string, most: number) => Message | undefined;
 }
 
-/** Reads a letter. Never throws, whatever is in it. */
+/** Reads a letter. Never throws, whatever the message contains. */
 export function readLetter({ message, key, redelivered }: AmqpDelivery, box: DeadLetterQueue): FoundLetter {
   const { headers, contentType, contentEncoding } = message.properties;
   const death = lastDeath(headers);
-  // A message that went through a delay queue expired there on purpose: that is no story.
+  // A message that waited in a delay queue expired there on purpose. That is not the reason for the dead letter.
   const broker = death !== undefined && box.namespace.isDelay(death.queue) ? undefined : death;
   const eventKey = broker?.exchange === box.namespace.events ? broker.key : undefined;
   const envelope = readEnvelope(message, { lane: "inbox", eventKey, newId: () => "" });
@@ -135,14 +136,14 @@ export function readLetter({ message, key, redelivered }: AmqpDelivery, box: Dea
   return { letter, target, redelivered, copy };
 }
 
-// An orphan may have been on its way to the dead letters, where it still wants to say when and where it died.
+// An orphan may have been on its way to the dead letters. Its copy must still report the queue and time of its death.
 function failureDetailsFor(target: string, death: Death | undefined): Readonly<Record<string, string>> {
   if (death === undefined || !target.endsWith(".dead")) return {};
   const at = death.at === undefined ? {} : { [header.failedAt]: death.at.toISOString() };
   return { [header.queue]: death.queue, ...at };
 }
 
-// As what it was and for whom it was, and as if it had never failed. A call that nobody waits for is a command.
+// The copy has the original kind and recipient, and no failures. A call becomes a one-way command: nobody awaits an answer.
 function copyOf(
   message: Message,
   envelope: Envelope,
@@ -169,7 +170,7 @@ function readBody(message: Message): unknown {
   }
 }
 
-/** RabbitMQ's word on the last queue that a message left by dying. */
+/** RabbitMQ's record of the last queue that dead-lettered a message. */
 interface Death {
   readonly reason: string;
   readonly queue: string;
@@ -178,7 +179,7 @@ interface Death {
   readonly at: Date | undefined;
 }
 
-// An array of tables, the last death first; of a foreign sender, anything.
+// An array of tables with the last death first. A foreign sender may have written any other value.
 function lastDeath(headers: WireHeaders | undefined): Death | undefined {
   const deaths = member(headers, "x-death");
   const last: unknown = Array.isArray(deaths) ? deaths[0] : undefined;
@@ -217,7 +218,7 @@ function dateOf(time: string | number): Date | undefined {
 
 const DIGEST_LENGTH = 16;
 
-// For letters without an id: the same in every listing, so nothing that a delivery changes.
+// Digest for letters without an id. It has to be the same in every listing, so it excludes everything that a delivery changes.
 function digest({ body, properties: { type, headers } }: Message): string {
   const hash = createHash("sha256").update(body);
   for (const value of [type, member(headers, header.path), ...deathMarks(headers)]) {

@@ -1,4 +1,4 @@
-/** The operator's hands at the dead letters of a service, or at the orphans of a namespace. */
+/** An operator's access to the dead letters of a service or to the orphans of a namespace. */
 
 import { AsyncResource } from "node:async_hooks";
 import type { WaitLimits } from "../async/timed-promise.ts";
@@ -21,23 +21,23 @@ import {
 
 /** Options of {@link DeadLetters.list}. */
 export interface ListDeadLettersOptions extends WaitOptions {
-  /** How many letters at most, from 1 to 20,000. Default: 100. */
+  /** Largest number of letters, from 1 to 20,000. Default: 100. */
   readonly limit?: number | undefined;
 }
 
 /**
- * Which letters: all that are there, those with one of these ids, or those for which a function returns `true`. The
- * function must not be asynchronous.
+ * A selection of letters: all of them, those with one of these ids, or those for which a function returns `true`. The function
+ * must be synchronous.
  */
 export type DeadLetterSelection = "all" | readonly string[] | ((letter: DeadLetter) => boolean);
 
 /** Options of {@link DeadLetters.import}. */
 export interface ImportDeadLettersOptions extends WaitOptions {
-  /** True to put in again what lies in the queue already. Default: `false`. */
+  /** True to import a letter even if the queue already contains it. Default: `false`. */
   readonly again?: boolean | undefined;
 }
 
-/** The parts that dead letters work with. */
+/** Access to the broker, and the queue. */
 export interface DeadLettersDependencies extends DeadLetterQueue {
   open(signal: AbortSignal): Promise<AmqpClient>;
   newId(): string;
@@ -45,24 +45,25 @@ export interface DeadLettersDependencies extends DeadLetterQueue {
 
 const LETTERS_MS = 20_000;
 const LIST_LIMIT = 100;
-// How many copies wait for their confirm at a time.
+// Largest number of copies that await their confirms at a time.
 const UNDER_WAY = 256;
 
 const listOptions: OptionNames<ListDeadLettersOptions> = { timeoutMs: true, signal: true, limit: true };
 const importOptions: OptionNames<ImportDeadLettersOptions> = { timeoutMs: true, signal: true, again: true };
 
 /**
- * Dead letters: what a service gave up, or what returned to a queue that is gone. Every method opens a connection of its
- * own and closes it at the end, and takes `timeoutMs` (default: 20,000) and `signal`.
+ * Dead letters: messages that a service gave up, or messages that returned to a deleted queue. Every method opens a connection,
+ * closes it at the end, and takes `timeoutMs` (default: 20,000) and `signal`.
  *
- * Letters that are being looked at are held for that time: somebody else who looks meanwhile sees the others, and
- * `count` does not count them. All of them go back to their places. One that went back before is put back as a copy, so that
- * no `delivery-limit` of an operator's policy destroys what is looked at repeatedly; a connection that breaks meanwhile may leave
- * such a letter twice. In a queue of more than 2,000 letters, copies go behind the others. `show`, `export`, and `replay` and
- * `discard` with ids or a function, look through the oldest 20,000 that stay.
+ * While a method looks at letters, they are unacknowledged: other callers see only the remaining letters, and `count` excludes
+ * them. Afterwards all of them return to their places. A letter that has already returned once before is republished as a copy.
+ * Otherwise a `delivery-limit` in an operator's policy would delete letters that are looked at repeatedly. If the connection
+ * breaks meanwhile, such a letter may exist twice. In a queue of more than 2,000 letters, copies move behind the others.
+ * `show`, `export`, and `replay` and `discard` with ids or a function, look through at most the oldest 20,000 letters that
+ * stay.
  *
- * All reject with `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT`, `CANCELLED`, `UNAVAILABLE` if
- * the queue goes away meanwhile, and `INVALID_ARGUMENT`. A service that is not known has no letters.
+ * All methods reject with `BROKER_UNREACHABLE`, `ACCESS_REFUSED`, `CONNECTION_LOST`, `TIMEOUT`, `CANCELLED`, `UNAVAILABLE` if
+ * the queue is deleted meanwhile, and `INVALID_ARGUMENT`. An unknown service has no letters.
  *
  * @example
  * const letters = broker.deadLetters("orders");
@@ -72,12 +73,12 @@ const importOptions: OptionNames<ImportDeadLettersOptions> = { timeoutMs: true, 
 export class DeadLetters {
   readonly #parts: DeadLettersDependencies;
 
-  /** @internal Made by `Broker.deadLetters` and `Broker.orphans`. */
+  /** @internal Called by `Broker.deadLetters` and `Broker.orphans`. */
   constructor(parts: DeadLettersDependencies) {
     this.#parts = parts;
   }
 
-  /** How many letters there are, without those that somebody is looking at. */
+  /** Returns the number of letters, without those that another caller is looking at. */
   async count(options?: WaitOptions): Promise<number> {
     const limits = readWaitOptions("count", options, LETTERS_MS);
     return this.#onClient(limits, async (client) => {
@@ -85,7 +86,7 @@ export class DeadLetters {
     });
   }
 
-  /** The letters, the oldest first. They stay where they are. */
+  /** Returns letters, the oldest first. They stay in the queue. */
   async list(options?: ListDeadLettersOptions): Promise<readonly DeadLetter[]> {
     const { limit = LIST_LIMIT, ...waiting } = checkOptions("list", options, listOptions);
     if (!Number.isSafeInteger(limit) || limit < 1 || limit > MOST_HELD)
@@ -100,7 +101,7 @@ export class DeadLetters {
     return letters;
   }
 
-  /** The oldest letter with an id; `undefined` if there is none. It stays where it is. */
+  /** Returns the oldest letter with an id; `undefined` if there is none. It stays in the queue. */
   async show(id: string, options?: WaitOptions): Promise<DeadLetter | undefined> {
     checkId(id);
     const limits = readWaitOptions("show", options, LETTERS_MS);
@@ -113,16 +114,16 @@ export class DeadLetters {
   }
 
   /**
-   * Sends letters back to be handled anew: as the same message, first try, an event for the subscription that failed and
-   * no other, a call as a one-way command. A letter is removed when the broker has confirmed its copy: a crash in
-   * between costs a repetition, never a letter. Those whose path is not known stay and do not count. Those that come
-   * meanwhile, perhaps since they failed again, are left for the next time.
+   * Sends letters back to be handled again: with the same message id and as a first try. An event goes only to the subscription
+   * that failed; a call becomes a one-way command. A letter is removed once the broker has confirmed its copy, so a crash in
+   * between may duplicate a letter but never lose it. Letters without a known path stay and are not counted. Letters that
+   * arrive during the replay, perhaps because they failed again, are not replayed.
    *
-   * @returns how many were sent back.
-   * @throws also `NO_SUCH_SERVICE` if the inbox is gone, `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker does not take
-   *   one, and what a function that selects throws. The letter stays then, and so do those that were not come to; the
-   *   error's `data.replayed` says how many were sent back by then; after a `TIMEOUT` or `CANCELLED` those that were under
-   *   way may follow.
+   * @returns the number of letters that were sent back.
+   * @throws also `NO_SUCH_SERVICE` if the inbox does not exist, `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker refuses a
+   *   copy, and any error that the selecting function throws. The letter then stays, and so do all letters that were not
+   *   reached. The error's `data.replayed` is the number of letters sent back so far; after a `TIMEOUT` or `CANCELLED`, copies
+   *   that were under way may still be added.
    */
   async replay(selection: DeadLetterSelection, options?: WaitOptions): Promise<number> {
     const { newId } = this.#parts;
@@ -142,21 +143,21 @@ export class DeadLetters {
   }
 
   /**
-   * Removes letters for good.
+   * Removes letters permanently.
    *
-   * @returns how many were removed.
-   * @throws also what a function that selects throws. The error's `data.discarded` says how many were removed by then.
+   * @returns the number of letters that were removed.
+   * @throws also any error that the selecting function throws. The error's `data.discarded` is the number removed so far.
    */
   async discard(selection: DeadLetterSelection, options?: WaitOptions): Promise<number> {
     return this.#act("discard", selection, options, () => Promise.resolve());
   }
 
   /**
-   * Writes letters down, each with all of its properties and bytes, as JSON can hold them. They stay where they are. At most
-   * 20,000.
+   * Returns letters as JSON values with all of their properties and bytes. They stay in the queue. 20,000 letters at most.
    *
    * @example for (const letter of await letters.export("all")) file.write(`${JSON.stringify(letter)}\n`);
-   * @throws also `MALFORMED_MESSAGE` for a letter whose headers cannot be read, and what a function that selects throws.
+   * @throws also `MALFORMED_MESSAGE` for a letter whose headers cannot be read, and any error that the selecting function
+   *   throws.
    */
   async export(selection: DeadLetterSelection, options?: WaitOptions): Promise<readonly DeadLetterRecord[]> {
     const isChosen = chooser(selection);
@@ -171,13 +172,13 @@ export class DeadLetters {
   }
 
   /**
-   * Puts letters that were exported into the queue, here or at another broker. A letter counts as imported when the broker has
-   * confirmed it. What lies in the queue already, among the oldest 20,000, is left out unless `again` is set: so an import that
-   * broke off can be repeated, and puts in what is missing.
+   * Publishes exported letters to the queue, at this broker or another. A letter counts as imported when the broker has
+   * confirmed it. Unless `again` is set, letters that are already among the oldest 20,000 in the queue are skipped. So an
+   * interrupted import can be repeated, and then adds only the missing letters.
    *
-   * @throws also `INVALID_ARGUMENT` for what is no letter, before any is imported; `NO_SUCH_SERVICE` if the queue does not exist,
-   *   `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker does not take one. The error's `data` says how many were `imported` and
-   *   `present` by then; a few more may have been.
+   * @throws also `INVALID_ARGUMENT` for a value that is not an exported letter, before any letter is imported;
+   *   `NO_SUCH_SERVICE` if the queue does not exist, `UNAVAILABLE` and `PAYLOAD_TOO_LARGE` if the broker refuses a letter. The
+   *   error's `data` says how many letters were `imported` and `present` by then; a few more may have been imported.
    */
   async import(
     letters: Iterable<DeadLetterRecord>,
@@ -252,11 +253,11 @@ export class DeadLetters {
       copy: (delivery) => {
         const message = exactCopy(delivery, look);
         if (message === undefined) return undefined;
-        // An orphan's key says whom it was meant for.
+        // The key of an orphan names the queue that it was meant for.
         if (target === undefined)
           return { route: { exchange: namespace.orphans, key: delivery.key }, message };
-        // Not mandatory: a queue that is gone takes its letters along, and mandatory copies of one message wait for each other,
-        // which would change their order.
+        // Not mandatory: if the queue was deleted, its letters are gone anyway. Mandatory copies of one message would also wait
+        // for each other, which would change their order.
         const { mandatory: _, ...properties } = message.properties;
         return { route: { exchange: "", key: queue }, message: { ...message, properties } };
       },
@@ -273,8 +274,8 @@ export class DeadLetters {
   }
 }
 
-// A letter that somebody looked at before is delivered first and goes back behind its like: were only some of it taken, the oldest
-// would be the last the next time. So it is taken to its end.
+// The broker delivers letters that were looked at before first, and returns them behind the others. If only some of these were
+// read, the oldest letter would be the last one the next time. So the walk goes on until it has read all of them.
 function stopping(redelivered: boolean): Decision {
   return redelivered ? "stays" : "enough";
 }
@@ -293,11 +294,11 @@ function chooser(selection: DeadLetterSelection): (letter: DeadLetter) => boolea
   if (typeof selection !== "function") {
     throw invalidArgument("A selection of letters", '"all", a list of ids or a function', selection);
   }
-  // The function is called for each letter that the connection brings, in the context of whoever passed it.
+  // The function runs in the asynchronous context of the caller that passed it, not in that of the connection.
   const select = AsyncResource.bind(selection);
   return (letter) => {
     const chosen: unknown = select(letter);
-    // A promise would count as true, whatever it resolves with.
+    // A promise would count as true, whatever value it resolves with.
     if (typeof chosen === "boolean") return chosen;
     throw invalidArgument("What a selection of letters returns", "true or false", chosen);
   };

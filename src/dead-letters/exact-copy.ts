@@ -1,4 +1,4 @@
-/** A letter as it is, to be put back or written down: all that a publisher can say of a message. */
+/** Makes an exact copy of a letter, to put it back into its queue or to export it, with everything that a publisher can set. */
 
 import { fitsShortString } from "../protocol/address.ts";
 import { header, isTable } from "../protocol/codec.ts";
@@ -6,14 +6,14 @@ import { readFieldTable } from "../protocol/encoding/field-table.ts";
 import type { Message, Properties, WireHeaders } from "../protocol/message.ts";
 import type { AmqpDelivery } from "../transport/amqp-client.ts";
 
-/** Properties of AMQP that confluo does not use, and keeps. */
+/** A message's properties, including those of AMQP that confluo itself does not use. */
 export interface AllProperties extends Properties {
   readonly priority?: number;
   /** In seconds. */
   readonly timestamp?: number;
 }
 
-/** Properties that are short texts. */
+/** Properties whose values are short strings. */
 export const TEXTS = [
   "contentType",
   "contentEncoding",
@@ -25,8 +25,8 @@ export const TEXTS = [
   "expiration",
 ] as const;
 
-// Headers that the broker writes of a delivery, and those that would send copies elsewhere. Also left behind is `user_id`, which a broker takes
-// from that user alone.
+// Headers that the broker adds to a delivery, and headers that would send copies to other queues. `user_id` is left out as
+// well, because a broker accepts it only from that user.
 const LEFT_BEHIND: ReadonlySet<string> = new Set([
   "x-delivery-count",
   "x-acquired-count",
@@ -35,12 +35,12 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
   header.putBack,
 ]);
 
-/** It stands for the queue of whoever publishes, which nobody else can name. */
+/** Stands for the reply queue of the publishing connection, so no other connection can use it. */
 const DIRECT_REPLY_TO = "amq.rabbitmq.reply-to";
 
 /**
- * How often a message came back to its queue unacknowledged, as far as the queue counts. Where an operator has limited that, the
- * broker throws away what comes back once too often.
+ * Returns how many times a message was returned to its queue unacknowledged, if the queue counts that. If an operator has set a
+ * `delivery-limit`, the broker discards messages that are returned more often.
  */
 export function returnsOf({ message, redelivered }: AmqpDelivery): number {
   const count = message.properties.headers?.["x-delivery-count"];
@@ -48,7 +48,7 @@ export function returnsOf({ message, redelivered }: AmqpDelivery): number {
 }
 
 /**
- * The properties of a letter, with headers of the types that they came in.
+ * Returns the properties of a letter, with each header in its original AMQP type.
  *
  * @returns `undefined` if its headers cannot be read.
  */
@@ -71,7 +71,9 @@ export function exactProperties({ message, headerBytes }: AmqpDelivery): AllProp
   };
 }
 
-/** The message that puts a letter back: safe at the broker when it is confirmed. `undefined` if it cannot be written. */
+/**
+ * Returns the message that puts a letter back, `undefined` if it cannot be made. Once confirmed, the broker keeps it safely.
+ */
 export function exactCopy(delivery: AmqpDelivery, look: string): Message | undefined {
   const properties = exactProperties(delivery);
   if (properties === undefined) return undefined;
@@ -79,17 +81,17 @@ export function exactCopy(delivery: AmqpDelivery, look: string): Message | undef
   return durable(delivery.message.body, { ...properties, headers });
 }
 
-/** Returns whether a letter was put back by this look. */
+/** Returns whether a letter is a copy that the given walk put back. `look` is the walk's id. */
 export function isCopyOf({ message }: AmqpDelivery, look: string): boolean {
   return message.properties.headers?.[header.putBack] === look;
 }
 
-/** A message that is published for a letter to be. */
+/** Returns a persistent, mandatory message with the body and properties of a letter. */
 export function durable(body: Uint8Array, properties: AllProperties): Message {
   return { body, properties: { ...properties, deliveryMode: 2, mandatory: true } };
 }
 
-/** Headers without those that are not a publisher's to say. */
+/** Returns headers without those that only the broker may set. */
 export function keptHeaders(headers: WireHeaders): WireHeaders {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !LEFT_BEHIND.has(name)));
 }

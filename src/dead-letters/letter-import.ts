@@ -1,4 +1,4 @@
-/** Putting letters into a queue that were written down elsewhere. */
+/** Publishes exported letters to a queue. */
 
 import { invalidArgument } from "../errors.ts";
 import type { Message } from "../protocol/message.ts";
@@ -9,39 +9,39 @@ import { publishFailure } from "./publish-failure.ts";
 
 /** The outcome of an import of letters. */
 export interface ImportedDeadLetters {
-  /** How many were put into the queue. */
+  /** Number of letters that were published to the queue. */
   readonly imported: number;
-  /** How many were left out, since the same letter lies in the queue already. */
+  /** Number of letters that were skipped, because the queue already contains them. */
   readonly present: number;
 }
 
-/** Where letters go. */
+/** The queue that letters are imported to. */
 export interface ImportTarget {
   readonly queue: string;
-  /** The exchange that brings them there by their own keys; `undefined` for the queue's name as the key. */
+  /** The exchange that routes the letters there by their own keys; `undefined` if the queue's name is the key. */
   readonly exchange: string | undefined;
 }
 
 interface Item {
   readonly message: Message;
   readonly key: string;
-  /** From 1. */
+  /** Position in the list, from 1. */
   readonly number: number;
 }
 
-// How many wait for their confirm at a time.
+// Largest number of letters that await their confirms at a time.
 const UNDER_WAY = 256;
 
-/** An import: of all letters or, if one of them is none, of nothing. */
+/** An import of letters. It publishes nothing if one of the values is not an exported letter. */
 export class LetterImport {
   readonly #target: ImportTarget;
   readonly #items: readonly Item[];
-  /** How often each letter lies in the queue already. */
+  /** Number of copies of each letter in the queue. */
   readonly #there = new Map<string, number>();
   #imported = 0;
   #present = 0;
 
-  /** @throws `INVALID_ARGUMENT` for what is no letter. */
+  /** @throws `INVALID_ARGUMENT` for a value that is not an exported letter. */
   constructor(letters: Iterable<DeadLetterRecord>, target: ImportTarget) {
     this.#target = target;
     if (typeof letters !== "object" || letters === null || !(Symbol.iterator in letters))
@@ -57,7 +57,7 @@ export class LetterImport {
     return { imported: this.#imported, present: this.#present };
   }
 
-  /** A letter that lies in the queue: the same one is left out. */
+  /** Records a letter that the queue already contains, so that the import skips it. */
   note(delivery: AmqpDelivery): void {
     const properties = exactProperties(delivery);
     if (properties === undefined) return;
@@ -65,7 +65,7 @@ export class LetterImport {
     this.#there.set(print, (this.#there.get(print) ?? 0) + 1);
   }
 
-  /** Publishes those that are missing. */
+  /** Publishes the letters that the queue does not contain yet. */
   async run(client: AmqpClient, signal: AbortSignal): Promise<void> {
     for (let at = 0; at < this.#items.length; at += UNDER_WAY) {
       signal.throwIfAborted();

@@ -1,4 +1,4 @@
-/** A letter outside of its queue: all of its properties and bytes as JSON can hold them, and back. */
+/** Converts a letter to JSON, with all of its properties and bytes, and back. */
 
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
@@ -11,21 +11,21 @@ import { headerValue, isBase64, type RecordedValue, recordedValue } from "./reco
 
 /** A dead letter as JSON: a line of a file that `confluo dead export` writes and `confluo dead import` reads. */
 export interface DeadLetterRecord {
-  /** Version of this form. */
+  /** Version of this format. */
   readonly letter: 1;
-  /** As in `DeadLetter.id`, for people: an import does not read it. */
+  /** The same as `DeadLetter.id`, for readers of the file: an import ignores it. */
   readonly id: string;
-  /** Its routing key: of an orphan, the queue that it was meant for. */
+  /** The letter's routing key; for an orphan, the queue that it was meant for. */
   readonly key: string;
-  /** AMQP's properties but `headers`, `user_id`, `cluster_id` and `delivery_mode`. */
+  /** AMQP's properties except `headers`, `user_id`, `cluster_id` and `delivery_mode`. */
   readonly properties: DeadLetterProperties;
-  /** Names and values, each of the type that it had. */
+  /** Header values by name, each with its AMQP type. */
   readonly headers: Readonly<Record<string, RecordedValue>>;
-  /** As text if it is UTF-8, else in base64. */
+  /** Text if the body is UTF-8, else base64. */
   readonly body: { readonly text: string } | { readonly base64: string };
 }
 
-/** Properties of a letter, under the names that AMQP clients for JavaScript give them. */
+/** Properties of a letter, with the names that AMQP clients for JavaScript use. */
 export interface DeadLetterProperties extends Omit<Properties, "deliveryMode" | "headers" | "mandatory"> {
   /** 0 to 255. */
   readonly priority?: number;
@@ -34,7 +34,7 @@ export interface DeadLetterProperties extends Omit<Properties, "deliveryMode" | 
 }
 
 /**
- * Writes a letter down.
+ * Converts a letter to a record.
  *
  * @throws `MALFORMED_MESSAGE` if its headers cannot be read.
  */
@@ -56,10 +56,10 @@ export function recordOf(delivery: AmqpDelivery, id: string): DeadLetterRecord {
 }
 
 /**
- * The message that a record stands for.
+ * Converts a record to the message to publish.
  *
- * @param where the record is, for the error: `Letter 3`.
- * @throws `INVALID_ARGUMENT` for what is no record.
+ * @param where names the record in the error message: `Letter 3`.
+ * @throws `INVALID_ARGUMENT` for a value that is not a valid record.
  */
 export function messageOf(record: unknown, where: string): Message {
   if (!isObject(record) || record.letter !== 1)
@@ -81,9 +81,9 @@ export function messageOf(record: unknown, where: string): Message {
 }
 
 /**
- * Returns what two copies of a letter have in common, whatever brokers and looks added to either.
+ * Returns a fingerprint that is the same for all copies of a letter. It excludes everything that a broker or a walk added.
  *
- * @param key tells orphans apart; `undefined` where letters have one key.
+ * @param key distinguishes orphans; `undefined` if all letters of the queue have the same key.
  */
 export function fingerprintOf({ body, properties }: Message, key: string | undefined): string {
   const { expiration: _, deliveryMode: __, mandatory: ___, headers = {}, ...others } = properties;
@@ -127,7 +127,7 @@ function bodyOf(given: unknown, where: string): Uint8Array {
   throw invalidArgument(`${where}: body`, '{ "text": … } or { "base64": … }', given);
 }
 
-// With a byte order mark, if there is one.
+// Keeps a byte order mark, if there is one.
 function textOf(bytes: Uint8Array): string {
   return bufferOf(bytes).toString("utf8");
 }

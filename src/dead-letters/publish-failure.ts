@@ -1,19 +1,19 @@
-/** Why a letter could not be published, for whoever asked for it. */
+/** Makes the error for a letter that could not be published. */
 
 import { ConfluoError, isConfluoError } from "../errors.ts";
 import type { PublishFailure } from "../transport/amqp-client.ts";
 
 /** The message that was to be published. */
 export interface Unpublished {
-  /** The fate of the letter, in words: `The letter "m-1" stays`. */
+  /** The outcome for the letter, as a clause: `The letter "m-1" stays`. */
   readonly outcome: string;
-  /** Where it was to go. */
+  /** The queue that it was published to. */
   readonly queue: string;
-  /** The reason, where more is known than its kind. */
+  /** A more detailed reason, if known. */
   readonly why: ConfluoError | undefined;
 }
 
-/** The error for a letter that the broker did not take. */
+/** Makes the error for a letter that the broker did not accept. */
 export function publishFailure(failure: PublishFailure, { outcome, queue, why }: Unpublished): ConfluoError {
   switch (failure) {
     case "returned":
@@ -48,7 +48,7 @@ export function publishFailure(failure: PublishFailure, { outcome, queue, why }:
   }
 }
 
-/** The same error with what was done by then. What another threw is not ours to change. */
+/** Returns the same error with counts as its data. An error that is not confluo's is returned unchanged. */
 export function withCount(error: unknown, data: object): unknown {
   if (!isConfluoError(error)) return error;
   return new ConfluoError(error.code, error.message, { cause: error, data, status: error.status });

@@ -1,11 +1,11 @@
 /**
- * Looking through a queue without taking anything out: what is looked at is held unacknowledged, and goes back, in its
- * order, when the consumers that hold it are closed. Single messages are not requeued, since RabbitMQ counts that in
- * one version and loops for ever in another.
+ * Looks through a queue without removing its messages. The messages stay unacknowledged, and return to the queue in their order
+ * when their consumers are closed. Single messages are not requeued, because RabbitMQ counts that in one version and delivers
+ * them again in an endless loop in another.
  *
- * RabbitMQ counts also what goes back by itself, and where an operator's policy sets a `delivery-limit`, it throws away what came
- * back more often than that. So what came back before does not go back again: a copy of it is published, whose count begins
- * anew, and it is acknowledged when the broker has confirmed the copy.
+ * RabbitMQ also counts messages that return when a consumer closes. If an operator's policy sets a `delivery-limit`, RabbitMQ
+ * discards a message that has returned more often. So a message that has already returned before is replaced by a copy, whose
+ * count starts again at zero; the original is acknowledged once the broker has confirmed the copy.
  */
 
 import { onAbort, untilAborted, waitAtMost, withinMs } from "../async/abort.ts";
@@ -14,45 +14,50 @@ import type { Message } from "../protocol/message.ts";
 import type { AmqpClient, AmqpDelivery, Consumer, QueueInfo, Route } from "../transport/amqp-client.ts";
 import { returnsOf } from "./exact-copy.ts";
 
-/** RabbitMQ's cap on what one consumer of a quorum queue may hold. */
+/** RabbitMQ's limit on the unacknowledged messages of one consumer of a quorum queue. */
 export const MOST_PER_CONSUMER = 2_000;
-/** The most that one walk holds. */
+/** Largest number of unacknowledged messages of one walk. */
 export const MOST_HELD = 20_000;
 
 const IDLE_MS = 500;
-/** How long a walk waits at its end for the consumers that it asked for, and for its copies. */
+/** Longest wait, at the end of a walk, for consumers that are still being opened, and for copies. */
 const SETTLE_MS = 5_000;
 const RETURN_MS = 1_000;
 const END_MS = 10_000;
 const LONGEST_PAUSE_MS = 50;
 
 /**
- * The longest queue that keeps its order when some of it came back before: then all of it is copied, so that the copies, which go
- * to the end, end up in the order in which their letters were. Of longer ones, what came back before moves behind the rest.
+ * Longest queue that keeps its order if some of its messages have returned before. Then all of its messages are copied; the
+ * copies go to the end of the queue and so keep their order. In a longer queue, the messages that returned before move behind
+ * the rest.
  */
 const MOST_COPIED = 2_000;
 
-/** `stays`: it goes back in the end. `enough`: so does it, and no other is looked at. A promise: it leaves when that resolves. */
+/**
+ * The decision on a message. `stays`: it returns to the queue. `enough`: it returns, and the walk ends. A promise: the message
+ * is removed when the promise resolves.
+ */
 export type Decision = "stays" | "enough" | Promise<void>;
 
-/** The queue to look at, and what to do with its messages. */
+/** The queue to look through, and what to do with its messages. */
 export interface BrowseRequest {
   readonly queue: string;
-  /** How many the first consumer may hold: what may be under way at a time. */
+  /** Prefetch of the first consumer, which limits the messages under way at a time. */
   readonly prefetch: number;
-  /** Decides on one delivery. What it throws, or its promise rejects with, ends the walk. */
+  /** Decides on one delivery. If it throws, or its promise rejects, the walk ends with that error. */
   visit(delivery: AmqpDelivery): Decision;
-  /** The copy to put back for a message that may not go back by itself; `undefined` if there can be none. */
+  /** Returns the copy that replaces a message that must not return by itself; `undefined` if no copy can be made. */
   copy(delivery: AmqpDelivery): { readonly route: Route; readonly message: Message } | undefined;
-  /** Returns whether it is a copy that this walk has put back. */
+  /** Returns whether the delivery is a copy that this walk has put back. */
   isCopy(delivery: AmqpDelivery): boolean;
 }
 
 /**
- * Looks at the messages of a queue, the oldest first: at no more than there are at the beginning, so that what comes
- * meanwhile cannot keep it going. Whoever else holds some of them is not waited for. No queue is an empty one.
+ * Looks through the messages of a queue, the oldest first. It visits no more messages than were there at the beginning, so that
+ * new messages cannot prolong it. It does not wait for messages that another consumer holds. A queue that does not exist counts
+ * as empty.
  *
- * @throws what `visit` throws, or the signal's reason; what had not left by then is back in the queue.
+ * @throws the error of `visit`, or the signal's reason; messages that were not removed by then are back in the queue.
  */
 export async function browseQueue(
   client: AmqpClient,
@@ -66,12 +71,12 @@ export async function browseQueue(
   try {
     await going.run(signal);
   } finally {
-    // A broker that does not answer must not hold its end.
+    // A broker that does not respond must not prevent the end of the walk.
     await waitAtMost(END_MS, going.end());
   }
 }
 
-// A user that may consume from a queue may not be allowed to look how much is in it.
+// A user that may consume from a queue may lack the right to inspect it.
 async function inspect(client: AmqpClient, queue: string): Promise<QueueInfo | "unknown" | undefined> {
   try {
     return await client.inspectQueue(queue);
@@ -81,11 +86,11 @@ async function inspect(client: AmqpClient, queue: string): Promise<QueueInfo | "
   }
 }
 
-/** One consumer's share. */
+/** The messages of one consumer. */
 interface BrowseConsumer {
-  /** Delivered and not acknowledged. */
+  /** Number of deliveries that are not acknowledged. */
   held: number;
-  /** Of these, those that stay. */
+  /** Number of these that stay in the queue. */
   kept: number;
 }
 
@@ -94,18 +99,21 @@ class QueueBrowser {
   readonly #plan: BrowseRequest;
   readonly #bound: number;
   readonly #shares: BrowseConsumer[] = [];
-  /** The consumers of the shares, also those that the walk was broken off waiting for: they may have been given something. */
+  /** The consumers, including one that was still being opened when the walk ended, because it may have received messages. */
   readonly #consuming: Promise<Consumer>[] = [];
   readonly #leaving = new Set<Promise<void>>();
   /** Copies that are not confirmed yet. */
   readonly #copying = new Set<Promise<void>>();
-  /** Acknowledges what there is a confirmed copy of, once that makes no room for what is not to be looked at. */
+  /**
+   * Functions that acknowledge the originals of confirmed copies. They are called when the room they free no longer leads to
+   * further deliveries.
+   */
   readonly #replaced: (() => void)[] = [];
   #copies = 0;
   #mayCopy = true;
-  /** True if all that stays is copied. */
+  /** True if every message that stays is replaced by a copy. */
   #copiesAll = false;
-  /** How many the consumers may have been given. */
+  /** Number of messages that the consumers were allowed to receive. */
   #granted = 0;
   #seen = 0;
   #kept = 0;
@@ -132,13 +140,13 @@ class QueueBrowser {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
-  /** Messages that are held go back, one consumer's share after the other, so that the order stays. */
+  /** Returns the unacknowledged messages to the queue, one consumer after the other, so that they keep their order. */
   async end(): Promise<void> {
     this.#over = true;
-    // Confirmed ones are acknowledged while they still can be.
+    // Waits for messages whose removal is confirmed, as long as they can still be acknowledged.
     await settled(this.#leaving, RETURN_MS);
     const begun = await settled(this.#consuming, SETTLE_MS);
-    // First of all, or the next would be given what the one before gives back.
+    // All consumers are cancelled first; otherwise the next one would receive what the one before returns.
     await Promise.all(begun.map((consumer) => consumer?.cancel()));
     await settled(this.#copying, SETTLE_MS);
     for (const acknowledge of this.#replaced.splice(0)) acknowledge();
@@ -151,7 +159,7 @@ class QueueBrowser {
     }
   }
 
-  // One consumer, until it is full of what stays. Resolves with whether there is more to look at.
+  // Runs one consumer until messages that stay fill its prefetch. Resolves with whether there is more to look at.
   async #share(prefetch: number, signal: AbortSignal): Promise<boolean> {
     const { queue } = this.#plan;
     const share: BrowseConsumer = { held: 0, kept: 0 };
@@ -170,12 +178,12 @@ class QueueBrowser {
       if (this.#over || this.#seen >= this.#bound) return false;
       if (share.kept >= prefetch) return true;
       if (await this.#change(signal, IDLE_MS)) continue;
-      if (share.held >= prefetch) continue; // it has no room before some have left
+      if (share.held >= prefetch) continue; // its prefetch is exhausted until some of its messages are removed
       const { held } = share;
       const info = await untilAborted(inspect(this.#client, queue), signal);
       if (info === "unknown") return false;
       if (info === undefined) throw new ConfluoError("UNAVAILABLE", `The queue ${queue} was deleted.`);
-      // Messages that are ready will be delivered; those that are neither ready nor here are with someone else.
+      // Ready messages will be delivered to this consumer; messages that are neither ready nor here belong to another one.
       if (info.messages === 0 && share.held === held) return false;
     }
   }
@@ -183,13 +191,13 @@ class QueueBrowser {
   #take(share: BrowseConsumer, delivery: AmqpDelivery): void {
     share.held += 1;
     const isWorn = returnsOf(delivery) > 0;
-    // Copies are behind all that there was.
+    // Copies lie behind all original messages, so a copy means that the walk has reached the end.
     if (this.#copies > 0 && this.#plan.isCopy(delivery)) this.#finish();
     if (this.#over || this.#seen >= this.#bound) {
       if (isWorn) this.#replace(share, delivery);
       return;
     }
-    // Messages that came back are delivered first.
+    // The broker delivers messages that returned before first, so the first delivery shows whether there are any.
     if (this.#seen === 0) this.#copiesAll = isWorn && this.#bound <= MOST_COPIED;
     this.#seen += 1;
     let verdict: Decision;
@@ -230,13 +238,13 @@ class QueueBrowser {
     this.#granted += 1;
   }
 
-  // A message that cannot be copied goes back by itself, as it would without a limit.
+  // Replaces a message by a copy. A message that cannot be copied returns by itself, as it would without a delivery limit.
   #replace(share: BrowseConsumer, delivery: AmqpDelivery): void {
     const copy = this.#mayCopy ? this.#plan.copy(delivery) : undefined;
     if (copy === undefined) return;
     const copying = new Promise<void>((resolve) => {
       this.#client.publish(copy.route, copy.message, (failure) => {
-        // It would be refused again, at the price of a channel.
+        // A further copy would be refused, too, and each refusal closes a channel.
         if (failure === "forbidden") this.#mayCopy = false;
         if (failure === undefined) {
           this.#copies += 1;
@@ -251,7 +259,8 @@ class QueueBrowser {
     this.#copying.add(copying);
     void copying.then(() => {
       this.#copying.delete(copying);
-      // Room that is made otherwise would be taken by what then goes back before the others.
+      // Acknowledges one original at a time. With more room, the broker would deliver messages that then return before the
+      // others.
       if (this.#copiesAll && !this.#over && this.#granted < this.#bound) this.#replaced.shift()?.();
       this.#wake();
     });
@@ -267,7 +276,7 @@ class QueueBrowser {
     this.#wake();
   }
 
-  // Resolves with whether anything happened within a time.
+  // Resolves with whether anything changed within a time.
   #change(signal: AbortSignal, withinMs: number | undefined): Promise<boolean> {
     return new Promise((resolve) => {
       const end = (happened: boolean): void => {
@@ -282,7 +291,7 @@ class QueueBrowser {
     });
   }
 
-  // A closed channel's messages go back a moment later: whoever looks next should find them.
+  // A closed channel's messages return with a short delay. This waits for them, so that the next walk finds them.
   async #returned(count: number, deadline: number): Promise<void> {
     const { queue } = this.#plan;
     for (let pauseMs = 1; count > 0; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
@@ -294,7 +303,7 @@ class QueueBrowser {
   }
 }
 
-// Returns what became of each within a time: its value, or `undefined` if it failed or took too long.
+// Resolves with the result of each promise; `undefined` if it rejected or took longer than a time.
 function settled<Value>(work: Iterable<Promise<Value>>, ms: number): Promise<(Value | undefined)[]> {
   const each = (one: Promise<Value>): Promise<Value | undefined> =>
     withinMs(ms, one, () => undefined).catch(() => undefined);

@@ -1,12 +1,14 @@
-/** Values of headers as JSON can hold them. JSON knows fewer types than AMQP: what is not JSON's own says what it is. */
+/** Converts values of headers to JSON and back. A value that JSON has no type for names its AMQP type. */
 
 import { invalidArgument } from "../errors.ts";
 import type { TypedValue, TypeName } from "../protocol/encoding/field-table.ts";
 
 /**
- * A header's value. Texts, booleans, null and lists are themselves; anything else is an object whose one name is its type:
+ * A header's value. Texts, booleans, null and lists stay as they are. Any other value is an object with one field, named after
+ * its type. A number that JavaScript cannot represent exactly is a string of digits. Examples:
+ *
  * `{ "int32": 5 }`, `{ "double": 0.1 }`, `{ "timestamp": 1700000000 }`, `{ "decimal": { "places": 2, "digits": 314 } }`,
- * `{ "base64": "/w==" }` for bytes, `{ "table": { … } }`. What a number of JavaScript cannot hold is digits in a string.
+ * `{ "base64": "/w==" }` for bytes, `{ "table": { … } }`.
  */
 export type RecordedValue =
   | string
@@ -29,7 +31,7 @@ const INTEGERS: Readonly<Partial<Record<TypeName, readonly [least: bigint, most:
   timestamp: [0n, 2n ** 64n - 1n],
 };
 
-/** As AMQP clients for JavaScript also call them. */
+/** Other names that AMQP clients for JavaScript use for the types. */
 const ALIASES: Readonly<Record<string, TypeName>> = {
   byte: "int8",
   unsignedbyte: "uint8",
@@ -41,7 +43,7 @@ const ALIASES: Readonly<Record<string, TypeName>> = {
   float64: "double",
 };
 
-/** A header's value, in the notation of AMQP clients for JavaScript, as JSON. */
+/** Converts a header's value, in the notation of AMQP clients for JavaScript, to JSON. */
 export function recordedValue(value: unknown): RecordedValue {
   if (typeof value === "string" || typeof value === "boolean") return value;
   if (typeof value === "number") return number(value);
@@ -59,10 +61,10 @@ export function recordedValue(value: unknown): RecordedValue {
 }
 
 /**
- * The value that a publisher writes for a recorded one.
+ * Converts a recorded value to the value that a publisher passes.
  *
- * @param what the value is, for the error.
- * @throws `INVALID_ARGUMENT` for what is none, or of which AMQP's type cannot hold the value.
+ * @param what names the value in the error message.
+ * @throws `INVALID_ARGUMENT` for a value that is not valid, or that does not fit its AMQP type.
  */
 export function headerValue(recorded: unknown, what: string): unknown {
   if (typeof recorded === "boolean" || recorded === null) return recorded;
@@ -100,11 +102,11 @@ function typedValue(type: string, inner: unknown, what: string): unknown {
   const integer = range && integerOf(inner);
   if (range === undefined || integer === undefined || integer < range[0] || integer > range[1])
     return undefined;
-  // Numbers where they fit: it is what AMQP clients for JavaScript take everywhere.
+  // A number where it fits, because all AMQP clients for JavaScript accept numbers.
   return typed(type as TypeName, type === "int64" || type === "timestamp" ? integer : Number(integer));
 }
 
-// Numbers that JSON has no numerals for.
+// The numbers that JSON cannot write.
 function isNoNumeral(value: unknown): boolean {
   return value === "NaN" || value === "Infinity" || value === "-Infinity";
 }
@@ -119,7 +121,7 @@ function typed(type: TypeName, value: unknown): TypedValue {
   return { "!": type, value };
 }
 
-// A table with a value named `!` would be taken for the notation.
+// A table with an entry named `!` would be mistaken for a typed value.
 function tableOf(inner: unknown, what: string): unknown {
   if (typeof inner !== "object" || inner === null || Array.isArray(inner) || Object.hasOwn(inner, "!"))
     return undefined;
@@ -143,7 +145,7 @@ function numeral(value: unknown): number | string {
   return typeof value === "bigint" && Number.isSafeInteger(number) ? number : String(value);
 }
 
-// As AMQP clients for JavaScript write a number of which nobody said the type.
+// Chooses the type that AMQP clients for JavaScript give to a number without an explicit type.
 function number(value: number): RecordedValue {
   if (!Number.isSafeInteger(value)) return { double: value };
   const type = (["int8", "int16", "int32"] as const).find((each) => {
@@ -153,7 +155,7 @@ function number(value: number): RecordedValue {
   return { [type ?? "int64"]: value };
 }
 
-/** Returns whether a text is nothing but bytes in base64. */
+/** Returns whether a text is valid base64. */
 export function isBase64(text: string): boolean {
   return /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text);
 }

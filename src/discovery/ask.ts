@@ -1,4 +1,4 @@
-/** Asking the instances of a namespace, and hearing who answers. */
+/** Asks the instances of a namespace a question, and collects their answers. */
 
 import { afterMs, onAbort } from "../async/abort.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
@@ -19,13 +19,13 @@ import { withClient } from "../transport/short-session.ts";
 
 /** The instances to ask. */
 export interface DiscoverOptions extends WaitOptions {
-  /** Default: all of the namespace. */
+  /** Default: all services of the namespace. */
   readonly service?: string | undefined;
   /** One instance of that service. Default: all of them. */
   readonly instance?: string | undefined;
 }
 
-/** An instance that is there. */
+/** An instance that answered, and its round-trip time in milliseconds. */
 export interface Ping {
   readonly service: string;
   readonly instance: string;
@@ -39,7 +39,7 @@ const discoverOptions: OptionNames<DiscoverOptions> = {
   signal: true,
 };
 
-/** The parts that a question works with. */
+/** Access to the broker. */
 export interface AskParts {
   readonly namespace: Namespace;
   open(signal: AbortSignal): Promise<AmqpClient>;
@@ -47,22 +47,22 @@ export interface AskParts {
 }
 
 const TIMEOUT_MS = 20_000;
-/** Everyone has answered when nobody else has for so long. Instances that are busy computing answer when they are not. */
+/** The question ends when no instance has answered for this time. An instance whose event loop is busy answers late. */
 const QUIET_MS = 250;
-/** So long the first answer may take, and all of them together. */
+/** The limits for the first answer and for all answers together. */
 const FIRST_MS = 1_000;
 const LAST_MS = 5_000;
 
-/** An answer, and how long after the question it came, in milliseconds. */
+/** An answer, and the time between the question and its arrival, in milliseconds. */
 export interface Heard<Answer> {
   readonly answer: Answer;
   readonly ms: number;
 }
 
 /**
- * Asks a question and resolves with what `more` makes of the answers, also of none, on the same wire.
+ * Asks a question and passes the answers, even if there are none, to `more` with the same client. Resolves with its result.
  *
- * @throws `INVALID_ARGUMENT`, and what connecting can fail with.
+ * @throws `INVALID_ARGUMENT`, and the errors of a failed connection.
  */
 export async function ask<Q extends Question, Result>(
   { namespace, open, newId }: AskParts,
@@ -80,7 +80,7 @@ export async function ask<Q extends Question, Result>(
   const limits = readWaitOptions("discovery", waiting, TIMEOUT_MS);
   const what = `the instances of ${service ?? "all services"} to answer`;
   return withClient({ ...limits, what }, open, async (client, signal) => {
-    // Declaring it would leave it behind in a namespace that nobody uses.
+    // The exchange is not declared here, because it would remain in a namespace that nobody uses.
     if (!(await mayBeThere(client, namespace.discovery))) return more(client, []);
     const heard = new Hearing<Answers[Q]>();
     const replyTo = await client.declareQueue({ name: "", exclusive: true, arguments: REPLIES_ARGUMENTS });
@@ -93,7 +93,7 @@ export async function ask<Q extends Question, Result>(
         try {
           heard.add(decodeAnswer(question, message));
         } catch {
-          // Some program that speaks otherwise: it is none of ours.
+          // Ignores an answer from another program that does not follow the protocol.
         }
       },
       onCancelled: () => heard.end(),
@@ -102,7 +102,7 @@ export async function ask<Q extends Question, Result>(
     const route = { exchange: namespace.discovery, key: addressee(service, instance) };
     let isAsked = false;
     client.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
-      // If it comes back, nobody is there to be asked.
+      // A returned question means that no instance is there to receive it.
       isAsked = failure === undefined || failure === "returned";
       if (failure !== undefined) heard.end();
     });
@@ -112,14 +112,19 @@ export async function ask<Q extends Question, Result>(
     // Answers may have been lost with the connection.
     signal.throwIfAborted();
     if (!isAsked && answers.length === 0) {
-      const why = client.blocked ?? `it does not say why; writing to ${namespace.discovery} takes a right`;
-      throw new ConfluoError("UNAVAILABLE", `The broker does not take the question who is there: ${why}.`);
+      const why =
+        client.blocked ??
+        `it gives no reason; the user may lack the right to write to ${namespace.discovery}`;
+      throw new ConfluoError(
+        "UNAVAILABLE",
+        `The broker does not accept the question to the instances: ${why}.`,
+      );
     }
     return more(client, answers);
   });
 }
 
-/** Returns whether an exchange is there, for all that may be known: a broker may not let this user look. */
+/** Returns whether an exchange exists. If the broker does not let this user check, returns true. */
 export async function mayBeThere(client: AmqpClient, exchange: string): Promise<boolean> {
   try {
     return await client.hasExchange(exchange);

@@ -1,4 +1,7 @@
-/** Queues and exchanges that lie at the broker otherwise than confluo declares them, or cannot be compared, for want of a right or since its node is down. */
+/**
+ * Finds queues and exchanges that exist with other arguments than confluo declares, or that cannot be compared because a right
+ * is missing or their node is down.
+ */
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
@@ -33,7 +36,8 @@ export async function conflicts(
       exist += 1;
       return conflictOf(() => client.declareQueue({ name, arguments: args }));
     });
-    // Exchanges cannot be compared without being made; where a queue of theirs exists, they should, too.
+    // An exchange cannot be compared without declaring it. That is done only if a shared queue exists, because then the
+    // exchanges should exist, too.
     if (names === undefined && exist > 0) {
       const compare = (exchange: ExchangeSpec): Promise<ConfluoError | undefined> =>
         conflictOf(() => client.declareExchange(exchange));

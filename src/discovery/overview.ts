@@ -1,4 +1,7 @@
-/** A namespace as a whole: what instances tell, and what the broker knows of services that nobody answers for. */
+/**
+ * An overview of a namespace: the reports of its instances, and what the broker knows about services without a running
+ * instance.
+ */
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { invalidArgument } from "../errors.ts";
@@ -10,9 +13,9 @@ import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { type AskParts, ask } from "./ask.ts";
 import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
-/** The things to look at besides what instances tell. */
+/** Options of `Broker.overview`. */
 export interface OverviewOptions extends WaitOptions {
-  /** Services to look for, whether anybody answers for them or not: their names, 1,000 at most. */
+  /** Names of services to look for, even if no instance of them answers; 1,000 at most. */
   readonly services?: readonly string[] | undefined;
 }
 
@@ -21,33 +24,47 @@ export interface DelayQueue {
   readonly name: string;
   /** How long each message waits there, in milliseconds. */
   readonly ms: number;
-  /** Messages that wait there, of all services. Instances that look whether what waits comes back have one of their own there at times. */
+  /**
+   * Messages of all services that wait there. Instances that check whether messages return from the queue may add one message
+   * each at times.
+   */
   readonly messages: number;
 }
 
-/** The findings. */
+/** The overview of a namespace. */
 export interface Overview {
-  /** In order of names. One whose queues are there and for which nobody answers has no `instances`. */
+  /** Sorted by name. A service whose queues exist but whose instances do not answer has no `instances`. */
   readonly services: readonly ServiceStats[];
-  /** Services of which there is neither an instance nor a queue, though they were asked for, or are called or sent to. */
+  /** Services that have neither an instance nor a queue, although they are named in the options, or are called or sent to. */
   readonly missing: readonly string[];
-  /** All services whose queues were looked for, in order of names: AMQP lists no queues, so there may be others. */
+  /** All services whose queues were looked for, sorted by name. There may be others, because AMQP cannot list queues. */
   readonly lookedFor: readonly string[];
-  /** Delay queues of the namespace in which something waits: what is tried again later, or goes round for want of a handler. */
+  /**
+   * Delay queues of the namespace that hold messages: messages that wait for a retry, or that wait because no handler matched.
+   */
   readonly delays: readonly DelayQueue[];
-  /** Messages that came back from there to a queue that is gone; `undefined` if no service ever connected in this namespace. */
+  /**
+   * Messages that returned from a delay queue to a deleted queue; `undefined` if no service ever connected in this namespace.
+   */
   readonly orphans: QueueInfo | undefined;
-  /** Delay queues, and the one of orphans, that the broker does not tell of, for want of a right or since their node is down. Absent if there are none. */
+  /**
+   * Delay queues, or the queue of orphans, that could not be inspected because a right is missing or their node is down. Absent
+   * if there are none.
+   */
   readonly unknownQueues?: readonly string[];
 }
 
 const overviewOptions: OptionNames<OverviewOptions> = { services: true, timeoutMs: true, signal: true };
 
-/** Names in messages are claims: so many are looked for, no more. */
+/** Largest number of services to look for, because the names come from messages and anyone could have written them. */
 const MOST_NAMES = 1_000;
 const TIMEOUT_MS = 20_000;
 
-/** @throws `INVALID_ARGUMENT`, and what asking can fail with. */
+/**
+ * Makes the overview of a namespace.
+ *
+ * @throws `INVALID_ARGUMENT`, and the errors of {@link ask}.
+ */
 export async function overview(parts: AskParts, options: OverviewOptions | undefined): Promise<Overview> {
   const { services = [], ...waiting } = checkOptions("overview", options, overviewOptions);
   if (!Array.isArray(services) || services.length > MOST_NAMES)

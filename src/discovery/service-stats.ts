@@ -1,4 +1,4 @@
-/** Statistics of all instances of a service together, and what waits at the broker for them. */
+/** Sums up the statistics of all instances of a service, and adds the lengths of its queues. */
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { type ConfluoError, isConfluoError } from "../errors.ts";
@@ -14,29 +14,30 @@ import type { Namespace } from "../protocol/topology.ts";
 import { mergeDurations } from "../statistics/durations.ts";
 import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 
-/** A service, of those instances that answered. */
+/** The statistics of a service, from the instances that answered. */
 export interface ServiceStats {
   readonly service: string;
   readonly instances: readonly InstanceStats[];
-  /** Of all instances together. */
+  /** Sums of all instances. */
   readonly routes: readonly (HandlerStats & { readonly path: string })[];
   readonly subscriptions: readonly (HandlerStats & {
     readonly pattern: string;
     readonly per: "service" | "instance";
   })[];
-  /** Of all instances together; see {@link InstanceStats}. */
+  /** Sums of all instances; see {@link InstanceStats}. */
   readonly calls: readonly Counted<CommandUse>[];
   readonly sends: readonly Counted<CommandUse>[];
   readonly publishes: readonly Counted<EventUse>[];
   readonly unclaimed: number;
   /**
-   * The messages in its queues: `.again` is what an instance had that is gone, tried again alone; each message of `calls.batch` holds
-   * several calls. `undefined` for a queue that does not exist, as with services that only call.
+   * The service's queues with their numbers of messages. `.again` holds messages that a lost instance had, to be handled alone;
+   * each message of `calls.batch` holds several calls. `undefined` for a queue that does not exist, as with services that only
+   * call.
    */
   readonly queues: Readonly<Record<QueueOfService, QueueInfo | undefined>>;
   /**
-   * Queues that the broker does not tell of, since this user may not look at them or their node is down: `undefined` in
-   * {@link ServiceStats.queues}, and perhaps there. Absent if there are none.
+   * Queues that could not be inspected, because this user lacks the right or their node is down. They are `undefined` in
+   * {@link ServiceStats.queues} although they may exist. Absent if there are none.
    */
   readonly unknownQueues?: readonly QueueOfService[];
 }
@@ -44,15 +45,15 @@ export interface ServiceStats {
 /** A queue of a service, by the last part of its name. */
 export type QueueOfService = "calls" | "calls.again" | "calls.batch" | "inbox" | "inbox.again" | "dead";
 
-/** A service for which nobody answers. */
+/** Returns the statistics of a service whose instances do not answer. */
 export function silentService(service: string, seen: QueuesSeen): ServiceStats {
   const nothing = { routes: [], subscriptions: [], calls: [], sends: [], publishes: [], unclaimed: 0 };
   return { service, instances: [], ...nothing, ...seen };
 }
 
 /**
- * Asks the broker for a queue. Calls `onUnknown` and returns `undefined`, as if there were none, for a queue that the broker does
- * not tell of: see {@link isUntold}.
+ * Inspects a queue. If the broker gives no information about it (see {@link isUntold}), calls `onUnknown` and returns
+ * `undefined`, as for a queue that does not exist.
  */
 export async function inspectIfTold(
   client: AmqpClient,
@@ -68,7 +69,10 @@ export async function inspectIfTold(
   }
 }
 
-/** Returns whether the broker answered, but not about this queue: the user may not look at it, or the node that holds it is down. */
+/**
+ * Returns whether an error means that the broker works but gives no information about this queue: the user may not inspect it,
+ * or the node that holds it is down.
+ */
 export function isUntold(error: unknown): error is ConfluoError {
   return (
     isConfluoError(error, "ACCESS_REFUSED") ||
@@ -76,10 +80,10 @@ export function isUntold(error: unknown): error is ConfluoError {
   );
 }
 
-/** The queues of a service, as far as the broker tells of them. */
+/** The queues of a service, as far as the broker gives information about them. */
 export type QueuesSeen = Pick<ServiceStats, "queues" | "unknownQueues">;
 
-/** Asks the broker for the queues of a service. */
+/** Inspects the queues of a service. */
 export async function queuesOf(
   client: AmqpClient,
   namespace: Namespace,
@@ -95,7 +99,8 @@ export async function queuesOf(
   ]);
   const mayBe = (which: QueueOfService, queue: QueueInfo | undefined): boolean =>
     queue !== undefined || unknown.includes(which);
-  // A look for a queue that does not exist costs a channel, and a line of the broker's log.
+  // Inspecting a queue that does not exist closes a channel and adds a line to the broker's log. So these are inspected only if
+  // the inbox exists.
   const isInbox = mayBe("inbox", inbox);
   const [calls, inboxAgain] = await Promise.all([
     isInbox ? inspect("calls", callsName) : undefined,
@@ -117,7 +122,10 @@ export async function queuesOf(
   return unknown.length === 0 ? { queues } : { queues, unknownQueues: unknown.sort() };
 }
 
-/** Sums up by service, in order of names, and asks the broker for the queues. */
+/**
+ * Sums up the instances by service, in the order of the answers, which are sorted by name, and inspects the queues of each
+ * service.
+ */
 export async function byService(
   client: AmqpClient,
   namespace: Namespace,
@@ -148,7 +156,7 @@ export async function byService(
   }));
 }
 
-// By what each names, in the order in which they came.
+// Sums up counts with the same names, in the order of their first occurrence.
 function counted<Use extends CommandUse | EventUse>(all: readonly Counted<Use>[]): readonly Counted<Use>[] {
   const merged = new Map<string, Counted<Use>>();
   for (const use of all) {
@@ -191,7 +199,7 @@ function sum(a: HandlerStats, b: HandlerStats): HandlerStats {
   };
 }
 
-// Rates add up: so that runs by time is their sum, the time is what all of them would take at that rate.
+// Rates are added. So `ms` becomes the time in which all instances together would make these runs at the sum of their rates.
 function recently(a: RecentRuns, b: RecentRuns): RecentRuns {
   const runs = ({ handled, refused, failed }: RecentRuns): number => handled + refused + failed;
   const rate = (of: RecentRuns): number => (of.ms === 0 ? 0 : runs(of) / of.ms);

@@ -1,4 +1,4 @@
-/** Events, looked at as they pass: copies of one's own, in which nobody else has a part. */
+/** Shows events as they are published. Each watch gets its own copies, which affect no service. */
 
 import { onAbort } from "../async/abort.ts";
 import { Lookout } from "../async/lookout.ts";
@@ -14,7 +14,7 @@ import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
 import type { AmqpClient } from "../transport/amqp-client.ts";
 import { mayBeThere } from "./ask.ts";
 
-/** An event that passed. */
+/** An event that was published. */
 export interface WatchedEvent {
   readonly path: string;
   /** Query string, without the `?`. */
@@ -24,18 +24,18 @@ export interface WatchedEvent {
   readonly messageId: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly bytes: number;
-  /** The value, read when it is asked for; as a `Uint8Array` if it is bytes or cannot be read. */
+  /** The decoded body. It is decoded on first access; a `Uint8Array` if it is bytes or cannot be decoded. */
   readonly body: unknown;
 }
 
-/** A look at events that goes on. */
+/** A running watch. */
 export interface Watch {
-  /** Resolves when it was closed, rejects with `CONNECTION_LOST` or `UNAVAILABLE` when it broke off. */
+  /** Resolves after `close`, rejects with `CONNECTION_LOST` or `UNAVAILABLE` if the watch failed. */
   readonly ended: Promise<void>;
   close(): Promise<void>;
 }
 
-/** The parts that a watch works with. */
+/** Access to the broker. */
 export interface WatchParts {
   readonly events: string;
   open(options: WaitOptions): Promise<AmqpClient>;
@@ -74,25 +74,29 @@ export async function watch(
       exclusive: true,
       arguments: INSTANCE_EVENTS_ARGUMENTS,
     });
-    // A user who may only look may not declare, and need not where anyone has been.
+    // A user with the right to read may lack the right to declare the exchange. It exists already if a service has ever
+    // connected.
     if (!(await mayBeThere(client, events))) await client.declareExchange({ name: events, type: "topic" });
     await client.bind(queue, events, key);
     await client.consume({
       queue,
       prefetch: AT_A_TIME,
       onDelivery: (delivery) => {
-        // Answers that are behind wait at the broker, which drops the oldest: a slow reader fills no memory here.
+        // An event is acknowledged once the listener is done with it. Others wait at the broker, which drops the oldest, so a
+        // slow listener does not fill this process's memory.
         void told(listener, watched(delivery.message, delivery.key)).then(() => delivery.ack());
       },
       onCancelled: broke,
     });
-    // Some brokers lose such a queue without a word.
+    // Some brokers lose such a queue without reporting it.
     lookout = new Lookout(async () => {
       try {
         if ((await client.inspectQueue(queue)) !== undefined) return;
-        broke(new ConfluoError("UNAVAILABLE", `The broker has lost ${queue} and did not say so.`));
+        broke(
+          new ConfluoError("UNAVAILABLE", `The broker has lost the queue ${queue} without reporting it.`),
+        );
       } catch (error) {
-        // A refusal would be the answer to each further look.
+        // Every further check would be refused, too.
         if (isConfluoError(error, "ACCESS_REFUSED")) lookout?.end();
       }
     });
@@ -117,7 +121,7 @@ async function told(listener: (event: WatchedEvent) => unknown, event: WatchedEv
   try {
     await runInNewContext(listener, event);
   } catch {
-    // Its own affair: the next event is told all the same.
+    // Errors of the listener are ignored: it gets the next event all the same.
   }
 }
 

@@ -1,11 +1,11 @@
-/** An HTTP server that answers with JSON. */
+/** Starts HTTP servers, and writes answers in JSON. */
 
 import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { ConfluoError } from "../index.ts";
 import type { Observed } from "./observed.ts";
 
-/** @throws `INVALID_ARGUMENT` for an address that cannot be listened at. */
+/** @throws `INVALID_ARGUMENT` for an address at which the server cannot listen. */
 export async function listen(
   { port, host }: { readonly port: number; readonly host?: string | undefined },
   onRequest: RequestListener,
@@ -30,7 +30,7 @@ export async function listen(
   };
 }
 
-/** Ends a response with one line of JSON. */
+/** Completes a response with one line of JSON. */
 export function writeJson(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
 }

@@ -1,4 +1,4 @@
-/** Endpoints that a cluster asks of a process over HTTP: whether it lives, whether it is ready, and its numbers for Prometheus. */
+/** Serves the HTTP endpoints that a cluster uses: liveness, readiness, and metrics for Prometheus. */
 
 import { ConfluoError, type Service } from "../index.ts";
 import { listen, writeJson } from "./listen.ts";
@@ -7,24 +7,24 @@ import { METRICS_TYPE, metricsOf } from "./prometheus.ts";
 
 /** Options of {@link observe}. */
 export interface ObserveOptions {
-  /** 0: any free one. Default: 9464, OpenTelemetry's for Prometheus. */
+  /** 0 chooses a free port. Default: 9464, which is OpenTelemetry's port for Prometheus. */
   readonly port?: number | undefined;
-  /** The address to listen at. Default: all of the machine's. */
+  /** The address to listen at. Default: all addresses of the machine. */
   readonly host?: string | undefined;
 }
 
 /**
  * Serves three paths for the services of this process:
  *
- * - `/healthz`: 200 while the process runs, for a liveness probe. A lost broker is no reason to restart a process that
- *   reconnects by itself.
- * - `/readyz`: 200 while every service is healthy, else 503, with what is wrong as JSON, for a readiness probe.
- * - `/metrics`: in Prometheus' text format, what `service.stats()` counts.
+ * - `/healthz`: 200 while the process runs, for a liveness probe. A lost broker does not change the status, because the process
+ *   reconnects without a restart.
+ * - `/readyz`: 200 while every service is healthy, else 503, with the problems as JSON, for a readiness probe.
+ * - `/metrics`: the counts of `service.stats()` in Prometheus' text format.
  *
- * Nothing of what messages contain is shown. Whoever reaches the port can read it: keep it inside the cluster.
+ * The answers contain no parts of messages. Anyone who can reach the port can read them, so keep it inside the cluster.
  *
  * @example const observed = await observe([orders, mail], { port: 9464 });
- * @throws `INVALID_ARGUMENT` for a port or list that is not valid, or an address that cannot be listened at.
+ * @throws `INVALID_ARGUMENT` for a port or list that is not valid, or an address at which the server cannot listen.
  */
 export async function observe(
   services: Service | readonly Service[],
@@ -36,7 +36,7 @@ export async function observe(
   if (new Set(all.map(({ name }) => name)).size < all.length)
     throw new ConfluoError(
       "INVALID_ARGUMENT",
-      "observe takes each service once: its metrics go by the name.",
+      "observe takes each service only once, because its metrics are labelled with its name.",
     );
   const { port = 9464, host } = options;
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
@@ -67,6 +67,6 @@ function isService(value: unknown): value is Service {
 
 function healthOf(service: Service): Readonly<Record<string, unknown>> {
   const { status, state, detached, blocked, stalled, reason } = service.health();
-  const why = blocked ?? reason?.message ?? (stalled && `nothing comes back from ${stalled.join(", ")}`);
+  const why = blocked ?? reason?.message ?? (stalled && `messages do not return from ${stalled.join(", ")}`);
   return { service: service.name, status, state, detached, ...(why === undefined ? {} : { reason: why }) };
 }

@@ -1,9 +1,9 @@
-/** An HTTP endpoint as the face shows it, free of Node's types. */
+/** The type of a running HTTP endpoint, without Node's types, because it is public. */
 
-/** An endpoint that is up. */
+/** A running HTTP endpoint. */
 export interface Observed {
-  /** Without a path, such as `http://127.0.0.1:9464`. */
+  /** The URL without a path, such as `http://127.0.0.1:9464`. */
   readonly url: string;
-  /** Stops listening and ends what is open. */
+  /** Stops listening and closes open connections. */
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** Statistics in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
+/** Formats statistics in Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/). */
 
 import type { HandlerStats, InstanceStats, Service } from "../index.ts";
 
@@ -12,11 +12,11 @@ type Labels = Readonly<Record<string, string>>;
 interface Sample {
   readonly labels: Labels;
   readonly value: number;
-  /** The part that follows the metric's name: `_bucket`, `_sum`. */
+  /** A suffix of the metric's name: `_bucket`, `_sum`. */
   readonly suffix?: string;
 }
 
-/** All metrics of some services. */
+/** Returns all metrics of some services. */
 export function metricsOf(services: readonly Service[]): string {
   const all = services.map((service) => ({ stats: service.stats(), status: service.health().status }));
   const handlers = all.flatMap(({ stats }) => handlersOf(stats));
@@ -42,42 +42,44 @@ export function metricsOf(services: readonly Service[]): string {
       all.map(({ stats }) => ({ labels: { service: stats.service }, value: of(stats) })),
     );
   return [
-    counter("confluo_handled_total", "Runs of a handler that ended well.", ({ handled }) => handled),
+    counter("confluo_handled_total", "Runs of a handler that succeeded.", ({ handled }) => handled),
     counter(
       "confluo_refused_total",
-      "Calls answered with a status from 400 to 499: the caller's mistake.",
+      "Calls answered with a status from 400 to 499, which is the caller's mistake.",
       ({ refused }) => refused,
     ),
-    counter("confluo_failed_total", "Runs of a handler that did not.", ({ failed }) => failed),
-    counter("confluo_retried_total", "Messages that are tried again.", ({ retried }) => retried),
+    counter("confluo_failed_total", "Runs of a handler that failed.", ({ failed }) => failed),
+    counter("confluo_retried_total", "Messages that are retried.", ({ retried }) => retried),
     metric("confluo_dead_lettered_total", "counter", "Messages that were given up.", [
       ...handlers.map(({ labels, stats }) => ({ labels, value: stats.deadLettered })),
       ...all.flatMap(({ stats }) => strayLetters(stats)),
     ]),
     total(
       "confluo_unmatched_total",
-      "Messages that came and have no route or subscription here.",
+      "Messages received without a route or subscription here.",
       ({ unmatched }) => unmatched.received,
     ),
     total(
       "confluo_malformed_total",
-      "Messages that came and cannot be read.",
+      "Messages received that cannot be read.",
       ({ malformed }) => malformed.received,
     ),
     metric(
       "confluo_in_flight",
       "gauge",
-      "Runs of a handler under way.",
+      "Handlers that are running.",
       handlers.map(({ labels, stats }) => ({ labels, value: stats.inFlight })),
     ),
     metric(
       "confluo_handler_duration_seconds",
       "histogram",
-      "How long runs of a handler took, to an eighth of it.",
+      "Duration of handler runs, rounded up by at most an eighth.",
       handlers.flatMap(({ labels, stats }) => histogramOf(labels, stats)),
     ),
-    gauge("confluo_up", "Whether the service is connected.", ({ status }) => (status === "down" ? 0 : 1)),
-    gauge("confluo_healthy", "Whether all that the service needs is there.", ({ status }) =>
+    gauge("confluo_up", "1 if the service is connected, else 0.", ({ status }) =>
+      status === "down" ? 0 : 1,
+    ),
+    gauge("confluo_healthy", "1 if the service is healthy, else 0.", ({ status }) =>
       status === "healthy" ? 1 : 0,
     ),
     gauge("confluo_calling", "Calls that wait for their answer.", ({ stats }) => stats.calling),
@@ -108,7 +110,8 @@ function handlersOf({
   ];
 }
 
-// Of what no handler was there for. From 0 on, since what is not there yet cannot be seen to grow.
+// Dead letters of messages without a handler. The sample exists even at 0, because Prometheus does not see the first increase
+// of a new one.
 function strayLetters({ service, unmatched, malformed }: InstanceStats): readonly Sample[] {
   return Object.entries({ unmatched, malformed }).map(([kind, { deadLettered }]) => ({
     labels: { service, kind, path: "" },

@@ -1,34 +1,37 @@
-/** Which services a tool knows of besides those that answer: it saw them before. Where their names are kept is a {@link NameStore}'s job. */
+/** The services that a tool has seen before, in addition to those that answer now. A {@link NameStore} stores their names. */
 
 import type { Broker, Overview, OverviewOptions, ServiceStats } from "../index.ts";
 import { isServiceName } from "../protocol/address.ts";
 
-/** As many names as are kept of a broker and namespace, and looked for at a time: `broker.overview` takes no more. */
+/**
+ * Largest number of names that are stored for a broker and namespace, and looked up at a time: `broker.overview` accepts no
+ * more.
+ */
 export const MOST_NAMES = 1_000;
 
-/** The changes that a look makes to the names that are known. */
+/** A change to the known names. */
 export interface NameChange {
   readonly seen?: readonly string[];
-  /** Names that there is nothing of any more. */
+  /** Names of services that no longer exist. */
   readonly gone?: readonly string[];
 }
 
-/** A place where names outlast a process. It never throws: a tool looks all the same if its names cannot be kept. */
+/** Storage for names that outlasts a process. Its methods never throw: a tool works even if names cannot be stored. */
 export interface NameStore {
-  /** True if the names that are seen now will be known next time, as far as that can be told. */
+  /** True if the names seen now can be read next time, as far as is known. */
   readonly isKept: boolean;
-  /** Returns the names, those that were seen last at the end. */
+  /** Returns the names, those seen last at the end. */
   read(): readonly string[];
-  /** Applies a change to what is in the store by now: others may have written there since it was read. */
+  /** Applies a change to the present contents of the store, which other processes may have changed since it was read. */
   write(change: NameChange): void;
 }
 
-/** A service with what of it outlasts its instances. */
+/** A service, with the parts of its statistics that show whether it has queues. */
 export type FoundService = Pick<ServiceStats, "service" | "instances" | "queues" | "unknownQueues">;
 
 /**
- * Applies a change to names. Those that were seen are at the end, of more than {@link MOST_NAMES} the first ones are left out, and so
- * is what cannot be a service's name.
+ * Applies a change to names. Names that were seen move to the end. The first names beyond {@link MOST_NAMES} are dropped, and
+ * so are names that are not valid.
  */
 export function changeNames(
   names: Iterable<unknown>,
@@ -41,27 +44,28 @@ export function changeNames(
 }
 
 /**
- * The services of one broker and namespace whose names are known, to this process and, with a store, to others and later ones. A name
- * is known when the queues of its service were found, and until they are gone; one whose queues may not be looked at stays.
+ * The known services of one broker and namespace: known to this process and, with a store, also to other and later processes. A
+ * name is known from the time its service's queues were found until they no longer exist. It stays known if the queues may not
+ * be inspected.
  */
 export class KnownServices {
   readonly #store: NameStore | undefined;
   #names: readonly string[];
 
-  /** @param store where names are kept; without one this object alone knows them. */
+  /** @param store stores the names; without it, only this object knows them. */
   constructor(store?: NameStore) {
     this.#store = store;
     this.#names = changeNames(store?.read() ?? [], {});
   }
 
-  /** Tells whether names outlast this process. */
+  /** True if names outlast this process. */
   get isKept(): boolean {
     return this.#store?.isKept === true;
   }
 
   /**
-   * Asks for an overview of the services that are given and those that are known, and learns from it. A service that was only known
-   * here and that there is nothing of any more is forgotten, and the overview does not tell of it.
+   * Returns an overview of the given and the known services, and updates the known names. If a service was only known from
+   * before and nothing of it exists any more, its name is forgotten and left out of the overview.
    *
    * @throws as `broker.overview`.
    */
@@ -81,17 +85,17 @@ export class KnownServices {
     };
   }
 
-  /** Learns of services that were found in another way, as far as they have queues. */
+  /** Adds services that were found in another way, if they have queues. */
   learn(found: readonly FoundService[]): void {
     this.#change({ seen: lastingNames(found) });
   }
 
-  /** Learns names of services whose queues were found. */
+  /** Adds names of services whose queues were found. */
   learnNames(seen: readonly string[]): void {
     this.#change({ seen });
   }
 
-  /** Forgets a service whose queues are gone. */
+  /** Removes a service whose queues no longer exist. */
   forget(service: string): void {
     this.#change({ gone: [service] });
   }
@@ -102,8 +106,8 @@ export class KnownServices {
   }
 }
 
-// A service that has no queue which outlasts its instances, such as a service that only calls, leaves nothing to look for. Whether one has, a
-// user without the right to look does not learn; if it answers, it is there.
+// A service without a queue that outlasts its instances, such as one that only calls, cannot be found later. If this user may
+// not inspect the queues, a service counts as having some when an instance answers.
 function lastingNames(found: readonly FoundService[]): readonly string[] {
   return found
     .filter(

@@ -1,17 +1,17 @@
-/** Lines of the log on standard error: text for a terminal, JSON for whatever collects them. */
+/** Formats log lines: text for a terminal, JSON for log collectors. */
 
 import { causeStacksOf, causesOf, lineOf, stacksOf } from "../causes.ts";
 import { describeThrown } from "../errors.ts";
 
-/** How much a line matters. */
+/** The severity of a line. */
 export type Level = "debug" | "info" | "warn" | "error";
 
-/** A line as text for a terminal, or as JSON: an error comes with its stack and its causes, a warning with both in one line. */
+/** Formats a line. An error includes its stack and its causes; a warning includes the error and its causes in one line. */
 export function logLine(level: Level, details: object, message: string): string {
   return isForPeople() ? textOf(level, details, message) : jsonOf(level, details, message);
 }
 
-// Asked for each line: what sets the variable may run after this is loaded.
+// Read for each line, because the variable may be set after this module was loaded.
 function isForPeople(): boolean {
   const { CONFLUO_LOG: format } = process.env;
   if (format === "text" || format === "json") return format === "text";
@@ -24,7 +24,7 @@ function textOf(level: Level, details: object, message: string): string {
   return `${who}: ${message}${err === undefined ? "" : explained(level, err, message)}`;
 }
 
-// Errors of ours explain themselves; anything else needs its stack, once it is final.
+// A ConfluoError explains itself. Any other error needs its stack when it is logged as an error.
 function explained(level: Level, error: unknown, message: string): string {
   const { ours, message: said } = describeThrown(error);
   if (ours === undefined && level === "error") return `\n  ${stacksOf(error) || lineOf(error)}`;
@@ -41,7 +41,7 @@ function jsonOf(level: Level, details: object, message: string): string {
   try {
     return JSON.stringify({ ...line, ...fields, ...told });
   } catch {
-    return JSON.stringify({ ...line, ...told }); // JSON cannot carry one of the fields
+    return JSON.stringify({ ...line, ...told }); // JSON cannot represent one of the fields
   }
 }
 

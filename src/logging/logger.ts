@@ -1,4 +1,4 @@
-/** Where confluo's own lines go, and what they say of the message that they are about. */
+/** The logger interface, the default logger, and the fields of lines about messages. */
 
 import { runInNewContext } from "../async/outside-context.ts";
 import { invalidArgument } from "../errors.ts";
@@ -6,7 +6,7 @@ import { protocolHeader } from "../protocol/codec.ts";
 import type { Delivery } from "../transport/transport.ts";
 import { type Level, logLine } from "./log-line.ts";
 
-/** The logger that confluo writes to: pino's shape, so a pino logger fits as it is. Errors are under pino's name for them, `err`. */
+/** The logger that confluo writes to. A pino logger fits without an adapter. Errors are in the field `err`, as in pino. */
 export interface Logger {
   debug(details: object, message: string): void;
   info(details: object, message: string): void;
@@ -17,9 +17,9 @@ export interface Logger {
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
 
 /**
- * The logger of a service or broker that is given none: information, warnings and errors on standard error, `debug` left out.
- * On a terminal they are text, anywhere else JSON, one object a line; `CONFLUO_LOG=text` or `CONFLUO_LOG=json` decides
- * otherwise. An error comes with its stack and its causes, a warning with both in one line.
+ * The default logger of services and brokers. It writes information, warnings and errors to standard error, and drops `debug`.
+ * Lines are text on a terminal, otherwise JSON with one object per line; `CONFLUO_LOG=text` or `CONFLUO_LOG=json` overrides
+ * this. An error includes its stack and its causes; a warning includes the error and its causes in one line.
  */
 export const consoleLogger: Logger = {
   debug() {},
@@ -28,13 +28,14 @@ export const consoleLogger: Logger = {
   error: (details, message) => write("error", details, message),
 };
 
-/** Logs nothing. */
+/** A logger that drops every line. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /**
- * A logger that adds fields to every line and never throws: a line that the given one fails on goes to standard error.
+ * Returns a logger that adds fields to every line and never throws: if the given logger throws, the line goes to standard
+ * error.
  *
- * @throws `INVALID_ARGUMENT` if it lacks one of the four methods.
+ * @throws `INVALID_ARGUMENT` if the given logger lacks one of the four methods.
  */
 export function guardedLogger(given: Logger | undefined, fields: object = {}): Logger {
   const logger = given === undefined ? consoleLogger : checked(given);
@@ -44,7 +45,7 @@ export function guardedLogger(given: Logger | undefined, fields: object = {}): L
       const all = { ...fields, ...details };
       try {
         const written: unknown = runInNewContext(() => logger[level](all, message));
-        // A logger may be asynchronous, though nobody waits for it.
+        // A logger may be asynchronous; its rejection is ignored.
         if (written instanceof Promise) written.catch(() => undefined);
       } catch {
         if (logger !== consoleLogger) write(level, all, message);
@@ -67,12 +68,12 @@ function write(level: Level, details: object, message: string): void {
   console.error(logLine(level, details, message));
 }
 
-/** Fields of a line about a message, beside the service's own. */
+/** Fields of a line about a message, in addition to those of the service. */
 export interface MessageFields {
   readonly path: string;
   readonly messageId: string;
   readonly from: string;
-  /** The trace and the span that it was sent in, if its sender says so by a `traceparent` header (W3C Trace Context). */
+  /** Trace and span of the sender, if the message has a `traceparent` header (W3C Trace Context). */
   readonly traceId?: string;
   readonly spanId?: string;
 }

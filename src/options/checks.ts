@@ -1,19 +1,19 @@
-/** Checks of what an application passes as options. */
+/** Checks the options that an application passes. */
 
 import type { WaitLimits } from "../async/timed-promise.ts";
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 
-/** Names of options: all of them, or it does not compile. */
+/** The names of all options of a type. A missing name is a compile error. */
 export type OptionNames<Options> = Readonly<Record<keyof Options & string, true>>;
 
-/** Options of which each is given or absent. */
+/** Options without `undefined`: each is either given or absent. */
 export type GivenOptions<Options> = { readonly [Name in keyof Options]?: Exclude<Options[Name], undefined> };
 
 /**
- * Returns the options that were given, or none, without those that are `undefined`: these count as left out. Finds for
- * JavaScript what TypeScript finds at compile time, such as a misspelt name.
+ * Returns the given options without those that are `undefined`, which count as left out. Reports to JavaScript users what
+ * TypeScript reports at compile time, such as a misspelt name.
  *
- * @throws `INVALID_ARGUMENT` for what is no object, or has a name that is none of the known.
+ * @throws `INVALID_ARGUMENT` for a value that is not an object, or that has an unknown name.
  */
 export function checkOptions<Options extends object>(
   of: string,
@@ -37,10 +37,10 @@ function withoutUndefined(given: object): object {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
-/** `setTimeout`'s bound, 24 days: beyond it a timer would fire at once. */
+/** The longest delay of `setTimeout`, 24 days. A longer one would fire at once. */
 export const LONGEST_MS = 2_147_483_647;
 
-/** Checks a wait in milliseconds. */
+/** Checks a wait in milliseconds, and rounds it up. */
 export function checkMs(what: string, ms: number): number {
   if (typeof ms !== "number" || !(ms >= 1) || ms > LONGEST_MS) {
     throw invalidArgument(what, `a number of milliseconds from 1 to ${LONGEST_MS}`, ms);
@@ -48,7 +48,7 @@ export function checkMs(what: string, ms: number): number {
   return Math.ceil(ms);
 }
 
-/** Checks an `AbortSignal`, be it of another realm. */
+/** Checks an `AbortSignal`, which may come from another realm. */
 export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
   if (signal === undefined) return undefined;
   if (isSignal(signal)) return signal;
@@ -65,18 +65,18 @@ function isSignal(value: unknown): value is AbortSignal {
   );
 }
 
-/** Options of everything that waits. */
+/** Options of all functions that wait. */
 export interface WaitOptions {
-  /** The longest wait, in milliseconds. Default: the service's `timeoutMs`, 20,000 unless set. */
+  /** Longest wait, in milliseconds. Default: the service's `timeoutMs`, 20,000 unless set. */
   readonly timeoutMs?: number | undefined;
-  /** Gives up waiting when it fires: the promise rejects with `CANCELLED`. What was sent stays sent. */
+  /** Ends the wait when it aborts: the promise rejects with `CANCELLED`. Messages that were already sent are not recalled. */
   readonly signal?: AbortSignal | undefined;
 }
 
 const waitingOptions: OptionNames<WaitOptions> = { timeoutMs: true, signal: true };
 
 /**
- * Bounds of what takes no other options.
+ * Returns the limits of a function that has no other options.
  *
  * @throws `INVALID_ARGUMENT`.
  */

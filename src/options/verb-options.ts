@@ -5,14 +5,14 @@ import type { RetryOptions } from "../retry/policy.ts";
 import type { WaitOptions } from "./checks.ts";
 
 /**
- * Query values: what follows `?` in a path, or the `query` option. Pairs will do, too: a `Map`, `URLSearchParams`; a name
- * that they have more than once is a list. One that is `undefined` is left out.
+ * Query values, which are added to the query of the path: an object, or pairs, such as a `Map` or `URLSearchParams`. A name
+ * that occurs more than once becomes a list. A value that is `undefined` is left out.
  */
 export type QueryInput = NamedValues<
   string | number | boolean | readonly (string | number | boolean)[] | undefined
 >;
 
-/** Options of a message, which travel beside its body. */
+/** Options of all verbs that send a message. */
 export interface MessageOptions extends WaitOptions {
   /** Query parameters, added to those in the path. */
   readonly query?: QueryInput | undefined;
@@ -23,17 +23,17 @@ export interface MessageOptions extends WaitOptions {
   readonly headers?: NamedValues<string> | undefined;
 }
 
-/** Options of `call`. `timeoutMs` is the call's deadline; inside a handler, what is left of its own if that is less. */
+/**
+ * Options of `call`. `timeoutMs` is the call's deadline; inside a handler, the rest of the handler's time applies if that is
+ * less.
+ */
 export interface CallOptions extends MessageOptions {}
 
-/** Options of `send` and `publish`. `timeoutMs` bounds the wait for the broker's confirm and nothing else. */
+/** Options of `send` and `publish`. `timeoutMs` limits only the wait for the broker's confirm. */
 export interface SendOptions extends MessageOptions {
-  /** The message's identity, stable across retries, for deduplication. Default: a new one. */
+  /** The message's id, which stays the same across retries, for deduplication. Default: a new id. */
   readonly messageId?: string | undefined;
-  /**
-   * How long the message may wait for a handler, in milliseconds; after that it goes to the dead-letter queue.
-   * Default: for ever.
-   */
+  /** How long the message may wait for a handler, in milliseconds; after that it becomes a dead letter. Default: no limit. */
   readonly expiresMs?: number | undefined;
 }
 
@@ -42,28 +42,31 @@ export interface PublishOptions extends SendOptions {}
 
 /** Options of `route`. */
 export interface RouteOptions {
-  /** Unregisters the handler when it fires, as in `addEventListener`. */
+  /** Unregisters the handler when it aborts, as in `addEventListener`. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * The longest a one-way command (`send`) may run, in milliseconds; then it counts as failed. A call's limit is its
-   * caller's deadline. Default: 600,000 (10 minutes).
+   * Time limit of the handler for a one-way command (`send`), in milliseconds; after that, the command counts as failed. A
+   * call's limit is its caller's deadline. Default: 600,000 (10 minutes).
    */
   readonly timeoutMs?: number | undefined;
-  /** When a one-way command that failed is tried again. Default: as the service says. A call is not retried. */
+  /** When a failed one-way command is retried. Default: the service's `retry`. A call is not retried. */
   readonly retry?: RetryOptions | undefined;
 }
 
 /** Options of `subscribe`. */
 export interface SubscribeOptions {
-  /** Unregisters the handler when it fires, as in `addEventListener`. */
+  /** Unregisters the handler when it aborts, as in `addEventListener`. */
   readonly signal?: AbortSignal | undefined;
-  /** The longest an event may be handled, in milliseconds; then it counts as failed. Default: 600,000 (10 minutes). */
+  /** Time limit of the handler, in milliseconds; after that, the event counts as failed. Default: 600,000 (10 minutes). */
   readonly timeoutMs?: number | undefined;
   /**
-   * When an event that failed is tried again, for this subscription alone. Default: as the service says. Copies of
-   * `per: "instance"` are not retried.
+   * When a failed event is retried, for this subscription only. Default: the service's `retry`. Copies of `per: "instance"` are
+   * not retried.
    */
   readonly retry?: RetryOptions | undefined;
-  /** The receivers of a copy: one instance of the service, durably, or every instance that is up. Default: `"service"`. */
+  /**
+   * The receivers of each event: one instance of the service, durably, or every instance that is connected. Default:
+   * `"service"`.
+   */
   readonly per?: "service" | "instance" | undefined;
 }

@@ -1,4 +1,4 @@
-/** The handlers that a service has registered: routes, subscriptions and middleware. */
+/** The routes, subscriptions and middleware that a service has registered. */
 
 import type { Context, Middleware } from "../api/context.ts";
 import type { AnyCommand } from "../contract/command.ts";
@@ -9,15 +9,15 @@ import { UnhandledStatsRecorder } from "../statistics/unhandled-stats.ts";
 import { Router } from "./router.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
-/** A registered function with what belongs to it. */
+/** A registered handler with its options and statistics. */
 export interface Registered<Contract> {
   /** The path or pattern that it was registered for. */
   readonly pattern: string;
   readonly handler: (context: Context) => unknown;
   readonly contract: Contract | undefined;
-  /** The longest run on the durable lane, in milliseconds. */
+  /** Time limit of the handler for one-way commands and events, in milliseconds. */
   readonly timeoutMs: number;
-  /** When it is tried again on the durable lane. */
+  /** When a failed one-way command or event is retried. */
   readonly retry: RetryPolicy;
   readonly tally: HandlerStatsRecorder;
 }
@@ -25,15 +25,18 @@ export interface Registered<Contract> {
 export type CommandEntry = Registered<AnyCommand>;
 export type EventEntry = Registered<AnyEvent>;
 
-/** Plain holder, filled by the face and read by dispatch; which in turn counts there what it had no handler for. */
+/**
+ * The registered handlers: the service adds them, and the dispatcher reads them. The dispatcher also counts here the messages
+ * without a handler.
+ */
 export class Registry {
   readonly routes: Router<CommandEntry> = new Router();
   readonly subscriptions: Subscriptions<EventEntry> = new Subscriptions();
   readonly middleware: Middleware[] = [];
-  /** Waits of messages for which there was no handler. */
+  /** Due times of messages that wait because there was no handler for them. */
   readonly unclaimed: DueTimes = new DueTimes();
-  /** Of what has no route and no subscription here. */
+  /** Counts messages without a route or subscription here. */
   readonly unmatched: UnhandledStatsRecorder = new UnhandledStatsRecorder();
-  /** Of what cannot be read. */
+  /** Counts messages that could not be read. */
   readonly malformed: UnhandledStatsRecorder = new UnhandledStatsRecorder();
 }

@@ -1,9 +1,9 @@
-/** Which route handles a command's path. The cost depends on the path's length, not on the number of routes. */
+/** Finds the route that handles a command's path. The cost depends on the path's length, not on the number of routes. */
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { isParameter, withSlash } from "../protocol/address.ts";
 
-/** A route that was found, and the values of its parameters. */
+/** A route, and the values of its parameters in a path. */
 export interface FoundRoute<Route> {
   readonly route: Route;
   readonly params: Readonly<Record<string, string>>;
@@ -28,7 +28,7 @@ export class Router<Route> {
   readonly #literal = new Map<string, FoundRoute<Route>>();
   readonly #all = new Map<string, Route>();
 
-  /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
+  /** @throws `ALREADY_REGISTERED`, also for a pattern that differs only in the names of its parameters; `INVALID_ARGUMENT`. */
   add(pattern: string, route: Route): void {
     const segments = segmentsOf(pattern);
     const names: string[] = [];
@@ -71,12 +71,12 @@ export class Router<Route> {
     if (node !== undefined) node.leaf = undefined;
   }
 
-  /** All of them, by pattern with a leading slash. */
+  /** Returns all routes, by pattern with a leading slash. */
   list(): readonly { readonly pattern: string; readonly route: Route }[] {
     return [...this.#all].map(([pattern, route]) => ({ pattern, route }));
   }
 
-  /** The route of a path with its leading slash. */
+  /** Returns the route of a path that has a leading slash. */
   find(path: string): FoundRoute<Route> | undefined {
     const literal = this.#literal.get(path);
     if (literal !== undefined) return literal;
@@ -103,7 +103,8 @@ function segmentsOf(pattern: string): string[] {
   return segments;
 }
 
-// Literals first, back to the parameter when they lead nowhere. An empty segment is no value for a parameter.
+// Tries the literal segment first, and the parameter if the literal leads to no route. An empty segment does not match a
+// parameter.
 function descend<Route>(
   node: Node<Route>,
   segments: readonly string[],

@@ -1,15 +1,15 @@
-/** Which subscriptions an event is for. */
+/** Finds the subscriptions that match an event. */
 
 import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { bindingKey, isParameter, withSlash } from "../protocol/address.ts";
 import { TopicMatcher } from "../protocol/topics/topic-matcher.ts";
 
-/** The receivers of a copy of an event: one instance of a service, or each. */
+/** The instances that get an event: one instance of the service, or each of its instances. */
 export type Per = "service" | "instance";
 
 /** One subscription of a service. */
 export interface Subscription<Handler> {
-  /** With a leading slash; names the subscription in dead letters. */
+  /** With a leading slash. A dead letter names its subscription by it. */
   readonly pattern: string;
   readonly key: string;
   readonly per: Per;
@@ -20,11 +20,11 @@ export interface Subscription<Handler> {
 /** A `:name` segment of a pattern. */
 interface Parameter {
   readonly name: string;
-  /** Which segment of a path is its value; below 0 if that is counted from the end. */
+  /** Index of the segment that is its value; negative if counted from the end. */
   readonly at: number;
 }
 
-/** Subscriptions by pattern. The cost of a look-up does not grow with their number. */
+/** Subscriptions by pattern. The cost of a lookup does not grow with their number. */
 export class Subscriptions<Handler> {
   /** Subscriptions with wildcards or parameters. */
   readonly #matchers: Readonly<Record<Per, TopicMatcher<Subscription<Handler>>>> = {
@@ -32,13 +32,13 @@ export class Subscriptions<Handler> {
     instance: new TopicMatcher(),
   };
   readonly #patterns: Record<Per, number> = { service: 0, instance: 0 };
-  /** The others match one key each. By {@link idOf}. */
+  /** Subscriptions that match exactly one key, by {@link idOf}. */
   readonly #literal = new Map<string, readonly [Subscription<Handler>]>();
   readonly #all = new Map<string, Subscription<Handler>>();
-  /** As {@link #all}, by pattern. */
+  /** The same as {@link #all}, by pattern instead of key. */
   readonly #named = new Map<string, Subscription<Handler>>();
 
-  /** @throws `ALREADY_REGISTERED`, also for a pattern that differs in its parameters' names only; `INVALID_ARGUMENT`. */
+  /** @throws `ALREADY_REGISTERED`, also for a pattern that differs only in the names of its parameters; `INVALID_ARGUMENT`. */
   add(pattern: string, per: Per, handler: Handler): Subscription<Handler> {
     checkParameters(pattern);
     const key = bindingKey(pattern);
@@ -72,8 +72,8 @@ export class Subscriptions<Handler> {
   }
 
   /**
-   * Returns the subscription that a pattern names. By its key if there is none by that name: a new version may have renamed a
-   * parameter. What a foreign sender wrote may be no pattern, and names none.
+   * Returns the subscription with a pattern. If there is none, it compares the routing keys, because a new version of the
+   * service may have renamed a parameter. Returns `undefined` for a text from a foreign sender that is not a valid pattern.
    */
   find(pattern: string, per: Per): Subscription<Handler> | undefined {
     const named = this.#named.get(idOf(per, pattern));
@@ -93,7 +93,7 @@ export class Subscriptions<Handler> {
     return literal.length === 0 ? matching : [...literal, ...matching];
   }
 
-  /** All of them. */
+  /** Returns all subscriptions. */
   list(): readonly Subscription<Handler>[] {
     return [...this.#all.values()];
   }
@@ -109,7 +109,7 @@ function isPattern(key: string): boolean {
   return key.split(".").some((word) => word === "*" || word === "#");
 }
 
-// Between two #, no one could say which segment a parameter is.
+// Between two `#`, the position of a parameter would be ambiguous.
 function checkParameters(pattern: string): void {
   const segments = pattern.split("/");
   const names = segments.filter((segment) => segment.startsWith(":"));
@@ -120,20 +120,20 @@ function checkParameters(pattern: string): void {
     throw invalidArgument("A pattern", "one without parameters between two #", pattern);
 }
 
-/** Says where the `:name` segments of a pattern are, which has a leading slash. */
+/** Returns the positions of the `:name` segments of a pattern that has a leading slash. */
 function parametersOf(pattern: string): readonly Parameter[] {
   const segments = pattern.split("/");
   const rest = segments.indexOf("#");
   const found: Parameter[] = [];
   for (const [i, segment] of segments.entries()) {
-    // A `#` stands for any number of segments: parameters behind it are counted from the end.
+    // A `#` stands for any number of segments, so parameters behind it are counted from the end.
     const at = rest !== -1 && i > rest ? i - segments.length : i;
     if (isParameter(segment)) found.push({ name: segment.slice(1), at });
   }
   return found;
 }
 
-/** Returns the values of a subscription's parameters in a path that it matches, which has a leading slash. */
+/** Returns the values of a subscription's parameters in a matching path that has a leading slash. */
 export function eventParams(
   parameters: Subscription<unknown>["parameters"],
   path: string,

@@ -1,34 +1,40 @@
-/** Decisions on what becomes of a delivery, and how long it waits before it is tried again. Pure: failure and chance in, decision out. */
+/**
+ * Decides what becomes of a delivery, and how long it waits before a retry. The functions are pure: the failure and random
+ * numbers are their arguments.
+ */
 
 import { ConfluoError, describeThrown, show } from "../errors.ts";
 import type { Envelope } from "../protocol/envelope.ts";
 import { DELAY_LEVELS_MS, type DelayLevel } from "../protocol/topology.ts";
 import type { Backoff, RetryPolicy } from "./policy.ts";
 
-/** Why a message was not handled, told to whoever opens the dead letter. */
+/** The reason why a message was not handled, as the dead letter reports it. */
 export interface Failure {
   readonly error: unknown;
   /** The pattern of the subscription that failed; absent for a command. */
   readonly subscription?: string;
   /**
-   * A policy: the handler failed and may be tried again. `unclaimed`: there is no handler here, perhaps not yet.
-   * `final`: trying again would not help.
+   * A policy: the handler failed and may be tried again. `unclaimed`: this instance has no handler for the message, but it or
+   * another instance may have one later. `final`: a retry would not help.
    */
   readonly retry: RetryPolicy | "unclaimed" | "final";
 }
 
-/** One stay in a delay queue, and what is left to wait afterwards. */
+/** One stay in a delay queue, and the rest of the wait after it. */
 export interface Hop {
   readonly levelMs: DelayLevel;
   readonly restMs: number;
 }
 
-/** The fate of a message for one failure. */
+/** The decision on a message for one of its failures. */
 export type Move = { readonly failure: Failure } & (
   | { readonly kind: "dead-letter" }
-  /** The handler is tried again after a wait. */
+  /** A retry of the handler after a wait. */
   | { readonly kind: "retry"; readonly hop: Hop; readonly expiresMs: number | undefined }
-  /** Looked at again after a wait, by whichever instance gets it then; that is no try. */
+  /**
+   * Another attempt to find a handler after a wait, by whichever instance receives the message then. It does not count as a
+   * try.
+   */
   | {
       readonly kind: "retry-unhandled";
       readonly hop: Hop;
@@ -37,41 +43,42 @@ export type Move = { readonly failure: Failure } & (
     }
 );
 
-/** How a delivery ends. Exactly one of these, once. */
+/** The end of a delivery. Each delivery has exactly one. */
 export type Outcome =
-  /** Handled, or answered: the broker forgets it. */
+  /** Handled or answered: the delivery is acknowledged. */
   | { readonly kind: "done" }
-  /** Goes elsewhere, once for each failure: a copy is confirmed there, then the broker forgets this one. */
+  /** Forwarded: one copy for each failure is published and confirmed, then the delivery is acknowledged. */
   | { readonly kind: "forward"; readonly moves: readonly Move[] }
   /**
-   * To be tried once more, alone or as one of a crowd, since an instance that had it is gone: as one copy, or as one for each
-   * subscription that it is for, so that one which kills does not take the others along.
+   * To be tried again, because an instance that had the message was lost: alone or, if too many such messages arrive at once,
+   * beside others. One copy is made, or one for each matching subscription, so that a subscription whose handler kills the
+   * instance does not affect the others.
    */
   | {
       readonly kind: "isolate";
       readonly subscriptions: readonly string[];
       readonly deaths: number;
-      /** When it expires, on the monotonic clock, where this instance knows more of that than the message tells. */
+      /** When the message expires, on the monotonic clock, if this instance knows that more exactly than the message says. */
       readonly until?: number;
     }
-  /** Not done with: back to the queue, for another instance. */
+  /** Unfinished: the delivery returns to the queue for another instance. */
   | { readonly kind: "release" };
 
 export const done: Outcome = { kind: "done" };
 export const release: Outcome = { kind: "release" };
 
-/** The circumstances that a decision depends on besides the failure. */
+/** Everything besides the failure that a decision depends on. */
 export interface Circumstances {
   readonly envelope: Envelope;
-  /** How long the message was held here, in milliseconds. */
+  /** How long this instance has had the message, in milliseconds. */
   readonly heldMs: number;
-  /** How long one without a handler goes round, in milliseconds. */
+  /** How long the search for a handler goes on, in milliseconds. */
   readonly unhandledRetryMs: number;
-  /** Numbers from 0 to 1. */
+  /** Returns numbers from 0 to 1. */
   readonly random: () => number;
 }
 
-/** Decides after every handler of a delivery has ended. */
+/** Decides the outcome of a delivery after all of its handlers have ended. */
 export function decide(failures: readonly Failure[], circumstances: Circumstances): Outcome {
   if (failures.length === 0) return done;
   return { kind: "forward", moves: failures.map((failure) => moveFor(failure, circumstances)) };
@@ -84,7 +91,7 @@ function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random 
   if (retry === "final") return dead;
   if (retry === "unclaimed") {
     if (envelope.unclaimedMs >= unhandledRetryMs) return dead;
-    // Soon at first, since another instance may know it already; then ever more patiently.
+    // The first wait is short, because another instance may already have the handler. Later waits become longer.
     hop = firstHop(Math.min(envelope.unclaimedMs, LONGEST_ROUND_MS));
   } else {
     if (envelope.attempt >= retry.attempts) return dead;
@@ -97,7 +104,7 @@ function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random 
   }
   let expiresMs: number | undefined;
   if (envelope.expiresMs !== undefined) {
-    // The time that it may still wait after this. A wait that outlasts it would only be for the dead letters.
+    // The remaining time after this wait. If it were over by then, the message would wait only to become a dead letter.
     expiresMs = Math.floor(envelope.expiresMs - heldMs - hop.levelMs - hop.restMs);
     if (expiresMs < 1) return dead;
   }
@@ -108,15 +115,16 @@ function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random 
 
 const LONGEST_ROUND_MS = 64_000;
 
-// The last one alone, so that it was its own doing; and not the first, since a cut connection looks like a death.
+// The last death must have happened while the message ran alone, so that nothing else can be the cause. One death is not
+// enough, because a cut connection looks the same.
 const MOST_DEATHS = 2;
 
-/** Decides about a one-way command or event whose instance is gone, though it was tried alone. */
+/** Decides about a one-way command or event that was tried alone by an instance that was then lost. */
 export function decideAfterDeath({ deaths, path }: Envelope, subscriptions: readonly string[]): Outcome {
   if (deaths + 1 < MOST_DEATHS) return { kind: "isolate", subscriptions, deaths: deaths + 1 };
   const error = new ConfluoError(
     "INSTANCE_LOST",
-    `Each instance that was given ${show(path)} was lost, the last one while it tried that alone.`,
+    `Each instance that handled ${show(path)} was lost, the last one while it handled that message alone.`,
   );
   const dead = (subscription?: string): Move => {
     const failure: Failure = { error, retry: "final" };
@@ -131,14 +139,14 @@ export function decideAfterDeath({ deaths, path }: Envelope, subscriptions: read
 const [SHORTEST] = DELAY_LEVELS_MS;
 const LONGEST = Math.max(...DELAY_LEVELS_MS) as DelayLevel;
 
-/** How long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
+/** Returns how long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
 export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backoff, chance: number): number {
   return chance * Math.min(maxMs, firstMs * factor ** (failedTries - 1));
 }
 
 /**
- * A random level around a wait, so that waits of any length come out right on average: of 3 s, half are 2 s and half are
- * 4 s. `chance` is a number from 0 to 1.
+ * Returns one of the two delay levels around a wait, chosen at random so that the average equals the wait: of waits of 3 s,
+ * half become 2 s and half 4 s. `chance` is a number from 0 to 1.
  */
 export function hopNear(waitMs: number, chance: number): Hop {
   if (waitMs >= LONGEST) return firstHop(waitMs);
@@ -149,7 +157,10 @@ export function hopNear(waitMs: number, chance: number): Hop {
   return { levelMs: chance < share ? above : below, restMs: 0 };
 }
 
-/** The first of the hops that make up a wait, the longest first, to within the shortest level. */
+/**
+ * Returns the first of the hops that make up a wait. The longest hop comes first; the sum is exact to within the shortest
+ * level.
+ */
 export function firstHop(waitMs: number): Hop {
   const levelMs = DELAY_LEVELS_MS.findLast((level) => level <= waitMs) ?? SHORTEST;
   const restMs = Math.max(0, Math.round(waitMs - levelMs));

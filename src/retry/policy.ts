@@ -1,33 +1,33 @@
-/** How often a failed message is tried again, and when. */
+/** How many times, and when, a failed message is retried. */
 
-/** When a one-way command or event whose handler failed is tried again. A call is never retried: its caller decides. */
+/** Retries of a one-way command or event whose handler failed. A call is never retried, because its caller decides on that. */
 export interface RetryOptions {
-  /** Tries in all, the first included: 1 means none after it. From 1 to 1,000. Default: 10. */
+  /** Total number of tries, including the first; 1 means no retries. From 1 to 1,000. Default: 10. */
   readonly attempts?: number | undefined;
-  /** How long to wait before each further try. */
+  /** The wait before each retry. */
   readonly backoff?: BackoffOptions | undefined;
 }
 
 /**
- * Waits that grow: before try n + 1 a random time between 0 and `firstMs * factor ** (n - 1)`, at most `maxMs`. That is
- * 'full jitter': what failed together does not come back together. No wait is shorter than 250 ms.
+ * Growing waits. The wait before try n + 1 is a random time between 0 and `firstMs * factor ** (n - 1)`, at most `maxMs`. This
+ * 'full jitter' spreads the retries of messages that failed together. No wait is shorter than 250 ms.
  */
 export interface BackoffOptions {
-  /** Bound of the wait before the second try, in milliseconds. Default: 1,000. */
+  /** Upper bound of the wait before the second try, in milliseconds. Default: 1,000. */
   readonly firstMs?: number | undefined;
-  /** Bound of all waits, in milliseconds. Default: 256,000. */
+  /** Upper bound of every wait, in milliseconds. Default: 256,000. */
   readonly maxMs?: number | undefined;
   /** The factor by which the bound grows, 1 or more. Default: 2. */
   readonly factor?: number | undefined;
 }
 
-/** {@link RetryOptions} with nothing left out. */
+/** {@link RetryOptions} with all defaults filled in. */
 export interface RetryPolicy {
   readonly attempts: number;
   readonly backoff: Backoff;
 }
 
-/** {@link BackoffOptions} with nothing left out. */
+/** {@link BackoffOptions} with all defaults filled in. */
 export type Backoff = { readonly [Name in keyof BackoffOptions]-?: number };
 
 /** Ten tries in about four minutes on average, eight and a half at most. */

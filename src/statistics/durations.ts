@@ -1,8 +1,8 @@
-/** Durations of runs as they are read: how long a share of them took, and those of several instances together. */
+/** Reads durations of runs: quantiles, and sums over several instances. */
 
 import type { Durations } from "../protocol/discovery/traffic.ts";
 
-/** The duration that a share of runs stayed within, in milliseconds; `undefined` without runs. */
+/** Returns a quantile of the durations, in milliseconds; `undefined` without runs. `share` is from 0 to 1. */
 export function quantile(durations: Durations, share: number): number | undefined {
   const total = durations.reduce((sum, [, count]) => sum + count, 0);
   let seen = 0;
@@ -13,7 +13,7 @@ export function quantile(durations: Durations, share: number): number | undefine
   return undefined;
 }
 
-/** Durations of several instances as those of one. */
+/** Merges the durations of several instances. */
 export function mergeDurations(all: readonly Durations[]): Durations {
   const counts = new Map<number, number>();
   for (const [upTo, count] of all.flat()) counts.set(upTo, (counts.get(upTo) ?? 0) + count);

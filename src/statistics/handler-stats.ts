@@ -1,6 +1,5 @@
 /**
- * Counts of what became of the messages of a route or subscription: counted as it ends, in all and of late, at the cost of a few
- * additions.
+ * Counts the outcomes of a route's or subscription's messages, in total and recently. Each count costs only a few additions.
  */
 
 import { clip, describeThrown } from "../errors.ts";
@@ -11,7 +10,7 @@ import { mergeDurations } from "./durations.ts";
 
 const MESSAGE_LENGTH = 200;
 
-/** How a run ended. */
+/** The outcome of a run. */
 type End = "handled" | "refused" | "failed";
 
 /** Counts the runs of one handler. */
@@ -26,19 +25,19 @@ export class HandlerStatsRecorder {
   readonly #recent = new LastSeconds();
   readonly #waiting = new DueTimes();
   readonly #senders = new Map<string, Record<End, number>>();
-  /** Of senders that have no room, or no name that could be one. */
+  /** Counts for senders beyond the limit, and for sender names that are not valid. */
   readonly #others: Record<End, number> = noEnds();
 
   began(): void {
     this.#inFlight += 1;
   }
 
-  /** A run ended well that began then, on the monotonic clock, of a message that says whom it is from. */
+  /** Records a successful run that began at `beganAt`, on the monotonic clock, for a message from the service `from`. */
   succeeded(beganAt: number, from: string): void {
     this.#ended("handled", beganAt, from);
   }
 
-  /** A run ended with an answer that its caller is to blame for. */
+  /** Records a run that ended with an error for which the caller is responsible. */
   refused(beganAt: number, from: string, error: unknown): void {
     this.#ended("refused", beganAt, from);
     this.#lastRefusal = lastly(error);
@@ -49,12 +48,12 @@ export class HandlerStatsRecorder {
     this.#lastError = lastly(error);
   }
 
-  /** A shutdown stopped waiting for a run: it counts as none, since another instance handles the message. */
+  /** Records that a shutdown stopped waiting for a run. It is not counted, because another instance handles the message. */
   abandoned(): void {
     this.#inFlight -= 1;
   }
 
-  /** A message is to be tried again, after so many milliseconds. */
+  /** Records that a message is retried after a number of milliseconds. */
   retried(afterMs: number): void {
     this.#retried += 1;
     this.#waiting.add(afterMs);
@@ -64,7 +63,7 @@ export class HandlerStatsRecorder {
     this.#deadLettered += 1;
   }
 
-  /** All of it, as it is now. */
+  /** Returns the present statistics. */
   read(): HandlerStats {
     return {
       ...this.#ends,
@@ -116,9 +115,9 @@ function lastly(error: unknown): LastError {
   return { code, message: clip(line, MESSAGE_LENGTH), at: new Date().toISOString() };
 }
 
-/** It covers the part of the present slot that has passed, and the whole one before it. */
+/** Length of a slot. The recent counts cover the elapsed part of the present slot and the whole slot before it. */
 const SLOT_MS = 5_000;
-/** Younger ones count as that old: one run in the first millisecond is no thousand a second. */
+/** Shortest time that rates are based on, so that one run in the first millisecond does not count as a thousand per second. */
 const LEAST_MS = 1_000;
 
 class Slot {
@@ -133,14 +132,14 @@ class Slot {
   }
 }
 
-/** Counts what ended in the last 5 to 10 seconds, at the cost of a few additions and two slots. */
+/** Counts the runs that ended in the last 5 to 10 seconds, with a few additions and two slots. */
 class LastSeconds {
   readonly #madeAt: number = performance.now();
   #number = 0;
   #present = new Slot();
   #before = new Slot();
 
-  /** A run ended now, on the monotonic clock; `range` is that of its duration. */
+  /** Records a run that ended now, on the monotonic clock; `range` is the range of its duration. */
   add(end: End, range: number, now: number): void {
     const number = Math.floor(now / SLOT_MS);
     if (number !== this.#number) this.#turn(number);
@@ -173,17 +172,17 @@ class LastSeconds {
 }
 
 const FINEST_MS = 250;
-/** A slot is as wide as this part of its wait, so that there are a few hundred of them, whatever is waited for. */
+/** The width of a slot is about this fraction of the wait, so that there are a few hundred slots for waits of any length. */
 const PART = 16;
-/** More than there can be of waits that are not over. */
+/** Number of slots at which those that are over are removed; more than can exist of waits that are not over. */
 const LOOK_AT = 1_024;
 
-/** Counts waits that are not over, by when they end, in a bounded number of slots. */
+/** Counts waits that are not over, by the time of their end, in a limited number of slots. */
 export class DueTimes {
-  /** How many end by a moment of the monotonic clock. */
+  /** Number of waits that end by a time of the monotonic clock. */
   readonly #ends = new Map<number, number>();
 
-  /** A wait of so many milliseconds begins. */
+  /** Records the start of a wait, in milliseconds. */
   add(ms: number): void {
     const now = performance.now();
     if (this.#ends.size >= LOOK_AT) this.#forget(now);
@@ -192,7 +191,7 @@ export class DueTimes {
     this.#ends.set(end, (this.#ends.get(end) ?? 0) + 1);
   }
 
-  /** How many are not over. */
+  /** Number of waits that are not over. */
   get count(): number {
     if (this.#ends.size === 0) return 0;
     this.#forget(performance.now());
@@ -206,18 +205,18 @@ export class DueTimes {
   }
 }
 
-// An octave of microseconds has so many ranges.
+// Each octave of microseconds has this many ranges.
 const STEPS_BITS = 3;
 const STEPS = 1 << STEPS_BITS;
 const RANGES = (31 - STEPS_BITS + 2) * STEPS;
 const MOST_US = 2 ** 31 - 1;
 
-/** Counts durations by their ranges. */
+/** Counts durations by range. */
 class Histogram {
-  /** Made with the first duration: a service may have a thousand routes that nobody calls. */
+  /** Allocated with the first duration, because a service may have a thousand routes that are never called. */
   #ranges: Uint32Array | undefined;
 
-  /** @param range that of {@link rangeOf}. */
+  /** @param range from {@link rangeOf}. */
   add(range: number): void {
     this.#ranges ??= new Uint32Array(RANGES);
     this.#ranges[range] = (this.#ranges[range] as number) + 1;
@@ -237,8 +236,8 @@ class Histogram {
 }
 
 /**
- * The range of a duration in milliseconds. The first two octaves have one for each microsecond, every other as many steps: the
- * leading bit and those behind it.
+ * Returns the range of a duration in milliseconds. The first two octaves have one range for each microsecond; every further
+ * octave has the same number of ranges, given by the leading bit and the bits behind it.
  */
 function rangeOf(ms: number): number {
   const us = Math.min(Math.max(0, Math.round(ms * 1_000)), MOST_US);

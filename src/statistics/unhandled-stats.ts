@@ -1,4 +1,4 @@
-/** Counts of messages that no handler was run for: too few to be worth more than two numbers. */
+/** Counts messages that no handler ran for. Two numbers are enough, because they are rare. */
 
 import type { StrayStats } from "../protocol/discovery/instance-answer.ts";
 

@@ -1,17 +1,17 @@
-/** Counts of what a service sends, and to whom: counted as it is sent, within bounds. */
+/** Counts the messages that a service sends, by receiver, when they are sent. The number of receivers is limited. */
 
 import { type CommandUse, type Counted, type EventUse, MOST_USES } from "../protocol/discovery/traffic.ts";
 
-/** The path that is used: a contract's path, that of one with values for its parameters, or none. */
+/** The parts of a contract that name its path; `undefined` if the message was sent without a contract. */
 type Contract = { readonly path: string; readonly pattern?: string | undefined } | undefined;
 
-/** Counts by service and path. What has no room is counted together. */
+/** Counts by service and path. All others beyond the limit share one count. */
 class UseCounts {
   readonly #byService = new Map<string, Map<string | undefined, { count: number }>>();
   #size = 0;
   #others = 0;
 
-  /** Counts one more. The service of an event is empty. */
+  /** Counts one more message. The service of an event is empty. */
   add(service: string, contract: Contract): void {
     const path = contract === undefined ? undefined : (contract.pattern ?? contract.path);
     const known = this.#byService.get(service)?.get(path);
@@ -41,14 +41,14 @@ class UseCounts {
   }
 }
 
-/** The counts that an instance tells of what it sends. */
+/** The counts of an instance's outgoing messages, as it reports them. */
 export interface Uses {
   readonly calls: readonly Counted<CommandUse>[];
   readonly sends: readonly Counted<CommandUse>[];
   readonly publishes: readonly Counted<EventUse>[];
 }
 
-/** Counters of what an instance calls, sends and publishes. */
+/** Counters of an instance's calls, one-way commands and events. */
 export class UseRecorder {
   readonly calls: UseCounts = new UseCounts();
   readonly sends: UseCounts = new UseCounts();
@@ -66,7 +66,7 @@ function commands(counts: UseCounts): readonly Counted<CommandUse>[] {
   return counts.others === 0 ? told : [...told, { count: counts.others }];
 }
 
-// An event that was published by its path alone is not told apart from what has no room.
+// Events that were published without a contract share the count of those beyond the limit.
 function events(counts: UseCounts): readonly Counted<EventUse>[] {
   const all = counts.read();
   const told = all.flatMap(({ path, count }) => (path === undefined ? [] : [{ path, count }]));

@@ -1,19 +1,21 @@
-/** Attributes of a message on spans and metrics, by OpenTelemetry's conventions for messaging, and `confluo.…` for the rest. */
+/**
+ * Attributes of spans and metrics for a message, by OpenTelemetry's messaging conventions; the others begin with `confluo.`.
+ */
 
 import type { Attributes } from "@opentelemetry/api";
 import type { HandledMessage, OutgoingMessage } from "../diagnostics.ts";
 import { describeThrown } from "../errors.ts";
 
-/** Attributes of few values each: for metrics, and for names of spans. */
+/** Attributes with few different values, for metrics and for names of spans. */
 export interface Kinds extends Attributes {
   readonly "messaging.system": "rabbitmq";
   readonly "messaging.operation.name": "call" | "send" | "publish" | "process";
   readonly "messaging.operation.type": "send" | "process";
-  /** Left out for an event that was published without a contract: its path may hold anything. */
+  /** Absent for an event that was published without a contract, because its path may have any value. */
   readonly "messaging.destination.template"?: string;
 }
 
-/** Of a message that goes out. */
+/** Returns the attributes with few values for an outgoing message. */
 export function outgoingKinds({ kind, to, pattern }: OutgoingMessage): Kinds {
   const template = pattern === undefined ? to : destination(to, pattern);
   return {
@@ -24,7 +26,7 @@ export function outgoingKinds({ kind, to, pattern }: OutgoingMessage): Kinds {
   };
 }
 
-/** Of a message that is handled. */
+/** Returns the attributes with few values for a message that is handled. */
 export function handledKinds({ kind, service, pattern }: HandledMessage): Kinds {
   return {
     "messaging.system": "rabbitmq",
@@ -34,7 +36,7 @@ export function handledKinds({ kind, service, pattern }: HandledMessage): Kinds 
   };
 }
 
-/** Of one message, beside its kinds. */
+/** Returns the other attributes of an outgoing message. */
 export function outgoingAttributes({
   kind,
   service,
@@ -52,7 +54,7 @@ export function outgoingAttributes({
   };
 }
 
-/** Of one message, beside its kinds. */
+/** Returns the other attributes of a message that is handled. */
 export function handledAttributes(message: HandledMessage): Attributes {
   const { kind, service, instance, path, messageId, from, attempt, redelivered } = message;
   return {
@@ -67,24 +69,27 @@ export function handledAttributes(message: HandledMessage): Attributes {
   };
 }
 
-/** The name of a span. */
+/** Returns the name of a span. */
 export function nameOf(kinds: Kinds): string {
   const { "messaging.operation.name": operation, "messaging.destination.template": template } = kinds;
   return template === undefined ? operation : `${operation} ${template}`;
 }
 
-/** Returns whether a handler's own reply says that it failed: to a caller, from 500 on; nobody else is there to be told less. */
+/**
+ * Returns whether the status of a handler's reply counts as a failure: from 500 for a call; from 400 for other messages,
+ * because no caller gets the reply.
+ */
 export function isFailedStatus({ status = 200, kind }: HandledMessage): boolean {
   return status >= (kind === "call" ? 500 : 400);
 }
 
-/** The code of an error of confluo's or of a service, else its class. */
+/** Returns the code of an error of confluo or of a service, else the error's name. */
 export function errorType(error: unknown): string {
   const { ours, name } = describeThrown(error);
   return ours?.code ?? (name === "" ? "_OTHER" : name);
 }
 
-// A command is for one service, an event for whoever subscribed.
+// A command is addressed to one service, an event to all subscribers.
 function destination(service: string | undefined, path: string): string {
   return service === undefined ? path : service + path;
 }

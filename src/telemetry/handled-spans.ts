@@ -1,4 +1,6 @@
-/** A span for each run of a handler, which runs in its context, as a child of the span that sent the message. */
+/**
+ * Makes a span for each run of a handler, as a child of the span that sent the message. The handler runs in the span's context.
+ */
 
 import type { Context, Link, Span, SpanContext } from "@opentelemetry/api";
 import type { HandledMessage } from "../diagnostics.ts";
@@ -11,10 +13,10 @@ const headers = {
   keys: ({ headers }: HandledMessage): string[] => Object.keys(headers),
 };
 
-/** How many failed tries are remembered, so that the next one links to it. */
+/** Number of failed tries that are remembered, so that the span of a retry can link to them. */
 const MOST_TRIES = 1_000;
 
-/** Begins and ends them. */
+/** Starts and ends the spans. */
 export class HandledSpans {
   readonly #api: OpenTelemetry;
   readonly #spans = new WeakMap<HandledMessage, Span>();
@@ -62,14 +64,14 @@ export class HandledSpans {
     if (span === undefined) return;
     const { error } = message;
     const { ours } = describeThrown(error);
-    // A caller's mistake is no failure of the service that says so.
+    // An error caused by the caller is not a failure of the service that reports it.
     if (message.kind === "call" && ours !== undefined && ours.status < 500)
       span.setAttribute("error.type", errorType(error));
     else markFailed(this.#api, span, error);
     this.#remember(message, span);
   }
 
-  // A message that is tried again, or that came back, may have been tried here before.
+  // A retried or redelivered message may have been tried by this instance before.
   #earlier(message: HandledMessage): Link[] {
     if (message.attempt === 1 && !message.redelivered) return [];
     const key = keyOf(message);
@@ -94,7 +96,7 @@ function keyOf({ service, pattern, messageId }: HandledMessage): string {
   return JSON.stringify([service, pattern, messageId]);
 }
 
-// The headers may be a foreign sender's, and a propagator anyone's.
+// The headers may be from a foreign sender, and any propagator may be installed; each may cause an error.
 function sentIn({ propagation, ROOT_CONTEXT }: OpenTelemetry, message: HandledMessage): Context {
   try {
     return propagation.extract(ROOT_CONTEXT, message, headers);

@@ -1,4 +1,4 @@
-/** How many messages, and how long they take, by OpenTelemetry's conventions for messaging. */
+/** Counts messages and measures their durations, by OpenTelemetry's messaging conventions. */
 
 import type { Counter, Histogram, MeterProvider } from "@opentelemetry/api";
 import type { HandledMessage, OutgoingMessage } from "../diagnostics.ts";
@@ -17,14 +17,14 @@ interface Instruments {
   readonly process: Histogram;
 }
 
-/** A message that is on its way or being handled. */
+/** A message that was sent or is being handled. */
 interface Running {
   readonly began: number;
   readonly kinds: Kinds;
   error: string | undefined;
 }
 
-/** Counts and measures. */
+/** Records the metrics of messages. */
 export class Metrics {
   readonly #api: OpenTelemetry;
   readonly #running = new WeakMap<OutgoingMessage | HandledMessage, Running>();
@@ -68,7 +68,7 @@ export class Metrics {
     this.#running.set(message, { began: performance.now(), kinds, error: undefined });
   }
 
-  // An SDK may set its provider after it has set the one for traces, or another later.
+  // An SDK may register its meter provider after its trace provider, or replace it later.
   get #current(): Instruments {
     const provider = this.#api.metrics.getMeterProvider();
     if (this.#instruments?.provider !== provider) this.#instruments = instrumentsOf(provider);
@@ -84,11 +84,11 @@ function instrumentsOf(provider: MeterProvider): Instruments {
     provider,
     sent: meter.createCounter("messaging.client.sent.messages", {
       ...messages,
-      description: "Messages that were sent, or tried to be.",
+      description: "Messages that a service sent or tried to send.",
     }),
     consumed: meter.createCounter("messaging.client.consumed.messages", {
       ...messages,
-      description: "Messages that handlers were given.",
+      description: "Messages that were passed to handlers.",
     }),
     operation: meter.createHistogram("messaging.client.operation.duration", {
       ...seconds,
@@ -96,7 +96,7 @@ function instrumentsOf(provider: MeterProvider): Instruments {
     }),
     process: meter.createHistogram("messaging.process.duration", {
       ...seconds,
-      description: "How long handlers run.",
+      description: "Duration of handler runs.",
     }),
   };
 }

@@ -1,4 +1,4 @@
-/** Spans and metrics of what services send and handle, by OpenTelemetry. Imported only where an SDK was started. */
+/** Reports spans and metrics of messages to OpenTelemetry. Imported only if an SDK was started. */
 
 import { subscribe } from "node:diagnostics_channel";
 import { diagnosticsChannels, type HandledMessage, type OutgoingMessage } from "../diagnostics.ts";
@@ -8,7 +8,7 @@ import { Metrics } from "./metrics.ts";
 import { OutgoingSpans } from "./outgoing-spans.ts";
 import type { OpenTelemetry } from "./tracer.ts";
 
-/** Listens to all services of this process, for good. */
+/** Subscribes permanently to the messages of all services of this process. */
 export function listen(api: OpenTelemetry): void {
   const { outgoing, handled } = diagnosticsChannels;
   const metrics = new Metrics(api);
@@ -44,7 +44,7 @@ export function listen(api: OpenTelemetry): void {
   });
 }
 
-// An error that a listener throws would end the process, and samplers, processors and propagators are anyone's.
+// An error thrown by a listener would end the process, and samplers, processors and propagators of the application may throw.
 function guarded<Told>(
   { diag }: OpenTelemetry,
   listener: (message: Told) => void,

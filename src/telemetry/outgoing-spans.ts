@@ -1,4 +1,4 @@
-/** A span for each message that goes out, whose context travels in the message's headers. */
+/** Makes a span for each outgoing message, and adds its context to the message's headers. */
 
 import type { Span } from "@opentelemetry/api";
 import type { OutgoingMessage } from "../diagnostics.ts";
@@ -6,11 +6,11 @@ import { nameOf, outgoingAttributes, outgoingKinds } from "./attributes.ts";
 import { markFailed, type OpenTelemetry, tracer } from "./tracer.ts";
 
 const headers = {
-  // One for which there is no room is left out: then its receiver begins a trace of its own.
+  // If there is no room for the header, the message is sent without it, and the receiver starts a new trace.
   set: (message: OutgoingMessage, name: string, value: string): void => void message.setHeader(name, value),
 };
 
-/** Begins and ends them. */
+/** Starts and ends the spans. */
 export class OutgoingSpans {
   readonly #api: OpenTelemetry;
   readonly #spans = new WeakMap<OutgoingMessage, Span>();
@@ -26,7 +26,7 @@ export class OutgoingSpans {
     const span = tracer(this.#api).startSpan(
       nameOf(kinds),
       {
-        // A call lasts until its answer, the others until the broker has them.
+        // The span of a call lasts until its answer, any other span until the broker's confirm.
         kind: message.kind === "call" ? SpanKind.CLIENT : SpanKind.PRODUCER,
         attributes: { ...kinds, ...outgoingAttributes(message) },
       },

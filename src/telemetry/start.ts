@@ -1,17 +1,17 @@
-/** Telemetry by OpenTelemetry, if the process has it. */
+/** Starts telemetry if the process uses OpenTelemetry. */
 
 import { describeThrown } from "../errors.ts";
 
-/** Where `@opentelemetry/api` keeps what an SDK has registered; there once one was started. */
+/** The global under which `@opentelemetry/api` stores what an SDK has registered; set once an SDK was started. */
 const openTelemetry: unique symbol = Symbol.for("opentelemetry.js.api.1") as never;
-/** Two copies of this package tell on the same channels: one listens for both. */
+/** Shared by all copies of this package, because they publish on the same channels, and one listener is enough. */
 const started: unique symbol = Symbol.for("confluo.telemetry.1") as never;
 
 /**
- * Begins to make spans and metrics, once in a process, if an OpenTelemetry SDK was started in it. Else nothing is imported,
- * and the next service that connects asks again.
+ * Starts spans and metrics, once per process, if an OpenTelemetry SDK was started in it. Otherwise it imports nothing, and the
+ * next service that connects checks again.
  *
- * @returns a promise only if there is something to wait for; it never rejects.
+ * @returns a promise only if telemetry is being started; it never rejects.
  */
 export function startTelemetry(warn: (details: object, message: string) => void): Promise<void> | undefined {
   const holder = globalThis as { [openTelemetry]?: object; [started]?: Promise<void> };
@@ -22,8 +22,8 @@ export function startTelemetry(warn: (details: object, message: string) => void)
 
 async function start(warn: (details: object, message: string) => void): Promise<void> {
   try {
-    // The only import of it, and inside a `try`: so a bundler takes it along where it is installed, and leaves the import
-    // as it is where it is not, instead of failing.
+    // The only import of this package, inside a `try`. So a bundler includes it if it is installed, and otherwise keeps the
+    // import instead of failing.
     const api = await import("@opentelemetry/api");
     const { listen } = await import("./open-telemetry.ts");
     listen(api);

@@ -1,4 +1,4 @@
-/** Where spans come from, and how they fail. */
+/** Returns the tracer, and marks spans as failed. */
 
 import type { Span, Tracer } from "@opentelemetry/api";
 import { describeThrown } from "../errors.ts";
@@ -6,17 +6,17 @@ import { CONFLUO_VERSION } from "../identity.ts";
 import { errorType } from "./attributes.ts";
 
 /**
- * The exports of `@opentelemetry/api`. Handed on from the one place that imports it: a second import, and be it of a constant,
- * would be one that a bundler has to find.
+ * The exports of `@opentelemetry/api`. They are passed from the only place that imports it, because a bundler would have to
+ * resolve every further import, even of a constant.
  */
 export type OpenTelemetry = typeof import("@opentelemetry/api");
 
-/** Asked for each span: an SDK may be replaced by another. */
+/** Returns the tracer. Called for each span, because an SDK may be replaced by another. */
 export function tracer({ trace }: OpenTelemetry): Tracer {
   return trace.getTracer("confluo", CONFLUO_VERSION);
 }
 
-/** Marks a span as failed, for the reason given. */
+/** Marks a span as failed with an error. */
 export function markFailed({ SpanStatusCode }: OpenTelemetry, span: Span, error: unknown): void {
   const { name, message, stack } = describeThrown(error);
   span.setAttribute("error.type", errorType(error));

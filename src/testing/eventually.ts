@@ -1,10 +1,10 @@
-/** Waiting for a state that nothing announces. */
+/** Waits for a state that no event announces. */
 
 /**
- * Resolves as soon as a check holds; asks again every few milliseconds.
+ * Resolves as soon as a check returns true. Repeats the check every few milliseconds.
  *
  * @example await eventually(async () => (await broker.queue("confluo.orders.dead"))?.messages === 1, "a dead letter");
- * @throws an `Error` that names what was waited for, after `timeoutMs` (default: 10,000).
+ * @throws an `Error` that contains `what`, after `timeoutMs` (default: 10,000).
  */
 export async function eventually(
   check: () => boolean | Promise<boolean>,

@@ -1,4 +1,4 @@
-/** A Standard Schema (https://standardschema.dev) made of one function, for tests that need no validator of their own. */
+/** Makes a Standard Schema (https://standardschema.dev) from one function, for tests without a validation library. */
 
 interface FunctionSchema<Input, Output> {
   readonly "~standard": {
@@ -13,7 +13,9 @@ interface FunctionSchema<Input, Output> {
   };
 }
 
-/** A schema that takes what the function gives a value for, and says that it expected something else otherwise. */
+/**
+ * Returns a schema that accepts the values for which the function returns a result. For others, it reports what was expected.
+ */
 export function schemaOf<Input, Output>(
   expected: string,
   parse: (value: unknown) => { readonly value: Output } | undefined,

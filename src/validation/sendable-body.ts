@@ -1,4 +1,4 @@
-/** Bodies on their way out: checked as their receivers will read them, without what their schemas do not declare. */
+/** Validates outgoing bodies in the form in which their receivers will read them, and removes undeclared fields. */
 
 import { isDeepStrictEqual } from "node:util";
 import type { MaybePromise } from "../async/maybe-promise.ts";
@@ -8,32 +8,33 @@ import { type EncodedBody, encodeBody } from "../protocol/codec.ts";
 import { isPlainObject } from "../protocol/encoding/encoded-body.ts";
 import { type Checked, invalid } from "./validated.ts";
 
-/** A body that is to be sent, before it is checked. */
+/** A body to send, before it is validated. */
 export interface Unchecked extends Checked {
   readonly body: unknown;
   readonly encoded: EncodedBody;
 }
 
 /**
- * The body to send, of one that a schema takes. What is checked is what the receiver will read. What is sent is what the
- * schema returned, without the fields that it does not declare, if a receiver makes the same of it; else the body as given
- * without those fields, if that makes the same; else the body as given. Returns a promise only where the schema does.
+ * Validates a body in the form in which the receiver will read it, and chooses the form to send. That is the first of these
+ * which the schema turns into the same value: the value that the schema returned, which has no undeclared fields; the given
+ * body without undeclared fields; the given body. Returns a promise only if the schema does.
  *
- * @throws the code, with the problems in its data.
+ * @throws an error with the given code, with the problems in its data.
  */
 export function sendable(schema: AnySchema, unchecked: Unchecked): MaybePromise<EncodedBody> {
   const { body, encoded } = unchecked;
   const given = encoded.isSame ? body : read(encoded);
   const result = validateWith(schema, given);
-  // Read again: the sender may have changed its own meanwhile.
+  // Decodes the body again, because the sender may have changed the original meanwhile.
   if (result instanceof Promise)
     return result.then((later) => chosen(schema, unchecked, read(encoded), later));
   return chosen(schema, unchecked, given, result);
 }
 
 /**
- * As {@link sendable}, of a body as its sender gave it: encoded at once, since the sender may go on to change it, with what
- * is still to be waited for. `bounded` throws for a body that is too large.
+ * Encodes a body at once, because the sender may change it afterwards, and validates it like {@link sendable}. `validate` is
+ * `undefined` if the body is already known to be valid; otherwise its promise resolves or rejects with the result. `bounded`
+ * throws for a body that is too large.
  */
 export function outgoingBody(
   schema: AnySchema,
@@ -49,12 +50,12 @@ export function outgoingBody(
   }
   if (!(valid instanceof Promise)) return { body: bounded(valid), validate: undefined };
   const later = valid.then(bounded);
-  later.catch(() => undefined); // whoever waits for it is told
+  later.catch(() => undefined); // the caller of `validate` gets the error
   return { body: bounded(encoded), validate: () => later };
 }
 
 /**
- * The data of a declared error as it travels: as {@link sendable} says, and as it is where the schema does not take it.
+ * Returns the data of a declared error as it is sent: validated like {@link sendable}, or unchanged if the schema refuses it.
  */
 export function sendableData(schema: AnySchema, data: unknown): MaybePromise<unknown> {
   try {
@@ -81,25 +82,27 @@ function chosen(
     : changed(schema, { encoded: unchecked.encoded, given }, value);
 }
 
-/** A body that a schema makes something else of. */
+/** A body that its schema turns into another value. */
 interface Changed {
   readonly encoded: EncodedBody;
-  /** As the receiver reads it. */
+  /** The body as the receiver reads it. */
   readonly given: unknown;
 }
 
 function changed(schema: AnySchema, sending: Changed, value: unknown): MaybePromise<EncodedBody> {
   const returned = sidesAgree(schema) === false ? undefined : encodedIfPossible(value);
   if (returned === undefined) return declared(schema, sending, value);
-  // Also where the sides agree: zod does not tell what runs before a schema, which may read fields that this leaves out.
+  // Validates the returned value again even if both sides of the schema agree. zod does not show the steps that run before a
+  // schema, and they may read fields that the schema removed.
   const again = validateWith(schema, returned.isSame ? value : read(returned));
   const pick = (later: Validated): MaybePromise<EncodedBody> =>
     isStable(later, value) ? returned : declared(schema, sending, value);
   return again instanceof Promise ? again.then(pick) : pick(again);
 }
 
-// A default or a transformation is the receiver's: the body as given, without what the schema left out, if that makes no
-// difference to it. A schema that reads one field and returns another would miss the one.
+// Defaults and transformations are left to the receiver. So this sends the given body without the fields that the schema
+// removed, if the schema turns that into the same value. A schema that reads one field and returns another would miss the
+// removed one.
 function declared(schema: AnySchema, { given, encoded }: Changed, value: unknown): MaybePromise<EncodedBody> {
   const rest = without(given, value);
   if (rest === given) return encoded;
@@ -107,7 +110,8 @@ function declared(schema: AnySchema, { given, encoded }: Changed, value: unknown
     if (again.issues !== undefined) return encoded;
     const [made, sent] = [again.value, encodeBody(rest)];
     if (isSame(made, value)) return sent;
-    // A value that differs each time, such as an id that is made by default, says nothing of the fields that are left out.
+    // A value that differs on every run, such as an id made by default, must not count as a difference. So the schema runs once
+    // more.
     const pick = (once: Validated): EncodedBody =>
       once.issues === undefined && isAlike(made, value, once.value) ? sent : encoded;
     const once = validateWith(schema, given);
@@ -117,7 +121,10 @@ function declared(schema: AnySchema, { given, encoded }: Changed, value: unknown
   return again instanceof Promise ? again.then(decide) : decide(again);
 }
 
-/** Returns whether one value is as another, but for what a third, made like the other, does not share with it either. */
+/**
+ * Returns whether two values are equal, apart from parts in which a third value, made in the same way as the second, also
+ * differs from the second.
+ */
 function isAlike(value: unknown, other: unknown, third: unknown): boolean {
   if (isSame(value, other)) return true;
   if (isSame(third, other) || typeof value !== typeof other) return false;
@@ -129,7 +136,7 @@ function isAlike(value: unknown, other: unknown, third: unknown): boolean {
   return isComplete && keys.every((key) => isAlike(fields[key], others[key], thirds[key]));
 }
 
-/** Returns what was given without the fields that are not in what a schema made of it; the very same if there are none. */
+/** Returns the given value without the fields that the schema removed; the same object if there are none. */
 function without(given: unknown, value: unknown): unknown {
   if (Array.isArray(given)) {
     if (!Array.isArray(value) || given.length !== value.length) return given;
@@ -157,17 +164,17 @@ function encodedIfPossible(value: unknown): EncodedBody | undefined {
   try {
     return encodeBody(value);
   } catch {
-    return undefined; // it is what the receiver gets to see, and need not travel
+    return undefined; // the value is what the receiver's handler gets, so it may be one that JSON cannot carry
   }
 }
 
-/** Returns what the receiver of a body reads. */
+/** Returns the body as its receiver reads it. */
 function read({ json, bytes }: EncodedBody): unknown {
   if (json === undefined) return bytes;
   return json === "" ? undefined : JSON.parse(json);
 }
 
-/** Returns whether two values are the same to a receiver: a field that is `undefined` does not travel. */
+/** Returns whether two values are equal for a receiver: a field that is `undefined` is not sent. */
 function isSame(value: unknown, other: unknown): boolean {
   if (value === other) return true;
   if (typeof value !== "object" || typeof other !== "object" || value === null || other === null)
@@ -180,7 +187,7 @@ function isSame(value: unknown, other: unknown): boolean {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-// Every body that a schema checks comes through here, and most have only scalars: no lists of keys, no calls for what is equal.
+// Runs for every body with a schema, and most bodies contain only scalars. So it makes no lists of keys, and few calls.
 function hasSameElements(elements: readonly unknown[], others: readonly unknown[]): boolean {
   if (elements.length !== others.length) return false;
   for (let index = 0; index < others.length; index += 1) {
@@ -189,8 +196,8 @@ function hasSameElements(elements: readonly unknown[], others: readonly unknown[
   return true;
 }
 
-// An object inherits nothing but objects and functions, as `__proto__` and `toString` are: a field of the other has to be
-// its own to count.
+// An object inherits only objects and functions, such as `__proto__` and `toString`. So only for these does it matter whether
+// the field is the object's own.
 function hasSameFields(fields: Fields, others: Fields): boolean {
   let more = 0;
   for (const key in fields) {
@@ -221,5 +228,5 @@ function refuse(schema: AnySchema, unchecked: Unchecked, issues: readonly Valida
 }
 
 const asJson =
-  " It was valid before it became JSON, which makes text of a date and plain objects of instances: let the schema take" +
-  " what travels, for a date z.coerce.date() or z.iso.datetime(), say.";
+  " It was valid before it became JSON, which turns a date into text and an instance into a plain object: let the schema" +
+  " accept the encoded form, for a date with z.coerce.date() or z.iso.datetime(), for example.";

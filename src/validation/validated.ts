@@ -1,19 +1,19 @@
-/** Values against schemas, with errors of ours. */
+/** Validates values with schemas, and makes the errors. */
 
 import { andThen, type MaybePromise } from "../async/maybe-promise.ts";
 import { type AnySchema, describeProblems, type ValidationIssue, validateWith } from "../contract/schema.ts";
 import { ConfluoError } from "../errors.ts";
 
-/** The code of the error if a value is not valid, and what the value is. */
+/** The error code for an invalid value, and a description of the value. */
 export interface Checked {
   readonly code: "INVALID_INPUT" | "INVALID_OUTPUT";
   readonly what: string;
 }
 
 /**
- * Returns the value as the schema transforms it: a promise of it only where the schema takes its time.
+ * Returns the value as the schema transforms it, or a promise of it if the schema is asynchronous.
  *
- * @throws the code, with the problems in its data; rejects with it where the schema takes its time.
+ * @throws an error with the given code, with the problems in its data; rejects with it if the schema is asynchronous.
  */
 export function validated(
   schema: AnySchema,
@@ -27,7 +27,7 @@ export function validated(
   });
 }
 
-/** The error of a value that is not valid; `more` follows the problems. */
+/** Makes the error for an invalid value. `more` is appended to the problems. */
 export function invalid(
   { code, what }: Checked,
   issues: readonly ValidationIssue[],

@@ -67,7 +67,7 @@ describe("a service", () => {
       what: "Nobody consumes the inbox queue of s; 5 wait. web calls it.",
       todo: expect.stringContaining("confluo rm s"),
     });
-    expect(calls).toMatchObject({ level: "warning", todo: expect.stringContaining("goes by itself") });
+    expect(calls).toMatchObject({ level: "warning", todo: expect.stringContaining("disappears by itself") });
     expect(calls?.what).toContain("; 2 wait,");
     expect(levels(aboutQueues("s", queues(5, 0)))).toEqual(["problem"]);
     expect(calls?.todo).not.toContain("delete");
@@ -183,7 +183,9 @@ describe("the topology", () => {
       { pattern: "/b/50%.", per: "instance" },
     ] as const;
     const found = aboutBindings(bindings, [{ service: "s", subscriptions }]);
-    expect(found).toMatchObject([{ level: "warning", todo: "If that is over: confluo unbind s '/b/50%.'." }]);
+    expect(found).toMatchObject([
+      { level: "warning", todo: "If they are no longer needed: confluo unbind s '/b/50%.'." },
+    ]);
     expect(levels(aboutBindings([], []))).toEqual(["ok"]);
   });
 });

@@ -1,12 +1,12 @@
-/** Findings on a broker and its services, and what to do about them. Pure: facts in, findings out. */
+/** Makes findings about a broker and its services, with advice. The functions are pure: all facts are arguments. */
 
 import type { ConfluoError, InstanceInfo, ServerInfo, ServiceStats } from "../../index.ts";
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export interface Finding {
   readonly level: "ok" | "warning" | "problem";
   readonly what: string;
-  /** The cure; empty if nothing is to be done. */
+  /** Advice on what to do; empty if nothing is to be done. */
   readonly todo: string;
 }
 
@@ -22,14 +22,14 @@ export function problem(what: string, todo: string): Finding {
   return { level: "problem", what, todo };
 }
 
-/** `1 message`, `2 messages`. */
+/** Returns a number with its noun: `1 message`, `2 messages`. */
 export function counted(count: number, what: string): string {
   return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 }
 
 const NEEDED = ["publisher_confirms", "consumer_cancel_notify", "connection.blocked", "basic.nack"];
 
-/** The kind of the broker, and what that means. */
+/** Checks the product, version and extensions of the broker. */
 export function aboutServer({ product, version, capabilities }: ServerInfo): readonly Finding[] {
   if (product !== "RabbitMQ")
     return [
@@ -46,7 +46,7 @@ export function aboutServer({ product, version, capabilities }: ServerInfo): rea
       ? ok("It has the AMQP extensions that confluo needs.")
       : problem(
           `It lacks ${missing.join(", ")}.`,
-          "Is there a proxy between that speaks less than RabbitMQ?",
+          "Is there a proxy in between that supports fewer extensions than RabbitMQ?",
         ),
   ];
 }
@@ -61,14 +61,16 @@ function aboutVersion(version: string, major: number, minor: number): Finding {
   if (major === 3)
     return warning(
       `${name} gets no more fixes from the community, and in a cluster calls to a service fail while the node with its calls queue is down.`,
-      "Plan for RabbitMQ 4, which moves that queue. All else behaves the same on both.",
+      "Plan for RabbitMQ 4, which moves that queue to another node. Everything else behaves the same on both.",
     );
   const limits = "its default limit of 20 deliveries does not apply to confluo's queues, which set their own";
   if (major === 4 && minor < 3) return ok(`${name}: ${limits}.`);
-  return ok(`${name}: ${limits}; nack no longer counts there, and confluo never counts on it.`);
+  return ok(
+    `${name}: ${limits}; a nack no longer counts as a delivery there, and confluo does not rely on that count.`,
+  );
 }
 
-/** How the way to the broker is guarded. */
+/** Checks the encryption and the user of the connection to the broker. */
 export function aboutAddress(address: string): readonly Finding[] {
   return address.split(",").flatMap((text) => {
     if (!URL.canParse(text.trim())) return [];
@@ -77,7 +79,7 @@ export function aboutAddress(address: string): readonly Finding[] {
     if (isLocal) return [ok(`The broker is on this machine (${hostname}): nothing crosses a network.`)];
     const user = username === "" || username === "guest" ? [guest(hostname)] : [];
     if (protocol === "amqps:") return [ok(`The connection to ${hostname} is encrypted.`), ...user];
-    const todo = "Use amqps:// unless the network between is trusted; see docs/security.md.";
+    const todo = "Use amqps:// unless you trust the network in between; see docs/security.md.";
     return [warning(`Messages and the password go to ${hostname} in clear text.`, todo), ...user];
   });
 }
@@ -85,11 +87,11 @@ export function aboutAddress(address: string): readonly Finding[] {
 function guest(hostname: string): Finding {
   return warning(
     `The user at ${hostname} is guest, with a password that everyone knows.`,
-    "Make a user of its own for the services: rabbitmqctl add_user, set_permissions; see docs/operations.md.",
+    "Create a separate user for the services: rabbitmqctl add_user, set_permissions; see docs/operations.md.",
   );
 }
 
-/** Depths of what a service has at the broker, and who takes them. */
+/** Checks the instances, queues and failures of a service. */
 export function aboutService(stats: ServiceStats): readonly Finding[] {
   const { service, instances, queues } = stats;
   const found: Finding[] = [];
@@ -98,13 +100,13 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
     const why = [
       ...health.detached.map((name) => `no ${name}`),
       ...(health.blocked === undefined ? [] : [health.blocked]),
-      ...(health.stalled ?? []).map((name) => `nothing comes back from ${name}`),
+      ...(health.stalled ?? []).map((name) => `messages do not return from ${name}`),
       ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
     ];
     found.push(
       problem(
         `${service}, instance ${instance}, is ${health.status}${why.length === 0 ? "" : `: ${why.join(", ")}`}.`,
-        `It tries again by itself; its log says why it fails. confluo show ${service} shows the others.`,
+        `It reconnects by itself; its log says why it fails. confluo show ${service} shows all instances.`,
       ),
     );
   }
@@ -128,17 +130,17 @@ export function aboutService(stats: ServiceStats): readonly Finding[] {
   return found.length > 0 ? found : [ok(`${service}: ${instances.length} healthy, nothing waits for long.`)];
 }
 
-/** A warning of queues that the broker does not tell of. */
+/** Returns a warning for queues that the broker gives no information about. */
 export function unknownDepth(of: string, queues: readonly string[]): Finding {
   return warning(
-    `What waits for ${of} is unknown: the broker does not tell of ${queues.join(", ")}.`,
-    "Either their node is down, or this user has no right on them, whom RabbitMQ 4.2.6 and later do not answer: docs/operations.md.",
+    `It is unknown how many messages wait for ${of}: the broker gives no information about ${queues.join(", ")}.`,
+    "Their node is down, or this user lacks a right on them, and RabbitMQ 4.2.6 and later then refuse to answer: docs/operations.md.",
   );
 }
 
 const MANY = 1_000;
 
-/** The queues of a service, also of one that does not answer; `users` say who needs it. */
+/** Checks the queues of a service, even if none of its instances answers. `users` are sentences about services that use it. */
 export function aboutQueues(
   service: string,
   queues: ServiceStats["queues"],
@@ -153,35 +155,35 @@ export function aboutQueues(
     found.push(
       problem(
         `Nobody consumes the inbox queue of ${service}; ${durable} wait.${users.length === 0 ? "" : ` ${users.join(", ")}.`}`,
-        `Start an instance of ${service}. If it is gone for good, confluo rm ${service}, or events go on filling its queues.`,
+        `Start an instance of ${service}. If the service will not run again, use confluo rm ${service}, because events would fill its queues.`,
       ),
     );
-  // Nothing is to be deleted: it goes by itself, and calls do not fill it, since they expire.
+  // No deletion is advised: the queue deletes itself, and calls do not fill it, because they expire.
   if (calls?.consumers === 0 && (waitingCalls > 0 || inbox?.consumers !== 0))
     found.push(
       warning(
         `Nobody consumes the calls queue of ${service}; ${waitingCalls} wait, each until its caller gives up.`,
-        `Start an instance of ${service}. The queue goes by itself 30 s after its last consumer; then calls fail at once, with NO_SUCH_SERVICE.`,
+        `Start an instance of ${service}. The queue disappears by itself 30 s after its last consumer; then calls fail at once with NO_SUCH_SERVICE.`,
       ),
     );
   if (durable > MANY)
     found.push(
       warning(
         `${durable} messages wait in the inbox of ${service}.`,
-        "More instances, or faster handlers: confluo show.",
+        "Start more instances, or make the handlers faster: confluo show lists their durations.",
       ),
     );
   if ((dead?.messages ?? 0) > 0)
     found.push(
       warning(
         `${service} has given up ${counted(dead?.messages ?? 0, "message")}.`,
-        `confluo dead ls ${service}; mended, confluo dead replay ${service} --all.`,
+        `confluo dead ls ${service} lists them; after the fix, confluo dead replay ${service} --all sends them back.`,
       ),
     );
   return found;
 }
 
-/** Instances of one service that are not alike. */
+/** Checks whether the instances of each service have the same version. */
 export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[] {
   const byService = groups(infos);
   return [...byService].flatMap(([service, all]) => {
@@ -189,15 +191,15 @@ export function aboutVersions(infos: readonly InstanceInfo[]): readonly Finding[
       ...new Set(all.map(({ version, confluo }) => `${version ?? "no version"} on confluo ${confluo}`)),
     ];
     if (versions.length < 2) return [];
-    const todo = "In a rolling deploy that is as it should be; afterwards it is not.";
+    const todo = "This is normal during a rolling deploy, but not afterwards.";
     return [warning(`Instances of ${service} are of different versions: ${versions.join(", ")}.`, todo)];
   });
 }
 
-/** So far the clocks of two machines may be apart without anyone being misled: answers take their time, too. */
+/** Smallest difference between two clocks that is reported. Smaller ones may be caused by the time that an answer takes. */
 const SKEW_MS = 5_000;
 
-/** Clocks of hosts that differ from the one here, which says `now`. */
+/** Checks the clocks of the instances' hosts against `now`, the time of this host. */
 export function aboutClocks(infos: readonly InstanceInfo[], now: number): readonly Finding[] {
   const ahead = new Map<string, number>();
   for (const { host, startedAt, uptimeMs } of infos) {
@@ -210,20 +212,20 @@ export function aboutClocks(infos: readonly InstanceInfo[], now: number): readon
     const seconds = Math.round(Math.abs(ms) / 1_000).toLocaleString("en");
     return warning(
       `The clock of ${host} is ${seconds} s ${ms > 0 ? "ahead of" : "behind"} the one here.`,
-      "Synchronise it (NTP). confluo compares no clocks, but times in logs, traces and dead letters mislead.",
+      "Synchronise it (NTP). confluo does not compare clocks, but times in logs, traces and dead letters are misleading.",
     );
   });
 }
 
-/** A feature flag, as the management plugin lists it. */
+/** A feature flag of RabbitMQ, as the management plugin lists it. */
 export interface FeatureFlag {
   readonly name: string;
   readonly isEnabled: boolean;
-  /** True if RabbitMQ wants it enabled: the stable ones. */
+  /** True for stable feature flags, which RabbitMQ wants enabled. */
   readonly isStable: boolean;
 }
 
-/** Feature flags that RabbitMQ was not yet told to make use of (https://www.rabbitmq.com/docs/feature-flags). */
+/** Checks whether RabbitMQ's stable feature flags are enabled (https://www.rabbitmq.com/docs/feature-flags). */
 export function aboutFeatureFlags(flags: readonly FeatureFlag[]): readonly Finding[] {
   const off = flags.filter(({ isEnabled, isStable }) => isStable && !isEnabled).map(({ name }) => name);
   if (off.length === 0) return [ok("Every stable feature flag is enabled.")];
@@ -233,7 +235,10 @@ export function aboutFeatureFlags(flags: readonly FeatureFlag[]): readonly Findi
       problem("The feature flag quorum_queue is disabled, and confluo's durable queues need it.", todo),
     ];
   return [
-    warning(`Feature flags are disabled: ${off.join(", ")}. A later RabbitMQ may refuse to start so.`, todo),
+    warning(
+      `Feature flags are disabled: ${off.join(", ")}. A later RabbitMQ may refuse to start without them.`,
+      todo,
+    ),
   ];
 }
 
@@ -243,28 +248,29 @@ function groups(infos: readonly InstanceInfo[]): Map<string, InstanceInfo[]> {
   return found;
 }
 
-/** Queues and exchanges that differ from what confluo declares. */
+/** Reports queues and exchanges that differ from confluo's declarations. */
 export function aboutConflicts(of: string, conflicts: readonly ConfluoError[]): readonly Finding[] {
-  if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares it.`)];
+  if (conflicts.length === 0) return [ok(`${of}: declared as confluo declares them.`)];
   const untold = conflicts.filter(({ code }) => code !== "TOPOLOGY_CONFLICT");
   const found = conflicts
     .filter(({ code }) => code === "TOPOLOGY_CONFLICT")
     .map(({ message }) =>
       problem(
         message,
-        "Something else declared it. Empty it, delete it, and let a service connect: it is made anew.",
+        "Another program declared it. Empty it, delete it and let a service connect, which creates it again.",
       ),
     );
   const [first] = untold;
   if (first === undefined) return found;
-  const others = untold.length === 1 ? "" : ` And ${counted(untold.length - 1, "other")} alike.`;
+  const others =
+    untold.length === 1 ? "" : ` And ${counted(untold.length - 1, "other")} with the same problem.`;
   return [
     ...found,
     warning(
       `${of}: not compared with what confluo declares. ${first.message}${others}`,
       first.code === "ACCESS_REFUSED"
-        ? "Run it as the user of the services."
-        : "Run it again when its node is back.",
+        ? "Run this command as the user of the services."
+        : "Run this command again when the node is back.",
     ),
   ];
 }
@@ -275,7 +281,7 @@ export interface Binding {
   readonly key: string;
 }
 
-/** Bindings that no instance which answers has a subscription for. */
+/** Reports bindings that no instance has a subscription for. */
 export function aboutBindings(
   bindings: readonly Binding[],
   infos: readonly Pick<InstanceInfo, "service" | "subscriptions">[],
@@ -287,26 +293,26 @@ export function aboutBindings(
   const stale = bindings
     .map(({ service, key }) => ({ service, pattern: patternOf(key) }))
     .filter(({ service, pattern }) => patterns.get(service)?.has(pattern) === false);
-  if (stale.length === 0) return [ok("No binding without a subscription.")];
+  if (stale.length === 0) return [ok("Every binding has a subscription.")];
   return stale.map(({ service, pattern }) => {
     return warning(
-      `${service} gets events of ${pattern}, and no instance of it subscribes to that.`,
-      `If that is over: confluo unbind ${service} ${quoted(pattern)}.`,
+      `${service} gets the events of ${pattern}, but none of its instances subscribes to them.`,
+      `If they are no longer needed: confluo unbind ${service} ${quoted(pattern)}.`,
     );
   });
 }
 
-// As shells take it for one word.
+// Quotes a text as one word of a shell command.
 function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-// To the broker, a parameter is a `*`.
+// A binding key has a `*` in place of each parameter.
 function withoutNames(pattern: string): string {
   return pattern.replace(/\/:[^/]+/g, "/*");
 }
 
-/** The pattern that a binding key stands for: `docs/protocol.md` says how one is written as the other. */
+/** Returns the pattern of a binding key; `docs/protocol.md` specifies the encoding. */
 function patternOf(key: string): string {
   return `/${key.replaceAll(".", "/").replace(/%(?:2E|2A|23|25)/gi, decodeURIComponent)}`;
 }

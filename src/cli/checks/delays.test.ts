@@ -76,18 +76,18 @@ describe("delays", () => {
     const [found, ...others] = aboutDelays(["ns.delay.2000"], states(delay, { ...inbox, ...limited }));
     expect(others).toEqual([]);
     expect(found?.level).toBe("problem");
-    expect(found?.what).toContain("ns.delay.2000 (65 messages held up)");
-    expect(found?.what).toContain("ns.full.inbox takes nothing: a policy (t6)");
+    expect(found?.what).toContain("ns.delay.2000 (65 messages stuck)");
+    expect(found?.what).toContain("ns.full.inbox accepts no messages: a policy (t6)");
     const [bare] = aboutDelays(["ns.delay.250"], undefined);
     expect([bare?.level, bare?.todo]).toEqual(["problem", expect.stringContaining("--management")]);
     const [longer] = aboutDelays([], states({ ...delay, name: "ns.delay.256000" }));
-    expect(longer?.what).toContain("ns.delay.256000 (65 messages held up)");
+    expect(longer?.what).toContain("ns.delay.256000 (65 messages stuck)");
   });
 
   it("are told of a queue that takes nothing before anything stands still", () => {
     const found = aboutDelays([], states({ ...inbox, ...limited }));
     expect(found).toMatchObject([
-      { level: "problem", what: expect.stringContaining("ns.full.inbox takes nothing") },
+      { level: "problem", what: expect.stringContaining("ns.full.inbox accepts no messages") },
     ]);
   });
 });

@@ -1,19 +1,19 @@
-/** A check of delay queues: whether messages come back from them, and which queues take none. */
+/** Checks whether messages return from the delay queues, and which queues refuse messages. */
 
 import { randomBytes } from "node:crypto";
 import type { AmqpClient, Message } from "../../index.ts";
 import { counted, type Finding, ok, problem } from "./checks.ts";
 
-/** Levels that are tried: those that a command line can wait for. */
+/** Delay levels that are tested: those short enough for a command to wait. */
 export const TRIED_MS: readonly number[] = [250, 1_000, 2_000, 4_000];
 const GRACE_MS = 4_000;
-/** A message that is sent through a level that stands still comes back some day: its queue is there for so long. */
+/** Lifetime of the test's queue, because a message that is stuck in a delay queue may still return later. */
 const KEPT_MS = 24 * 3_600_000;
 
 /**
- * Sends a message through each of the shorter levels.
+ * Sends a message through each of the shorter delay levels.
  *
- * @returns the names of those that it did not come back from, or that did not take it.
+ * @returns the names of the delay queues that refused the message or did not return it in time.
  */
 export async function stalledDelays(client: AmqpClient, namespace: string): Promise<readonly string[]> {
   const queue = `${namespace}.doctor.${randomBytes(6).toString("hex")}`;
@@ -50,18 +50,21 @@ function probe(ms: number): Message {
   return { body: new Uint8Array(0), properties };
 }
 
-/** A queue of the namespace, as the management plugin sees it. */
+/** A queue of the namespace, as the management plugin lists it. */
 export interface WatchedQueue {
   readonly name: string;
-  /** The number of all messages in it. */
+  /** Number of all messages in the queue. */
   readonly messages: number;
-  /** The messages that are neither ready nor in the hands of a consumer: they are on their way to where they are dead-lettered to. */
+  /**
+   * Number of messages that are neither ready nor with a consumer: they are on the way to the queue that they are dead-lettered
+   * to.
+   */
   readonly leaving: number;
-  /** Why it takes nothing; `undefined` if it does. */
+  /** The reason why the queue refuses messages; `undefined` if it accepts them. */
   readonly refuses: string | undefined;
 }
 
-/** Reads what the management plugin says of a queue; `undefined` for what is none of the namespace. */
+/** Converts the management plugin's description of a queue; `undefined` for a queue outside the namespace. */
 export function queueState(
   namespace: string,
   given: Readonly<Record<string, unknown>>,
@@ -96,7 +99,10 @@ function numberOf(value: unknown): number {
   return typeof value === "number" ? value : 0;
 }
 
-/** The levels that stand still, and what they wait for. `queues` is absent where there is nothing to ask but AMQP. */
+/**
+ * Reports delay levels that are stuck, and the queues that they wait for. `queues` is `undefined` without the management
+ * plugin.
+ */
 export function aboutDelays(
   stalled: readonly string[],
   queues: readonly WatchedQueue[] | undefined,
@@ -104,34 +110,37 @@ export function aboutDelays(
   const held = new Map(queues?.map(({ name, leaving }) => [name, leaving]));
   const names = [...new Set([...stalled, ...(queues ?? []).filter(isHeldUp).map(({ name }) => name)])].sort();
   const refusing = (queues ?? []).filter(({ refuses }) => refuses !== undefined);
-  const reasons = refusing.map(({ name, refuses }) => `${name} takes nothing: ${refuses}`);
+  const reasons = refusing.map(({ name, refuses }) => `${name} accepts no messages: ${refuses}`);
   if (names.length === 0)
     return reasons.length === 0
-      ? [ok("What waits in the delay queues comes back.")]
+      ? [ok("Messages return from the delay queues.")]
       : reasons.map((reason) => problem(`${reason}.`, MEND));
   const shown = names.map((name) => {
     const count = held.get(name) ?? 0;
-    return count === 0 ? name : `${name} (${counted(count, "message")} held up)`;
+    return count === 0 ? name : `${name} (${counted(count, "message")} stuck)`;
   });
-  const what = `What waits in ${shown.join(", ")} does not come back: the retries of every service that wait there stand still`;
+  const what = `Messages do not return from ${shown.join(", ")}: retries of all services are stuck there`;
   if (reasons.length > 0) return [problem(`${what}. ${reasons.join("; ")}.`, MEND)];
   return [
     problem(
-      `${what}, since a queue that some of it returns to takes nothing.`,
+      `${what}, because a queue that some of them return to accepts no messages.`,
       queues === undefined
-        ? "Give --management http://… to see which: a queue with a policy that sets max-length, or with no majority of its nodes."
-        : "Look for an inbox that takes nothing: rabbitmqctl list_queues name policy messages members online.",
+        ? "Use --management http://… to find that queue: one with a policy that sets max-length, or without a majority of its nodes."
+        : "Look for an inbox that accepts no messages: rabbitmqctl list_queues name policy messages members online.",
     ),
   ];
 }
 
 const MEND =
-  "Lift the policy, start its nodes, or let an instance handle what is in it. What was held up goes on within three minutes.";
+  "Remove the policy, start the queue's nodes, or let an instance handle its messages. The stuck messages continue within three minutes.";
 
-/** RabbitMQ hands on so many at a time; when a queue that takes nothing is to get them all, the others wait. */
+/** RabbitMQ dead-letters this many messages at a time. If all of them go to a queue that refuses messages, the others wait. */
 const IN_FLIGHT = 32;
 
-/** Returns whether more than a few messages of a delay queue have waited long enough and are still there, as in a burst. */
+/**
+ * Returns whether a delay queue holds more overdue messages than RabbitMQ dead-letters at a time. A burst of messages can also
+ * cause that.
+ */
 export function isHeldUp({ name, leaving }: WatchedQueue): boolean {
   return /\.delay\.\d+$/.test(name) && leaving >= IN_FLIGHT;
 }

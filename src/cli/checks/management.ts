@@ -1,11 +1,14 @@
-/** Facts that only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api): which queues and bindings there are. */
+/**
+ * Reads facts that only RabbitMQ's management plugin knows (https://www.rabbitmq.com/docs/management#http-api), such as the
+ * list of queues and bindings.
+ */
 
 import { ConfluoError, isConfluoError } from "../../index.ts";
 import type { Binding, FeatureFlag } from "./checks.ts";
 import { queueState, type WatchedQueue } from "./delays.ts";
 import { type QueuePolicy, queuePolicy } from "./policies.ts";
 
-/** Asks the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
+/** Client of the HTTP API at a URL such as `http://guest:guest@localhost:15672/vhost`; without a path, the vhost is `/`. */
 export class Management {
   readonly #base: string;
   readonly #vhost: string;
@@ -27,13 +30,13 @@ export class Management {
     this.#signal = signal;
   }
 
-  /** Services of a namespace that have an inbox. */
+  /** Returns the services of a namespace that have an inbox. */
   async services(namespace: string): Promise<readonly string[]> {
     const queues = await this.#get(`/queues/${this.#vhost}?columns=name`);
     return queues.flatMap(({ name }) => serviceOf(namespace, name) ?? []);
   }
 
-  /** The queues of a namespace. What it says of them is up to five seconds old. */
+  /** Returns the queues of a namespace. The figures are up to five seconds old. */
   async queues(namespace: string): Promise<readonly WatchedQueue[]> {
     const columns =
       "name,type,state,messages,messages_ready,messages_unacknowledged,message_bytes,members,online,policy,operator_policy,effective_policy_definition";
@@ -41,14 +44,14 @@ export class Management {
     return queues.flatMap((each) => queueState(namespace, each) ?? []);
   }
 
-  /** The queues of a namespace that a policy applies to. */
+  /** Returns the queues of a namespace that a policy applies to. */
   async policies(namespace: string): Promise<readonly QueuePolicy[]> {
     const columns = "name,policy,operator_policy,effective_policy_definition";
     const queues = await this.#get(`/queues/${this.#vhost}?columns=${columns}`);
     return queues.flatMap((each) => queuePolicy(namespace, each) ?? []);
   }
 
-  /** The events that the inboxes of a namespace get. */
+  /** Returns the bindings between the events of a namespace and its inboxes. */
   async bindings(namespace: string): Promise<readonly Binding[]> {
     const events = encodeURIComponent(`${namespace}.events`);
     const bindings = await this.#get(`/exchanges/${this.#vhost}/${events}/bindings/source`);
@@ -58,7 +61,7 @@ export class Management {
     });
   }
 
-  /** Of the whole broker; `undefined` for a user who may not see them. */
+  /** Returns the broker's feature flags; `undefined` if this user may not see them. */
   async featureFlags(): Promise<readonly FeatureFlag[] | undefined> {
     try {
       const flags = await this.#get("/feature-flags");
@@ -96,13 +99,13 @@ export class Management {
     if (found === undefined)
       throw new ConfluoError(
         "BROKER_UNREACHABLE",
-        `What answers at ${this.#base} is not RabbitMQ's management.`,
+        `The server at ${this.#base} is not RabbitMQ's management.`,
       );
     return Array.isArray(found) ? (found as Readonly<Record<string, unknown>>[]) : [];
   }
 }
 
-// A percent sign that means itself.
+// A percent sign that does not begin an escape stays as it is.
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -17,7 +17,7 @@ const about = (...queues: readonly Record<string, unknown>[]): readonly string[]
   );
 
 it("no policy, a harmless one and those of other namespaces are well", () => {
-  const well = ["ok No policy destroys what confluo keeps."];
+  const well = ["ok No policy destroys confluo's messages."];
   expect(about()).toEqual(well);
   expect(
     about(
@@ -35,21 +35,21 @@ it("says of every setting what it destroys, by the kind of queue", () => {
   const all = { "message-ttl": 2_000, "max-length": 3, expires: 3_000, "delivery-limit": 2 };
   const of = (name: string, settings: object = all): string => about(given(name, settings)).join("\n");
   expect(of("ns.w.dead")).toMatch(
-    /^problem The policy p sets message-ttl to 2000 on ns\.w\.dead: letters are destroyed after 2\.0 s\.\nproblem .*max-length .*destroys the oldest\.\nproblem .*expires .*nothing ever consumes it\.\nproblem .*delivery-limit .*looks at 3 times is destroyed/,
+    /^problem The policy p sets message-ttl to 2000 on ns\.w\.dead: letters are destroyed after 2\.0 s\.\nproblem .*max-length .*destroys the oldest\.\nproblem .*expires .*nothing ever consumes it\.\nproblem .*delivery-limit .*reads 3 times is destroyed/,
   );
-  expect(of("ns.orphans", { "delivery-limit": 0 })).toContain("looked at once is destroyed");
+  expect(of("ns.orphans", { "delivery-limit": 0 })).toContain("read once is destroyed");
   expect(of("ns.orphans", { "max-length-bytes": 9, overflow: "reject-publish" })).toContain(
-    "no letter gets in",
+    "accepts no letters",
   );
   expect(of("ns.w.inbox")).toMatch(
-    /become dead letters.*\n.*retries of every service stand still.*\n.*is down for longer are lost.*\n.*comes back 3 times/,
+    /become dead letters.*\n.*retries of all services are stuck.*\n.*is down for longer are lost.*\n.*returns 3 times/,
   );
   expect(of("ns.w.inbox.again", { expires: 1 })).toMatch(/^problem /);
   expect(of("ns.delay.4000")).toMatch(
-    /retries come after 2\.0 s instead of 4\.0 s.*\n.*put aside.*\n.*destroyed/,
+    /retries come after 2\.0 s instead of 4\.0 s.*\n.*cannot wait there.*\n.*destroyed/,
   );
   expect(of("ns.delay.250", { "dead-letter-routing-key": "x" })).toContain(
-    "every retry that waits here goes there",
+    "every retry that waits here goes to that queue",
   );
   expect(of("ns.w.calls.batch")).toMatch(/^warning .*vanish.*\nwarning .*\nwarning .*restart/);
   expect(of("ns.w.dead", { "dead-letter-exchange": "x" })).toMatch(/^warning .*goes there instead/);

@@ -1,4 +1,7 @@
-/** Effects of policies on the queues of a namespace. confluo needs none, and several destroy what it keeps. Pure: facts in, findings out. */
+/**
+ * Reports the effects of policies on the queues of a namespace. confluo needs no policies, and some of them destroy messages.
+ * The functions are pure: all facts are arguments.
+ */
 
 import { forHumans } from "../services/service-table.ts";
 import { type Finding, ok, problem, warning } from "./checks.ts";
@@ -7,23 +10,25 @@ import { type Finding, ok, problem, warning } from "./checks.ts";
 export interface QueuePolicy {
   readonly queue: string;
   readonly kind: QueueKind;
-  /** Names of the policies, in words. */
+  /** The names of the policies, as a phrase. */
   readonly policy: string;
-  /** The settings that they make together, under RabbitMQ's names. */
+  /** The combined settings of the policies, with RabbitMQ's names. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
 /** The purpose of a queue. */
 export type QueueKind = "letters" | "inbox" | "delay" | "calls" | "other";
 
-/** Reads what the management plugin says of a queue; `undefined` for one of another namespace, or without a policy. */
+/**
+ * Converts the management plugin's description of a queue; `undefined` for a queue outside the namespace or without a policy.
+ */
 export function queuePolicy(
   namespace: string,
   given: Readonly<Record<string, unknown>>,
 ): QueuePolicy | undefined {
   const { name, policy, operator_policy: operator, effective_policy_definition: settings } = given;
   if (typeof name !== "string" || !name.startsWith(`${namespace}.`)) return undefined;
-  // Where there is none, RabbitMQ says an empty list.
+  // Without a policy, RabbitMQ returns an empty list.
   if (typeof settings !== "object" || settings === null || Array.isArray(settings)) return undefined;
   const named = [
     ...(typeof policy === "string" && policy !== "" ? [`policy ${policy}`] : []),
@@ -41,7 +46,7 @@ function kindOf(name: string): QueueKind {
   return /^[^.]+\.calls(?:\.again|\.batch)?$/.test(name) ? "calls" : "other";
 }
 
-/** The effect of each policy, for all queues that it does the same to. */
+/** Reports each effect of each policy once, with all queues that have it. */
 export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Finding[] {
   const effects = new Map<string, { readonly effect: Effect; readonly of: QueuePolicy; queues: string[] }>();
   for (const of of policies)
@@ -51,7 +56,7 @@ export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Findin
       if (same === undefined) effects.set(key, { effect, of, queues: [of.queue] });
       else same.queues.push(of.queue);
     }
-  if (effects.size === 0) return [ok("No policy destroys what confluo keeps.")];
+  if (effects.size === 0) return [ok("No policy destroys confluo's messages.")];
   return [...effects.values()].map(({ effect: { setting, does, isHarmless }, of, queues }) => {
     const what = `The ${of.policy} sets ${setting} to ${shown(of.settings[setting])} on ${listed(queues)}: ${does}.`;
     return (isHarmless ? warning : problem)(what, todoOf(of.policy));
@@ -60,16 +65,16 @@ export function aboutPolicies(policies: readonly QueuePolicy[]): readonly Findin
 
 interface Effect {
   readonly setting: string;
-  /** The effect on what is in the queue. */
+  /** The effect on the messages in the queue. */
   readonly does: string;
-  /** It costs no more than calls, whose callers are told. */
+  /** True if only calls are affected, because their callers get an error. */
   readonly isHarmless?: true;
 }
 
 const CALLS_EXPIRE_MS = 30_000;
 
-// Of what is in a queue's arguments and in a policy, the lower limit applies, and of the dead-letter settings and the overflow
-// the arguments.
+// If the queue's arguments and a policy set the same limit, the lower one applies. For dead-letter settings and overflow, the
+// arguments apply.
 function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
   const found: Effect[] = [];
   const add = (setting: string, does: string, isHarmless?: true): void => {
@@ -93,25 +98,29 @@ function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
     if (numberOf(settings[setting]) === undefined) continue;
     const refuses = String(settings.overflow).startsWith("reject-publish");
     if (kind === "letters" && refuses)
-      add(setting, "once it is full no letter gets in, and what is given up is tried again without an end");
+      add(
+        setting,
+        "once it is full it accepts no letters, and messages that should become letters are retried endlessly",
+      );
     else if (kind === "letters") add(setting, "once it is full each new letter destroys the oldest");
     if (kind === "inbox")
       add(
         setting,
-        "once it is full it takes nothing, and the retries of every service stand still behind it",
+        "once it is full it accepts no messages, and the retries of all services are stuck behind it",
       );
-    if (kind === "delay") add(setting, "once it is full what fails cannot be put aside, and handlers stall");
+    if (kind === "delay")
+      add(setting, "once it is full failed messages cannot wait there, and handlers stall");
     if (kind === "calls")
       add(setting, "once it is full calls vanish or are refused, and their callers time out", true);
   }
   const expires = numberOf(settings.expires);
   if (expires !== undefined) {
-    const unused = `the queue and all that is in it is destroyed when nobody has used it for ${forHumans(expires)}`;
+    const unused = `the queue and its messages are destroyed when nobody has used it for ${forHumans(expires)}`;
     if (kind === "letters" || kind === "delay") add("expires", `${unused}, and nothing ever consumes it`);
     if (kind === "inbox")
       add("expires", `${unused}: commands and events of a service that is down for longer are lost`);
     if (kind === "calls" && expires < CALLS_EXPIRE_MS)
-      add("expires", `a restart of the service for longer than ${forHumans(expires)} lets calls fail`, true);
+      add("expires", `calls fail if a restart of the service takes longer than ${forHumans(expires)}`, true);
   }
   const limit = numberOf(settings["delivery-limit"]);
   if (limit !== undefined && limit >= 0) {
@@ -119,22 +128,22 @@ function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
       add(
         "delivery-limit",
         limit === 0
-          ? "a letter that is looked at once is destroyed"
-          : `a letter that any other tool looks at ${limit + 1} times is destroyed; confluo's own looks put a copy back in time`,
+          ? "a letter that is read once is destroyed"
+          : `a letter that another tool reads ${limit + 1} times is destroyed; confluo itself puts a copy back in time`,
       );
     if (kind === "inbox")
       add(
         "delivery-limit",
-        `what comes back ${limit + 1} times becomes a dead letter, though no handler gave up`,
+        `a message that returns ${limit + 1} times becomes a dead letter, although no handler gave it up`,
       );
   }
   const isDeadLettered = kind === "inbox" || kind === "delay";
   for (const setting of ["dead-letter-exchange", "dead-letter-routing-key"]) {
     if (settings[setting] === undefined) continue;
     if (kind === "delay" && setting === "dead-letter-routing-key")
-      add(setting, "every retry that waits here goes there, whichever service it is of");
+      add(setting, "every retry that waits here goes to that queue, whatever its service");
     else if (!isDeadLettered && kind !== "other")
-      add(setting, "what is destroyed here goes there instead, where confluo does not look", true);
+      add(setting, "a message that is dropped here goes there instead, where confluo does not look", true);
   }
   return found;
 }

@@ -1,4 +1,4 @@
-/** `confluo bench`: how fast calls and events are on this broker, from here. */
+/** `confluo bench`: measures the speed of calls and events between this process and a broker. */
 
 import { randomBytes } from "node:crypto";
 import { quantile, Service, silentLogger } from "../../index.ts";
@@ -45,7 +45,7 @@ export const benchCommand: CommandSetup = (program, terminal) => {
     const broker = brokerOf(flags, terminal);
     const own = new Service(name, { broker, discovery: false, logger: silentLogger });
     own.route("/call", ({ body }) => body);
-    // Copies of this instance alone: nothing durable is left behind.
+    // Copies for this instance only, so that no durable message remains.
     own.subscribe(`/${name}`, () => undefined, { per: "instance" });
     await own.connect(undefined, limitsOf(flags, terminal));
     try {
@@ -91,7 +91,7 @@ async function load(
     while (!signal.aborted && performance.now() - began < ms) {
       const at = performance.now();
       await one();
-      // Tenths of a millisecond.
+      // Rounds up to tenths of a millisecond.
       const took = Math.ceil((performance.now() - at) * 10) / 10;
       counts.set(took, (counts.get(took) ?? 0) + 1);
       count += 1;
@@ -109,7 +109,7 @@ async function load(
 }
 
 async function removeQueues(broker: ReturnType<typeof brokerOf>, name: string): Promise<void> {
-  // Also after Ctrl-C, and not for long.
+  // Also runs after Ctrl-C, so without the signal but with a short time limit.
   const client = await broker.openClient({ timeoutMs: 5_000 });
   try {
     for (const queue of ["calls", "calls.again", "calls.batch", "inbox", "inbox.again", "dead"])

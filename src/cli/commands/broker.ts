@@ -1,4 +1,4 @@
-/** `confluo broker`: a RabbitMQ to try things out with, gone when the command ends. */
+/** `confluo broker`: runs a temporary RabbitMQ, which is stopped when the command ends. */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -26,7 +26,7 @@ export const brokerCommand: CommandSetup = (program, terminal) => {
         else if (name === undefined) writeLine(stdout, url);
         if (name === undefined) {
           if (stdout.isTTY)
-            writeLine(stderr, `RabbitMQ ${version}. export CONFLUO_BROKER=${url}; Ctrl-C takes it down.`);
+            writeLine(stderr, `RabbitMQ ${version}. export CONFLUO_BROKER=${url}; Ctrl-C stops it.`);
           await untilEnded(terminal);
           return;
         }

@@ -1,4 +1,4 @@
-/** `confluo dead export` and `confluo dead import`: letters as files, a line of JSON each. */
+/** `confluo dead export` and `confluo dead import`: dead letters in files, as one JSON value per line. */
 
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
@@ -27,10 +27,10 @@ interface ImportFlags extends BrokerFlags {
   readonly again?: true;
 }
 
-/** Many letters take their time. */
+/** Default time limit; many letters take long. */
 const MOVING_MS = 3_600_000;
 
-/** Adds both to `confluo dead`. */
+/** Adds both commands to `confluo dead`. */
 export function addFileCommands(dead: Command, terminal: Terminal): void {
   withSelection(withBrokerFlags(dead.command("export <service> [ids...]"), "1h"))
     .description(
@@ -64,7 +64,7 @@ async function exportTo(
   const limits = { timeoutMs: MOVING_MS, ...limitsOf(flags, terminal) };
   const records = await letters.export(isChosen, limits);
   if (records.length === 0) {
-    writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
+    writeLine(stderr, `No letter of ${service} matches; confluo dead ls ${service} lists them.`);
     throw new EndedError(exitCodes.failed);
   }
   if (flags.output === undefined)
@@ -82,7 +82,7 @@ function written(stream: Terminal["stdout"], text: string, signal: AbortSignal):
   });
 }
 
-// Safe on the disk before it is said to be: what is exported is often dropped next.
+// Flushes the file to disk before success is reported, because exported letters are often dropped next.
 async function writeFile(path: string, records: readonly DeadLetterRecord[]): Promise<void> {
   const file = await open(path, "wx").catch((cause: NodeJS.ErrnoException) => {
     const reason = cause.code === "EEXIST" ? "it exists already" : cause.message;
@@ -110,14 +110,18 @@ async function importFrom(
     const again = flags.again === true;
     const { imported, present } = await lettersOf(broker, service).import(records, { ...limits, again });
     if (flags.json) writeJson(terminal, { imported, present });
-    else writeLine(terminal.stdout, `${imported} imported, ${present} left out that lie there already.`);
+    else
+      writeLine(
+        terminal.stdout,
+        `${imported} imported, ${present} skipped because the queue already contains them.`,
+      );
   } catch (error) {
     if (!isConfluoError(error)) throw error;
     const { imported, present } = (error.data ?? {}) as { readonly imported?: number; present?: number };
     if (imported !== undefined)
       writeLine(
         terminal.stderr,
-        `At least ${imported} of ${records.length} were imported before it ended, ${present ?? 0} lay there already. Import the same again: what lies there is left out.`,
+        `At least ${imported} of ${records.length} were imported before the error, ${present ?? 0} were already in the queue. Import the same file again: letters that the queue contains are skipped.`,
       );
     throw error;
   }
@@ -133,7 +137,7 @@ async function readRecords(
   const records: DeadLetterRecord[] = [];
   let number = 0;
   try {
-    // A letter's own line breaks are escaped.
+    // Line breaks inside a letter are escaped, so each line is one letter.
     for await (const line of linesIn(input)) {
       number += 1;
       if (line.trim() === "") continue;

@@ -1,4 +1,4 @@
-/** `confluo dead`: what services gave up, and what to do with it. */
+/** `confluo dead`: lists, shows, replays, exports, imports and drops dead letters. */
 
 import type { Command } from "commander";
 import { type DeadLetter, type DeadLetters, isConfluoError } from "../../index.ts";
@@ -43,7 +43,7 @@ interface MoveFlags extends SelectionFlags {
   readonly yes?: true;
 }
 
-/** A million letters take their time; each is safe, whenever it ends. */
+/** Default time limit; a million letters take long. An interruption loses no letter. */
 const MOVING_MS = 3_600_000;
 
 export const deadCommand: CommandSetup = (program, terminal) => {
@@ -84,7 +84,7 @@ function selecting(command: Command): Command {
   return withSelection(withBrokerFlags(command, "1h")).option("-y, --yes", "do not ask for confirmation");
 }
 
-/** Letters that failed alike. */
+/** Letters of one service with the same error and path. */
 interface Group {
   readonly service: string;
   readonly error: string;
@@ -92,7 +92,7 @@ interface Group {
   readonly count: number;
   readonly oldest: string | undefined;
   readonly newest: string | undefined;
-  /** The error's message of the newest. */
+  /** Error message of the newest letter. */
   readonly message: string;
 }
 
@@ -110,9 +110,9 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
   for (const service of services) {
     const letters = lettersOf(broker, service);
     const count = await letters.count(limits).catch((error: unknown) => {
-      // A queue that nobody named is no reason not to show the others.
+      // If no service was named, a queue without access does not prevent the listing of the others.
       if (named.length > 0 || !isConfluoError(error, "ACCESS_REFUSED")) throw error;
-      writeLine(terminal.stderr, `${service} was not looked at. ${error.message}`);
+      writeLine(terminal.stderr, `${service} was skipped. ${error.message}`);
       return undefined;
     });
     if (count === undefined) continue;
@@ -225,7 +225,7 @@ function story(letter: DeadLetter, terminal: Terminal): readonly string[] {
     ["came from", queue || undefined],
     ["broker says", reason],
     ["error", error === undefined ? undefined : paint.bad(`${error.code}: ${error.message}`)],
-    ["packed as", letter.contentEncoding],
+    ["encoding", letter.contentEncoding],
     ["headers", Object.keys(headers).length === 0 ? undefined : JSON.stringify(headers)],
   ];
   return [
@@ -262,7 +262,7 @@ async function move(
       : await chosenOf(letters, isChosen, { flags, terminal });
   if (there > LISTED && !flags.all) writeLine(stderr, onlyTheFirst(service, there));
   if (chosen === 0) {
-    writeLine(stderr, `No letter of ${service} is meant by that; confluo dead ls ${service} lists them.`);
+    writeLine(stderr, `No letter of ${service} matches; confluo dead ls ${service} lists them.`);
     throw new EndedError(exitCodes.failed);
   }
   if (!flags.yes)
@@ -289,10 +289,10 @@ async function move(
     if (!isConfluoError(error)) throw error;
     const data = error.data as { readonly replayed?: number; readonly discarded?: number } | undefined;
     const count = data?.replayed ?? data?.discarded ?? 0;
-    // A replay that was under way may have ended well a moment later.
+    // A replay that was still under way may have succeeded later.
     writeLine(
       stderr,
-      `At least ${count} of ${chosen} were ${done} before it ended; the others are where they were.`,
+      `At least ${count} of ${chosen} were ${done} before the error; the others stay in the queue.`,
     );
     throw error;
   }

@@ -1,4 +1,4 @@
-/** `confluo doctor`: what is wrong, and what to do about it. */
+/** `confluo doctor`: finds problems, and gives advice. */
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
@@ -85,13 +85,14 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
   ];
 }
 
-/** As many services as may be looked for at a time. */
+/** Largest number of services that can be looked for at a time. */
 const MOST_KNOWN = 1_000;
 const PATIENCE_MS = 5_000;
-/** How old the management plugin's figures may be. */
+/** Largest age of the management plugin's figures. */
 const STATISTICS_MS = 6_000;
 
-// Of those services alone whose every consumer answered: one that did not may be the one that subscribes.
+// Returns the instances of the services whose consumers all answered. Otherwise, an instance that did not answer might have the
+// subscription.
 function whole(infos: readonly InstanceInfo[], stats: readonly ServiceStats[]): readonly InstanceInfo[] {
   const isWhole = (name: string): boolean => {
     const answered = infos.filter(({ service }) => service === name).length;
@@ -138,18 +139,22 @@ class Examination {
     return [...about, ...(await this.#orProblem(() => this.#topology(management)))];
   }
 
-  // Findings made before are worth as much as ever.
+  // A failure of one step becomes a finding, so that earlier findings are still reported.
   async #orProblem(step: () => Promise<readonly Finding[]>): Promise<readonly Finding[]> {
     try {
       return await step();
     } catch (error) {
       if (!isConfluoError(error) || this.#terminal.signal.aborted) throw error;
-      return [problem(error.message, "What depends on it was not looked at: mend it, and ask again.")];
+      return [
+        problem(
+          error.message,
+          "The checks that depend on it were skipped: fix it, and run this command again.",
+        ),
+      ];
     }
   }
 
-  // On two queues of its own, which go with the connection: one that the broker names, as it does those for replies, and
-  // one in the namespace.
+  // Uses two exclusive queues: one named by the broker, as queues for replies are, and one in the namespace.
   async #permissions(client: AmqpClient): Promise<Finding> {
     try {
       const own = { exclusive: true, arguments: { "x-queue-type": "classic" } } as const;
@@ -181,19 +186,19 @@ class Examination {
       if (failure !== undefined) {
         if (client.blocked !== undefined)
           return problem(
-            `The broker takes no messages: ${client.blocked}.`,
+            `The broker accepts no messages: ${client.blocked}.`,
             "Free its memory or disk: rabbitmq-diagnostics alarms.",
           );
-        return problem(`The broker did not take a message: ${failure}.`, "See the broker's log.");
+        return problem(`The broker did not accept a message: ${failure}.`, "See the broker's log.");
       }
       if ((await Promise.race([came, patience])) !== undefined)
-        return problem("A message that was confirmed did not come back.", "See the broker's log.");
-      return ok("A message went there and back; it may declare, publish and consume.");
+        return problem("A message that was confirmed was not delivered.", "See the broker's log.");
+      return ok("A test message was published and delivered; this user may declare, publish and consume.");
     } catch (error) {
       if (!isConfluoError(error)) throw error;
       return problem(
         error.message,
-        "The user needs configure, write and read on what it uses: docs/operations.md lists it.",
+        "The user needs the rights configure, write and read on the queues and exchanges that docs/operations.md lists.",
       );
     }
   }
@@ -219,7 +224,7 @@ class Examination {
     const named = [...new Set([...this.#services, ...servicesToLookFor(this.#terminal)])];
     const services = [...new Set([...named, ...(listed ?? [])])].slice(0, MOST_KNOWN);
     const overview = await this.#known.look(broker, { services, ...this.#limits });
-    // Only now: it leaves messages of its own there for a moment.
+    // Starts after the overview, because the check puts messages of its own into the delay queues for a moment.
     const delays = this.#orProblem(() => this.#delays(management));
     const infos = await broker.discover(this.#limits);
     const asked = Date.now();
@@ -227,15 +232,17 @@ class Examination {
     const stats = overview.services.filter(({ instances }) => instances.length > 0);
     const silent = overview.services.filter(({ instances }) => instances.length === 0);
     const known = overview.services.filter(({ queues }) => queues.inbox !== undefined);
-    found.push(...aboutConflicts("What all share", await broker.conflicts(undefined, this.#limits)));
-    if (orphans === "unknown") found.push(unknownDepth("queues that are gone", ["orphans"]));
+    found.push(
+      ...aboutConflicts("The shared queues and exchanges", await broker.conflicts(undefined, this.#limits)),
+    );
+    if (orphans === "unknown") found.push(unknownDepth("queues that no longer exist", ["orphans"]));
     const unknown = overview.unknownQueues?.filter((name) => !name.endsWith(".orphans")) ?? [];
-    if (unknown.length > 0) found.push(unknownDepth("another try", unknown));
+    if (unknown.length > 0) found.push(unknownDepth("a retry", unknown));
     if (orphans !== "unknown" && orphans.messages > 0)
       found.push(
         warning(
-          `${counted(orphans.messages, "message")} came back to queues that are gone.`,
-          "confluo dead ls orphans.",
+          `${counted(orphans.messages, "message")} returned to queues that no longer exist.`,
+          "confluo dead ls orphans lists them.",
         ),
       );
     for (const service of stats) found.push(...aboutService(service));
@@ -255,8 +262,8 @@ class Examination {
     if (management === undefined)
       found.push(
         warning(
-          `Looked for ${lookedAt(overview.lookedFor)}. Services that are down and that none of these calls, sends to or hears from${this.#known.isKept ? ", and that were not seen from here before" : ""}, and stale bindings, were not looked for: AMQP lists neither.`,
-          "Name services, here or in CONFLUO_SERVICES, or give --management http://….",
+          `Looked for ${lookedAt(overview.lookedFor)}. AMQP lists neither services nor bindings, so this did not look for stale bindings, nor for services that are down and that none of these calls, sends to or receives from${this.#known.isKept ? ", and that were not seen from here before" : ""}.`,
+          "Name services, here or in CONFLUO_SERVICES, or use --management http://….",
         ),
       );
     else if (listed !== undefined)
@@ -273,7 +280,7 @@ class Examination {
     return found;
   }
 
-  // By AMQP what stands still, by management what for, if it may be asked.
+  // Finds stuck delay queues by AMQP and, if possible, the reason by the management plugin.
   async #delays(management: Management | undefined): Promise<readonly Finding[]> {
     const client = await this.#broker.openClient(this.#limits);
     try {
@@ -285,7 +292,8 @@ class Examination {
     }
   }
 
-  // Twice, if need be: a burst is on its way at one moment, and gone when the figures are new.
+  // Reads the figures again if a delay queue looks stuck, because a burst of messages looks the same but is gone by the second
+  // time.
   async #queues(management: Management): Promise<readonly WatchedQueue[]> {
     const { namespace } = this.#broker;
     const first = await management.queues(namespace);

@@ -1,4 +1,4 @@
-/** `confluo ls`: who is there, and how it goes. */
+/** `confluo ls`: lists services with their health and figures. */
 
 import { ConfluoError, type Overview } from "../../index.ts";
 import {
@@ -27,11 +27,11 @@ interface LsFlags extends BrokerFlags {
   readonly watch?: true;
 }
 
-/** The services that were seen: all of them, and those that are meant. */
+/** The overview, and the lines to print. */
 interface SeenServices {
   readonly overview: Overview;
   readonly lines: readonly ServiceLine[];
-  /** True if services that are down will be known to later commands. */
+  /** True if the names of the services are stored for later commands. */
   readonly isKept: boolean;
 }
 
@@ -101,7 +101,7 @@ function linesOfServices(
   const others = named.length === 0 ? [paint.faint(notSeen({ isKept }))] : [];
   if (lines.length === 0) return ["No service answers at this broker and namespace.", ...others];
   const { lines: table, leftOut } = tableOfServices(lines, terminal);
-  const over = `RATE, P50 and P99 are ${OVER}, counts since the instances began.`;
+  const over = `RATE, P50 and P99 are ${OVER}, counts since the instances started.`;
   const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
   const delayed = delayedForHumans(overview);
   return [
@@ -138,12 +138,12 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): Ret
   return fittedTable(painted, rows, terminal.stdout.columns);
 }
 
-// A queue that may not be looked at is not empty for that.
+// The length of a queue that may not be inspected is unknown, not zero.
 function isUnknown({ unknownQueues = [] }: ServiceLine, isMeant: (queue: string) => boolean): boolean {
   return unknownQueues.some(isMeant);
 }
 
-/** In its colour. */
+/** Colours a health. */
 export function healthOf(health: string, paint: Paint): string {
   if (health === "healthy") return paint.good(health);
   return /^(degraded|silent|unknown)/.test(health) ? paint.doubtful(health) : paint.bad(health);

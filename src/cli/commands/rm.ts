@@ -1,4 +1,4 @@
-/** `confluo rm` and `confluo unbind`: what nobody needs any more. */
+/** `confluo rm` and `confluo unbind`: remove queues and bindings that are no longer needed. */
 
 import { ConfluoError, isConfluoError, type RemovedQueue } from "../../index.ts";
 import { type BrokerFlags, brokerOf, type CommandSetup, limitsOf, withBrokerFlags } from "../broker-flags.ts";
@@ -30,7 +30,7 @@ export const removeCommands: CommandSetup = (program, terminal) => {
     const limits = limitsOf(flags, terminal);
     const force = flags.force === true;
     if (!flags.yes) {
-      const what = force ? "its queues and all that is in them" : "its queues";
+      const what = force ? "its queues and all messages in them" : "its queues";
       await confirm(
         terminal,
         `Remove ${service} from ${broker.namespace} at ${broker.description}, ${what}?`,
@@ -66,7 +66,7 @@ export const removeCommands: CommandSetup = (program, terminal) => {
       if (subscribing.length > 0)
         throw new ConfluoError(
           "UNAVAILABLE",
-          `${counted(subscribing.length, "instance")} of ${service} still subscribe to ${pattern}, and would bind it again: deploy ${service} without it first, or say --force.`,
+          `${counted(subscribing.length, "instance")} of ${service} still subscribe to ${pattern}, and would bind it again: deploy ${service} without it first, or use --force.`,
         );
     }
     const isThere = await broker.queue(`${broker.namespace}.${service}.inbox`, limits);
@@ -74,7 +74,7 @@ export const removeCommands: CommandSetup = (program, terminal) => {
       throw new ConfluoError("NO_SUCH_SERVICE", `There is no service ${service} that gets events.`);
     await broker.unbind(service, pattern, limits);
     if (flags.json) writeJson(terminal, { service, pattern });
-    else writeLine(terminal.stdout, `${service} gets no events of ${pattern} any more.`);
+    else writeLine(terminal.stdout, `${service} no longer gets the events of ${pattern}.`);
   });
 };
 
@@ -86,12 +86,12 @@ function advise(service: string): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof ConfluoError) || error.code !== "UNAVAILABLE" || error.data === undefined)
       throw error;
-    const advice = `Stop its instances; confluo dead export ${service} keeps its letters. --force removes all the same.`;
+    const advice = `Stop its instances; confluo dead export ${service} keeps its letters. --force removes the queues anyway.`;
     throw new ConfluoError("UNAVAILABLE", `${error.message} ${advice}`, { cause: error });
   };
 }
 
-// To the broker, a parameter is a `*`.
+// A binding has a `*` in place of each parameter.
 function isSame(subscribed: string, asked: string): boolean {
   const [one, other] = [subscribed, asked].map((pattern) =>
     pattern.replace(/^(?!\/)/, "/").replace(/\/:[^/]+/g, "/*"),

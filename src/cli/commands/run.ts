@@ -1,4 +1,4 @@
-/** `confluo run`: services in a process, or in several. */
+/** `confluo run`: runs services in one process, or in several. */
 
 import { Option } from "commander";
 import { consoleLogger, isConfluoError } from "../../index.ts";
@@ -47,9 +47,9 @@ export const runCommand: CommandSetup = (program, terminal) => {
       } catch (error) {
         const { debug } = program.opts<{ readonly debug?: true }>();
         if (error instanceof EndedError || terminal.signal.aborted || debug) throw error;
-        // Where services log, so that whatever collects that has it, too.
+        // The error is logged like the lines of the services, so that log collectors get it, too.
         if (isConfluoError(error)) consoleLogger.error({ code: error.code }, error.message);
-        else consoleLogger.error({ err: error }, "It could not run.");
+        else consoleLogger.error({ err: error }, "The services could not run.");
         throw new EndedError(exitCodeOf(error));
       }
     });

@@ -1,4 +1,4 @@
-/** `confluo show`: one service from close by. */
+/** `confluo show`: shows the details of one service. */
 
 import { type Broker, ConfluoError, type InstanceInfo, type ServiceStats } from "../../index.ts";
 import type { KnownServices } from "../../known/known-services.ts";
@@ -106,7 +106,7 @@ class View {
         ),
       ),
       "",
-      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances began.`),
+      paint.faint(`RATE, P50, P95 and P99 are ${OVER}, counts since the instances started.`),
       ...without,
       ...handled,
       "",
@@ -119,7 +119,7 @@ class View {
     ];
   }
 
-  // Shows a service that does not answer: what the queues say, and those who use them.
+  // Shows a service whose instances do not answer: its queues, and the services that use it.
   async #silent(): Promise<readonly string[]> {
     const limits = limitsOf(this.#flags, this.#terminal);
     const services = [...new Set([this.#service, ...servicesToLookFor(this.#terminal)])];
@@ -171,7 +171,7 @@ const columns: readonly Column[] = [
   { title: "P99", align: "right" },
 ];
 
-// Of the first instance that answered; during a deploy they may differ.
+// The contracts of the first instance that answered; during a deploy, instances may differ.
 function contractsOf([info]: readonly InstanceInfo[]): object {
   return { routes: info?.routes ?? [], subscriptions: info?.subscriptions ?? [] };
 }

@@ -1,4 +1,4 @@
-/** `confluo tail`: events as they pass. */
+/** `confluo tail`: prints events as they are published. */
 
 import type { WatchedEvent } from "../../index.ts";
 import { bodyAsJson } from "../body.ts";
@@ -56,7 +56,7 @@ function deferred(): { readonly promise: Promise<void>; resolve(): void } {
   return { promise, resolve };
 }
 
-// The next event waits for a reader that is slow.
+// Resolves when the line was written, so that a slow reader delays the next event.
 function write({ stdout }: Terminal, line: string): Promise<void> {
   return new Promise((resolve) => {
     stdout.write(`${line}\n`, () => resolve());

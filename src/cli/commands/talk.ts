@@ -1,4 +1,4 @@
-/** `confluo call`, `send` and `publish`: the verbs, from a terminal. */
+/** `confluo call`, `send` and `publish`: the verbs as commands. */
 
 import type { Command } from "commander";
 import { Service, silentLogger } from "../../index.ts";
@@ -57,7 +57,8 @@ export const talkCommands: CommandSetup = (program, terminal) => {
     );
 };
 
-// As they are for a file or another program; a terminal could take them for commands.
+// Writes bytes unchanged to a file or another program. A terminal gets base64, because it could interpret bytes as control
+// sequences.
 async function writeBytes({ stdout }: Terminal, bytes: Uint8Array): Promise<void> {
   const shown = stdout.isTTY ? `${bytesForHumans(bytes)}\n` : bytes;
   await new Promise<void>((resolve) => stdout.write(shown, () => resolve()));

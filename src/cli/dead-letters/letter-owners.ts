@@ -1,23 +1,26 @@
-/** Whose letters there are: services by name, and what nobody handles. */
+/** The owners of dead letters: services by name, and the orphans. */
 
 import { type Broker, ConfluoError, type OverviewOptions } from "../../index.ts";
 import type { KnownServices } from "../../known/known-services.ts";
 
-/** The letters that nobody handles. A service may have that name, too: then it goes by the name of its queue. */
+/** The name of the orphans on the command line. A service may have the same name; it is then named with the suffix `.dead`. */
 export const ORPHANS = "orphans";
 export const DEAD = ".dead";
 
-/** The service that a name on the command line means. */
+/** Returns the service that a name on the command line stands for. */
 export function serviceIn(name: string): string {
   return name.endsWith(DEAD) ? name.slice(0, -DEAD.length) : name;
 }
 
-/** Returns the names of services among what letters are of. */
+/** Returns the names of the services among owners of letters. */
 export function namesOf(owners: readonly string[]): readonly string[] {
   return owners.filter((owner) => owner !== ORPHANS).map(serviceIn);
 }
 
-/** Returns those that are known. One that is down, that was not seen before, and that nobody who answers has to do with, has to be named. */
+/**
+ * Returns the known services with dead letters. A service that is down must be named if it was not seen before and no running
+ * service uses it.
+ */
 export async function servicesWithLetters(
   broker: Broker,
   known: KnownServices,
@@ -33,13 +36,13 @@ export async function servicesWithLetters(
   };
 }
 
-/** Names of services, and those of which there is none. */
+/** The names of services that have letters, and names for which no queue exists. */
 export interface FoundLetters {
   readonly services: readonly string[];
   readonly unknown: readonly string[];
 }
 
-/** Tells names that there is something of from others. */
+/** Separates names with a queue of dead letters from those without. */
 export async function existing(
   broker: Broker,
   names: readonly string[],
@@ -60,7 +63,11 @@ async function exists(
   return (await broker.queue(`${broker.namespace}.${serviceIn(service)}${DEAD}`, limits)) !== undefined;
 }
 
-/** Of a name that is not right, there would be no letters either. @throws `NO_SUCH_SERVICE`. */
+/**
+ * Checks that a queue of dead letters exists. Otherwise a misspelt name would look like a service without letters.
+ *
+ * @throws `NO_SUCH_SERVICE`.
+ */
 export async function checkExists(
   broker: Broker,
   service: string,

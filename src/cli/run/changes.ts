@@ -1,4 +1,4 @@
-/** Changes of code beside some modules, however an editor saves. */
+/** Notices changes of code files, however an editor saves them. */
 
 import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
@@ -6,8 +6,8 @@ import { dirname, join, resolve, sep } from "node:path";
 const SETTLE_MS = 100;
 
 /**
- * Sees what is written, made, renamed and removed in the folders of some files, and below. Each folder has a watcher of its own:
- * a recursive one follows files on Linux, and loses one that an editor replaces by another.
+ * Notices files that are written, created, renamed or removed in the folders of some files and in their subfolders. Each folder
+ * has its own watcher, because a recursive watcher follows files on Linux, and loses a file that an editor replaces by another.
  */
 export class Changes {
   readonly #watchers = new Map<string, FSWatcher>();
@@ -18,7 +18,7 @@ export class Changes {
     for (const file of files) this.#follow(dirname(resolve(file)));
   }
 
-  /** Resolves with the next change, when it has settled. */
+  /** Resolves after the next change, once no further change follows within 100 ms. */
   next(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
@@ -55,12 +55,12 @@ export class Changes {
       if (isApart(name)) return;
       const path = join(folder, name);
       const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-      // One of that name may be another by now.
+      // A new folder may have replaced the one that was watched under this name.
       if (isFolder || this.#watchers.has(path)) this.#forget(path);
       if (isFolder) this.#follow(path);
       else if (!isCode(name)) return;
     }
-    // Editors write a file in several steps.
+    // Waits, because editors write a file in several steps.
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => this.#tell(), SETTLE_MS);
   }
@@ -70,7 +70,7 @@ export class Changes {
   }
 }
 
-// A file that a service writes, such as its log, starts nothing again.
+// A file that a service writes, such as its log, must not cause a restart.
 function isCode(name: string): boolean {
   return /\.(?:[cm]?[jt]sx?|json)$/.test(name);
 }

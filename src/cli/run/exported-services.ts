@@ -1,4 +1,4 @@
-/** The services that modules export. */
+/** Finds the services that modules export. */
 
 import { existsSync } from "node:fs";
 import { extname, resolve } from "node:path";
@@ -7,12 +7,12 @@ import { ConfluoError, type Service } from "../../index.ts";
 import { describeSyntaxError } from "../syntax-errors.ts";
 
 /**
- * Imports modules and collects the services that they export: by any name, in lists, or from a default export that is a
- * function which makes them. A module without any is asked for those of the one function that it exports and that takes no
- * argument. Other functions by a name of their own may be for something else: they are called only if they are named.
+ * Imports modules and returns the services that they export: under any name, in lists, or as the result of a default export
+ * that is a function. If a module exports none of these but exactly one function without parameters, that function is called to
+ * make the services. Other named functions may serve another purpose, so they are called only if `names` contains them.
  *
- * @param names The exports that are meant, of whichever module. Default: as above.
- * @throws `INVALID_ARGUMENT` for a module without a service, or that cannot be loaded.
+ * @param names The exports to use, of any of the modules. Default: as above.
+ * @throws `INVALID_ARGUMENT` for a module that exports no service or cannot be loaded.
  */
 export async function servicesIn(
   files: readonly string[],
@@ -27,7 +27,7 @@ export async function servicesIn(
     for (const service of services) found.add(service);
   }
   const [lacking] = missing;
-  if (lacking !== undefined) throw refused(`Nothing is exported by the name ${lacking}.`);
+  if (lacking !== undefined) throw refused(`No module exports the name ${lacking}.`);
   return [...found];
 }
 
@@ -56,11 +56,11 @@ async function usual(file: string, exported: Exports): Promise<readonly Service[
   if (makers.length === 1) return madeBy(file, only, exported);
   const options = makers.map((name) => `--export ${name}`).join(" ");
   throw refused(
-    `${file} exports no service, but several functions that may make one: say which are meant (${options}), or export the services.`,
+    `${file} exports no service, but several functions that may make one: choose with ${options}, or export the services.`,
   );
 }
 
-/** A service, a list of them, or what a function makes, which may be either. */
+/** Returns an exported service or list of services, or those that an exported function makes. */
 async function madeBy(file: string, name: string, exported: Exports): Promise<readonly Service[]> {
   const value = exported.get(name);
   let made: unknown = value;
@@ -89,7 +89,7 @@ async function whyNotLoaded(file: string, href: string, cause: unknown): Promise
   const code = (cause as { readonly code?: unknown } | null)?.code;
   if (code === "ERR_UNKNOWN_FILE_EXTENSION" && /^\.[cm]?tsx?$/.test(extname(file)))
     return `This Node.js (${process.versions.node}) reads no TypeScript: use Node 22.18 or later, or install tsx and set NODE_OPTIONS="--import tsx".`;
-  // The message says what is missing; a stack leads into Node's loader.
+  // The message names the missing module; the stack would only show Node's loader.
   if (code === "ERR_MODULE_NOT_FOUND") return `${file} cannot be loaded: ${(cause as Error).message}.`;
   const reason = cause instanceof SyntaxError ? await describeSyntaxError(href, cause) : stackOf(cause);
   return `${file} cannot be loaded: ${reason}`;
@@ -111,7 +111,7 @@ function isMaker(value: unknown): value is () => unknown {
   return typeof value === "function" && !/^class\b/.test(Function.prototype.toString.call(value));
 }
 
-// Of whichever copy of the package.
+// Recognises services of any copy of the package.
 function isService(value: unknown): value is Service {
   const { connect, shutdown, stats } = (value ?? {}) as Partial<Service>;
   return [connect, shutdown, stats].every((method) => typeof method === "function");

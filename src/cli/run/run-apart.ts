@@ -1,4 +1,4 @@
-/** `confluo run` in processes of its own: several at a time, or one that starts again when code changes. */
+/** `confluo run` in other processes: in several, or in one that restarts when code changes. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,12 +11,13 @@ import { Changes } from "./changes.ts";
 import { argumentsFor, type RunFlags } from "./run-flags.ts";
 import { listenAddress, noMeeting, type ToldProcess } from "./run-here.ts";
 
-/** Runs the services of some modules in so many processes, until the terminal says that it shall end, or one of them ends. */
+/** Runs the services of some modules in several processes, until the terminal's signal aborts or one of the processes ends. */
 export async function runMany(files: readonly string[], flags: RunFlags, terminal: Terminal): Promise<void> {
   if (addressOf(flags, terminal) === "memory:") throw noMeeting();
   const { instances = 1, http, ...same } = flags;
   const urls: (string | undefined)[] = Array.from({ length: instances }, () => undefined);
-  // A port has one owner: each process has one of its own, on the loopback, and this one tells what all of them say.
+  // Only one process can listen on a port. So each child listens on a loopback port of its own, and this process combines their
+  // answers.
   const observed = http === undefined ? undefined : await observeProcesses(listenAddress(http), () => urls);
   const each: RunFlags = { ...same, embedded: false, ...(http === undefined ? {} : { http: "127.0.0.1:0" }) };
   if (observed !== undefined)
@@ -39,10 +40,13 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
     children.map(async (child, at) => {
       const code = await ended(child);
       urls[at] = undefined;
-      // The others would hide that one is missing.
+      // All processes end, because otherwise the remaining ones would hide that one has failed.
       if (!isStopping) {
         const how = child.signalCode === null ? `ended with ${code}` : `was ended by ${child.signalCode}`;
-        consoleLogger.error({ pid: child.pid, code }, `A process ${how}; the others end, too.`);
+        consoleLogger.error(
+          { pid: child.pid, code },
+          `A process ${how}; the other processes are stopped, too.`,
+        );
         stop();
       }
       return code;
@@ -54,7 +58,7 @@ export async function runMany(files: readonly string[], flags: RunFlags, termina
   if (failed !== undefined && !terminal.signal.aborted) throw new EndedError(failed);
 }
 
-/** Runs the services of some modules anew whenever code beside them changes. */
+/** Runs the services of some modules, and restarts them whenever code next to the modules changes. */
 export async function runWatched(
   files: readonly string[],
   flags: RunFlags,
@@ -77,14 +81,14 @@ export async function runWatched(
       if (why === "ended") {
         consoleLogger.info({ code }, `Ended with ${code}; waiting for a change.`);
         await Promise.race([changed, once(signal, "abort")]);
-      } else consoleLogger.info({}, "Changed; starting again.");
+      } else consoleLogger.info({}, "A file changed; restarting.");
     }
   } finally {
     changes.close();
   }
 }
 
-// The same command, once. What starts processes ends none before them, unless it is killed or asked twice.
+// Starts the same command as a child. The child is killed when this process exits before it.
 function start(files: readonly string[], flags: RunFlags): ChildProcess {
   const main = process.argv[1] as string;
   const child = spawn(process.execPath, [...process.execArgv, main, ...argumentsFor(files, flags)], {
@@ -96,7 +100,7 @@ function start(files: readonly string[], flags: RunFlags): ChildProcess {
   return child;
 }
 
-// Once: a second signal of a kind would end it with its work undone.
+// Sends only one signal, because a second signal would end the process before it has finished its work.
 function askToEnd(child: ChildProcess): void {
   if (!child.killed) child.kill("SIGTERM");
 }

@@ -1,12 +1,12 @@
-/** Options of `confluo run`, and how the processes that it starts are told the same. */
+/** Options of `confluo run`, and how they are passed to the processes that it starts. */
 
 import type { AddressFlags } from "../broker-flags.ts";
 
 /** Options of the command. */
 export interface RunFlags extends AddressFlags {
-  /** True if the address is also for services that were made with a broker of their own. */
+  /** True if the address also applies to services that were made with a broker of their own. */
   readonly isForAll?: boolean;
-  /** `false`: the embedded broker would not do, since there are other processes. */
+  /** `false` if the embedded broker cannot be used, because there are several processes. */
   readonly embedded?: boolean;
   readonly instances?: number;
   readonly watch?: true;
@@ -18,12 +18,15 @@ export interface RunFlags extends AddressFlags {
   readonly connectTimeout?: number;
 }
 
-/** As an address: that of `CONFLUO_BROKER`, also for services that were made with a broker of their own. */
+/**
+ * Value of `--broker` in a child process: the address in `CONFLUO_BROKER`, also for services that were made with a broker of
+ * their own.
+ */
 export const FROM_ENVIRONMENT = "env";
 
 /**
- * Arguments for another `confluo run` of the same files. What says where the broker is travels in the environment, since
- * arguments can be seen by everyone on the machine.
+ * Returns the arguments for another `confluo run` with the same files. The broker's address is passed in the environment,
+ * because every user of the machine can see the arguments of a process.
  */
 export function argumentsFor(files: readonly string[], flags: RunFlags): readonly string[] {
   const { isForAll, embedded, instances, http, drain, connectTimeout } = flags;

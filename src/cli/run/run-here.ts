@@ -1,4 +1,4 @@
-/** `confluo run` in one process: services from their connection to their shutdown. */
+/** `confluo run` in one process: connects the services, and shuts them down at the end. */
 
 import { type Broker, ConfluoError, consoleLogger, type Service } from "../../index.ts";
 import { addressOf, brokerAt, namespaceOf } from "../broker-flags.ts";
@@ -6,16 +6,16 @@ import { type Terminal, untilEnded } from "../terminal.ts";
 import { servicesIn } from "./exported-services.ts";
 import type { RunFlags } from "./run-flags.ts";
 
-/** As long as a timer goes, 24 days. */
+/** The longest delay of a timer, 24 days. */
 const LONGEST_MS = 2_147_483_647;
 const REMIND_MS = 30_000;
 
-/** Messages that a process which was started for this sends to the one that started it. */
+/** A message from a child process to the process that started it. */
 export interface ToldProcess {
   readonly confluo: { readonly http: string };
 }
 
-/** Runs the services of some modules until the terminal says that it shall end. */
+/** Runs the services of some modules until the terminal's signal aborts. */
 export async function runHere(files: readonly string[], flags: RunFlags, terminal: Terminal): Promise<void> {
   const services = await servicesIn(files, flags.export);
   const brokerOf = brokersFor(services, flags, terminal);
@@ -35,7 +35,7 @@ export async function runHere(files: readonly string[], flags: RunFlags, termina
   }
 }
 
-/** @throws `INVALID_ARGUMENT` for what is no address to listen at. */
+/** @throws `INVALID_ARGUMENT` for a text that is not a valid address. */
 export function listenAddress(address: string): { readonly port: number; readonly host?: string } {
   const [, host = "", port = ""] = /^(?:(.*):)?(\d+)$/.exec(address) ?? [];
   if (port === "")
@@ -45,35 +45,36 @@ export function listenAddress(address: string): { readonly port: number; readonl
 
 type BrokerFor = (service: Service) => Broker | string | undefined;
 
-// The one that is named by an option is for all; else a service's own goes first, as it does in code.
+// A broker named by the option is used for all services. Otherwise a service's own broker has priority, as in a program.
 function brokersFor(services: readonly Service[], flags: RunFlags, terminal: Terminal): BrokerFor {
   const hasOwn = (service: Service): boolean => flags.isForAll !== true && service.broker !== undefined;
   if (services.every(hasOwn)) return () => undefined;
   const address = addressOf(flags, terminal) || embeddedUnlessProduction(terminal);
   if (address === "memory:" && flags.embedded === false) throw noMeeting();
-  // Where the services of a process meet that name no broker; and one for all of them, so that they share its connections.
+  // Services without a broker of their own share one broker, so that they meet and share its connections.
   const shared = address === "memory:" ? address : brokerAt(address, namespaceOf(flags, terminal));
   return (service) => (hasOwn(service) ? undefined : shared);
 }
 
-/** The error for several processes that would not meet. */
+/** Makes the error for several processes without a shared broker. */
 export function noMeeting(): ConfluoError {
   return new ConfluoError(
     "NO_BROKER_ADDRESS",
-    "Several processes do not meet on the embedded broker: say --broker, or set CONFLUO_BROKER.",
+    "Several processes cannot share the embedded broker: use --broker, or set CONFLUO_BROKER.",
   );
 }
 
-// As a service itself has it: forgotten, it would look healthy and meet nobody.
+// The same rule as in a service: if the address is forgotten in production, services on an embedded broker would look healthy
+// but reach no other process.
 function embeddedUnlessProduction({ env }: Terminal): string {
   if (env.NODE_ENV !== "production") return "memory:";
   throw new ConfluoError(
     "NO_BROKER_ADDRESS",
-    "No broker address is given and NODE_ENV is production: say --broker amqp://…, or set CONFLUO_BROKER. For the embedded broker, say --broker memory:.",
+    "No broker address is given and NODE_ENV is production: use --broker amqp://…, or set CONFLUO_BROKER. For the embedded broker, use --broker memory:.",
   );
 }
 
-/** @returns whether they are, or else that it shall end before. */
+/** @returns true if the services are connected, false if the command was interrupted before. */
 async function connected(
   services: readonly Service[],
   brokerOf: BrokerFor,
@@ -107,7 +108,7 @@ function remind(services: readonly Service[], passedMs: number): void {
   );
 }
 
-/** Which of them runs where. */
+/** Returns a text that says which services run on which broker. */
 function placesOf(services: readonly Service[]): string {
   const places = new Map<string, string[]>();
   for (const { name, broker } of services) {

@@ -36,7 +36,7 @@ describe("a service for which nobody answers", () => {
   it("is a warning if someone does, or if only its letters are left", () => {
     const inbox = { messages: 0, consumers: 1 };
     const [busy] = aboutSilent({ ...nobody, queues: { ...nobody.queues, inbox } }, overview());
-    expect(busy).toMatchObject({ level: "warning", what: "mail consumes its queues and does not answer." });
+    expect(busy).toMatchObject({ level: "warning", what: "mail consumes its queues but does not answer." });
     const dead = { messages: 1, consumers: 0 };
     const gone = aboutSilent({ ...nobody, queues: { ...nobody.queues, dead } }, overview());
     expect(gone.map(({ level }) => level)).toEqual(["warning", "warning"]);
@@ -45,7 +45,7 @@ describe("a service for which nobody answers", () => {
   it("and of which there is nothing is a wrong name if someone gave it, else a warning", () => {
     const found = aboutMissing(overview({ missing: ["maul", "nowhere"] }), ["nowhere"]);
     expect(found).toMatchObject([
-      { level: "warning", what: "There is no service maul, and web sends to it, or did." },
+      { level: "warning", what: "There is no service maul, but web sends to it, or did so before." },
       { level: "problem", what: "There is no service nowhere." },
     ]);
   });
@@ -59,9 +59,9 @@ it("what waits to be tried again is a warning, with its handlers; what nobody kn
   const orders = { ...nobody, service: "orders", routes: [placed], unclaimed: 1 };
   const delays = [{ name: "n.delay.4000", ms: 4_000, messages: 151 }];
   expect(aboutDelayed(overview({ services: [orders], delays })).map(({ what }) => what)).toEqual([
-    "50 messages of orders failed and will be tried again: /placed 50.",
-    "1 message of orders go round, since the instances that had them have no handler for them.",
-    "100 messages more in delay queues (n.delay.4000 151): no instance that answers says that it put them there.",
+    "50 messages of orders failed and will be retried: /placed 50.",
+    "1 message of orders without a handler: no instance that received them has one.",
+    "100 messages more in delay queues (n.delay.4000 151): none of the instances that answer has put them there.",
   ]);
 });
 

@@ -1,45 +1,48 @@
-/** Findings on what is not there, or not yet: services that are down, messages that wait. */
+/** Reports services that are down, and messages that wait. */
 
 import type { Overview, ServiceStats } from "../../index.ts";
 import { aboutQueues, counted, type Finding, problem, warning } from "../checks/checks.ts";
 import { delayedIn } from "./service-table.ts";
 import { usersOf } from "./talkers.ts";
 
-/** A service whose queues are there and for which nobody answers. */
+/** Checks a service whose queues exist but whose instances do not answer. */
 export function aboutSilent({ service, queues }: ServiceStats, overview: Overview): readonly Finding[] {
   const found = aboutQueues(service, queues, usersOf(service, overview));
   if (queues.inbox?.consumers === 0) return found;
   if (queues.inbox === undefined)
     return [
       ...found,
-      warning(`${service} has letters and no inbox: it is gone.`, `confluo dead show ${service}.`),
+      warning(
+        `${service} has dead letters but no inbox, so it was removed.`,
+        `confluo dead show ${service} shows them.`,
+      ),
     ];
   return [
     ...found,
     warning(
-      `${service} consumes its queues and does not answer.`,
-      "It may be busy, or have discovery turned off.",
+      `${service} consumes its queues but does not answer.`,
+      "It may be busy, or discovery is turned off.",
     ),
   ];
 }
 
-/** Services of which there is nothing; `named` are those that somebody asked for. */
+/** Reports services that have neither queues nor instances; `named` are those that the user named. */
 export function aboutMissing(overview: Overview, named: readonly string[]): readonly Finding[] {
   return overview.missing.map((service) => {
     const users = usersOf(service, overview);
     if (users.length === 0 || named.includes(service))
       return problem(
         `There is no service ${service}.${users.length === 0 ? "" : ` ${users.join(", ")}.`}`,
-        "Is the name right? confluo ls lists those that answer.",
+        "Is the name right? confluo ls lists the services that answer.",
       );
     return warning(
-      `There is no service ${service}, and ${users.join(", ")}, or did.`,
-      `What is meant for it fails with NO_SUCH_SERVICE: start an instance of ${service}, or mend the name.`,
+      `There is no service ${service}, but ${users.join(", ")}, or did so before.`,
+      `Such messages fail with NO_SUCH_SERVICE: start an instance of ${service}, or correct the name.`,
     );
   });
 }
 
-/** The messages that wait in delay queues. */
+/** Reports messages that wait in delay queues. */
 export function aboutDelayed(overview: Overview): readonly Finding[] {
   const found = overview.services.flatMap(({ service, routes, subscriptions, unclaimed }) => {
     const waiting = [
@@ -53,7 +56,7 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
         ? []
         : [
             warning(
-              `${counted(sum, "message")} of ${service} failed and will be tried again: ${where}.`,
+              `${counted(sum, "message")} of ${service} failed and will be retried: ${where}.`,
               `confluo show ${service} says why they failed.`,
             ),
           ]),
@@ -61,8 +64,8 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
         ? []
         : [
             warning(
-              `${counted(unclaimed, "message")} of ${service} go round, since the instances that had them have no handler for them.`,
-              "In a rolling deploy that is as it should be; afterwards the log says for which path.",
+              `${counted(unclaimed, "message")} of ${service} without a handler: no instance that received them has one.`,
+              "This is normal during a rolling deploy; afterwards, the log names the paths.",
             ),
           ]),
     ];
@@ -75,16 +78,16 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
   return [
     ...found,
     warning(
-      `${counted(others, "message")} more in delay queues (${queues}): no instance that answers says that it put them there.`,
-      "They were those of services that are down or were started anew, and come back to their inboxes by themselves.",
+      `${counted(others, "message")} more in delay queues (${queues}): none of the instances that answer has put them there.`,
+      "They belong to services that are down or were restarted, and will return to their inboxes.",
     ),
   ];
 }
 
-/** So many names are written out. */
+/** Largest number of names in a list. */
 const NAMED = 12;
 
-/** The places that were looked at, for readers of 'nothing was found'. */
+/** Lists the services that were looked for, as a phrase. */
 export function lookedAt(names: readonly string[]): string {
   if (names.length === 0) return "no service";
   const more = names.length > NAMED ? [`${names.length - NAMED} more`] : [];

@@ -1,10 +1,10 @@
-/** Answers of several processes over HTTP, told as one. */
+/** Combines the HTTP answers of several processes. */
 
 import type { ServerResponse } from "node:http";
 import type { Observed } from "../../http/index.ts";
 import { listen, writeJson } from "../../http/listen.ts";
 
-/** Longer than a process that is well takes, and shorter than a probe waits. */
+/** Time limit for the answer of a process: longer than a healthy process needs, shorter than usual probes wait. */
 const ASK_MS = 900;
 
 interface ProcessAnswer {
@@ -13,11 +13,11 @@ interface ProcessAnswer {
 }
 
 /**
- * Serves `/healthz`, `/readyz` and `/metrics` for processes that each serve them for themselves: the first two say 200 if all of
- * them do, and the samples of the third have a label `process`, counted from 1.
+ * Serves `/healthz`, `/readyz` and `/metrics` for processes that each serve their own. The first two answer 200 if all
+ * processes do; each sample of the third has a label `process`, counted from 1.
  *
- * @param urls of the processes; `undefined` for one that is not up.
- * @throws `INVALID_ARGUMENT` for an address that cannot be listened at.
+ * @param urls of the processes; `undefined` for a process that is not running.
+ * @throws `INVALID_ARGUMENT` for an address that cannot be used.
  */
 export function observeProcesses(
   address: { readonly port: number; readonly host?: string },
@@ -44,7 +44,7 @@ async function answer(
     response.writeHead(200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }).end(metrics);
     return;
   }
-  // A process that has not come up yet is alive, and not ready.
+  // A process that has not started yet counts as alive but not ready.
   const isWell = answers.every((each, at) => each?.isOk ?? (path === "/healthz" && urls[at] === undefined));
   const processes = answers.map((each) =>
     each === undefined ? { ready: false, services: [] } : JSON.parse(each.text),
@@ -65,7 +65,7 @@ async function asked(url: string | undefined, path: string): Promise<ProcessAnsw
   }
 }
 
-/** Texts in Prometheus' format as one: each metric once, with a label for the process that a sample is of. */
+/** Merges texts in Prometheus' format: each metric is declared once, and each sample has a label for its process. */
 export function mergedMetrics(texts: readonly string[]): string {
   const metrics = new Map<string, { readonly head: string[]; readonly samples: string[] }>();
   for (const [at, text] of texts.entries()) {

@@ -1,4 +1,4 @@
-/** Tables of services: figures made of their statistics. Pure, so that what a terminal shows is tested without one. */
+/** Makes lines for tables of services from their statistics. The functions are pure, so that tests need no terminal. */
 
 import {
   type HandlerStats,
@@ -10,34 +10,34 @@ import {
   type ServiceStats,
 } from "../../index.ts";
 
-/** Over what rates and percentiles are; docs/protocol.md says it of `recent`. */
+/** The period of rates and percentiles; docs/protocol.md defines it for `recent`. */
 export const OVER = "of the last 5 to 10 s";
 
 /**
- * A line of `ls`. What only instances know is `undefined` where none answers, and so is what a queue would tell that does not
- * exist, as with services that only call.
+ * A line of `ls`. Figures that only instances report are `undefined` if no instance answers; figures of a queue that does not
+ * exist are `undefined`, too, as with services that only call.
  */
 export interface ServiceLine {
   readonly service: string;
   readonly instances: number;
   /**
-   * The worst of its instances'. Without any: `silent` if someone consumes its queues, `down` if nobody does, `unknown` if they may
-   * not be looked at, `missing` if there are none.
+   * The worst health of the instances. Without instances: `silent` if its queues have consumers, `down` if they have none,
+   * `unknown` if they may not be inspected, `missing` if there are no queues.
    */
   readonly health: "healthy" | "degraded" | "silent" | "down" | "unknown" | "missing";
-  /** Of the runs that ended in the last seconds, as are the percentiles. */
+  /** Rate of the runs that ended in the last seconds; the percentiles are of the same runs. */
   readonly perSecond: number | undefined;
   readonly inFlight: number | undefined;
   readonly p50Ms: number | undefined;
   readonly p99Ms: number | undefined;
   readonly refused: number | undefined;
   readonly failed: number | undefined;
-  /** The messages in its queues, dead letters apart. */
+  /** Number of messages in its queues, without dead letters. */
   readonly waiting: number | undefined;
-  /** The messages that its instances put into delay queues: to be tried again, or for want of a handler. */
+  /** Number of messages that its instances put into delay queues: for a retry, or because there was no handler. */
   readonly toRetry: number | undefined;
   readonly dead: number | undefined;
-  /** Queues that the broker does not tell of. Absent if there are none. */
+  /** Queues that the broker gives no information about. Absent if there are none. */
   readonly unknownQueues?: ServiceStats["unknownQueues"];
   readonly lastError: HandlerStats["lastError"] | undefined;
 }
@@ -53,7 +53,7 @@ export interface HandlerLine {
   readonly retried: number;
   readonly deadLettered: number;
   readonly inFlight: number;
-  /** The messages that its instances made wait for another try. */
+  /** Number of messages that wait for a retry. */
   readonly toRetry: number;
   readonly p50Ms: number | undefined;
   readonly p95Ms: number | undefined;
@@ -63,7 +63,7 @@ export interface HandlerLine {
   readonly lastRefusal: HandlerStats["lastRefusal"] | undefined;
 }
 
-/** One line for each service, also for those of which there is nothing. */
+/** Returns one line for each service, including those without queues and instances. */
 export function linesOf({
   services,
   missing,
@@ -105,7 +105,7 @@ function missingLine(service: string): ServiceLine {
   return { service, instances: 0, health, ...nothing, ...unknown, dead: undefined, lastError: undefined };
 }
 
-/** A service for which nobody answers, by its queues. */
+/** Returns the health of a service whose instances do not answer, judged by its queues. */
 export function healthOfQueues({
   queues,
   unknownQueues = [],
@@ -114,23 +114,23 @@ export function healthOfQueues({
   return unknownQueues.includes("inbox") || unknownQueues.includes("calls") ? "unknown" : "down";
 }
 
-/** The number of messages that wait in the queues of a service, dead letters apart; `undefined` if it has none. */
+/** Returns the number of messages in the queues of a service, without dead letters; `undefined` if it has no queues. */
 export function waitingIn({ dead: _, ...queues }: ServiceStats["queues"]): number | undefined {
   const there = Object.values(queues).filter((queue) => queue !== undefined);
   return there.length === 0 ? undefined : total(there, ({ messages }) => messages);
 }
 
-/** The messages that its instances put into delay queues and that have not come back yet. */
+/** Returns the number of messages that the instances of a service put into delay queues and that have not returned yet. */
 export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): number {
   return unclaimed + total([...routes, ...subscriptions], ({ waiting }) => waiting);
 }
 
-/** So many levels are watched by an instance that uses them, each with one small message at a time. */
+/** Largest number of delay levels that one instance checks, each with one small message at a time. */
 const LEVELS_WATCHED = 8;
 
 /**
- * The messages in the delay queues of a namespace: as far as the instances that answer say that it is theirs, and what else there is.
- * Instances have messages of their own there now and then, so a few are not worth a word.
+ * Returns the number of messages in the delay queues of a namespace: those that answering instances report as theirs, and the
+ * others. A few others are ignored, because instances put test messages there.
  */
 export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
   readonly known: number;
@@ -142,16 +142,17 @@ export function delayedIn({ services, delays }: Pick<Overview, "services" | "del
   return { known, others: others > LEVELS_WATCHED * instances ? others : 0 };
 }
 
-/** In words, for `ls`; `undefined` if nothing waits there. */
+/** Describes the messages in delay queues for `ls`; `undefined` if there are none. */
 export function delayedForHumans(overview: Pick<Overview, "services" | "delays">): string | undefined {
   const { known, others } = delayedIn(overview);
   if (known + others === 0) return undefined;
   const count = (known + others).toLocaleString("en");
-  const whose = others === 0 ? "" : `, ${others.toLocaleString("en")} of them of no instance that answers`;
-  return `${count} wait in delay queues to be tried again${whose}.`;
+  const whose =
+    others === 0 ? "" : `, ${others.toLocaleString("en")} of them from instances that do not answer`;
+  return `${count} wait in delay queues for a retry${whose}.`;
 }
 
-/** One line for each route and subscription of a service. */
+/** Returns one line for each route and subscription of a service. */
 export function handlersOf({ routes, subscriptions }: ServiceStats): readonly HandlerLine[] {
   return [
     ...routes.map((stats) => handlerLine(stats, stats.path, "route")),
@@ -180,12 +181,12 @@ function handlerLine(stats: HandlerStats, name: string, kind: HandlerLine["kind"
   };
 }
 
-// Not told by another version.
+// Instances of other versions do not report this.
 function rateOf({ ms, handled, refused, failed }: RecentRuns): number | undefined {
   return ms === 0 ? undefined : ((handled + refused + failed) / ms) * 1_000;
 }
 
-/** An instance, in a few words for each column. */
+/** Returns an instance as a short text for each column. */
 export function instanceLine({
   instance,
   host,
@@ -201,7 +202,7 @@ export function instanceLine({
   const troubles = [
     ...health.detached.map((name) => `no ${name}`),
     ...(health.blocked === undefined ? [] : ["blocked"]),
-    ...(health.stalled === undefined ? [] : ["retries stand still"]),
+    ...(health.stalled === undefined ? [] : ["retries are stuck"]),
     ...(health.reason === undefined ? [] : [health.reason.message.replace(/\.$/, "")]),
   ];
   return {
@@ -216,7 +217,7 @@ export function instanceLine({
   };
 }
 
-/** `87 ms`, `4.2 s`, `3 min`, `2 h 5 min`, `6 d 3 h`. */
+/** Formats a duration: `87 ms`, `4.2 s`, `3 min`, `2 h 5 min`, `6 d 3 h`. */
 export function forHumans(ms: number | undefined): string {
   if (ms === undefined) return "–";
   if (ms < 10) return `${Number(ms.toPrecision(2))} ms`;
@@ -230,7 +231,7 @@ export function forHumans(ms: number | undefined): string {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** With at most two decimals, fewer the greater it is. */
+/** Formats a rate with at most two decimals, fewer for larger values. */
 export function rateForHumans(perSecond: number | undefined): string {
   if (perSecond === undefined) return "–";
   if (perSecond === 0) return "0/s";

@@ -1,4 +1,4 @@
-/** A service for which nobody answers, as its queues show it. */
+/** Describes a service whose instances do not answer, by its queues. */
 
 import type { Overview, ServiceStats } from "../../index.ts";
 import { counted } from "../checks/checks.ts";
@@ -8,25 +8,28 @@ import { usersOf } from "./talkers.ts";
 
 type SeenQueues = Pick<ServiceStats, "queues" | "unknownQueues">;
 
-/** A line for each queue that exists; for those where calls and what was put aside pass through, only while something waits. */
+/**
+ * Returns a line for each queue that exists. Queues of batches and of messages to be handled alone are listed only while they
+ * hold messages.
+ */
 export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly string[] {
   const known = Object.entries(queues).flatMap(([name, queue]) =>
     queue === undefined || (name.includes(".") && queue.messages === 0)
       ? []
       : [`${name}: ${queue.messages.toLocaleString("en")} waiting, ${counted(queue.consumers, "consumer")}`],
   );
-  const unknown = unknownQueues.map((name) => `${name}: unknown, the broker does not tell of it`);
+  const unknown = unknownQueues.map((name) => `${name}: unknown, the broker gives no information about it`);
   return [...known, ...unknown];
 }
 
 const states = {
   down: "No instance answers, and nobody consumes its queues: it is down.",
-  silent: "No instance answers, though someone consumes its queues: it is busy, or has discovery turned off.",
+  silent: "No instance answers, but its queues have consumers: it is busy, or discovery is turned off.",
   unknown:
-    "No instance answers, and the broker does not tell of its queues: this user may not look at them, or their node is down.",
+    "No instance answers, and the broker gives no information about its queues: this user may not inspect them, or their node is down.",
 } as const;
 
-/** The words of `show` on it. */
+/** Returns the lines that `show` prints. */
 export function silentLines(stats: ServiceStats, overview: Overview, paint: Paint): readonly string[] {
   const { service, queues } = stats;
   const users = usersOf(service, overview);
@@ -41,6 +44,6 @@ export function silentLines(stats: ServiceStats, overview: Overview, paint: Pain
     ...queueLines(stats),
     ...(users.length === 0 ? [] : [`used: ${users.join(", ")}`]),
     ...(delayed === undefined ? [] : [`of all services, ${delayed}`]),
-    ...(letters === 0 ? [] : ["", `confluo dead ls ${service} lists what it gave up.`]),
+    ...(letters === 0 ? [] : ["", `confluo dead ls ${service} lists its dead letters.`]),
   ];
 }

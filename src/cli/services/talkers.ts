@@ -1,11 +1,11 @@
-/** Services that talk to each other, in words. */
+/** Describes which services exchange messages. */
 
 import type { Overview, SenderStats, ServiceStats } from "../../index.ts";
 
-/** So many are named in a line. */
+/** Largest number of names in a line. */
 const NAMED = 8;
 
-/** Says whom a service hears from, and what it sends itself. */
+/** Returns lines about the senders of a service's messages, and about the messages that it sends itself. */
 export function talkLines({
   routes,
   subscriptions,
@@ -21,14 +21,14 @@ export function talkLines({
     }
   const heard = [...from].map(([what, count]) => ({ what, count }));
   return [
-    ...line("hears from", heard),
+    ...line("receives from", heard),
     ...line("calls", calls.map(named)),
     ...line("sends to", sends.map(named)),
     ...line("publishes", publishes.map(named)),
   ];
 }
 
-/** Names the services that call a service or send to it, of those that answer. */
+/** Returns a phrase for each answering service that calls a service or sends to it. */
 export function usersOf(service: string, { services }: Pick<Overview, "services">): readonly string[] {
   return services.flatMap((each) => {
     const used = [

@@ -1,4 +1,4 @@
-/** Which services commands saw before at a broker and namespace, and where that is kept. */
+/** Finds the stored names of services that earlier commands saw at a broker and namespace. */
 
 import { createHash } from "node:crypto";
 import { isAbsolute, join } from "node:path";
@@ -7,21 +7,24 @@ import { KnownServices } from "../../known/known-services.ts";
 import type { Terminal } from "../terminal.ts";
 import { NameFile } from "./name-file.ts";
 
-/** Returns the services that are known at a broker and namespace: from earlier commands, unless `CONFLUO_STATE=off` says otherwise. */
+/**
+ * Returns the known services of a broker and namespace. They include those of earlier commands, unless `CONFLUO_STATE` is
+ * `off`.
+ */
 export function knownServicesAt(
   broker: Pick<Broker, "description" | "namespace">,
   { env }: Terminal,
 ): KnownServices {
   const folder = stateFolder(env);
-  // An embedded broker ends with its process.
+  // An embedded broker ends with its process, so there is nothing to store.
   if (folder === undefined || broker.description === "memory:") return new KnownServices();
   return new KnownServices(new NameFile(join(folder, "services", `${keyOf(broker)}.json`)));
 }
 
 /**
- * Finds the folder for what commands keep, as the XDG Base Directory Specification has it.
+ * Returns the folder for stored state, according to the XDG Base Directory Specification.
  *
- * @returns `undefined` if nothing shall be kept, or if there is no home to keep it in.
+ * @returns `undefined` if nothing may be stored, or if there is no home folder.
  */
 export function stateFolder(env: Terminal["env"], platform: string = process.platform): string | undefined {
   if (env.CONFLUO_STATE?.trim().toLowerCase() === "off") return undefined;
@@ -34,8 +37,8 @@ export function stateFolder(env: Terminal["env"], platform: string = process.pla
 }
 
 /**
- * Makes a file's name of a broker's hosts, ports and vhost, and a namespace. It is a hash, since some providers name a vhost
- * for its user. The nodes of a cluster may be named in any order.
+ * Returns a file name for a broker's hosts, ports and vhost and a namespace. It is a hash, because some providers name a vhost
+ * after its user. The order of a cluster's nodes does not matter.
  */
 export function keyOf({ description, namespace }: Pick<Broker, "description" | "namespace">): string {
   const nodes = description.split(", ").map((address) => {

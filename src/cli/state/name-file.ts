@@ -1,4 +1,4 @@
-/** Names of services in a file of the user's, for the next command. */
+/** Stores names of services in a file of the user, for later commands. */
 
 import { randomBytes } from "node:crypto";
 import {
@@ -15,27 +15,28 @@ import {
 import { basename, dirname, join } from "node:path";
 import { changeNames, type NameChange, type NameStore } from "../../known/known-services.ts";
 
-/** As many files as are kept in a folder: one for each broker and namespace. */
+/** Largest number of files in the folder; there is one for each broker and namespace. */
 export const MOST_FILES = 100;
 
-/** More than so many names of the longest kind take. */
+/** Larger than a file with the most and longest names can be. */
 const MOST_BYTES = 1_048_576;
 const VERSION = 1;
-/** After that time, a file that was to be renamed is one that a process left behind. */
+/** Age at which an unfinished file counts as abandoned by its process. */
 const LEFT_BEHIND_MS = 3_600_000;
 const OWN = /^[\da-f]{32}\.json$/;
 const OWN_UNFINISHED = /^[\da-f]{32}\.json\..+\.tmp$/;
 
 /**
- * A file with names of services, for its user's eyes alone. What is in the way of reading it, or no such file, counts as no names and is
- * replaced. It is replaced as a whole, by a rename, after a look at what is in it by then. So two commands at a time leave a whole
- * file; if they write within the same millisecond, it lacks what one of them saw until that is seen again.
+ * A file with names of services that only its user can read. If the file does not exist, cannot be read or is not valid, it
+ * counts as empty and is replaced. A write reads the present contents again and replaces the whole file by a rename. So two
+ * commands at the same time leave a complete file; if they write within the same millisecond, names that one of them saw are
+ * missing until they are seen again.
  */
 export class NameFile implements NameStore {
   readonly #path: string;
   #isKept = true;
 
-  /** @param path its name is 32 hexadecimal digits and `.json`; the folder is made when there is something to keep. */
+  /** @param path has a name of 32 hexadecimal digits and `.json`; the folder is created when there is a name to store. */
   constructor(path: string) {
     this.#path = path;
   }
@@ -62,7 +63,7 @@ export class NameFile implements NameStore {
       }
       this.#isKept = true;
     } catch {
-      // A home that is read-only, a disk that is full: the command is about something else.
+      // Errors such as a read-only home or a full disk are ignored, because storing names is not the command's purpose.
       this.#isKept = false;
     }
   }
@@ -70,7 +71,7 @@ export class NameFile implements NameStore {
 
 function readSmallFile(path: string): string | undefined {
   try {
-    // A path that is no file could be a pipe, on which reading waits.
+    // Checks the type first, because the path could be a pipe, on which reading would block.
     const found = lstatSync(path);
     return found.isFile() && found.size <= MOST_BYTES ? readFileSync(path, "utf8") : undefined;
   } catch {
@@ -102,13 +103,13 @@ function replaceFile(path: string, text: string): void {
   }
 }
 
-// Its time says when it was last of use, and so which file may go.
+// The file's time shows when it was last used, and so which files may be removed.
 function touch(path: string): void {
   try {
     const now = new Date();
     utimesSync(path, now, now);
   } catch {
-    // It says what it should, and that is what matters.
+    // Ignored, because the contents are right, and only the time is not.
   }
 }
 
