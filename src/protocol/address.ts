@@ -214,13 +214,13 @@ const SERVICE_QUEUE = /^[^.]+\.(?:[^.]+\.(?:calls|inbox|dead)(?:\.again|\.batch)
 
 /**
  * Returns the reason why a message cannot be answered, in words that complete 'it cannot be answered: …'; `undefined` if it can
- * be. A text that is not UTF-8 cannot be written again. In the queue of a service, the answer would be taken for work.
+ * be. Invalid UTF-8 grows when it is read, perhaps beyond what can be written again. In the queue of a service, the answer would be taken for work.
  */
 export function whyNoReturn({ replyTo, correlationId }: Properties): string | undefined {
   if (typeof replyTo !== "string" || replyTo === "") return "it names no reply_to";
-  if (!fitsShortString(replyTo)) return "its reply_to is not UTF-8";
+  if (!fitsShortString(replyTo)) return "its reply_to is too long, as text, to be written again";
   if (typeof correlationId === "string" && !fitsShortString(correlationId))
-    return "its correlation_id is not UTF-8";
+    return "its correlation_id is too long, as text, to be written again";
   // Most reply queues are named by RabbitMQ.
   if (!replyTo.startsWith("amq.") && SERVICE_QUEUE.test(replyTo))
     return "its reply_to is the queue of a service, which would take the answer for work";

@@ -53,7 +53,7 @@ export function commandLineDocs(): string {
     "So `ls`, `show`, `doctor` and `dead ls` look for these services:",
     "",
     "- services that answer;",
-    "- services that those call, send to or heard from;",
+    "- services that those call, send to or receive from;",
     "- services that are named as arguments or in `CONFLUO_SERVICES`, with commas between;",
     "- services that one of these commands saw earlier, on this machine.",
     "",

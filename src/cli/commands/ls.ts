@@ -40,7 +40,7 @@ export const lsCommand: CommandSetup = (program, terminal) => {
     program
       .command("ls [services...]")
       .description(
-        "list services: instances, rates, latencies, errors, waiting messages. Services that are down are listed if their names are known: from services that call them, send to them or heard from them, from arguments or CONFLUO_SERVICES, or from earlier commands here",
+        "list services: instances, rates, latencies, errors, waiting messages. Services that are down are listed if their names are known: from services that call them, send to them or receive from them, from arguments or CONFLUO_SERVICES, or from earlier commands here",
       )
       .option("-w, --watch", "repeat every two seconds, until Ctrl-C"),
   ).action(async (named: string[], flags: LsFlags) => {
