@@ -214,7 +214,8 @@ const SERVICE_QUEUE = /^[^.]+\.(?:[^.]+\.(?:calls|inbox|dead)(?:\.again|\.batch)
 
 /**
  * Returns the reason why a message cannot be answered, in words that complete 'it cannot be answered: …'; `undefined` if it can
- * be. Invalid UTF-8 grows when it is read, perhaps beyond what can be written again. In the queue of a service, the answer would be taken for work.
+ * be. Invalid UTF-8 grows when it is read, perhaps beyond what can be written again. In the queue of a service, the answer would
+ * be taken for work.
  */
 export function whyNoReturn({ replyTo, correlationId }: Properties): string | undefined {
   if (typeof replyTo !== "string" || replyTo === "") return "it names no reply_to";
