@@ -41,8 +41,8 @@ const MOST_STEPS = 7;
  * need the place: services that call each other in a circle would wait for each other until their deadlines.
  *
  * The broker counts messages until they are settled. When the messages of waiting handlers use up the allowance, this class
- * doubles it, or more where few places would need many steps, and shrinks it again later: messages that the broker delivers here without need are work that other instances
- * could do.
+ * doubles it, or more where few places would need many steps. It shrinks the allowance again later: messages that the broker
+ * delivers here without need are work that other instances could do.
  */
 export class ConcurrencyLimit {
   readonly #parts: ConcurrencyLimitDependencies;
