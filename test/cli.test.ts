@@ -275,6 +275,16 @@ it("loses no dead letter when a replay is interrupted", { timeout: 60_000 }, asy
 });
 
 describe("doctor", { timeout: 60_000 }, () => {
+  it("tries each node of a cluster, and names the one that does not answer", async () => {
+    const { confluo } = await openShop();
+    const doctor = await confluo(`doctor orders --broker ${testBrokerUrl()},amqp://127.0.0.1:1`);
+    expect(doctor.code).toBe(0);
+    expect(doctor.out).toMatch(
+      /^warning +No broker answers at amqp:\/\/127\.0\.0\.1:1 .*\n +→ Services connect/m,
+    );
+    expect(doctor.out).toMatch(/^ok +orders: 1 healthy/m);
+  });
+
   it("finds what nobody consumes, what differs, and bindings that are left over, and says what to do", async () => {
     const { broker, confluo } = await openShop();
     const name = (queue: string): string => `${broker.namespace}.${queue}`;

@@ -44,10 +44,18 @@ describe("a broker", () => {
     ["amqp://a:b@rabbit.example", ["warning"]],
     ["amqp://guest:guest@rabbit.example", ["warning", "warning"]],
     ["amqps://a:b@rabbit.example", ["ok"]],
-    ["amqp://a:b@one.example, amqps://a:b@two.example", ["warning", "ok"]],
+    ["amqp://a:b@one.example, amqps://a:b@two.example", ["ok", "warning"]],
+    ["amqp://one.example,amqp://two.example,amqp://three.example", ["warning", "warning"]],
   ])("at %s is reached as safely as that allows", (address, expected) => {
     expect(levels(aboutAddress(address))).toEqual(expected);
     expect(JSON.stringify(aboutAddress(address))).not.toContain("a:b");
+  });
+
+  it("at several nodes is judged once for all that are alike", () => {
+    const [clear] = aboutAddress("amqp://a:b@one.example,amqp://a:b@two.example,amqp://a:b@three.example");
+    expect(clear?.what).toBe(
+      "Messages and the password go to one.example, two.example and three.example in clear text.",
+    );
   });
 });
 

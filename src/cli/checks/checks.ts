@@ -70,24 +70,52 @@ function aboutVersion(version: string, major: number, minor: number): Finding {
   );
 }
 
-/** Checks the encryption and the user of the connection to the broker. */
+/** Checks the encryption and the users of the connections to the nodes of a broker. */
 export function aboutAddress(address: string): readonly Finding[] {
-  return address.split(",").flatMap((text) => {
-    if (!URL.canParse(text.trim())) return [];
-    const { protocol, hostname, username } = new URL(text.trim());
-    const isLocal = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
-    if (isLocal) return [ok(`The broker is on this machine (${hostname}): nothing crosses a network.`)];
-    const user = username === "" || username === "guest" ? [guest(hostname)] : [];
-    if (protocol === "amqps:") return [ok(`The connection to ${hostname} is encrypted.`), ...user];
-    const todo = "Use amqps:// unless you trust the network in between; see docs/security.md.";
-    return [warning(`Messages and the password go to ${hostname} in clear text.`, todo), ...user];
-  });
+  const urls = address
+    .split(",")
+    .filter((text) => URL.canParse(text.trim()))
+    .map((text) => new URL(text.trim()));
+  const [local, remote] = divide(urls, ({ hostname }) => LOCAL.test(hostname));
+  const [encrypted, clear] = divide(remote, ({ protocol }) => protocol === "amqps:");
+  const [guests] = divide(remote, ({ username }) => username === "" || username === "guest");
+  return [
+    ...about(local, (hosts) => ok(`The broker is on this machine (${hosts}): nothing crosses a network.`)),
+    ...about(encrypted, (hosts) => ok(`The connection to ${hosts} is encrypted.`)),
+    ...about(clear, (hosts) =>
+      warning(
+        `Messages and the password go to ${hosts} in clear text.`,
+        "Use amqps:// unless you trust the network in between; see docs/security.md.",
+      ),
+    ),
+    ...about(guests, (hosts) =>
+      warning(
+        `The user at ${hosts} is guest, with a password that everyone knows.`,
+        "Create a separate user for the services: rabbitmqctl add_user, set_permissions; see docs/operations.md.",
+      ),
+    ),
+  ];
 }
 
-function guest(hostname: string): Finding {
-  return warning(
-    `The user at ${hostname} is guest, with a password that everyone knows.`,
-    "Create a separate user for the services: rabbitmqctl add_user, set_permissions; see docs/operations.md.",
+const LOCAL = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+function about(urls: readonly URL[], find: (hosts: string) => Finding): readonly Finding[] {
+  const hosts = [...new Set(urls.map(({ hostname }) => hostname))];
+  return hosts.length === 0 ? [] : [find(listed(hosts))];
+}
+
+function divide<Item>(items: readonly Item[], test: (item: Item) => boolean): readonly [Item[], Item[]] {
+  return [items.filter(test), items.filter((item) => !test(item))];
+}
+
+function listed(names: readonly string[]): string {
+  return names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+/** Checks the nodes of a cluster, by the errors with which attempts to connect to them failed. */
+export function aboutNodes(errors: readonly ConfluoError[]): readonly Finding[] {
+  return errors.map(({ message }) =>
+    warning(message, "Services connect to the other nodes. Start this one, or remove its address."),
   );
 }
 

@@ -5,15 +5,18 @@ import { setTimeout as wait } from "node:timers/promises";
 import {
   type AmqpClient,
   type Broker,
+  type ConfluoError,
   type InstanceInfo,
   isConfluoError,
   type QueueInfo,
   type ServiceStats,
+  silentLogger,
 } from "../../index.ts";
 import type { KnownServices } from "../../known/known-services.ts";
 import {
   addressOf,
   type BrokerFlags,
+  brokerAt,
   brokerOf,
   type CommandSetup,
   limitsOf,
@@ -26,6 +29,7 @@ import {
   aboutClocks,
   aboutConflicts,
   aboutFeatureFlags,
+  aboutNodes,
   aboutServer,
   aboutService,
   aboutVersions,
@@ -88,6 +92,8 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
 /** Largest number of services that can be looked for at a time. */
 const MOST_KNOWN = 1_000;
 const PATIENCE_MS = 5_000;
+/** The longest wait for the connection to one node, in milliseconds. */
+const NODE_MS = 5_000;
 /** Largest age of the management plugin's figures. */
 const STATISTICS_MS = 6_000;
 
@@ -129,6 +135,7 @@ class Examination {
     try {
       about = [
         ok(`Connected to ${this.#broker.description}, namespace ${this.#broker.namespace}.`),
+        ...aboutNodes(await this.#unreachable(address)),
         ...aboutServer(client.server),
         ...aboutAddress(address),
         await this.#permissions(client),
@@ -137,6 +144,28 @@ class Examination {
       await client.close();
     }
     return [...about, ...(await this.#orProblem(() => this.#topology(management)))];
+  }
+
+  // Returns the errors of the nodes that accept no connection: services connect to another one, so nothing else reports them.
+  async #unreachable(address: string): Promise<readonly ConfluoError[]> {
+    const urls = address.split(",");
+    if (urls.length === 1) return [];
+    const errors = await Promise.all(
+      urls.map(async (url) => {
+        try {
+          const client = await brokerAt(url, undefined, silentLogger).openClient({
+            ...this.#limits,
+            timeoutMs: NODE_MS,
+          });
+          await client.close();
+          return [];
+        } catch (error) {
+          if (!isConfluoError(error) || this.#terminal.signal.aborted) throw error;
+          return [error];
+        }
+      }),
+    );
+    return errors.flat();
   }
 
   // A failure of one step becomes a finding, so that earlier findings are still reported.
