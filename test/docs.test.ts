@@ -74,6 +74,16 @@ const known = new Set([
   "CONNECTION_FORCED",
 ]);
 
+it("the decision on statuses has every code that has one", () => {
+  const text = unpadded(readPage("docs/decisions/0006-statuses.md"));
+  const rows = [...text.matchAll(/^\| (\d+) \| (.*?) \|/gm)];
+  const told = rows.flatMap(([, status, codes = ""]) =>
+    [...codes.matchAll(/`(\w+)`/g)].map(([, code]) => `${code} ${status}`),
+  );
+  const statuses = Object.entries(errorTable).map(([code, { status }]) => `${code} ${status}`);
+  expect(told.toSorted()).toEqual(statuses.toSorted());
+});
+
 describe("docs/operations.md", () => {
   it("has one row for every alert, in their order", () => {
     const named = (text: string, name: RegExp): readonly string[] =>
@@ -161,6 +171,32 @@ describe("docs/protocol.md", () => {
       expect(argumentsIn(found), name).toEqual(texts(args));
       expect(found, name).not.toBe("");
     }
+  });
+});
+
+describe("the call in bytes", () => {
+  const section = protocol.slice(protocol.indexOf("## A call in bytes"));
+  const blocks = [...section.matchAll(/^```text\n([\s\S]*?)^```/gm)].map(([, text = ""]) => text);
+
+  it("consists of whole frames, which contain what stands beside them", () => {
+    const bytes = Buffer.concat(
+      blocks.flatMap((block) =>
+        block.split("\n").map((line) => {
+          const [hex = ""] = /^ *[0-9a-f]{2}(?: [0-9a-f]{2})*(?= {2}|$)/.exec(line) ?? [];
+          return Buffer.from(hex.replaceAll(" ", ""), "hex");
+        }),
+      ),
+    );
+    let frames = 0;
+    for (let at = 0; at < bytes.length; frames += 1) {
+      const size = bytes.readUInt32BE(at + 3);
+      expect(bytes[at + 7 + size]).toBe(0xce);
+      at += 8 + size;
+    }
+    expect(frames).toBe(5);
+    const named = blocks.flatMap((block) => [...block.matchAll(/"([^"\n]+)"/g)].map(([, text = ""]) => text));
+    expect(named.length).toBeGreaterThan(8);
+    for (const text of named) expect(bytes.includes(text)).toBe(true);
   });
 });
 

@@ -7,7 +7,7 @@ const SETTLE_MS = 100;
 
 /**
  * Notices files that are written, created, renamed or removed in the folders of some files and in their subfolders. Each folder
- * has its own watcher, because a recursive watcher follows files on Linux, and loses a file that an editor replaces by another.
+ * has its own watcher, because on Linux a recursive watcher watches each file itself, and loses a file that an editor replaces.
  */
 export class Changes {
   readonly #watchers = new Map<string, FSWatcher>();

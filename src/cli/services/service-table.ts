@@ -130,7 +130,7 @@ const LEVELS_WATCHED = 8;
 
 /**
  * Returns the number of messages in the delay queues of a namespace: those that answering instances report as theirs, and the
- * others. A few others are ignored, because instances put test messages there.
+ * others. Up to eight others for each answering instance are ignored: they may be test messages of the instances.
  */
 export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
   readonly known: number;
