@@ -191,6 +191,11 @@ describe("run", { timeout: 60_000 }, () => {
     const empty = await runCommand(["run", moduleOf("export const none = 1;")]);
     expect(empty.code).toBe(2);
     expect(empty.err).toContain("exports no service");
+    const choosy = await runCommand([
+      "run",
+      moduleOf("export const make = (broker) => new Service('a', { broker });"),
+    ]);
+    expect(choosy.err).toContain("make has parameters, so it is called only if it is chosen: --export make.");
     const broken = await runCommand(["run", moduleOf("throw new Error('not like this');")]);
     expect(broken.err).toContain("not like this");
     const many = await runCommand(["run", moduleOf("export default new Service('a');"), "--instances", "2"]);

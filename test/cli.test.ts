@@ -98,6 +98,10 @@ describe("a terminal at three in the morning", { timeout: 120_000 }, () => {
     // What was given up, and what is in it?
     const dead = await confluo("dead ls");
     expect(dead.out).toMatch(/^mail +2 +HANDLER_FAILED +\/orders\/placed /m);
+    const each = await confluo("dead ls mail --letters");
+    const ids = (await broker.deadLetters("mail").list()).map(({ id }) => id);
+    for (const id of ids)
+      expect(each.out).toMatch(new RegExp(`^mail +${id} .* HANDLER_FAILED +/orders/placed `, "m"));
     const letter = await confluo("dead show mail");
     expect(letter.out).toMatch(/^event +\/orders\/placed$/m);
     expect(letter.out).toMatch(/^from +orders$/m);

@@ -113,9 +113,8 @@ export function servicesToLookFor({ env }: Terminal): readonly string[] {
 
 /** Returns a hint about which stopped services a tool can see. `isKept` says whether the tool stores names for later. */
 export function notSeen({ isKept }: { readonly isKept: boolean }): string {
-  const used = "if a running service calls them, sends to them or received from them";
-  const ways = isKept ? `${used},\nor if they were seen from here before` : `or ${used}`;
-  return `Services that are down are listed if they are named, here or in CONFLUO_SERVICES,\n${ways}.`;
+  const before = isKept ? ", or seen from here before" : "";
+  return `Services that are down are seen if named (here, CONFLUO_SERVICES), used by a running service${before}.`;
 }
 
 /** Makes a broker for an address, which may consist of several URLs separated by commas. */

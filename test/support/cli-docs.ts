@@ -15,6 +15,7 @@ export function commandLineDocs(): string {
     signal: new AbortController().signal,
   };
   const program = programOf(terminal);
+  const common = program.commands.find((command) => command.name() === "ls")?.options.filter(isCommon) ?? [];
   const pages = program.commands
     .filter((command) => command.name() !== "help")
     .flatMap((command) => sections(command, []));
@@ -27,10 +28,13 @@ export function commandLineDocs(): string {
     "",
     "## Common options",
     "",
-    "- All commands that connect to a broker take its address from `--broker` or `CONFLUO_BROKER`,",
-    "  and the namespace from `--namespace` or `CONFLUO_NAMESPACE`.",
-    "- For `amqps://`, `--ca`, `--cert` and `--key` name files, as do `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY`.",
-    "- With `--json` commands print JSON, one value a line, and errors as a line of JSON on standard error.",
+    "All commands that connect to a broker have these:",
+    "",
+    "| option | |",
+    "| ------ | - |",
+    ...rowsOf(common),
+    "",
+    "- With `--json`, errors are a line of JSON on standard error.",
     "- Commands use colours on terminals only; `NO_COLOR` turns them off.",
     "- `--debug` shows where an error came from.",
     "- An argument that begins with a dash and is no option, such as the ids of some letters, goes after `--`.",
@@ -86,10 +90,10 @@ function sections(command: Command, above: readonly string[]): readonly string[]
   const title = [`## confluo ${names.join(" ")}`, "", description, ""];
   if (inner.length > 0) return [...title, ...inner.flatMap((each) => sections(each, names))];
   const usage = `confluo ${names.join(" ")} ${command.usage()}`;
-  const shown = command.options.filter(({ hidden }) => !hidden);
-  const options = shown.map(
-    ({ flags, description: said }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${said} |`,
-  );
+  const visible = command.options.filter(({ hidden }) => !hidden);
+  const shown = visible.filter((option) => !isCommon(option));
+  const common = shown.length < visible.length ? ["And the [common options](#common-options).", ""] : [];
+  const options = rowsOf(shown);
   return [
     ...title,
     "```",
@@ -97,5 +101,17 @@ function sections(command: Command, above: readonly string[]): readonly string[]
     "```",
     "",
     ...(options.length === 0 ? [] : ["| option | |", "| ------ | - |", ...options, ""]),
+    ...common,
   ];
+}
+
+function rowsOf(options: Command["options"]): readonly string[] {
+  return options.map(({ flags, description }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${description} |`);
+}
+
+const COMMON = new Set(["--broker", "--namespace", "--ca", "--cert", "--key", "--json"]);
+
+/** Whether the page describes an option once, for all commands. A time limit of its own belongs to its command. */
+function isCommon({ long, description }: Command["options"][number]): boolean {
+  return COMMON.has(long ?? "") || (long === "--timeout" && description.endsWith("(default: 20s)"));
 }

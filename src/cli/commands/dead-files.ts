@@ -64,7 +64,10 @@ async function exportTo(
   const limits = { timeoutMs: MOVING_MS, ...limitsOf(flags, terminal) };
   const records = await letters.export(isChosen, limits);
   if (records.length === 0) {
-    writeLine(stderr, `No letter of ${service} matches; confluo dead ls ${service} lists them.`);
+    writeLine(
+      stderr,
+      `No letter of ${service} matches; confluo dead ls ${service} --letters lists them with their ids.`,
+    );
     throw new EndedError(exitCodes.failed);
   }
   if (flags.output === undefined)

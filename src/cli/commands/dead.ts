@@ -39,6 +39,10 @@ import { cut, tableOf } from "../table.ts";
 import { paintOf, type Terminal, writeJson, writeLine } from "../terminal.ts";
 import { addFileCommands } from "./dead-files.ts";
 
+interface ListFlags extends BrokerFlags {
+  readonly letters?: true;
+}
+
 interface MoveFlags extends SelectionFlags {
   readonly yes?: true;
 }
@@ -54,9 +58,10 @@ export const deadCommand: CommandSetup = (program, terminal) => {
     dead
       .command("ls [services...]")
       .description(
-        `list dead letters by error and path; "${ORPHANS}" means letters whose queue is gone, "${ORPHANS}${DEAD}" letters of a service named ${ORPHANS}. Default: letters of all services that are known, as with ls`,
-      ),
-  ).action((services: string[], flags: BrokerFlags) => list(terminal, services, flags));
+        `count dead letters by error and path, or list each with --letters; "${ORPHANS}" means letters whose queue is gone, "${ORPHANS}${DEAD}" letters of a service named ${ORPHANS}. Default: letters of all services that are known, as with ls`,
+      )
+      .option("--letters", "list each letter on a line, with its id"),
+  ).action((services: string[], flags: ListFlags) => list(terminal, services, flags));
   withBrokerFlags(
     dead
       .command("show <service> [id]")
@@ -96,7 +101,7 @@ interface Group {
   readonly message: string;
 }
 
-async function list(terminal: Terminal, named: readonly string[], flags: BrokerFlags): Promise<void> {
+async function list(terminal: Terminal, named: readonly string[], flags: ListFlags): Promise<void> {
   const broker = brokerOf(flags, terminal);
   const limits = limitsOf(flags, terminal);
   const known = knownServicesAt(broker, terminal);
@@ -106,6 +111,7 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
       : await servicesWithLetters(broker, known, { services: servicesToLookFor(terminal), ...limits });
   if (named.length > 0) known.learnNames(namesOf(services));
   const groups: Group[] = [];
+  const each: ListedLetter[] = [];
   const seen: string[] = [];
   for (const service of services) {
     const letters = lettersOf(broker, service);
@@ -118,17 +124,60 @@ async function list(terminal: Terminal, named: readonly string[], flags: BrokerF
     if (count === undefined) continue;
     seen.push(service);
     if (count > LISTED) writeLine(terminal.stderr, onlyTheFirst(service, count));
-    if (count > 0) groups.push(...grouped(service, await letters.list({ ...limits, limit: LISTED })));
+    if (count === 0) continue;
+    const found = await letters.list({ ...limits, limit: LISTED });
+    if (flags.letters) each.push(...found.map((letter) => lineOf(service, letter)));
+    else groups.push(...grouped(service, found));
   }
   if (services.length > 0) {
-    if (flags.json) writeJson(terminal, groups);
+    if (flags.json) writeJson(terminal, flags.letters ? each : groups);
+    else if (each.length > 0) printLetters(terminal, each);
     else if (groups.length > 0) printGroups(terminal, groups);
-    else writeLine(terminal.stdout, `No dead letters of ${lookedAt(seen)}.`);
+    else writeLine(terminal.stdout, noLetters(seen));
     if (named.length === 0 && !flags.json)
       writeLine(terminal.stderr, paintOf(terminal).faint(notSeen(known)));
   }
   const [first] = unknown;
   if (first !== undefined) throw noSuchService(lookedAt(unknown));
+}
+
+// Orphans belong to no service: that there are none says nothing about services that nobody knows here.
+function noLetters(seen: readonly string[]): string {
+  const isBlind = seen.every((name) => name === ORPHANS);
+  return isBlind
+    ? "There are no orphans. No service is known here, so no dead letters of services were looked for."
+    : `No dead letters of ${lookedAt(seen)}.`;
+}
+
+/** A letter on a line of its own. */
+interface ListedLetter {
+  readonly service: string;
+  readonly id: string;
+  readonly failedAt: string | undefined;
+  readonly error: string;
+  readonly path: string;
+  readonly message: string;
+}
+
+function lineOf(service: string, letter: DeadLetter): ListedLetter {
+  const { id, path, failedAt, error } = letter;
+  const message = error?.message ?? "";
+  return { service, id, failedAt: failedAt?.toISOString(), error: errorOf(letter), path, message };
+}
+
+function printLetters(terminal: Terminal, letters: readonly ListedLetter[]): void {
+  const paint = paintOf(terminal);
+  const rows = letters.map(({ service, id, failedAt, error, path, message }) => [
+    paint.strong(service),
+    id,
+    failedAt ?? "–",
+    paint.bad(error),
+    path,
+    paint.faint(cut(message, 60)),
+  ]);
+  const titles = ["SERVICE", "ID", "GIVEN UP", "ERROR", "PATH", "MESSAGE"];
+  const columns = titles.map((title) => ({ title }));
+  for (const line of tableOf(columns, rows)) writeLine(terminal.stdout, line);
 }
 
 function printGroups(terminal: Terminal, groups: readonly Group[]): void {
@@ -262,7 +311,10 @@ async function move(
       : await chosenOf(letters, isChosen, { flags, terminal });
   if (there > LISTED && !flags.all) writeLine(stderr, onlyTheFirst(service, there));
   if (chosen === 0) {
-    writeLine(stderr, `No letter of ${service} matches; confluo dead ls ${service} lists them.`);
+    writeLine(
+      stderr,
+      `No letter of ${service} matches; confluo dead ls ${service} --letters lists them with their ids.`,
+    );
     throw new EndedError(exitCodes.failed);
   }
   if (!flags.yes)

@@ -29,6 +29,8 @@ interface LsFlags extends BrokerFlags {
 
 /** The overview, and the lines to print. */
 interface SeenServices {
+  /** The broker and the namespace, for people. */
+  readonly place: string;
   readonly overview: Overview;
   readonly lines: readonly ServiceLine[];
   /** True if the names of the services are stored for later commands. */
@@ -47,10 +49,12 @@ export const lsCommand: CommandSetup = (program, terminal) => {
     const broker = brokerOf(flags, terminal);
     const known = knownServicesAt(broker, terminal);
     const services = [...servicesToLookFor(terminal), ...named];
+    const place = `${broker.description}, namespace ${broker.namespace}`;
     const look = async (): Promise<SeenServices> => {
       const overview = await known.look(broker, { services, ...limitsOf(flags, terminal) });
       const lines = linesOf(overview);
       return {
+        place,
         overview,
         isKept: known.isKept,
         lines: named.length === 0 ? lines : lines.filter(({ service }) => named.includes(service)),
@@ -93,15 +97,15 @@ const columns: readonly Column[] = [
 ];
 
 function linesOfServices(
-  { overview, lines, isKept }: SeenServices,
+  { place, overview, lines, isKept }: SeenServices,
   named: readonly string[],
   terminal: Terminal,
 ): readonly string[] {
   const paint = paintOf(terminal);
   const others = named.length === 0 ? [paint.faint(notSeen({ isKept }))] : [];
-  if (lines.length === 0) return ["No service answers at this broker and namespace.", ...others];
+  if (lines.length === 0) return [`No service answers at ${place}.`, ...others];
   const { lines: table, leftOut } = tableOfServices(lines, terminal);
-  const over = `RATE, P50 and P99 are ${OVER}, counts since the instances started.`;
+  const over = `${place}. RATE, P50 and P99 are ${OVER}, counts since the instances started.`;
   const without = leftOut.length === 0 ? [] : [paint.faint(`No room for ${leftOut.join(", ")}.`)];
   const delayed = delayedForHumans(overview);
   return [

@@ -1,7 +1,7 @@
 /** `confluo call`, `send` and `publish`: the verbs as commands. */
 
 import type { Command } from "commander";
-import { Service, silentLogger } from "../../index.ts";
+import { type Broker, ConfluoError, isConfluoError, Service, silentLogger } from "../../index.ts";
 import { bodyAsJson, bytesForHumans, readBody } from "../body.ts";
 import {
   type BrokerFlags,
@@ -28,7 +28,15 @@ export const talkCommands: CommandSetup = (program, terminal) => {
     .action((service: string, path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
         const began = performance.now();
-        const { status, headers, body: answer } = await own.call(service, path, content, options);
+        const {
+          status,
+          headers,
+          body: answer,
+        } = await own.call(service, path, content, options).catch(async (error: unknown) => {
+          throw isConfluoError(error, "TIMEOUT")
+            ? await timeoutOf(error, service, brokerOf(flags, terminal))
+            : error;
+        });
         const ms = Number((performance.now() - began).toFixed(3));
         if (flags.json) writeJson(terminal, { status, headers, body: bodyAsJson(answer), ms });
         else if (answer instanceof Uint8Array) await writeBytes(terminal, answer);
@@ -56,6 +64,14 @@ export const talkCommands: CommandSetup = (program, terminal) => {
       }),
     );
 };
+
+// A queue for calls outlives its last instance for a while, so that a restart is bridged: a call made then waits for nothing.
+async function timeoutOf(error: ConfluoError, service: string, broker: Broker): Promise<ConfluoError> {
+  const queue = await broker.queue(`${broker.namespace}.${service}.calls`).catch(() => undefined);
+  if (queue?.consumers !== 0) return error;
+  const why = `No instance of ${service} consumes its calls: it is down. Its queue stays for 30 s after its last instance, for a restart.`;
+  return new ConfluoError("TIMEOUT", `${error.message} ${why}`, { cause: error });
+}
 
 // Writes bytes unchanged to a file or another program. A terminal gets base64, because it could interpret bytes as control
 // sequences.

@@ -51,13 +51,19 @@ async function usual(file: string, exported: Exports): Promise<readonly Service[
     .filter(([, value]) => isMaker(value) && value.length === 0)
     .map(([name]) => name);
   const [only] = makers;
-  if (only === undefined)
-    throw refused(`${file} exports no service: export one, a list of them, or a function that makes them.`);
+  if (only === undefined) throw refused(whyNone(file, exported));
   if (makers.length === 1) return madeBy(file, only, exported);
   const options = makers.map((name) => `--export ${name}`).join(" ");
   throw refused(
     `${file} exports no service, but several functions that may make one: choose with ${options}, or export the services.`,
   );
+}
+
+function whyNone(file: string, exported: Exports): string {
+  const [name] = [...exported].find(([, value]) => isMaker(value)) ?? [];
+  return name === undefined
+    ? `${file} exports no service: export one, a list of them, or a function that makes them.`
+    : `${file} exports no service. Its function ${name} has parameters, so it is called only if it is chosen: --export ${name}.`;
 }
 
 /** Returns an exported service or list of services, or those that an exported function makes. */

@@ -152,7 +152,7 @@ describe("what waits in delay queues", () => {
 
   it("is said in words, if there is any", () => {
     expect(delayedForHumans(holding(152))).toBe(
-      "152 wait in delay queues for a retry, 100 of them from instances that do not answer.",
+      "152 wait in delay queues, for another try or for an instance that handles them, 100 of them from instances that do not answer.",
     );
     expect(delayedForHumans({ services: [service()], delays: [] })).toBeUndefined();
   });

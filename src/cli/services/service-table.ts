@@ -149,7 +149,7 @@ export function delayedForHumans(overview: Pick<Overview, "services" | "delays">
   const count = (known + others).toLocaleString("en");
   const whose =
     others === 0 ? "" : `, ${others.toLocaleString("en")} of them from instances that do not answer`;
-  return `${count} wait in delay queues for a retry${whose}.`;
+  return `${count} wait in delay queues, for another try or for an instance that handles them${whose}.`;
 }
 
 /** Returns one line for each route and subscription of a service. */
