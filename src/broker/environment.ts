@@ -23,6 +23,9 @@ export function brokerFromEnvironment(): string | readonly string[] | undefined 
   return urls.length === 1 ? (urls[0] as string) : urls;
 }
 
+/** The namespace of a broker for which neither an option nor `CONFLUO_NAMESPACE` names one. */
+export const DEFAULT_NAMESPACE = "confluo";
+
 /**
  * Returns a broker's options, completed from the environment: the namespace from `CONFLUO_NAMESPACE`, else `confluo`; for
  * `amqps://`, the PEM files that `CONFLUO_CA`, `CONFLUO_CERT` and `CONFLUO_KEY` name.
@@ -36,7 +39,7 @@ export function withEnvironment(
   const urls: readonly unknown[] = Array.isArray(address) ? address : [address];
   const secure = urls.filter((url) => typeof url === "string" && /^amqps:/i.test(url)) as string[];
   return {
-    namespace: namespace ?? (process.env.CONFLUO_NAMESPACE?.trim() || "confluo"),
+    namespace: namespace ?? (process.env.CONFLUO_NAMESPACE?.trim() || DEFAULT_NAMESPACE),
     tls: tls === undefined && secure.length > 0 ? tlsFromEnvironment(secure) : tls,
   };
 }

@@ -45,10 +45,12 @@ export class Subscriptions<Handler> {
     const slashed = withSlash(pattern);
     const subscription = { pattern: slashed, key, per, handler, parameters: parametersOf(slashed) };
     const id = idOf(per, key);
-    if (this.#all.has(id)) {
+    const before = this.#all.get(id);
+    if (before !== undefined) {
+      const same = before.pattern === slashed ? "" : `, which matches the same as ${show(pattern)}`;
       throw new ConfluoError(
         "ALREADY_REGISTERED",
-        `This service has subscribed to ${show(pattern)} already: a pattern has one handler.`,
+        `This service has subscribed to ${show(before.pattern)} already${same}: a pattern has one handler.`,
       );
     }
     this.#all.set(id, subscription);

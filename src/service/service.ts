@@ -15,6 +15,7 @@ import { onAbort } from "../async/abort.ts";
 import { withCallerStack } from "../async/timed-promise.ts";
 import type { Broker, BrokerAddress } from "../broker/broker.ts";
 import { isSameBroker, resolveBroker } from "../broker/default-broker.ts";
+import { DEFAULT_NAMESPACE } from "../broker/environment.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import { invalidArgument, isConfluoError } from "../errors.ts";
@@ -308,9 +309,14 @@ export class Service implements Verbs {
     try {
       await this.connect(broker);
       if (isAsked) stop(); // the first stop came before there was anything to shut down
-      const at = this.#broker?.description ?? "";
-      this.#logger.info({ broker: at }, `${this.name} runs on ${at}; SIGINT or SIGTERM shuts it down.`);
+      const { description: at = "", namespace } = this.#broker ?? {};
+      const where = namespace === DEFAULT_NAMESPACE ? at : `${at}, namespace ${namespace}`;
+      this.#logger.info(
+        { broker: at, namespace },
+        `${this.name} runs on ${where}; SIGINT or SIGTERM shuts it down.`,
+      );
       await this.#lifecycle.stopped();
+      this.#logger.info({}, `${this.name} has shut down.`);
     } catch (error) {
       // The service was shut down before it was connected. The user wanted that, so it is no failure.
       if (!isConfluoError(error, "SHUTTING_DOWN")) throw error;
