@@ -63,7 +63,7 @@ describe("a broker that refuses to open the vhost", () => {
 
   it("and opens it when it is asked for its words may be tried again", async () => {
     const { url, attempts } = await broker(closing("NOT_ALLOWED - connection limit (1) is reached"), OPENED);
-    await expect(opening(url)).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await expect(opening(url)).rejects.toMatchObject({ code: "BROKER_UNREACHABLE" });
     expect(attempts()).toBe(2);
   });
 });

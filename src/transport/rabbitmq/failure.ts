@@ -37,7 +37,7 @@ export function connectFailure(cause: unknown, address: string, words?: string):
     const refused = `The broker at ${address} refused to open the vhost of that address`;
     if (words === undefined) {
       const why = "and gave no reason when a second connection asked for one: the next attempt may succeed";
-      return new ConfluoError("UNAVAILABLE", `${refused}, ${why}.`, { cause });
+      return new ConfluoError("BROKER_UNREACHABLE", `${refused}, ${why}.`, { cause });
     }
     const why = `${reasonOf(words)}. Does it exist, and may the user use it?`;
     return new ConfluoError("ACCESS_REFUSED", `${refused}: ${why}`, { cause });
