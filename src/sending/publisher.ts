@@ -152,6 +152,9 @@ const RESEND_MS = 50;
 /** The number of connections in a row that may break while a message waits for its confirm. Then the message is rejected. */
 const MOST_LOSSES = 5;
 
+/** The pauses before a message that the broker refused without a reason is sent again, in milliseconds. */
+const REFUSED_AGAIN_MS = [50, 200];
+
 /** A one-way command or event that was sent, from the call of the verb until it is confirmed or rejected. */
 export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
   slot = -1;
@@ -173,6 +176,8 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
   #connection = 0;
   /** The number of connections on which it was published. */
   #losses = 0;
+  /** How often the broker refused it without a reason. */
+  #refusals = 0;
 
   constructor(
     { path, service, key, contract, validate }: PreparedMessage,
@@ -209,10 +214,15 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
     else session.publish(this.key, this.message, settled);
   }
 
-  // A message whose confirm was lost with the connection may have arrived. It is sent again with the same id.
+  // A message whose confirm was lost with the connection may have arrived. It is sent again with the same id. So is one that the
+  // broker refused without a reason: one of the queues that it was for may have been deleted in that moment, for example that of
+  // a watcher that has left.
   #settled(rejection: Rejection | undefined, why: ConfluoError | undefined): void {
     if (rejection === undefined) this.resolve();
-    else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path, why));
+    else if (rejection === "refused" && why === undefined && this.#refusals < REFUSED_AGAIN_MS.length) {
+      setTimeout(() => this.#publisher.publishLater(this), REFUSED_AGAIN_MS[this.#refusals]);
+      this.#refusals += 1;
+    } else if (rejection !== "lost") this.reject(rejected(rejection, this.service, this.path, why));
     else if (this.#losses >= MOST_LOSSES) this.reject(likelyCause(this.path, this.#losses));
     else setTimeout(() => this.#publisher.publishLater(this), RESEND_MS);
   }

@@ -87,6 +87,25 @@ describe("a publish whose confirm was lost with the connection", () => {
   });
 });
 
+describe("a publish that the broker refuses without a reason", () => {
+  it("goes out twice more, and rejects after that", async () => {
+    for (const [times, outcome] of [
+      [2, undefined],
+      [3, expect.objectContaining({ code: "UNAVAILABLE" })],
+    ] as const) {
+      const { verbs, relieve, link } = held();
+      relieve();
+      const publish = vi.fn((_key: string, _message: unknown, settled: (rejection?: Rejection) => void) => {
+        setImmediate(settled, publish.mock.calls.length <= times ? "refused" : undefined);
+      });
+      link.publish = publish;
+      expect(await verbs.publish({}).catch((error: unknown) => error)).toEqual(outcome);
+      expect(publish).toHaveBeenCalledTimes(3);
+      expect(new Set(publish.mock.calls.map(([, message]) => message)).size).toBe(1);
+    }
+  });
+});
+
 describe("while the broker takes nothing more", () => {
   it("what is sent waits, and goes out when it takes again", async () => {
     const { verbs, published, relieve } = held();
