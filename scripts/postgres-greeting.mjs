@@ -7,6 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 const protocolVersion = 0x0003_0000;
 /** `cannot_connect_now`: the server is starting or stopping. */
 const notYet = "57P03";
+/** `AuthenticationOk`, with its length of eight bytes. */
+const loggedIn = `R${String.fromCharCode(0, 0, 0, 8, 0, 0, 0, 0)}`;
 
 /**
  * Asks until the server answers.
@@ -16,12 +18,17 @@ const notYet = "57P03";
  */
 export async function waitForPostgres(url, { timeoutMs, signal }) {
   const deadline = Date.now() + timeoutMs;
+  /** @type {unknown} */
+  let last;
   for (;;) {
     signal?.throwIfAborted();
+    const leftMs = deadline - Date.now();
+    // The last attempt may have too little time to tell anything.
+    if (leftMs <= 0) throw last;
     try {
-      return await readGreeting(url, Math.max(1, Math.min(2_000, deadline - Date.now())));
+      return await readGreeting(url, Math.min(2_000, leftMs));
     } catch (error) {
-      if (Date.now() >= deadline) throw error;
+      last = leftMs < 100 ? (last ?? error) : error;
     }
     await delay(50);
   }
@@ -45,7 +52,8 @@ function readGreeting(url, timeoutMs) {
       received += text;
       const version = /server_version\0([^\0]+)\0/.exec(received)?.[1];
       // `R` asks for a password or says that none is needed; after `E` comes a reason, which is an answer, too.
-      const isRefused = received.startsWith("E") && received.endsWith("\0\0");
+      const said = received.startsWith(loggedIn) ? received.slice(loggedIn.length) : received;
+      const isRefused = said.startsWith("E") && said.endsWith("\0\0");
       if (isRefused && received.includes(notYet)) socket.destroy(new Error("the server is starting"));
       else if (version !== undefined || isRefused || asksForPassword(received)) {
         resolve(version?.split(" ")[0] ?? "(unknown version)");

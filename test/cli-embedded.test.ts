@@ -195,7 +195,9 @@ describe("run", { timeout: 60_000 }, () => {
       "run",
       moduleOf("export const make = (broker) => new Service('a', { broker });"),
     ]);
-    expect(choosy.err).toContain("make has parameters, so it is called only if it is chosen: --export make.");
+    expect(choosy.err).toContain(
+      "Its function make has parameters: to call one without arguments, choose it with --export.",
+    );
     const broken = await runCommand(["run", moduleOf("throw new Error('not like this');")]);
     expect(broken.err).toContain("not like this");
     const many = await runCommand(["run", moduleOf("export default new Service('a');"), "--instances", "2"]);

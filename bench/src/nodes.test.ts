@@ -34,6 +34,14 @@ describe("several Nodes", () => {
     expect(measured).toEqual(["confluo /old/node", "confluo /new/node"]);
   });
 
+  it("of the same version are told apart", async () => {
+    const measured: string[] = [];
+    const twins = nodes.map(({ path }) => ({ path, version: "24.1.0" }));
+    const [chosen] = onEachNode([{ subject: subject(measured), variants: ["raw"] }], twins);
+    for (const variant of chosen?.variants ?? []) await chosen?.subject.measure(variant, {} as never);
+    expect(measured).toEqual(["raw /old/node", "raw /new/node"]);
+  });
+
   it("are found with their versions", async () => {
     expect(await findNodes([process.execPath])).toEqual([
       { path: process.execPath, version: process.versions.node },

@@ -34,6 +34,11 @@ export function onEachNode(
 ): readonly Chosen<Subject>[] {
   const [first] = nodes;
   if (first === undefined) return chosen;
+  const labelOf = (variant: string, node: NodeProgram): string => {
+    const alike = nodes.filter(({ version }) => version === node.version);
+    const which = alike.length === 1 ? "" : ` (${alike.indexOf(node) + 1})`;
+    return `${variant} on ${node.version}${which}`;
+  };
   return chosen.map(({ subject, variants }) => {
     const pairs = variants.flatMap((variant) =>
       nodes.map((node) => [labelOf(variant, node), { variant, node }] as const),
@@ -57,8 +62,4 @@ export function onEachNode(
       variants: names,
     };
   });
-}
-
-function labelOf(variant: string, { version }: NodeProgram): string {
-  return `${variant} on ${version}`;
 }

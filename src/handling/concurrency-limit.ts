@@ -165,6 +165,7 @@ export class ConcurrencyLimit {
     else if (this.#allowed > most && this.#running < this.#allowed / this.#step / 2)
       this.#allowed /= this.#step;
     else return;
-    allow(this.#allowed);
+    // More cannot be used, and would be refused here instead of going to another instance.
+    allow(Math.min(this.#allowed, most + mostWaiting));
   }
 }

@@ -66,8 +66,8 @@ export interface BatchingOptions {
   /** The most calls in one message, from 1 to 256. With 1, calls and answers travel one by one. Default: 16. */
   readonly maxCalls?: number | undefined;
   /**
-   * The approximate limit on the bodies and headers in one message, in bytes, from 1,024 to 65,536. A call over an eighth of
-   * this limit travels by itself. Default: 65,536.
+   * The approximate limit on the bodies and headers in one message, in bytes, from 1,024 to 65,536. A call or an answer over
+   * an eighth of this limit travels by itself. Default: 65,536.
    */
   readonly maxBytes?: number | undefined;
 }

@@ -114,9 +114,11 @@ function listed(names: readonly string[]): string {
 
 /** Checks the nodes of a cluster, by the errors with which attempts to connect to them failed. */
 export function aboutNodes(errors: readonly ConfluoError[]): readonly Finding[] {
-  return errors.map(({ message }) =>
-    warning(message, "Services connect to the other nodes. Start this one, or remove its address."),
-  );
+  return errors.map(({ code, message }) => {
+    const isDown = code === "BROKER_UNREACHABLE" || code === "TIMEOUT";
+    const todo = isDown ? "Start this one, or remove its address." : "Mend this one, or remove its address.";
+    return warning(message, `Services connect to the other nodes. ${todo}`);
+  });
 }
 
 /** Checks the instances, queues and failures of a service. */

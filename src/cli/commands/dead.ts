@@ -105,7 +105,7 @@ async function list(terminal: Terminal, named: readonly string[], flags: ListFla
   const broker = brokerOf(flags, terminal);
   const limits = limitsOf(flags, terminal);
   const known = knownServicesAt(broker, terminal);
-  const { services, unknown } =
+  const { services, unknown, isBlind } =
     named.length > 0
       ? await existing(broker, named, limits)
       : await servicesWithLetters(broker, known, { services: servicesToLookFor(terminal), ...limits });
@@ -133,7 +133,8 @@ async function list(terminal: Terminal, named: readonly string[], flags: ListFla
     if (flags.json) writeJson(terminal, flags.letters ? each : groups);
     else if (each.length > 0) printLetters(terminal, each);
     else if (groups.length > 0) printGroups(terminal, groups);
-    else writeLine(terminal.stdout, noLetters(seen));
+    else if (seen.length === 0) writeLine(terminal.stdout, "No dead letters could be read.");
+    else writeLine(terminal.stdout, isBlind ? BLIND : `No dead letters of ${lookedAt(seen)}.`);
     if (named.length === 0 && !flags.json)
       writeLine(terminal.stderr, paintOf(terminal).faint(notSeen(known)));
   }
@@ -142,12 +143,8 @@ async function list(terminal: Terminal, named: readonly string[], flags: ListFla
 }
 
 // Orphans belong to no service: that there are none says nothing about services that nobody knows here.
-function noLetters(seen: readonly string[]): string {
-  const isBlind = seen.every((name) => name === ORPHANS);
-  return isBlind
-    ? "There are no orphans. No service is known here, so no dead letters of services were looked for."
-    : `No dead letters of ${lookedAt(seen)}.`;
-}
+const BLIND =
+  "There are no orphans. No service is known here, so no dead letters of services were looked for.";
 
 /** A letter on a line of its own. */
 interface ListedLetter {

@@ -92,7 +92,7 @@ function linesOf(findings: readonly Finding[], terminal: Terminal): readonly str
 /** Largest number of services that can be looked for at a time. */
 const MOST_KNOWN = 1_000;
 const PATIENCE_MS = 5_000;
-/** The longest wait for the connection to one node, in milliseconds. */
+/** How long to wait for the connection to one node, in milliseconds, unless `--timeout` says otherwise. */
 const NODE_MS = 5_000;
 /** Largest age of the management plugin's figures. */
 const STATISTICS_MS = 6_000;
@@ -154,8 +154,8 @@ class Examination {
       urls.map(async (url) => {
         try {
           const client = await brokerAt(url, undefined, silentLogger).openClient({
-            ...this.#limits,
             timeoutMs: NODE_MS,
+            ...this.#limits,
           });
           await client.close();
           return [];

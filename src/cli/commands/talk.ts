@@ -34,7 +34,7 @@ export const talkCommands: CommandSetup = (program, terminal) => {
           body: answer,
         } = await own.call(service, path, content, options).catch(async (error: unknown) => {
           throw isConfluoError(error, "TIMEOUT")
-            ? await timeoutOf(error, service, brokerOf(flags, terminal))
+            ? await timeoutOf(error, service, { broker: brokerOf(flags, terminal), signal: terminal.signal })
             : error;
         });
         const ms = Number((performance.now() - began).toFixed(3));
@@ -65,9 +65,17 @@ export const talkCommands: CommandSetup = (program, terminal) => {
     );
 };
 
+/** How long a call that has timed out looks for the reason, in milliseconds. */
+const LOOK_MS = 1_000;
+
 // A queue for calls outlives its last instance for a while, so that a restart is bridged: a call made then waits for nothing.
-async function timeoutOf(error: ConfluoError, service: string, broker: Broker): Promise<ConfluoError> {
-  const queue = await broker.queue(`${broker.namespace}.${service}.calls`).catch(() => undefined);
+async function timeoutOf(
+  error: ConfluoError,
+  service: string,
+  { broker, signal }: { readonly broker: Broker; readonly signal: AbortSignal },
+): Promise<ConfluoError> {
+  const name = `${broker.namespace}.${service}.calls`;
+  const queue = await broker.queue(name, { signal, timeoutMs: LOOK_MS }).catch(() => undefined);
   if (queue?.consumers !== 0) return error;
   const why = `No instance of ${service} consumes its calls: it is down. Its queue stays for 30 s after its last instance, for a restart.`;
   return new ConfluoError("TIMEOUT", `${error.message} ${why}`, { cause: error });

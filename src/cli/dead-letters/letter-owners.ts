@@ -33,6 +33,7 @@ export async function servicesWithLetters(
   return {
     services: [...names.map((name) => (name === ORPHANS ? `${name}${DEAD}` : name)), ORPHANS],
     unknown: [],
+    isBlind: there.services.length === 0,
   };
 }
 
@@ -40,6 +41,8 @@ export async function servicesWithLetters(
 export interface FoundLetters {
   readonly services: readonly string[];
   readonly unknown: readonly string[];
+  /** True if no service is known, so that only the orphans can be looked at. */
+  readonly isBlind: boolean;
 }
 
 /** Separates names with a queue of dead letters from those without. */
@@ -48,7 +51,7 @@ export async function existing(
   names: readonly string[],
   limits: { readonly signal: AbortSignal },
 ): Promise<FoundLetters> {
-  const found: { services: string[]; unknown: string[] } = { services: [], unknown: [] };
+  const found = { services: [] as string[], unknown: [] as string[], isBlind: false };
   for (const name of new Set(names))
     ((await exists(broker, name, limits)) ? found.services : found.unknown).push(name);
   return found;

@@ -60,10 +60,12 @@ async function usual(file: string, exported: Exports): Promise<readonly Service[
 }
 
 function whyNone(file: string, exported: Exports): string {
-  const [name] = [...exported].find(([, value]) => isMaker(value)) ?? [];
-  return name === undefined
-    ? `${file} exports no service: export one, a list of them, or a function that makes them.`
-    : `${file} exports no service. Its function ${name} has parameters, so it is called only if it is chosen: --export ${name}.`;
+  const names = [...exported].filter(([, value]) => isMaker(value)).map(([name]) => name);
+  if (names.length === 0)
+    return `${file} exports no service: export one, a list of them, or a function that makes them.`;
+  const which =
+    names.length === 1 ? `Its function ${names[0]} has` : `Its functions ${names.join(", ")} have`;
+  return `${file} exports no service. ${which} parameters: to call one without arguments, choose it with --export.`;
 }
 
 /** Returns an exported service or list of services, or those that an exported function makes. */

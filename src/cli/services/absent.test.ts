@@ -60,7 +60,7 @@ it("what waits to be tried again is a warning, with its handlers; what nobody kn
   const delays = [{ name: "n.delay.4000", ms: 4_000, messages: 151 }];
   expect(aboutDelayed(overview({ services: [orders], delays })).map(({ what }) => what)).toEqual([
     "50 messages of orders failed and will be retried: /placed 50.",
-    "1 message of orders without a handler: no instance that received them has one.",
+    "1 message of orders waits for an instance that has a handler: those that received them have none.",
     "100 messages more in delay queues (n.delay.4000 151): none of the instances that answer has put them there.",
   ]);
 });

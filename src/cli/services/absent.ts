@@ -64,7 +64,7 @@ export function aboutDelayed(overview: Overview): readonly Finding[] {
         ? []
         : [
             warning(
-              `${counted(unclaimed, "message")} of ${service} without a handler: no instance that received them has one.`,
+              `${counted(unclaimed, "message")} of ${service} ${unclaimed === 1 ? "waits" : "wait"} for an instance that has a handler: those that received them have none.`,
               "This is normal during a rolling deploy; afterwards, the log names the paths.",
             ),
           ]),

@@ -143,7 +143,12 @@ describe("a limit of the broker is named as one", () => {
 it("a refusal that the broker gives no reason for may be over: it does not end a service", () => {
   const cause = new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>");
   // The code of what is tried again until the deadline.
-  expect(connectFailure(cause, address)).toMatchObject({ code: "BROKER_UNREACHABLE", cause });
+  for (const words of [
+    undefined,
+    "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+    "INTERNAL_ERROR - access to vhost 'v' refused for user 'u': vhost 'v' is down",
+  ])
+    expect(connectFailure(cause, address, words)).toMatchObject({ code: "BROKER_UNREACHABLE", cause });
 });
 
 it("a consumer that the broker cancelled is told with what may have been the cause, and its cure", () => {

@@ -22,6 +22,9 @@ export function isBrokenOff(cause: unknown): boolean {
   return code === "ECONNRESET" || code === "EPIPE" || message.includes("Socket closed abruptly");
 }
 
+/** The words of a broker that is shutting down, or whose vhost is not ready. */
+const PASSING = /^(?:CONNECTION_FORCED|INTERNAL_ERROR)\b/;
+
 /**
  * Returns the error for a failed attempt to connect. It never contains a URL, because that may contain a password.
  *
@@ -35,9 +38,14 @@ export function connectFailure(cause: unknown, address: string, words?: string):
     return limitFailure(cause, `The broker at ${address} accepted no connection`, words ?? message);
   if (isOpenRefused(cause)) {
     const refused = `The broker at ${address} refused to open the vhost of that address`;
-    if (words === undefined) {
-      const why = "and gave no reason when a second connection asked for one: the next attempt may succeed";
-      return new ConfluoError("BROKER_UNREACHABLE", `${refused}, ${why}.`, { cause });
+    if (words === undefined || PASSING.test(words)) {
+      const why =
+        words === undefined
+          ? "gave no reason when a second connection asked for one"
+          : `said '${reasonOf(words)}'`;
+      return new ConfluoError("BROKER_UNREACHABLE", `${refused} and ${why}: the next attempt may succeed.`, {
+        cause,
+      });
     }
     const why = `${reasonOf(words)}. Does it exist, and may the user use it?`;
     return new ConfluoError("ACCESS_REFUSED", `${refused}: ${why}`, { cause });
