@@ -206,10 +206,12 @@ export class Lifecycle {
 
   // Declares only what is missing, so it may be called again.
   async #attach(session: Session): Promise<void> {
+    // At the same time, because it depends on nothing here. It never rejects.
+    const opening = session.openQuestions();
     // Bindings come before consumers: an instance that takes commands must already be subscribed.
     await bindKeys(session, keysOf(this.#parts.registry.subscriptions.list()));
     if (this.serves) await session.serve();
-    await session.openQuestions();
+    await opening;
   }
 
   #member(attempt: AbortController): SessionListener {

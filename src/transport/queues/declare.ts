@@ -72,8 +72,9 @@ interface Trips<Item> {
   onDone?(item: Item): void;
 }
 
-// Requests the first item by itself: if the broker refuses it, it would refuse the others, too. If it refuses a group, each
-// item of that is requested again by itself, so that only the refused item fails.
+// Requests a group of items, then the other groups. If the broker refuses a group, each item of it is requested again by itself,
+// so that only the refused item fails. If it then refuses the very first item, it would refuse the others, too: nothing more is
+// requested.
 async function inFewTrips<Item>(
   client: AmqpClient,
   items: readonly Item[],
@@ -85,24 +86,31 @@ async function inFewTrips<Item>(
     onDone?.(item);
   };
   const ask = client.request?.bind(client);
-  const [first, ...others] = items;
+  const [first, ...others] = portionsOf(items, atOnce);
   if (first === undefined || ask === undefined) return firstThenRest(items, one);
-  await one(first);
   const refusals: unknown[] = [];
   const oneOrRefusal = (item: Item): Promise<unknown> =>
     one(item).catch((error: unknown) => {
       if (isConfluoError(error, "CONNECTION_LOST")) throw error;
       refusals.push(error);
     });
-  await mapConcurrently(portionsOf(others, atOnce), async (portion) => {
+  const isGranted = async (portion: readonly Item[]): Promise<boolean> => {
     try {
       await ask(portion.flatMap(requests));
     } catch (error) {
       if (isConfluoError(error, "CONNECTION_LOST")) throw error;
-      await mapConcurrently(portion, oneOrRefusal);
-      return;
+      return false;
     }
     if (onDone !== undefined) portion.forEach(onDone);
+    return true;
+  };
+  if (!(await isGranted(first))) {
+    const [firstOfAll, ...rest] = first;
+    if (firstOfAll !== undefined) await one(firstOfAll);
+    await mapConcurrently(rest, oneOrRefusal);
+  }
+  await mapConcurrently(others, async (portion) => {
+    if (!(await isGranted(portion))) await mapConcurrently(portion, oneOrRefusal);
   });
   if (refusals.length > 0) throw refusals[0];
 }

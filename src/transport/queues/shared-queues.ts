@@ -116,10 +116,12 @@ export class SharedQueues {
 
   /** Declares and consumes the queues for calls. */
   async consumeCalls(client: AmqpClient): Promise<void> {
-    // One after the other, the most urgent first: if a node is down, a request about one of them may take seconds.
+    // The most urgent first: if a node is down, a request about one of them may take seconds.
     await this.consumeCallsAt(client, "calls");
-    if (this.#takesBatches) await this.consumeCallsAt(client, "calls batch");
-    await this.consumeCallsAt(client, "calls alone");
+    await settleAll([
+      ...(this.#takesBatches ? [this.consumeCallsAt(client, "calls batch")] : []),
+      this.consumeCallsAt(client, "calls alone"),
+    ]);
   }
 
   /** Declares and consumes one of the queues for calls. */

@@ -10,6 +10,7 @@ import { operationFailure } from "./failure.ts";
  * clients.
  */
 const CHANNELS = 4;
+const AT_FIRST = 2;
 
 /** A few channels, each opened when it is first needed. A request goes to the channel with the fewest open requests. */
 export class ManagementChannels {
@@ -17,6 +18,11 @@ export class ManagementChannels {
 
   constructor(connection: Connection) {
     this.#all = Array.from({ length: CHANNELS }, () => new ControlChannel(connection));
+  }
+
+  /** Opens the channels that the first requests need, so that these need not wait for it. */
+  async open(): Promise<void> {
+    await Promise.all(this.#all.slice(0, AT_FIRST).map((each) => each.open()));
   }
 
   /**
@@ -39,6 +45,10 @@ class ControlChannel {
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  async open(): Promise<void> {
+    await this.#opened();
   }
 
   run<Result>(what: string, act: (channel: Channel) => Promise<Result>): Promise<Result> {

@@ -96,15 +96,23 @@ async function openAt(url: BrokerUrl, options: RabbitOptions, signal: AbortSigna
       name: `${connectionName} (${purpose})`,
       ...more,
     });
-  const publishing = await open("publish");
+  const [publishing, consuming] = await both(open("publish"), open("consume", { keepsHeaders }));
+  const { onBlocked, onRefused } = options;
+  const client = new RabbitClient({ publishing, consuming, shown: url.shown, onBlocked, onRefused });
+  await client.open();
+  return client;
+}
+
+// Waits for two connections, which are opened at the same time, because each takes several round trips. If one of them fails,
+// the other is closed.
+async function both(
+  ...opening: [Promise<Connection>, Promise<Connection>]
+): Promise<[Connection, Connection]> {
   try {
-    const consuming = await open("consume", { keepsHeaders });
-    const { onBlocked, onRefused } = options;
-    const client = new RabbitClient({ publishing, consuming, shown: url.shown, onBlocked, onRefused });
-    await client.open();
-    return client;
+    return await Promise.all(opening);
   } catch (error) {
-    await publishing.close();
+    const settled = await Promise.allSettled(opening);
+    await Promise.all(settled.map((each) => (each.status === "fulfilled" ? each.value.close() : undefined)));
     throw error;
   }
 }
@@ -204,7 +212,12 @@ class RabbitClient implements AmqpClient {
 
   async open(): Promise<void> {
     try {
-      await Promise.all([this.#direct.open(), this.#exchanges.open(), this.#replies.open()]);
+      await Promise.all([
+        this.#direct.open(),
+        this.#exchanges.open(),
+        this.#replies.open(),
+        this.#controls.open(),
+      ]);
     } catch (error) {
       await this.close();
       throw operationFailure(error, "open a channel");
