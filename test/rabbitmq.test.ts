@@ -415,7 +415,7 @@ describe("connections", () => {
     const { port } = silent.address() as AddressInfo;
     const a = makeService("a", makeBroker(`amqp://127.0.0.1:${port}`));
     const connecting = a.connect(undefined, { timeoutMs: 200 });
-    await eventually(() => sockets.size === 1, "the attempt");
+    await eventually(() => sockets.size > 0, "the attempt");
     await expect(connecting).rejects.toMatchObject({ code: "TIMEOUT" });
     // Its own time-out would come after five seconds.
     await eventually(() => sockets.size === 0, "the end of the attempt", { timeoutMs: 2_000 });
