@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mapConcurrently } from "../src/async/concurrently.ts";
 import { errorTable } from "../src/errors.ts";
 import { header } from "../src/protocol/codec.ts";
 import {
@@ -280,6 +281,21 @@ describe("snippets", () => {
     expect(readPage("README.md")).toContain(`\n${output}\`\`\``);
   });
 
+  // A fragment is compiled only, and so is what stays up or needs a RabbitMQ where the page says.
+  const complete = snippets.filter(
+    ({ isWhole, code }) => isWhole && !/\.run\(\)|amqps?:\/\//.test(code) && code !== first?.code,
+  );
+
+  it("run to their end on the embedded broker, where they are whole programs", async () => {
+    expect(complete.length).toBeGreaterThan(7);
+    const ends = await mapConcurrently(complete, async ({ file }) => {
+      const tsx = "node_modules/tsx/dist/cli.mjs";
+      const { code } = await runNode([tsx, "--tsconfig", join(folder, "tsconfig.json"), join(folder, file)]);
+      return `${file} ended with ${code}`;
+    });
+    expect(ends).toEqual(complete.map(({ file }) => `${file} ended with 0`));
+  }, 60_000);
+
   it("begin with an example that is JavaScript as it stands", async () => {
     const file = join(folder, "shop.mjs");
     writeFileSync(file, first?.code ?? "");
@@ -328,6 +344,8 @@ interface Snippet {
   /** Named after its page and line, so that a compiler's message says where it is. */
   readonly file: string;
   readonly code: string;
+  /** True if the page shows all of it: nothing is put before it. */
+  readonly isWhole: boolean;
 }
 
 function snippetsOf(page: string, text: string): readonly Snippet[] {
@@ -339,6 +357,7 @@ function snippetsOf(page: string, text: string): readonly Snippet[] {
     // Without an import or export it would be a script and share its names with others.
     return {
       file: `${name}-line-${line}.ts`,
+      isWhole: before === "",
       code: `${before}${code}${/^(import|export) /m.test(before + code) ? "" : "export {};\n"}`,
     };
   });
