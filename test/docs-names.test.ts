@@ -1,4 +1,4 @@
-/** Every command, option, error code and environment variable that the documentation names is there. */
+/** Every command, option, error code and environment variable that the documentation names is there, and so is every byte. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -67,6 +67,33 @@ it("complains of a command and of a flag that are not there", () => {
   expect(complaintsAbout(" dead sell")).not.toEqual([]);
   expect(complaintsAbout(" dead ls --nowhere")).not.toEqual([]);
   expect(complaintsAbout(" dead ls orders --json")).toEqual([]);
+});
+
+describe("the call in bytes", () => {
+  const protocol = textOf.get("docs/protocol.md") ?? "";
+  const section = protocol.slice(protocol.indexOf("## A call in bytes"));
+  const blocks = [...section.matchAll(/^```text\n([\s\S]*?)^```/gm)].map(([, text = ""]) => text);
+
+  it("consists of whole frames, which contain what stands beside them", () => {
+    const bytes = Buffer.concat(
+      blocks.flatMap((block) =>
+        block.split("\n").map((line) => {
+          const [hex = ""] = /^ *[0-9a-f]{2}(?: [0-9a-f]{2})*(?= {2}|$)/.exec(line) ?? [];
+          return Buffer.from(hex.replaceAll(" ", ""), "hex");
+        }),
+      ),
+    );
+    let frames = 0;
+    for (let at = 0; at < bytes.length; frames += 1) {
+      const size = bytes.readUInt32BE(at + 3);
+      expect(bytes[at + 7 + size]).toBe(0xce);
+      at += 8 + size;
+    }
+    expect(frames).toBe(5);
+    const named = blocks.flatMap((block) => [...block.matchAll(/"([^"\n]+)"/g)].map(([, text = ""]) => text));
+    expect(named.length).toBeGreaterThan(8);
+    for (const text of named) expect(bytes.includes(text)).toBe(true);
+  });
 });
 
 /** Names that are those of others: RabbitMQ, Node, tools. */

@@ -175,32 +175,6 @@ describe("docs/protocol.md", () => {
   });
 });
 
-describe("the call in bytes", () => {
-  const section = protocol.slice(protocol.indexOf("## A call in bytes"));
-  const blocks = [...section.matchAll(/^```text\n([\s\S]*?)^```/gm)].map(([, text = ""]) => text);
-
-  it("consists of whole frames, which contain what stands beside them", () => {
-    const bytes = Buffer.concat(
-      blocks.flatMap((block) =>
-        block.split("\n").map((line) => {
-          const [hex = ""] = /^ *[0-9a-f]{2}(?: [0-9a-f]{2})*(?= {2}|$)/.exec(line) ?? [];
-          return Buffer.from(hex.replaceAll(" ", ""), "hex");
-        }),
-      ),
-    );
-    let frames = 0;
-    for (let at = 0; at < bytes.length; frames += 1) {
-      const size = bytes.readUInt32BE(at + 3);
-      expect(bytes[at + 7 + size]).toBe(0xce);
-      at += 8 + size;
-    }
-    expect(frames).toBe(5);
-    const named = blocks.flatMap((block) => [...block.matchAll(/"([^"\n]+)"/g)].map(([, text = ""]) => text));
-    expect(named.length).toBeGreaterThan(8);
-    for (const text of named) expect(bytes.includes(text)).toBe(true);
-  });
-});
-
 describe("links", () => {
   const anchors = new Map<string, ReadonlySet<string>>();
 
