@@ -5,7 +5,7 @@
 
 import { execFile, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, rmSync } from "node:fs";
+import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { isProgram } from "./programs.mjs";
 
@@ -161,6 +161,14 @@ function guard(guarded) {
 /** @param {string | { restarted: true }} told The reason why the broker has ended, or that it has been restarted. */
 function report(told) {
   if (process.connected) process.send?.(told);
+}
+
+/**
+ * Returns the end of what a program has printed, to be shown with its failure.
+ * @param {string} outputFile
+ */
+export function endOfOutput(outputFile) {
+  return readFileSync(outputFile, "utf8").trimEnd().split("\n").slice(-20).join("\n");
 }
 
 /**

@@ -2,12 +2,12 @@
 
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { waitForBroker } from "./amqp-greeting.mjs";
-import { startGuarded } from "./broker-guard.mjs";
+import { endOfOutput, startGuarded } from "./broker-guard.mjs";
 import { findProgram } from "./programs.mjs";
 
 const startTimeoutMs = 60_000;
@@ -76,7 +76,7 @@ export async function startServer(contained, { env, log }, waitForAnswer) {
     return { answer: await waitForAnswer(published, guard.ended), stop: guard.stop };
   } catch (cause) {
     const why = guard.ended.aborted ? `ended with ${guard.ended.reason.message}` : String(cause);
-    const tail = readFileSync(outputFile, "utf8").trimEnd().split("\n").slice(-20).join("\n");
+    const tail = endOfOutput(outputFile);
     await guard.stop();
     throw new Error(`The container of ${image} ${why}.\nThe end of its output:\n${tail}`, { cause });
   }

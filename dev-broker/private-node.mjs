@@ -2,20 +2,12 @@
 
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, delimiter, dirname, join, relative } from "node:path";
 import { waitForBroker } from "./amqp-greeting.mjs";
-import { startGuarded } from "./broker-guard.mjs";
+import { endOfOutput, startGuarded } from "./broker-guard.mjs";
 
 /** Where RabbitMQ's start script may lie, apart from `PATH`. */
 const usualFolders = [
@@ -261,6 +253,6 @@ export async function findFreePorts(count) {
 function readLogTail(folder) {
   return readdirSync(folder)
     .filter((name) => name.endsWith(".log"))
-    .map((name) => readFileSync(join(folder, name), "utf8").trimEnd().split("\n").slice(-20).join("\n"))
+    .map((name) => endOfOutput(join(folder, name)))
     .join("\n");
 }

@@ -10,10 +10,10 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { chownSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { chownSync, mkdtempSync, readdirSync, realpathSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { startGuarded } from "../dev-broker/broker-guard.mjs";
+import { endOfOutput, startGuarded } from "../dev-broker/broker-guard.mjs";
 import { startServer, whyNoDocker } from "../dev-broker/container.mjs";
 import { findFreePorts } from "../dev-broker/private-node.mjs";
 import { canInstallWithApt, installPackage } from "./apt.mjs";
@@ -131,7 +131,7 @@ async function startPrivateServer(home) {
     const why = guard.ended.aborted
       ? `ended with ${guard.ended.reason.message}`
       : `gave no answer on ${url}: ${cause}`;
-    const tail = readFileSync(outputFile, "utf8").trimEnd().split("\n").slice(-20).join("\n");
+    const tail = endOfOutput(outputFile);
     await guard.stop();
     throw new Error(`A private PostgreSQL (${home}) ${why}.\nThe end of its output:\n${tail}`, { cause });
   }

@@ -2,10 +2,9 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
 import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
-import { programOf } from "../src/cli/run-cli.ts";
+import { commandLine } from "./support/cli-docs.ts";
 
 const root = join(import.meta.dirname, "..");
 const pages = [
@@ -108,7 +107,7 @@ const foreign: ReadonlySet<string> = new Set([
 ]);
 
 function complaintsAbout(line: string): readonly string[] {
-  let command: Command = program();
+  let command: Command = commandLine();
   const [before = ""] = line.replace(/\s+#.*$/, "").split(" -- ");
   const given = before.trim().split(/\s+/);
   while (given.length > 0) {
@@ -133,12 +132,6 @@ function isFlagOf(command: Command, flag: string): boolean {
     command.options.some(({ long, short }) => long === flag || short === flag) ||
     (command.parent !== null && isFlagOf(command.parent, flag))
   );
-}
-
-function program(): Command {
-  const stream = (): PassThrough => new PassThrough();
-  const signal = new AbortController().signal;
-  return programOf({ stdin: stream(), stdout: stream(), stderr: stream(), env: {}, signal });
 }
 
 function filesIn(folder: string, kind: RegExp): readonly string[] {

@@ -7,8 +7,9 @@ import { describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { Broker, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
+import { inheritedEnv } from "./support/consumer.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
-import { readRecipe } from "./support/recipe-files.ts";
+import { readRecipe } from "./support/recipe-page.ts";
 import {
   answersWith,
   atTheEnd,
@@ -18,8 +19,7 @@ import {
   folderOf,
   freePort,
   freshNamespace,
-  inherited,
-  Program,
+  start,
   statusOf,
 } from "./support/recipe-programs.ts";
 import { TcpProxy } from "./support/tcp-proxy.ts";
@@ -103,7 +103,7 @@ describe("the recipe for Docker Compose", { timeout: 120_000 }, () => {
       [orders, mail].map(async ({ command = imageCommand, healthcheck }) => {
         const port = await freePort();
         const here = (text: string): string => text.replace("9464", String(port));
-        const program = new Program(folder, command.map(here), { ...env, PORT: String(port) });
+        const program = start(folder, command.map(here), { ...env, PORT: String(port) });
         const [, ...check] = (healthcheck?.test ?? []).map(here);
         const isHealthy = (): Promise<boolean> =>
           new Promise((resolve) => execFile("node", check.slice(1), (error) => resolve(error === null)));
@@ -125,9 +125,9 @@ describe("the recipe for Docker Compose", { timeout: 120_000 }, () => {
     const [, path = "", body = ""] = /confluo call orders (\S+) '(.*)'/.exec(recipe.commands[0] ?? "") ?? [];
     const answer = await finished(folder, [confluo, "call", "orders", path, body], env);
     await second.program.says("writing to");
-    expect(await second.program.stop()).toBe(0); // while its handler runs
-    expect(`${answer}${second.program.out}`).toBe(recipe.outputs[0]);
-    expect(await first.program.stop()).toBe(0);
+    expect(await second.program.terminate()).toBe(0); // while its handler runs
+    expect(`${answer}${second.program.output}`).toBe(recipe.outputs[0]);
+    expect(await first.program.terminate()).toBe(0);
   });
 
   // As the first process of a container is run: in a PID namespace of its own, whose end is the end of all in it.
@@ -145,7 +145,7 @@ describe("the recipe for Docker Compose", { timeout: 120_000 }, () => {
       ["--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", `exec ${line}`],
       {
         cwd: folder.path,
-        env: { ...inherited, CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: namespace },
+        env: { ...inheritedEnv(), CONFLUO_BROKER: testBrokerUrl(), CONFLUO_NAMESPACE: namespace },
       },
     );
     const exit = new Promise((resolve) => program.on("close", () => resolve("ended")));
@@ -175,11 +175,11 @@ describe("the recipe for Docker Compose", { timeout: 120_000 }, () => {
   it("has a program that ends with 1 if there is no broker for 20 s", async () => {
     const folder = folderOf(recipe);
     const env = { CONFLUO_BROKER: "amqp://127.0.0.1:1", PORT: String(await freePort()) };
-    const program = new Program(folder, imageCommand, env);
+    const program = start(folder, imageCommand, env);
     const began = performance.now();
     expect(await program.exit).toBe(1);
     expect(performance.now() - began).toBeGreaterThan(19_000);
-    expect(program.err).toContain("BROKER_UNREACHABLE");
+    expect(program.errors).toContain("BROKER_UNREACHABLE");
   });
 });
 
@@ -249,7 +249,7 @@ describe("the recipe for Kubernetes", { timeout: 90_000 }, () => {
     expect(Object.keys(env)).toEqual(Object.keys(given));
     const own = await freePort();
     const command = container.command.map((text) => text.replace(`:${port?.containerPort}`, `:${own}`));
-    const program = new Program(folder, command, env);
+    const program = start(folder, command, env);
     await answersWith(`http://127.0.0.1:${own}${container.readinessProbe.httpGet.path}`, 200);
     expect(await statusOf(`http://127.0.0.1:${own}${container.livenessProbe.httpGet.path}`)).toBe(200);
     expect(await statusOf(`http://127.0.0.1:${own}/metrics`)).toBe(200);
@@ -258,8 +258,8 @@ describe("the recipe for Kubernetes", { timeout: 90_000 }, () => {
     atTheEnd(() => client.shutdown());
     await client.send("orders", "/orders/7/print");
     await program.says("printing 7");
-    expect(await program.stop()).toBe(0);
-    expect(program.out).toBe("printing 7\nprinted 7\n");
+    expect(await program.terminate()).toBe(0);
+    expect(program.output).toBe("printing 7\nprinted 7\n");
   });
 
   it("has a scaler that reads the inbox of the Deployment's service, and its address from the Secret", async () => {

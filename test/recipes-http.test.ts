@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { eventually } from "../src/testing/index.ts";
+import type { Program } from "./support/program.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
-import { makeRecipeProject, type Program, RecipeFolder } from "./support/recipes.ts";
+import { makeRecipeProject, RecipeFolder } from "./support/recipes.ts";
 
 // They start processes, which takes long on a machine that is busy.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });

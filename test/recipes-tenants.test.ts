@@ -6,8 +6,8 @@ import { findNodeStarter } from "../scripts/test-broker.mjs";
 import { Broker, isConfluoError, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
-import { readRecipe } from "./support/recipe-files.ts";
-import { atTheEnd, confluo, finished, folderOf, freshNamespace, Program } from "./support/recipe-programs.ts";
+import { readRecipe } from "./support/recipe-page.ts";
+import { atTheEnd, confluo, finished, folderOf, freshNamespace, start } from "./support/recipe-programs.ts";
 
 const tenants = readRecipe("A namespace or a vhost for each tenant");
 const managed = readRecipe("A managed broker");
@@ -83,15 +83,15 @@ describe("the recipe for tenants", { timeout: 120_000 }, () => {
     const folder = folderOf(tenants);
     const names = [freshNamespace("orders"), freshNamespace("orders")];
     const env = { CONFLUO_BROKER: testBrokerUrl() };
-    const program = new Program(folder, ["node", "tenants.js"], { ...env, TENANTS: names.join(",") });
-    await eventually(() => program.err.split("orders runs on").length === 3, "both to run");
+    const program = start(folder, ["node", "tenants.js"], { ...env, TENANTS: names.join(",") });
+    await eventually(() => program.errors.split("orders runs on").length === 3, "both to run");
     const shown = calling.matchAll(/call orders (\S+) --namespace (\w+)/g);
     const asked = [...shown].map(([, path = ""], n) =>
       finished(folder, [confluo, "call", "orders", path, "--namespace", names[n] ?? ""], env),
     );
     const named = (await Promise.all(asked)).join("");
     expect(named.replace(names[0] ?? "", "acme").replace(names[1] ?? "", "globex")).toBe(answers);
-    expect(await program.stop()).toBe(0);
+    expect(await program.terminate()).toBe(0);
   });
 
   it("has a program that serves a vhost for each, and rights that reach no further", async (context) => {
@@ -102,7 +102,7 @@ describe("the recipe for tenants", { timeout: 120_000 }, () => {
     const own = new URL(url);
     own.username = "globex";
     own.password = "pw";
-    const program = new Program(folderOf(tenants), ["node", "vhosts.js"], {
+    const program = start(folderOf(tenants), ["node", "vhosts.js"], {
       CONFLUO_BROKER: own.href,
       TENANTS: "globex",
     });
@@ -115,7 +115,7 @@ describe("the recipe for tenants", { timeout: 120_000 }, () => {
     expect((await inside.call("orders", "/orders/7")).body).toEqual({ tenant: "globex", id: "7" });
     const queues = linesOf(await control("list_queues", "-p", "globex", "name"));
     expect(queues.filter((name) => name.startsWith("confluo."))).toHaveLength(17);
-    expect(await program.stop()).toBe(0);
+    expect(await program.terminate()).toBe(0);
     await inside.shutdown();
     await control("delete_vhost", "globex");
     expect(linesOf(await control("list_vhosts", "name"))).not.toContain("globex");
@@ -185,16 +185,16 @@ describe("the recipe for tenants", { timeout: 120_000 }, () => {
   it("has a program that removes a tenant, when nothing is consumed any more", async (context) => {
     const { url, control } = ownNode(context);
     const folder = folderOf(tenants);
-    const program = new Program(folder, ["node", "tenants.js"], { CONFLUO_BROKER: url, TENANTS: "acme" });
+    const program = start(folder, ["node", "tenants.js"], { CONFLUO_BROKER: url, TENANTS: "acme" });
     await program.says("orders runs on");
     const args = ["node", "remove-tenant.js", management, "acme"];
     await eventually(async () => (await consumersOf("acme.orders.inbox")) > 0, "a consumer to be seen", {
       timeoutMs: 30_000,
     });
-    const refused = new Program(folder, args, {});
+    const refused = start(folder, args, {});
     expect(await refused.exit).toBe(1);
-    expect(refused.err).toContain("Stop the services first: ");
-    expect(await program.stop()).toBe(0);
+    expect(refused.errors).toContain("Stop the services first: ");
+    expect(await program.terminate()).toBe(0);
     await eventually(async () => (await consumersOf("acme.orders.inbox")) === 0, "no consumer to be seen", {
       timeoutMs: 30_000,
     });
@@ -209,7 +209,7 @@ describe("the recipe for managed brokers", { timeout: 120_000 }, () => {
     const { url } = ownNode(context);
     const folder = folderOf(managed);
     const env = { CONFLUO_BROKER: url };
-    const program = new Program(folder, [confluo, "run", "orders.js"], env);
+    const program = start(folder, [confluo, "run", "orders.js"], env);
     await program.says("running on");
     const { orders } = (await import(`${folder.path}/orders.js`)) as { readonly orders: Service };
     expect(orders.name).toBe("orders");
@@ -224,7 +224,7 @@ describe("the recipe for managed brokers", { timeout: 120_000 }, () => {
       expect(await codeOf(client.send("orders", "/orders/7", "x".repeat(MESSAGE_BYTES - 2)))).toBe("ok");
       await client.shutdown();
     }
-    expect(await program.stop()).toBe(0);
+    expect(await program.terminate()).toBe(0);
   });
 
   it("has what doctor says of a policy as Amazon MQ sets it", async (context) => {
@@ -244,9 +244,9 @@ describe("the recipe for managed brokers", { timeout: 120_000 }, () => {
     let code: number | null = null;
     await eventually(
       async () => {
-        const doctor = new Program(folder, [confluo, "doctor"], env);
+        const doctor = start(folder, [confluo, "doctor"], env);
         code = await doctor.exit;
-        out = doctor.out;
+        out = doctor.output;
         return told.every((line) => linesOf(out).includes(line));
       },
       "doctor to say what the recipe shows",

@@ -5,8 +5,9 @@ import { z } from "zod";
 import { command, event } from "../src/contract/index.ts";
 import { Broker, isConfluoError, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
+import type { Program } from "./support/program.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
-import { type RecipeFolder, readRecipe } from "./support/recipe-files.ts";
+import { readRecipe } from "./support/recipe-page.ts";
 import {
   atTheEnd,
   confluo,
@@ -14,7 +15,8 @@ import {
   finished,
   folderOf,
   freshNamespace,
-  Program,
+  type RecipeFolder,
+  start,
 } from "./support/recipe-programs.ts";
 
 describe("the recipe for versions", { timeout: 120_000 }, () => {
@@ -35,13 +37,13 @@ describe("the recipe for versions", { timeout: 120_000 }, () => {
     let pricing: Program | undefined;
     for (const [, program = "", release = ""] of adding.matchAll(/node (\w+\.js) (\d)/g)) {
       if (program === "pricing.js") {
-        await pricing?.stop();
-        pricing = new Program(folder, ["node", program, release], env);
+        await pricing?.terminate();
+        pricing = start(folder, ["node", program, release], env);
         await pricing.says("pricing runs on");
       } else out += await finished(folder, ["node", program, release], env);
     }
     expect(out).toBe(added);
-    expect(await pricing?.stop()).toBe(0);
+    expect(await pricing?.terminate()).toBe(0);
   });
 
   it("has a check of two releases that meet on the embedded broker", async () => {
@@ -50,7 +52,7 @@ describe("the recipe for versions", { timeout: 120_000 }, () => {
 
   it("has a handler that serves a path and its new name", async () => {
     const { folder, env, broker } = prepared();
-    const pricing = new Program(folder, ["node", "renamed.js"], env);
+    const pricing = start(folder, ["node", "renamed.js"], env);
     await pricing.says("pricing runs on");
     const shop = await new Service("shop", { broker, logger: silentLogger }).connect();
     atTheEnd(() => shop.shutdown());
@@ -59,12 +61,12 @@ describe("the recipe for versions", { timeout: 120_000 }, () => {
     const shown = await finished(folder, [confluo, "show", "pricing"], env);
     expect(shown).toMatch(/^\/quote +route +\S+ +1 /m);
     expect(shown).toMatch(/^\/prices\/current +route +\S+ +1 /m);
-    expect(await pricing.stop()).toBe(0);
+    expect(await pricing.terminate()).toBe(0);
   });
 
   it("has subscribers that listen to an old and a new path, and a command that ends the old one", async () => {
     const { folder, env, broker } = prepared();
-    const old = new Program(folder, ["node", "mail.js", "both"], env);
+    const old = start(folder, ["node", "mail.js", "both"], env);
     await old.says("mail runs on");
     const shop = await new Service("shop", { broker, logger: silentLogger }).connect();
     atTheEnd(() => shop.shutdown());
@@ -72,21 +74,21 @@ describe("the recipe for versions", { timeout: 120_000 }, () => {
     await shop.publish("/orders/2/paid");
     await old.says("paid: 1");
     await old.says("paid: 2");
-    expect(await old.stop()).toBe(0);
+    expect(await old.terminate()).toBe(0);
     const [, ...args] = /^npx (confluo) (unbind) (\w+) '(.*)'$/m.exec(unbinding) ?? [];
     await finished(folder, [confluo, ...args.slice(1)], env);
     await shop.publish("/order/3/paid");
     await shop.publish("/orders/4/paid");
     expect((await broker.queue(`${broker.namespace}.mail.inbox`))?.messages).toBe(1);
-    const next = new Program(folder, ["node", "mail.js"], env);
+    const next = start(folder, ["node", "mail.js"], env);
     await next.says("paid: 4");
-    expect(next.out).not.toContain("paid: 3");
-    expect(await next.stop()).toBe(0);
+    expect(next.output).not.toContain("paid: 3");
+    expect(await next.terminate()).toBe(0);
   });
 
   it("has a service that serves two versions", async () => {
     const { folder, env } = prepared();
-    const pricing = new Program(folder, ["node", "two-versions.js"], env);
+    const pricing = start(folder, ["node", "two-versions.js"], env);
     await pricing.says("pricing runs on");
     let out = "";
     for (const [, path = "", body = ""] of together.matchAll(/call pricing (\S+) '(.*)'/g))
@@ -94,7 +96,7 @@ describe("the recipe for versions", { timeout: 120_000 }, () => {
     expect(out).toBe(both);
     const shown = await finished(folder, [confluo, "show", "pricing", "--contracts"], env);
     expect(shown).toContain("/v2/quote");
-    expect(await pricing.stop()).toBe(0);
+    expect(await pricing.terminate()).toBe(0);
   });
 
   describe("who goes first", () => {

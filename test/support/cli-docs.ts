@@ -4,17 +4,21 @@ import { PassThrough } from "node:stream";
 import type { Command } from "commander";
 import { programOf } from "../../src/cli/run-cli.ts";
 
-/** The whole page. */
-export function commandLineDocs(): string {
+/** The commands, for a terminal that nobody looks at. */
+export function commandLine(): Command {
   const stream = (): PassThrough => new PassThrough();
-  const terminal = {
+  return programOf({
     stdin: stream(),
     stdout: stream(),
     stderr: stream(),
     env: {},
     signal: new AbortController().signal,
-  };
-  const program = programOf(terminal);
+  });
+}
+
+/** The whole page. */
+export function commandLineDocs(): string {
+  const program = commandLine();
   const common = program.commands.find((command) => command.name() === "ls")?.options.filter(isCommon) ?? [];
   const pages = program.commands
     .filter((command) => command.name() !== "help")

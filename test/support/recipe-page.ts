@@ -6,6 +6,8 @@ import { join } from "node:path";
 /** A section of the document, with a heading of the second level. */
 export interface Recipe {
   readonly title: string;
+  /** All of it, below the heading. */
+  readonly text: string;
   /** Contents by name: blocks below a comment `<!-- file: NAME -->`. */
   readonly files: ReadonlyMap<string, string>;
   /** Blocks fenced `sh`, in their order. */
@@ -21,11 +23,19 @@ export function readRecipes(text: string = readFileSync(page, "utf8")): readonly
   return sectionsOf(text)
     .map(({ title, body }) => ({
       title,
+      text: body,
       files: filesOf(title, body),
       commands: blocksOf(body, "sh"),
       outputs: blocksOf(body, "console"),
     }))
     .filter(({ files, commands }) => files.size > 0 || commands.length > 0);
+}
+
+/** Reads one recipe. @throws if there is no such heading. */
+export function readRecipe(title: string): Recipe {
+  const recipe = readRecipes().find((each) => each.title === title);
+  if (recipe === undefined) throw new Error(`docs/recipes.md has no recipe ${JSON.stringify(title)}.`);
+  return recipe;
 }
 
 /** Splits a text at its headings of the second level, but for lines inside of fences. */

@@ -1,16 +1,18 @@
 /** Programs of `docs/recipes.md`, run as users run them, and what tests ask them. */
 
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach } from "vitest";
 import { eventually } from "../../src/testing/index.ts";
+import { inheritedEnv } from "./consumer.ts";
+import { Program } from "./program.ts";
 import { deleteNamespace } from "./rabbitmq.ts";
-import { type Recipe, RecipeFolder } from "./recipe-files.ts";
+import type { Recipe } from "./recipe-page.ts";
 
+const root = join(import.meta.dirname, "..", "..");
 const state = mkdtempSync(join(tmpdir(), "confluo-state-"));
 const cleanUp: (() => unknown)[] = [];
 
@@ -28,72 +30,45 @@ export function atTheEnd(step: () => unknown): void {
 /** Environment variables. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** This process's variables, less those that npm and vitest set for their own children. */
-export const inherited: Env = Object.fromEntries(
-  Object.entries(process.env).filter(
-    ([name]) => !/^(npm_|vitest|node_env$|node_options$|force_color$|confluo_)/i.test(name),
-  ),
-);
-
-/** Lays out the files of a recipe, with the packages that they import; removed at the end of the test. */
-export function folderOf(recipe: Recipe, packages: readonly string[] = []): RecipeFolder {
-  const folder = new RecipeFolder(recipe, packages);
-  atTheEnd(() => folder.remove());
-  return folder;
+/** A folder with the files of a recipe. */
+export interface RecipeFolder {
+  readonly path: string;
 }
 
-/** A program of a recipe that runs, and what it has printed. It is killed at the end of the test, if it has not ended. */
-export class Program {
-  out = "";
-  err = "";
-  /** Resolves with the exit code when everything that it printed is here. */
-  readonly exit: Promise<number | null>;
-  readonly #child: ChildProcess;
+/** Lays out the files of a recipe with the packages that they import, confluo as it was built. Removed at the end of the test. */
+export function folderOf({ files }: Recipe, packages: readonly string[] = []): RecipeFolder {
+  const path = mkdtempSync(join(tmpdir(), "confluo-recipe-"));
+  atTheEnd(() => rmSync(path, { recursive: true, force: true }));
+  for (const [name, content] of files) writeFileSync(join(path, name), content);
+  writeFileSync(join(path, "package.json"), '{ "type": "module" }');
+  const modules = join(path, "node_modules");
+  mkdirSync(join(modules, ".bin"), { recursive: true });
+  symlinkSync(root, join(modules, "confluo"), "junction");
+  symlinkSync(join(root, "dist", "cli", "main.js"), join(modules, ".bin", "confluo"));
+  for (const name of packages) symlinkSync(join(root, "node_modules", name), join(modules, name), "junction");
+  return { path };
+}
 
-  /** @param args `node` with a file, or a program in the folder. */
-  constructor({ path }: RecipeFolder, args: readonly string[], env: Env) {
-    const [first = "", ...rest] = args;
-    const file = first === "node" ? rest : [join(path, first), ...rest];
-    this.#child = spawn(process.execPath, file, {
-      cwd: path,
-      env: { ...inherited, XDG_STATE_HOME: state, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.#child.stdout?.on("data", (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-    this.#child.stderr?.on("data", (chunk: Buffer) => {
-      this.err += chunk.toString();
-    });
-    this.exit = new Promise((resolve) => this.#child.on("close", resolve));
-    atTheEnd(async () => {
-      this.#child.kill("SIGKILL");
-      await this.exit;
-    });
-  }
-
-  /** Resolves when it has printed this, on whichever output. */
-  async says(text: string): Promise<void> {
-    await eventually(() => `${this.out}${this.err}`.includes(text), text, { timeoutMs: 30_000 }).catch(
-      (error: unknown) => {
-        throw new Error(`${this.out}${this.err}\n${String(error)}`);
-      },
-    );
-  }
-
-  /** Ends it as a container is ended; resolves with its exit code. */
-  async stop(): Promise<number | null> {
-    this.#child.kill("SIGTERM");
-    return this.exit;
-  }
+/**
+ * Starts a program in the folder of a recipe. It is killed at the end of the test, if it has not ended.
+ *
+ * @param args `node` with a file, or a program in the folder.
+ */
+export function start({ path }: RecipeFolder, args: readonly string[], env: Env): Program {
+  const [first = "", ...rest] = args;
+  const file = first === "node" ? rest : [join(path, first), ...rest];
+  const program = new Program(file, { cwd: path, env: { ...inheritedEnv(), XDG_STATE_HOME: state, ...env } });
+  atTheEnd(() => program.kill());
+  return program;
 }
 
 /** Runs a program to its end, and resolves with what it printed. */
 export async function finished(folder: RecipeFolder, args: readonly string[], env: Env): Promise<string> {
-  const program = new Program(folder, args, env);
+  const program = start(folder, args, env);
   const code = await program.exit;
-  if (code !== 0) throw new Error(`${args.join(" ")} ended with ${code}:\n${program.out}${program.err}`);
-  return program.out;
+  if (code !== 0)
+    throw new Error(`${args.join(" ")} ended with ${code}:\n${program.output}${program.errors}`);
+  return program.output;
 }
 
 /** The command line of confluo, as it is installed in the folder. */

@@ -1,8 +1,6 @@
 /** Runs the recipes of `docs/recipes.md` as a reader does: in a project that has the package and what a recipe installs. */
 
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import {
   existsSync,
   mkdirSync,
@@ -18,7 +16,8 @@ import { dirname, join } from "node:path";
 import { ensureInstalled } from "../../scripts/install.mjs";
 import { eventually } from "../../src/testing/index.ts";
 import { inheritedEnv, packBuilt, run } from "./consumer.ts";
-import { type Recipe, readRecipes } from "./recipe-page.ts";
+import { Program } from "./program.ts";
+import { type Recipe, readRecipe } from "./recipe-page.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const packages = join(root, "test", "recipes");
@@ -109,8 +108,7 @@ export class RecipeFolder {
 
   /** `env` is what its programs get beside this process's variables, less those of tests and of confluo. */
   constructor(project: string, title: string, env: Readonly<Record<string, string>>) {
-    const recipe = readRecipes().find((each) => each.title === title);
-    if (recipe === undefined) throw new Error(`docs/recipes.md has no recipe "${title}"`);
+    const recipe = readRecipe(title);
     this.recipe = recipe;
     this.path = join(project, title.toLowerCase().replace(/\W+/g, "-"));
     this.#env = { NO_COLOR: "1", CONFLUO_LOG: "text", ...env };
@@ -142,54 +140,5 @@ export class RecipeFolder {
   async remove(): Promise<void> {
     await Promise.all(this.#running.map((program) => program.kill()));
     rmSync(this.path, { recursive: true, force: true });
-  }
-}
-
-/** A program of a recipe. */
-export class Program {
-  output = "";
-  errors = "";
-  /** Resolves with the exit code, `null` after a signal, once all output is there. */
-  readonly exit: Promise<number | null>;
-  readonly #child: ChildProcess;
-
-  constructor(args: readonly string[], options: { readonly cwd: string; readonly env: NodeJS.ProcessEnv }) {
-    this.#child = spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
-    this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-      this.output += text;
-    });
-    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.errors += text;
-    });
-    this.exit = once(this.#child, "close").then(([code]) => code as number | null);
-  }
-
-  /** Waits until it has printed something; resolves with the first group of the pattern, or the match. */
-  async says(pattern: RegExp): Promise<string> {
-    const find = (): RegExpExecArray | null => pattern.exec(this.output) ?? pattern.exec(this.errors);
-    const hasEnded = (): boolean => this.#child.exitCode !== null || this.#child.signalCode !== null;
-    await eventually(() => find() !== null || hasEnded(), String(pattern), { timeoutMs: 30_000 }).catch(
-      () => undefined,
-    );
-    // What it said last may be on its way yet.
-    if (find() === null && hasEnded()) await this.exit;
-    if (find() === null) throw new Error(`It never said ${pattern}, but:\n${this.output}${this.errors}`);
-    const found = find();
-    return found?.[1] ?? found?.[0] ?? "";
-  }
-
-  signal(signal: "SIGTERM" | "SIGKILL" | "SIGINT"): void {
-    this.#child.kill(signal);
-  }
-
-  /** Sends SIGTERM; resolves with the exit code. */
-  terminate(): Promise<number | null> {
-    this.signal("SIGTERM");
-    return this.exit;
-  }
-
-  async kill(): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) this.signal("SIGKILL");
-    await this.exit;
   }
 }

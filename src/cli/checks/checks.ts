@@ -108,7 +108,8 @@ function divide<Item>(items: readonly Item[], test: (item: Item) => boolean): re
   return [items.filter(test), items.filter((item) => !test(item))];
 }
 
-function listed(names: readonly string[]): string {
+/** Returns names as a phrase: `a`, `a and b`, `a, b and c`. */
+export function listed(names: readonly string[]): string {
   return names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 

@@ -1,7 +1,7 @@
 /** Reports services that are down, and messages that wait. */
 
 import type { Overview, ServiceStats } from "../../index.ts";
-import { aboutQueues, counted, type Finding, problem, warning } from "../checks/checks.ts";
+import { aboutQueues, counted, type Finding, listed, problem, warning } from "../checks/checks.ts";
 import { delayedIn } from "./service-table.ts";
 import { usersOf } from "./talkers.ts";
 
@@ -91,6 +91,5 @@ const NAMED = 12;
 export function lookedAt(names: readonly string[]): string {
   if (names.length === 0) return "no service";
   const more = names.length > NAMED ? [`${names.length - NAMED} more`] : [];
-  const all = [...names.slice(0, NAMED), ...more];
-  return all.length === 1 ? (all[0] as string) : `${all.slice(0, -1).join(", ")} and ${all.at(-1)}`;
+  return listed([...names.slice(0, NAMED), ...more]);
 }
