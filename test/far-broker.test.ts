@@ -3,7 +3,7 @@
 import { afterEach, expect, it } from "vitest";
 import { Broker, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
-import { deleteNamespace, freshBroker } from "./support/rabbitmq.ts";
+import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
 import { TcpProxy } from "./support/tcp-proxy.ts";
 
 const cleanUp: (() => unknown)[] = [];
@@ -62,4 +62,33 @@ it("binds hundreds of subscriptions together: at the start, later on, and on the
   for (const path of ["/later/0/x", `/first/${MANY - 1}/x`, `/later/own/${MANY - 1}`, "/first/own/0"])
     await listener.publish(path);
   await eventually(() => got.length === 4, "an event of each kind");
+}, 60_000);
+
+it("is connected to in few requests, by a client and by an instance of a service that runs", async () => {
+  const { namespace } = freshBroker({ logger: silentLogger });
+  const proxy = new TcpProxy();
+  const far = await proxy.listen();
+  cleanUp.push(
+    () => proxy.close(),
+    () => deleteNamespace(namespace, ["orders"]),
+  );
+  const start = async (name: string, url?: string): Promise<Service> => {
+    const broker = new Broker(url ?? testBrokerUrl(), { namespace, logger: silentLogger });
+    const service = new Service(name, { broker, logger: silentLogger });
+    if (name === "orders") service.route("/", () => 1).subscribe("/e", () => undefined);
+    cleanUp.push(() => service.shutdown({ timeoutMs: 1_000 }));
+    return service.connect();
+  };
+  await start("orders");
+  proxy.latencyMs = LATENCY_MS;
+  let requests = 0;
+  proxy.onRequest = () => {
+    requests += 1;
+  };
+  await start("client", far);
+  const ofClient = requests;
+  await start("orders", far);
+  // 16, and 24 to 32, since what goes out at the same time may come in several pieces. One after the other: 20 and 40.
+  expect(ofClient).toBeLessThan(19);
+  expect(requests - ofClient).toBeLessThan(37);
 }, 60_000);
