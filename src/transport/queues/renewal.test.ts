@@ -179,8 +179,14 @@ describe("instances that come back together", () => {
     let isGiven = false;
     const consume = async (queue: string): Promise<void> => {
       const options = { queue, prefetch: 1, onDelivery: () => undefined, onCancelled: () => undefined };
-      await client.declareQueue(plan(queue));
-      await client.consume(options).catch(() => client.consume(options));
+      // As a session does: a queue that another instance has deleted in between is declared again.
+      for (let isTaken = false; !isTaken; ) {
+        await client.declareQueue(plan(queue));
+        isTaken = await client.consume(options).then(
+          () => true,
+          () => false,
+        );
+      }
     };
     const queues: CallQueues = {
       calls: plan("calls"),
