@@ -22,6 +22,10 @@ it("gives up soon, and at once what is no question of time", async () => {
   };
   expect(await fails(unavailable)).toBe(4);
   expect(await fails(new ConfluoError("TOPOLOGY_CONFLICT", "it is another"))).toBe(1);
+  const limit = new ConfluoError("UNAVAILABLE", "queue limit in vhost is reached", {
+    data: { limit: "queues" },
+  });
+  expect(await fails(limit)).toBe(1);
   expect(await fails(unavailable, { name: "q", arguments: { "x-queue-type": "classic" } })).toBe(1);
 });
 

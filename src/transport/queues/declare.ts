@@ -15,6 +15,13 @@ const EXCHANGES_AT_ONCE = 32;
 const QUEUES_AT_ONCE = 5;
 const BINDINGS_AT_ONCE = 100;
 
+/** Returns whether a limit of the broker is reached, on connections or the like, which ends when others disconnect. */
+export function isLimit(error: unknown): boolean {
+  return (
+    isConfluoError(error) && (error.data as { readonly limit?: unknown } | undefined)?.limit !== undefined
+  );
+}
+
 /** Declares a queue and binds it. */
 export async function declare(
   client: AmqpClient,
@@ -130,7 +137,8 @@ async function declareQueue(client: AmqpClient, spec: QueueSpec): Promise<void> 
       await client.declareQueue(spec);
       return;
     } catch (error) {
-      if (!isConfluoError(error, "UNAVAILABLE") || performance.now() - askedAt > PROMPT_MS) throw error;
+      const isMomentary = isConfluoError(error, "UNAVAILABLE") && !isLimit(error);
+      if (!isMomentary || performance.now() - askedAt > PROMPT_MS) throw error;
     }
     await sleep(waitMs);
   }

@@ -5,7 +5,7 @@ import { runOutsideContext } from "../../async/outside-context.ts";
 import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
-import { declareExchanges, declareQueues } from "../queues/declare.ts";
+import { declareExchanges, declareQueues, isLimit } from "../queues/declare.ts";
 import type { Session, SessionListener, Transport } from "../transport.ts";
 import { AmqpSession, type SessionHost } from "./amqp-session.ts";
 import type { ConnectionSlot } from "./connection-slot.ts";
@@ -258,12 +258,5 @@ export class SharedConnection implements Transport {
 function isPassing(error: unknown): error is ConfluoError {
   return (
     isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST") || isLimit(error)
-  );
-}
-
-// Returns whether a limit of the broker is reached, on connections or the like, which ends when others disconnect.
-function isLimit(error: unknown): boolean {
-  return (
-    isConfluoError(error) && (error.data as { readonly limit?: unknown } | undefined)?.limit !== undefined
   );
 }
