@@ -1,5 +1,8 @@
 import { EventEmitter } from "node:events";
+import { createRequire } from "node:module";
 import { type AddressInfo, createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { Duplex } from "node:stream";
 import type { ChannelModel } from "amqplib";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type BrokerUrl, parseBrokerUrl } from "./broker-url.ts";
@@ -112,5 +115,85 @@ describe("a request about one queue", () => {
     await vi.advanceTimersByTimeAsync(5_100);
     arrive("done");
     expect(await asking).toBe("done");
+  });
+});
+
+describe("the frames of amqplib's channels", () => {
+  interface AmqplibConnection {
+    freshChannel(channel: object): number;
+    readonly channels: readonly { readonly buffer: { write(frame: Buffer): boolean } }[];
+  }
+
+  /** A socket that takes so many bytes, and more only when the test says so. */
+  function socket(highWaterMark: number) {
+    const written: string[] = [];
+    let taken: (() => void) | undefined;
+    const state = { isFull: false };
+    const take = (chunks: readonly Buffer[], done: () => void): void => {
+      written.push(chunks.join(""));
+      if (state.isFull) taken = done;
+      else done();
+    };
+    const stream = new Duplex({
+      highWaterMark,
+      read: () => undefined,
+      write: (chunk: Buffer, _, done) => take([chunk], done),
+      writev: (chunks, done) =>
+        take(
+          chunks.map(({ chunk }) => chunk as Buffer),
+          done,
+        ),
+    });
+    const drain = (): void => {
+      state.isFull = false;
+      taken?.();
+    };
+    return { stream, written, state, drain };
+  }
+
+  function channelsOn(stream: Duplex, count: number): ((frame: string) => boolean)[] {
+    const require = createRequire(import.meta.url);
+    const path = join(dirname(require.resolve("amqplib")), "lib", "connection.js");
+    const { Connection: Amqplib } = require(path) as {
+      Connection: new (stream: Duplex) => AmqplibConnection;
+    };
+    const amqplib = new Amqplib(stream);
+    const model = Object.assign(new EventEmitter(), { connection: amqplib });
+    new Connection(model as unknown as ChannelModel);
+    return Array.from({ length: count }, () => {
+      const number = amqplib.freshChannel({ onBufferDrain: () => undefined });
+      return (frame) => amqplib.channels[number]?.buffer.write(Buffer.from(frame)) ?? false;
+    });
+  }
+
+  it("are written when their callback ends, those of all channels together", async () => {
+    const { stream, written } = socket(1_000);
+    const [first, second] = channelsOn(stream, 2);
+    for (const frame of ["a", "b"]) first?.(frame);
+    second?.("c");
+    first?.("d");
+    expect(written).toEqual([]);
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(written).toEqual(["abcd"]);
+  });
+
+  it("keep their order in each channel while the socket is full, and the channels take turns", async () => {
+    const { stream, written, state, drain } = socket(10);
+    const [first, second] = channelsOn(stream, 2);
+    state.isFull = true;
+    first?.("0123456789");
+    for (const frame of ["a1", "a2", "a3"]) first?.(frame);
+    second?.("b1");
+    await new Promise<void>((resolve) => setTimeout(resolve, 5));
+    expect(written).toEqual(["0123456789"]);
+    drain();
+    await vi.waitFor(() => expect(written.join("")).toHaveLength(18));
+    const rest = written.slice(1).join("");
+    expect(rest.indexOf("b1")).toBeLessThan(rest.indexOf("a3"));
+    expect(rest.replace("b1", "")).toBe("a1a2a3");
+    first?.("a4");
+    second?.("b2");
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(written.at(-1)).toBe("a4b2");
   });
 });

@@ -40,8 +40,9 @@ function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
     }
   };
   const muxer = { scheduledRead: false };
+  const stream = { writableCorked: 0 };
   const channel = {
-    connection: { muxer },
+    connection: { muxer, stream },
     ack: ({ fields: { deliveryTag } }: ConsumeMessage, allUpTo = false): void => {
       written.push(`ack ${deliveryTag}${allUpTo ? " and all before" : ""}`);
       const covered = [...unsettled].filter((tag) => tag < deliveryTag);
@@ -65,7 +66,7 @@ function channelOf(delivered: number, hasWaitingAnswers?: () => boolean) {
     meant.set(tag, "requeue");
     acknowledgements.requeue(tag);
   };
-  return { ack, requeue, acknowledgements, written, unsettled, failures, muxer };
+  return { ack, requeue, acknowledgements, written, unsettled, failures, muxer, stream };
 }
 
 describe("acknowledgements of one turn", () => {
@@ -125,13 +126,20 @@ describe("acknowledgements of one turn", () => {
   });
 
   it("wait for the end of the turn where their connection writes before then, and with it perhaps before that of the answers", async () => {
-    const { ack, written, muxer } = channelOf(1);
+    const { ack, written, muxer, stream } = channelOf(2);
     muxer.scheduledRead = true;
     ack(1);
     await new Promise<void>((resolve) => process.nextTick(resolve));
     expect(written).toEqual([]);
     await turn();
     expect(written).toEqual(["ack 1"]);
+    muxer.scheduledRead = false;
+    stream.writableCorked = 1;
+    ack(2);
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(written).toEqual(["ack 1"]);
+    await turn();
+    expect(written).toEqual(["ack 1", "ack 2"]);
   });
 
   it("are told by amqplib whether their connection is about to write", async () => {

@@ -216,13 +216,16 @@ export class Acknowledgements {
   }
 }
 
-// Returns whether amqplib is about to write to the socket. It is an undocumented field; without it the result is true, so that
-// acknowledgements wait for the end of the turn.
+// Returns whether the connection is about to write to the socket. These are undocumented fields of amqplib; without them the
+// result is true, so that acknowledgements wait for the end of the turn.
 function isAboutToWrite(channel: Channel): boolean {
   const { connection } = channel as {
-    readonly connection?: { readonly muxer?: { readonly scheduledRead?: boolean } };
+    readonly connection?: {
+      readonly muxer?: { readonly scheduledRead?: boolean };
+      readonly stream?: { readonly writableCorked?: number };
+    };
   };
-  return connection?.muxer?.scheduledRead !== false;
+  return connection?.muxer?.scheduledRead !== false || connection.stream?.writableCorked !== 0;
 }
 
 // Returns the only part that amqplib reads of a message to settle.
