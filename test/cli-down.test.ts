@@ -219,7 +219,7 @@ describe("a service that is down", { timeout: 180_000 }, () => {
 it("what waits to be tried again is counted, shown and warned of", { timeout: 180_000 }, async () => {
   const { broker, confluo } = openNamespace(["orders"]);
   const orders = make("orders", { retry: { attempts: 3 } }).subscribe("/placed", () => {
-    throw new ServiceError("not now", { retry: { afterMs: 300_000 } });
+    throw new ServiceError("not now", { retry: { afterMs: 256_000 } });
   });
   await orders.connect(broker);
   const web = await make("web").connect(broker);

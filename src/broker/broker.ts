@@ -36,7 +36,8 @@ export type { ImportedDeadLetters } from "../dead-letters/letter-import.ts";
 export type { DeadLetterProperties, DeadLetterRecord } from "../dead-letters/letter-record.ts";
 export type { RecordedValue } from "../dead-letters/recorded-value.ts";
 export type { DiscoverOptions, Ping } from "../discovery/ask.ts";
-export type { DelayQueue, Overview, OverviewOptions } from "../discovery/overview.ts";
+export type { DelayQueue } from "../discovery/delay-queues.ts";
+export type { Overview, OverviewOptions } from "../discovery/overview.ts";
 export type { QueueOfService, ServiceStats } from "../discovery/service-stats.ts";
 export type { Watch, WatchedEvent } from "../discovery/watch.ts";
 export type {

@@ -8,27 +8,16 @@ import { invalidArgument } from "../errors.ts";
 import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
-import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
+import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { type AskParts, ask } from "./ask.ts";
+import { type DelayQueue, delayQueues } from "./delay-queues.ts";
 import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
 /** Options of `Broker.overview`. */
 export interface OverviewOptions extends WaitOptions {
   /** Names of services to look for, even if no instance of them answers; 1,000 at most. */
   readonly services?: readonly string[] | undefined;
-}
-
-/** A delay queue that is not empty. */
-export interface DelayQueue {
-  readonly name: string;
-  /** How long each message waits there, in milliseconds. */
-  readonly ms: number;
-  /**
-   * Messages of all services that wait there. Instances that check whether messages return from the queue may add one message
-   * each at times.
-   */
-  readonly messages: number;
 }
 
 /** The overview of a namespace. */
@@ -102,16 +91,13 @@ async function look(
   const unknownQueues: string[] = [];
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
     inspectIfTold(client, name, () => unknownQueues.push(name));
-  const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
-    const name = namespace.delays[ms];
-    return { name, ms, messages: (await inspect(name))?.messages ?? 0 };
-  });
+  const delays = await delayQueues(client, namespace, (name) => unknownQueues.push(name));
   const orphans = await inspect(namespace.orphans);
   return {
     services: services.sort((a, b) => (a.service < b.service ? -1 : 1)),
     missing: silent.filter((name) => wanted.has(name) && !isFound.has(name)).sort(),
     lookedFor: [...there, ...silent].sort(),
-    delays: delays.filter(({ messages }) => messages > 0),
+    delays,
     orphans,
     ...(unknownQueues.length === 0 ? {} : { unknownQueues }),
   };

@@ -58,7 +58,7 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
     kind: isEvent ? "event" : lane === "calls" ? "call" : told.kind === "event" ? "event" : "send",
     from: told.from ?? text(appId),
     attempt: wholeNumber(told.attempt) || 1,
-    waitMs: wholeNumber(told.wait) ?? 0,
+    waitMs: wholeNumber(told.wait, 13) ?? 0,
     unclaimedMs: wholeNumber(told.unclaimed) ?? 0,
     replay: told.replay ?? "",
     deaths: wholeNumber(told.deaths) ?? 0,
@@ -113,9 +113,9 @@ function toldBy(headers: WireHeaders): Readonly<EnvelopeHeaders> {
   return told ?? nothing;
 }
 
-// Accepts at most ten digits: 115 days in milliseconds.
-function wholeNumber(value: string | undefined): number | undefined {
-  return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
+// Accepts at most ten digits, which are 115 days in milliseconds, or as many as are given.
+function wholeNumber(value: string | undefined, digits = 10): number | undefined {
+  return value !== undefined && value.length <= digits && /^\d+$/.test(value) ? Number(value) : undefined;
 }
 
 // AMQP clients can write any value into a property; only text is valid here.

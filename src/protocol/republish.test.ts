@@ -73,6 +73,7 @@ describe("a copy", () => {
         contentType: "application/json",
         messageId: "m",
         deliveryMode: 2,
+        timestamp: 1,
         mandatory: true,
         headers: {
           "confluo-kind": "send",
@@ -86,6 +87,15 @@ describe("a copy", () => {
         },
       },
     });
+  });
+
+  it("keeps when the message was sent, and when it was due, if that can be written", () => {
+    const headers = { "confluo-due": "2026-12-01T09:00:00.000Z" };
+    expect(copyOf(headers, {})).toMatchObject(headers);
+    for (const timestamp of [-1, 1.5, 2 ** 53, "1", { "!": "timestamp", value: 1 }, undefined]) {
+      const sent = { ...message, properties: { ...forged, timestamp: timestamp as number } };
+      expect(republished(sent, envelope, {}).properties).not.toHaveProperty("timestamp");
+    }
   });
 
   it("keeps the encoding of a body that is packed: without it nobody could tell what the bytes are", () => {

@@ -1,7 +1,7 @@
 /** Copies messages to be published again: as dead letters, into a delay queue, or to be handled alone. */
 
 import { fitsShortString, isShortString } from "./address.ts";
-import { header, isPlain, userHeaders } from "./codec.ts";
+import { header, isPlain, protocolHeader, userHeaders } from "./codec.ts";
 import { fittingHeaders, mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
 import type { Envelope } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
@@ -18,17 +18,19 @@ export function republished(
   added: Readonly<Record<string, string>>,
   most: number = mostPropertyBytes(),
 ): Message {
-  const { contentType, headers: given } = message.properties;
+  const { contentType, timestamp, headers: given } = message.properties;
   const contentEncoding = packingOf(message);
   const own: Properties = {
     ...(isShortString(contentType) ? { contentType } : {}),
     ...(contentEncoding === undefined ? {} : { contentEncoding }),
     messageId: envelope.messageId,
     deliveryMode: 2,
+    ...(isTimestamp(timestamp) ? { timestamp } : {}),
     mandatory: true,
   };
   const application = Object.entries(userHeaders(given)).filter(isWritable);
   const { kind, path, attempt, from, query, replay } = envelope;
+  const due = protocolHeader(given, header.due);
   const { [header.errorMessage]: errorMessage, [header.errorStack]: errorStack, ...others } = added;
   // In the order of importance, in case there is not room for all. The long texts come last.
   const headers = fittingHeaders(most - propertyBytes(own), {
@@ -40,6 +42,7 @@ export function republished(
       ...(from === "" ? [] : [[header.from, from] as const]),
       ...(query === "" ? [] : [[header.query, query] as const]),
       ...(replay === "" ? [] : [[header.replay, replay] as const]),
+      ...(due === undefined ? [] : [[header.due, due] as const]),
       ...application,
     ],
     longTexts: [
@@ -90,6 +93,11 @@ export function republishedCall(
 // Returns the content encoding if the body is encoded. It must be copied, because the bytes cannot be read without it.
 function packingOf({ properties: { contentEncoding } }: Message): string | undefined {
   return isShortString(contentEncoding) && !isPlain(contentEncoding) ? contentEncoding : undefined;
+}
+
+// Returns whether a time can be written. A foreign sender's may have lost digits when it was read.
+function isTimestamp(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
 // Returns whether a header's name can be written. A foreign sender may have used a name that is too long or not UTF-8.

@@ -78,6 +78,7 @@ export class Publisher {
       messageId: messageId ?? this.#newId(),
       appId: this.#parts.service,
       deliveryMode: 2,
+      timestamp: Math.floor(Date.now() / 1_000),
     };
     if (expiresMs === undefined && headers === undefined) return properties;
     return {

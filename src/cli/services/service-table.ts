@@ -126,11 +126,11 @@ export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): num
 }
 
 /** Largest number of delay levels that one instance checks, each with one small message at a time. */
-const LEVELS_WATCHED = 8;
+const LEVELS_WATCHED = 9;
 
 /**
  * Returns the number of messages in the delay queues of a namespace: those that answering instances report as theirs, and the
- * others. Up to eight others for each answering instance are ignored: they may be test messages of the instances.
+ * others. Up to nine others for each answering instance are ignored: they may be test messages of the instances.
  */
 export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
   readonly known: number;

@@ -25,11 +25,20 @@ export class VirtualHost implements QueueHost {
     const existing = this.#exchanges.get(spec.name);
     if (existing !== undefined) {
       existing.assertEquivalent(spec);
+      this.#pass(spec);
       return;
     }
     assertUnreserved("exchange", spec.name);
     this.#exchanges.set(spec.name, new Exchange(spec));
+    this.#pass(spec);
     this.#deadLetters.retry();
+  }
+
+  #pass({ name, passesTo }: ExchangeSpec): void {
+    if (passesTo === undefined) return;
+    const target = this.#exchanges.get(passesTo.exchange);
+    if (target === undefined) throw missing("exchange", passesTo.exchange);
+    this.#exchanges.get(name)?.bind(target, passesTo.key);
   }
 
   declareQueue(spec: QueueSpec, connection: object): Queue {
@@ -157,27 +166,15 @@ export class VirtualHost implements QueueHost {
     if (exchangeName === "") return this.#queues.get(key)?.alone ?? noQueues;
     const exchange = this.#exchanges.get(exchangeName);
     if (exchange === undefined) return undefined;
-    const queues = exchange.route(key);
-    if (queues.length > 0 || exchange.alternate === undefined) return queues;
-    return this.#routeAlternate(exchange, key);
+    return exchange.route(key, this.#alternates);
   }
 
-  /**
-   * Returns the queues of the first alternate exchange that has any for the key. A missing or repeated exchange ends the
-   * search.
-   */
-  #routeAlternate(exchange: Exchange, key: string): readonly Queue[] {
-    const seen = new Set([exchange.name]);
-    for (let name = exchange.alternate; name !== undefined && !seen.has(name); ) {
-      if (name === "") return this.#route(name, key) ?? noQueues;
-      seen.add(name);
-      const alternate = this.#exchanges.get(name);
-      const queues = alternate?.route(key) ?? noQueues;
-      if (queues.length > 0) return queues;
-      name = alternate?.alternate;
-    }
-    return noQueues;
-  }
+  readonly #alternates = ({ alternate }: Exchange, key: string): readonly (Queue | Exchange)[] => {
+    if (alternate === undefined) return noQueues;
+    if (alternate === "") return this.#route(alternate, key) ?? noQueues;
+    const exchange = this.#exchanges.get(alternate);
+    return exchange === undefined ? noQueues : [exchange];
+  };
 }
 
 const noDeaths: QueuedMessage["deaths"] = [];
