@@ -40,6 +40,7 @@ export {
   type DeadLetterRecord,
   type DeadLetterSelection,
   type DeadLetters,
+  type DelayedMessages,
   type DelayQueue,
   type DiscoverOptions,
   type Durations,

@@ -2,7 +2,7 @@
 
 import { mapConcurrently } from "../async/concurrently.ts";
 import { LEVELS } from "../protocol/delays.ts";
-import type { Namespace } from "../protocol/topology.ts";
+import type { DeclaredQueue, Namespace } from "../protocol/topology.ts";
 import type { AmqpClient } from "../transport/amqp-client.ts";
 import { inspectIfTold, isUntold } from "./service-stats.ts";
 
@@ -37,6 +37,22 @@ export async function delayQueues(
     return { name, ms, messages: info?.messages ?? 0 };
   });
   return found.filter(({ messages }) => messages > 0);
+}
+
+/**
+ * Returns the queues of the levels that may exist, with the arguments that they should have; none if the broker does not say
+ * which levels exist.
+ */
+export async function declaredLevels(
+  client: AmqpClient,
+  namespace: Namespace,
+): Promise<readonly DeclaredQueue[]> {
+  try {
+    return namespace.levelQueues(2 ** (await countLevels(client, namespace)) - 1);
+  } catch (error) {
+    if (!isUntold(error)) throw error;
+    return [];
+  }
 }
 
 // Returns the number of levels that have an exchange. A level is declared with all those below it, so they are counted in five

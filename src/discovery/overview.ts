@@ -12,6 +12,7 @@ import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { type AskParts, ask } from "./ask.ts";
 import { type DelayQueue, delayQueues } from "./delay-queues.ts";
+import { type DelayedMessages, delayedBy } from "./delayed-messages.ts";
 import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
 /** Options of `Broker.overview`. */
@@ -29,9 +30,15 @@ export interface Overview {
   /** All services whose queues were looked for, sorted by name. There may be others, because AMQP cannot list queues. */
   readonly lookedFor: readonly string[];
   /**
-   * Delay queues of the namespace that hold messages: messages that wait for a retry, or that wait because no handler matched.
+   * Delay queues of the namespace that hold messages: messages that wait for a retry, or because no handler matched, or until
+   * they are due.
    */
   readonly delays: readonly DelayQueue[];
+  /**
+   * Delayed messages that are not due yet, by service, as far as the instances that sent them answer. Only these instances know
+   * for which service a message waits.
+   */
+  readonly delayed: readonly DelayedMessages[];
   /**
    * Messages that returned from a delay queue to a deleted queue; `undefined` if no service ever connected in this namespace.
    */
@@ -98,6 +105,7 @@ async function look(
     missing: silent.filter((name) => wanted.has(name) && !isFound.has(name)).sort(),
     lookedFor: [...there, ...silent].sort(),
     delays,
+    delayed: delayedBy(answers),
     orphans,
     ...(unknownQueues.length === 0 ? {} : { unknownQueues }),
   };

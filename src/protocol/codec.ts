@@ -21,7 +21,7 @@ export const header = {
    * to it may contain. Default: none.
    */
   gather: "confluo-gather",
-  /** On a republished message: `send`, `event` or `call`. */
+  /** On a republished message: `send`, `event` or `call`; on an event that is still to be published: `publish`. */
   kind: "confluo-kind",
   /** On a republished message: the path of the command or event. */
   path: "confluo-path",

@@ -3,7 +3,7 @@
 import { fitsShortString, isShortString } from "./address.ts";
 import { header, isPlain, protocolHeader, userHeaders } from "./codec.ts";
 import { fittingHeaders, mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
-import type { Envelope } from "./envelope.ts";
+import { type Envelope, PUBLISH_KIND } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
 
 /**
@@ -29,13 +29,13 @@ export function republished(
     mandatory: true,
   };
   const application = Object.entries(userHeaders(given)).filter(isWritable);
-  const { kind, path, attempt, from, query, replay } = envelope;
+  const { kind, isUnpublished, path, attempt, from, query, replay } = envelope;
   const due = protocolHeader(given, header.due);
   const { [header.errorMessage]: errorMessage, [header.errorStack]: errorStack, ...others } = added;
   // In the order of importance, in case there is not room for all. The long texts come last.
   const headers = fittingHeaders(most - propertyBytes(own), {
     texts: [
-      [header.kind, kind],
+      [header.kind, isUnpublished ? PUBLISH_KIND : kind],
       [header.path, path],
       [header.attempt, String(attempt)],
       ...Object.entries(others),
@@ -51,6 +51,67 @@ export function republished(
     ],
   });
   return { body: message.body, properties: { ...own, headers } };
+}
+
+/** The headers that describe the failure of a message. */
+const storyHeaders: readonly string[] = [
+  header.error,
+  header.errorName,
+  header.errorMessage,
+  header.errorStack,
+  header.firstFailedAt,
+  header.failedAt,
+  header.queue,
+  header.instance,
+];
+
+/** A message and its metadata. */
+export interface Original {
+  readonly message: Message;
+  readonly envelope: Envelope;
+}
+
+/** Copies a message without a new failure, but with the description of earlier ones. `most` limits its properties, in bytes. */
+export function unchangedCopy(
+  { message, envelope }: Original,
+  added: Readonly<Record<string, string>>,
+  most: number | undefined,
+): Message {
+  const { subscription } = envelope;
+  const story = storyHeaders.map((name) => [name, protocolHeader(message.properties.headers, name)] as const);
+  const all = {
+    ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+    ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
+    ...added,
+  };
+  return republished(message, envelope, all, most);
+}
+
+/**
+ * Makes the event of a delayed event that is due. `expiresMs` is how long it may still live, in milliseconds. Only the allowlist
+ * is copied, as by {@link republished}.
+ */
+export function publishedEvent(message: Message, envelope: Envelope, expiresMs: number | undefined): Message {
+  const { contentType, timestamp, headers: given } = message.properties;
+  const contentEncoding = packingOf(message);
+  const { from, query, messageId } = envelope;
+  const due = protocolHeader(given, header.due);
+  const headers = {
+    ...Object.fromEntries(Object.entries(userHeaders(given)).filter(isWritable)),
+    ...(query === "" ? {} : { [header.query]: query }),
+    ...(due === undefined ? {} : { [header.due]: due }),
+  };
+  const properties: Properties = {
+    ...(isShortString(contentType) ? { contentType } : {}),
+    ...(contentEncoding === undefined ? {} : { contentEncoding }),
+    messageId,
+    ...(from !== "" && fitsShortString(from) ? { appId: from } : {}),
+    deliveryMode: 2,
+    ...(isTimestamp(timestamp) ? { timestamp } : {}),
+    ...(expiresMs === undefined ? {} : { expiration: String(expiresMs) }),
+    ...(Object.keys(headers).length === 0 ? {} : { headers }),
+  };
+  return { body: message.body, properties };
 }
 
 /**

@@ -7,6 +7,7 @@ import { defaultRetry } from "./policy.ts";
 
 const envelope: Envelope = {
   kind: "send",
+  isUnpublished: false,
   path: "/",
   from: "",
   messageId: "m",

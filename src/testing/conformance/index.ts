@@ -6,6 +6,7 @@ import { causes } from "./causes.ts";
 import { contexts } from "./contexts.ts";
 import { contracts } from "./contracts.ts";
 import { cycles } from "./cycles.ts";
+import { delays } from "./delays.ts";
 import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
 import { expiry } from "./expiry.ts";
@@ -54,6 +55,7 @@ export type Topic =
   | "causes"
   | "retry"
   | "waits"
+  | "delays"
   | "suspects"
   | "looks"
   | "topology"
@@ -91,6 +93,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   causes,
   retry,
   waits,
+  delays,
   suspects,
   looks,
   topology,

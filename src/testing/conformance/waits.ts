@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { type Message, type Service, ServiceError } from "../../index.ts";
 import { eventually } from "../eventually.ts";
-import { type Define, signalled } from "./suite.ts";
+import { type Define, rejection, signalled } from "./suite.ts";
 
 export const waits: Define = (it) => {
   it("pass through the levels of their digits, which exist only then", async (bench) => {
@@ -51,6 +51,34 @@ export const waits: Define = (it) => {
     await eventually(() => attempts.length === 6, "the tries after");
     assert.deepEqual(attempts, [1, 2, 3, 1, 2, 3]);
     assert.equal(await bench.depth("worker", "dead"), 0);
+  });
+
+  it("name a level that somebody has declared in another way, and go on when it is gone", async (bench) => {
+    const level = `${bench.broker.namespace}.wait.0`;
+    const client = await bench.foreign();
+    const attempts: number[] = [];
+    const setUp = (service: Service): unknown =>
+      service.route("/", ({ attempt }) => {
+        attempts.push(attempt);
+        if (attempt === 1) throw new ServiceError("busy", { retry: { afterMs: 250 } });
+      });
+    await client.declareQueue({ name: level, arguments: { "x-queue-type": "quorum" } });
+    const worker = await bench.start("worker", setUp, twice);
+    const delayed = (await rejection(worker.send("worker", "/", 1, { delayMs: 250 }))) as Error & {
+      code: string;
+    };
+    assert.equal(delayed.code, "UNAVAILABLE");
+    assert.match(delayed.message, /wait\.0/);
+    await worker.send("worker", "/");
+    await eventually(() => attempts.length === 1, "the failure");
+    const found = await bench.broker.conflicts();
+    assert.deepEqual(
+      found.map(({ code, message }) => [code, message.includes(level)]),
+      [["TOPOLOGY_CONFLICT", true]],
+    );
+    await client.deleteQueue(level);
+    await eventually(() => attempts.length === 2, "the retry");
+    assert.deepEqual(await bench.broker.conflicts(), []);
   });
 
   it("are gone round again while some of the time is left, and handled only then", async (bench) => {

@@ -152,18 +152,18 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
 
   #handOver(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
     const delivery = new SessionDelivery(source, received, arrival);
-    const { expiresMs, waitMs, asksForBatches } = delivery.envelope;
+    const { expiresMs, waitMs, isUnpublished, asksForBatches } = delivery.envelope;
     const { exchange } = received;
     if (asksForBatches && delivery.lane === "calls" && !source.alone)
       this.#batchers.replies.heard(received.message.properties.replyTo as string);
     // A message loses its expiration in a delay queue, and may have been in the inbox for any time since it left that queue.
     const hasWaited =
       expiresMs !== undefined && exchange !== "" && this.connection.namespace.isReturn(exchange);
-    if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
+    if (!hasWaited && (delivery.lane !== "inbox" || (waitMs === 0 && !isUnpublished))) {
       this.member.onDelivery(delivery);
       return;
     }
-    this.#await(hasWaited ? this.#deliverAged(delivery) : delivery.waitOn());
+    this.#await(hasWaited ? this.#deliverAged(delivery) : this.#moveOn(delivery));
   }
 
   // A pause waits for this work.
@@ -180,8 +180,13 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     // If the connection is gone, the broker redelivers the message.
     if (this.isClosing || this.connection.client !== client) return;
     if (await delivery.aged(ageMs)) return;
-    if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
-    else await delivery.waitOn();
+    const { waitMs, isUnpublished } = delivery.envelope;
+    if (waitMs === 0 && !isUnpublished) this.member.onDelivery(delivery);
+    else await this.#moveOn(delivery);
+  }
+
+  #moveOn(delivery: SessionDelivery): Promise<void> {
+    return delivery.envelope.waitMs > 0 ? delivery.waitOn() : delivery.publishDue();
   }
 
   readonly hasWaitingAnswers = (): boolean => this.#batchers.replies.waiting > 0;

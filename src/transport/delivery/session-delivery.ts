@@ -1,12 +1,13 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
+import { eventKey } from "../../protocol/address.ts";
 import { bodyLength, header } from "../../protocol/codec.ts";
 import { delayKey, highestLevel, type Pass, passOf } from "../../protocol/delays.ts";
 import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { republishedCall } from "../../protocol/republish.ts";
+import { publishedEvent, republishedCall, unchangedCopy } from "../../protocol/republish.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 import type { Source } from "../queues/places.ts";
@@ -23,7 +24,6 @@ import {
   CopyPublisher,
   failedCopy,
   isCurrent,
-  unchangedCopy,
   waitHeaders,
 } from "./settlement-copies.ts";
 
@@ -195,6 +195,39 @@ export class SessionDelivery implements Delivery {
     const queue = this.#receiver.queues.queueOf({ lane: "inbox", alone: this.#source.alone });
     const delayed = this.#delayed(pass, queue, this.#unchanged(headers));
     await this.#publishThenAck([() => delayed]);
+  }
+
+  /** Publishes a delayed event that is due. Never rejects, like {@link settle}. */
+  async publishDue(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    const { exchange, key } = this.#destination();
+    await this.#publishThenAck([
+      () => {
+        const leftMs = Math.floor(this.#until - performance.now());
+        if (key === undefined || leftMs < 1) return this.#unpublished(key);
+        const expiresMs = leftMs === Number.POSITIVE_INFINITY ? undefined : Math.min(leftMs, LONGEST_MS);
+        return { exchange, key, message: publishedEvent(this.message, this.envelope, expiresMs) };
+      },
+    ]);
+  }
+
+  #destination(): { readonly exchange: string; readonly key: string | undefined } {
+    const exchange = this.#receiver.connection.namespace.events;
+    try {
+      return { exchange, key: eventKey(this.envelope.path) };
+    } catch {
+      return { exchange, key: undefined };
+    }
+  }
+
+  // Makes the dead letter of a delayed event that cannot be published, or that has expired.
+  #unpublished(key: string | undefined): AddressedCopy {
+    if (key !== undefined) return this.#expired(undefined);
+    const { path } = this.envelope;
+    const message = `The path ${show(path)} of the delayed event makes no routing key.`;
+    const failure: Failure = { error: new ConfluoError("MALFORMED_MESSAGE", message), retry: "final" };
+    return this.#copyFor({ kind: "dead-letter", failure });
   }
 
   #unchanged(added: Readonly<Record<string, string>>): Message {

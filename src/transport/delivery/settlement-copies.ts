@@ -5,25 +5,12 @@
 
 import { storyOf } from "../../causes.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
-import type { Envelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { republished } from "../../protocol/republish.ts";
+import { type Original, republished } from "../../protocol/republish.ts";
 import type { Failure } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery } from "../amqp-client.ts";
 import type { ReturnWatch } from "../queues/return-watch.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
-
-/** The headers that describe the failure of a message. */
-const storyHeaders: readonly string[] = [
-  header.error,
-  header.errorName,
-  header.errorMessage,
-  header.errorStack,
-  header.firstFailedAt,
-  header.failedAt,
-  header.queue,
-  header.instance,
-];
 
 /** The state of a message that waits. */
 interface DelayedRetry {
@@ -44,28 +31,6 @@ export function waitHeaders(wait: DelayedRetry): Readonly<Record<string, string>
     ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
     ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
   };
-}
-
-/** A message and its metadata. */
-interface Original {
-  readonly message: Message;
-  readonly envelope: Envelope;
-}
-
-/** Copies a message without a new failure, but with the description of earlier ones. `most` limits its properties, in bytes. */
-export function unchangedCopy(
-  { message, envelope }: Original,
-  added: Readonly<Record<string, string>>,
-  most: number | undefined,
-): Message {
-  const { subscription } = envelope;
-  const story = storyHeaders.map((name) => [name, protocolHeader(message.properties.headers, name)] as const);
-  const all = {
-    ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
-    ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
-    ...added,
-  };
-  return republished(message, envelope, all, most);
 }
 
 /** The failure that a copy describes. */
@@ -224,8 +189,13 @@ export class CopyPublisher {
   // Declares the delay queues that a copy needs, if they are not declared yet.
   #readyFor({ quarters }: AddressedCopy): Promise<void> | undefined {
     if (quarters === undefined || this.#client === undefined) return undefined;
-    this.#receiver.returns.used(quarters);
-    return this.#receiver.connection.levels.declare(this.#client, quarters);
+    const { connection, returns } = this.#receiver;
+    // Not before, because the check publishes to the levels.
+    const use = (): void => returns.used(quarters);
+    const declaring = connection.levels.declare(this.#client, quarters);
+    if (declaring !== undefined) return declaring.then(use);
+    use();
+    return undefined;
   }
 
   #publish({ exchange, key, message }: AddressedCopy): Promise<string | undefined> {

@@ -16,8 +16,21 @@ export class VirtualHost implements QueueHost {
   readonly #queues = new Map<string, Queue>();
   readonly #deadLetters = new DeadLetterRouter((exchange, key) => this.#route(exchange, key));
 
+  #clients = 0;
+
   constructor(maxMessageBytes: number) {
     this.#maxMessageBytes = maxMessageBytes;
+  }
+
+  get isUsed(): boolean {
+    return this.#clients > 0;
+  }
+
+  /** Notes that a client has connected (1) or left (-1). */
+  count(change: 1 | -1): void {
+    const wasUsed = this.isUsed;
+    this.#clients += change;
+    if (this.isUsed !== wasUsed) for (const queue of this.#queues.values()) queue.useChanged();
   }
 
   declareExchange(spec: ExchangeSpec): void {

@@ -103,3 +103,20 @@ it("declares again each minute what is in use, in the background", async () => {
   await vi.advanceTimersByTimeAsync(1);
   await expect(levels.declare(client, 2)).rejects.toMatchObject({ code: "ACCESS_REFUSED" });
 });
+
+it("looks for an inbox once on each connection, and again until it exists", async () => {
+  let exists = false;
+  const inspectQueue = vi.fn(async () => (exists ? { messages: 0, consumers: 0 } : undefined));
+  const client = fakeClient({ inspectQueue });
+  const levels = levelsOf();
+  expect(await Promise.all([levels.isThere(client, "q"), levels.isThere(client, "q")])).toEqual([
+    false,
+    false,
+  ]);
+  expect(inspectQueue).toHaveBeenCalledTimes(1);
+  exists = true;
+  for (let n = 0; n < 3; n += 1) expect(await levels.isThere(client, "q")).toBe(true);
+  expect(inspectQueue).toHaveBeenCalledTimes(2);
+  expect(await levels.isThere(fakeClient({ inspectQueue }), "q")).toBe(true);
+  expect(inspectQueue).toHaveBeenCalledTimes(3);
+});

@@ -1,5 +1,6 @@
 /** Declares the delay levels when they are first needed, once for each connection. */
 
+import { isConfluoError } from "../../errors.ts";
 import { highestLevel } from "../../protocol/delays.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
@@ -10,8 +11,10 @@ import { declareExchanges, declareQueues } from "./declare.ts";
  * levels above wait until it exists again.
  */
 const AGAIN_MS = 60_000;
+/** The most inboxes to remember. */
+const MOST_INBOXES = 1_000;
 
-/** The delay levels that exist, as far as this connection knows. */
+/** The delay levels that exist, and the inboxes behind them, as far as this connection knows. */
 export class DelayLevels {
   readonly #namespace: Namespace;
   #client: AmqpClient | undefined;
@@ -22,6 +25,8 @@ export class DelayLevels {
   /** The levels that were used since they were last declared. */
   #used = 0;
   #declaredAt = 0;
+  /** The inboxes that exist or are being looked for. */
+  readonly #inboxes = new Map<string, Promise<boolean>>();
   #last: Promise<void> = Promise.resolve();
 
   constructor(namespace: Namespace) {
@@ -35,18 +40,41 @@ export class DelayLevels {
    * @returns `undefined` if there is nothing to declare. Rejects if the broker refuses.
    */
   declare(client: AmqpClient, quarters: number): Promise<void> | undefined {
-    if (this.#client !== client) {
-      this.forget();
-      this.#client = client;
-    }
+    this.#begin(client);
     if (!this.#has(quarters)) return this.#next(client, quarters);
     this.#used |= quarters;
     if (performance.now() - this.#declaredAt > AGAIN_MS) this.#again(client);
     return undefined;
   }
 
-  /** Forgets what was declared, because some of it may be gone. */
+  /**
+   * Returns whether an inbox exists, to which delayed messages are to return. One that exists is looked for once on each
+   * connection. An inbox that this user may not look at counts as existing.
+   */
+  isThere(client: AmqpClient, inbox: string): Promise<boolean> {
+    this.#begin(client);
+    const known = this.#inboxes.get(inbox);
+    if (known !== undefined) return known;
+    const looking = lookFor(client, inbox);
+    if (this.#inboxes.size < MOST_INBOXES) this.#inboxes.set(inbox, looking);
+    const forget = (): void => {
+      if (this.#inboxes.get(inbox) === looking) this.#inboxes.delete(inbox);
+    };
+    looking.then((isThere) => {
+      if (!isThere) forget();
+    }, forget);
+    return looking;
+  }
+
+  #begin(client: AmqpClient): void {
+    if (this.#client === client) return;
+    this.forget();
+    this.#client = client;
+  }
+
+  /** Forgets what was declared and found, because some of it may be gone. */
   forget(): void {
+    this.#inboxes.clear();
     this.#queues = 0;
     this.#top = -1;
     this.#used = 0;
@@ -87,5 +115,14 @@ export class DelayLevels {
       .catch(() => {
         if (this.#client === client) this.forget();
       });
+  }
+}
+
+async function lookFor(client: AmqpClient, inbox: string): Promise<boolean> {
+  try {
+    return (await client.inspectQueue(inbox)) !== undefined;
+  } catch (error) {
+    if (isConfluoError(error, "ACCESS_REFUSED") || isConfluoError(error, "UNAVAILABLE")) return true;
+    throw error;
   }
 }

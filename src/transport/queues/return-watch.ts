@@ -116,8 +116,9 @@ export class ReturnWatch {
   // it an orphan. Returns `undefined` if the result is not known.
   async #returns(level: number, stop: AbortSignal): Promise<boolean | undefined> {
     try {
-      const { namespace, client: on } = this.#connection;
+      const { namespace, levels, client: on } = this.#connection;
       if (on === undefined) return undefined;
+      await levels.declare(on, 1 << level);
       const plan = namespace.returned(level);
       await on.declareQueue(plan);
       for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
@@ -126,8 +127,13 @@ export class ReturnWatch {
         const message = { body: new Uint8Array(0), properties };
         const route = { exchange: namespace.wait(level), key: delayKey(1 << level, plan.name) };
         on.publish(route, message, (failure) => {
-          if (failure === undefined) resolve();
-          else reject(new Error(failure));
+          if (failure === undefined) {
+            resolve();
+            return;
+          }
+          // Somebody may have deleted the level. It is declared again for whoever needs it next.
+          levels.forget();
+          reject(new Error(failure));
         });
       });
       await idleDelay(levelMs(level) + GRACE_MS, stop);
