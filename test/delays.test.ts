@@ -11,7 +11,7 @@ import { LEVELS, LONGEST_PASS_MS } from "../src/protocol/delays.ts";
 import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import type { DelayedTask } from "./processes/delay-worker.ts";
-import { runCommand } from "./support/command-line.ts";
+import { runCommand, startCommand } from "./support/command-line.ts";
 import { startProcess } from "./support/forked.ts";
 import { startNodeOfTestedVersion } from "./support/own-node.ts";
 
@@ -123,6 +123,35 @@ describe("all 26 levels", () => {
     await eventually(() => seen.length === 2, "both", { timeoutMs: 60_000 });
     expect(seen.toSorted()).toEqual(["command", "event"]);
   });
+});
+
+it("loses nothing when confluo retry is killed in the middle", { timeout: 120_000 }, async (context) => {
+  const { url, namespace, broker } = ownNode(context, "forward");
+  const env = { CONFLUO_BROKER: url, CONFLUO_NAMESPACE: namespace };
+  const count = 1_000;
+  const again = new Set<unknown>();
+  let failed = 0;
+  const worker = await start(broker, "worker", (service) =>
+    service.route("/task", ({ body, attempt }) => {
+      if (attempt > 1) again.add(body);
+      else {
+        failed += 1;
+        throw new ServiceError("no", { retry: { afterMs: 600_000 } });
+      }
+    }),
+  );
+  await Promise.all(Array.from({ length: count }, (_, n) => worker.send("worker", "/task", n)));
+  await eventually(() => failed === count, "all failures");
+  await eventually(async () => (await broker.stats())[0]?.routes[0]?.waiting === count, "all waits");
+  const killed = startCommand(["retry", "worker"], env);
+  await eventually(() => again.size > 0, "the first retry");
+  killed.kill("SIGKILL");
+  const isDone = async (): Promise<boolean> => {
+    await broker.retry("worker");
+    return again.size === count;
+  };
+  await eventually(isDone, "all retries", { timeoutMs: 60_000 });
+  expect((await broker.queue(`${namespace}.worker.dead`))?.messages).toBe(0);
 });
 
 it("confluo sends with a delay, shows what waits, and tries again now what failed", {

@@ -221,14 +221,17 @@ export function eventsIn({ body, properties }: Message): readonly Message[] {
   const entries = entriesIn(body);
   if (entries.length > MOST_EVENTS) throw malformed(`it holds more than ${MOST_EVENTS} events`);
   const whole = new BatchBody(body, entries.length);
-  const { contentEncoding: _, headers: __, ...shared } = properties;
+  const { contentEncoding: _, headers: given = {}, ...shared } = properties;
+  // Of a message that was published again, these headers say what each of its events is.
+  const told = Object.entries(given).filter(([name]) => name.startsWith("confluo-") && name !== header.query);
+  const common = Object.fromEntries(told);
   return entries.map((entry, at) => {
     const { id, query, headers } = entry;
-    const own = { ...shared, contentType: JSON_TYPE, messageId: id };
-    const asked = typeof query === "string" ? { [header.query]: query } : undefined;
-    const table = headersOf(userHeaders(headers as WireHeaders | undefined), asked);
+    const own = userHeaders(headers as WireHeaders | undefined);
+    const asked = typeof query === "string" ? { [header.query]: query } : {};
     const part = { value: entry.body, whole, at };
-    return new BatchEntry(part, table === undefined ? own : { ...own, headers: table });
+    const table = { ...common, ...own, ...asked };
+    return new BatchEntry(part, { ...shared, contentType: JSON_TYPE, messageId: id, headers: table });
   });
 }
 

@@ -40,11 +40,17 @@ describe("gathered events", () => {
     expect(Buffer.from(first?.body ?? []).toString()).toBe("[1]");
   });
 
-  it("drop what only describes the message as a whole", () => {
-    const own = { headers: { "confluo-subscription": "/x" }, contentEncoding: "identity" };
-    const [event] = eventsIn(gathered([{ id: "a" }], own));
+  it("have what a copy of their message says of them, and nothing else of its headers", () => {
+    const headers = {
+      "confluo-kind": "event",
+      "confluo-path": "/clicks",
+      "confluo-query": "q",
+      h: "1",
+      "x-death": [],
+    };
+    const [event] = eventsIn(gathered([{ id: "a" }], { headers, contentEncoding: "identity" }));
     expect(event?.properties).not.toHaveProperty("contentEncoding");
-    expect(event?.properties.headers).toEqual({});
+    expect(event?.properties.headers).toEqual({ "confluo-kind": "event", "confluo-path": "/clicks" });
   });
 
   it("are malformed if there are none or too many, or one has no id", () => {

@@ -35,7 +35,7 @@ export interface SessionListener {
   onDelivery(delivery: Delivery): void;
   /**
    * Is called when a message became a dead letter because it had expired, whether or not its delivery was passed to {@link
-   * onDelivery}.
+   * onDelivery}, or because it is a delayed event that cannot be published.
    */
   onExpired(delivery: Delivery, failure: Failure): void;
   /** Is called with a reply: `Caller.receive`. */

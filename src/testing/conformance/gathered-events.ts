@@ -132,6 +132,28 @@ export const gatheredEvents: Define = (it) => {
     assert.equal(runs, 0);
   });
 
+  it("that expired together are one dead letter, and are handled one by one when it is sent back", async (bench) => {
+    const seen: unknown[] = [];
+    const setUp = (service: Service): unknown =>
+      service.subscribe("/clicks/#", ({ path, messageId, body }) => void seen.push([path, messageId, body]));
+    await bench.start("listener", setUp).then((each) => each.shutdown());
+    const entries = [
+      { id: "a", body: 1 },
+      { id: "b", body: 2 },
+    ];
+    const expiring = { ...properties, expiration: "1" };
+    await bench.publishForeign(events(bench), "clicks.home", JSON.stringify(entries), expiring);
+    const box = bench.broker.deadLetters("listener");
+    await eventually(async () => (await box.count()) === 1, "the letter");
+    await bench.start("listener", setUp);
+    assert.equal(await box.replay("all"), 1);
+    await eventually(() => seen.length === 2, "both");
+    assert.deepEqual(seen, [
+      ["/clicks/home", "a", 1],
+      ["/clicks/home", "b", 2],
+    ]);
+  });
+
   it("are shown one by one to who watches", async (bench) => {
     const seen: unknown[] = [];
     const watch = await bench.broker.watch("/clicks/#", ({ messageId, body, from }) => {

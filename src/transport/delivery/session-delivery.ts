@@ -224,10 +224,10 @@ export class SessionDelivery implements Delivery {
   // Makes the dead letter of a delayed event that cannot be published, or that has expired.
   #unpublished(key: string | undefined): AddressedCopy {
     if (key !== undefined) return this.#expired(undefined);
-    const { path } = this.envelope;
-    const message = `The path ${show(path)} of the delayed event makes no routing key.`;
-    const failure: Failure = { error: new ConfluoError("MALFORMED_MESSAGE", message), retry: "final" };
-    return this.#copyFor({ kind: "dead-letter", failure });
+    const made = this.#letters?.get(undefined);
+    if (made !== undefined) return made;
+    const message = `The path ${show(this.envelope.path)} of the delayed event makes no routing key.`;
+    return this.#letterFor(undefined, new ConfluoError("MALFORMED_MESSAGE", message));
   }
 
   #unchanged(added: Readonly<Record<string, string>>): Message {
@@ -263,12 +263,15 @@ export class SessionDelivery implements Delivery {
   }
 
   #expired(subscription: string | undefined): AddressedCopy {
-    this.#letters ??= new Map();
-    const made = this.#letters.get(subscription);
+    const made = this.#letters?.get(subscription);
     if (made !== undefined) return made;
     const { path, expiresMs } = this.envelope;
     const message = `${show(path)} expired: it was not handled within ${expiresMs} ms.`;
-    const error = new ConfluoError("TIMEOUT", message);
+    return this.#letterFor(subscription, new ConfluoError("TIMEOUT", message));
+  }
+
+  #letterFor(subscription: string | undefined, error: ConfluoError): AddressedCopy {
+    this.#letters ??= new Map();
     const failure: Failure = {
       error,
       retry: "final",
