@@ -58,6 +58,7 @@ export type {
 export type {
   CommandUse,
   Counted,
+  DelayCount,
   Durations,
   EventUse,
   RecentRuns,
