@@ -44,7 +44,8 @@ describe("errors", () => {
     for (const status of [200, 399, 600, 400.5, Number.NaN]) {
       expect(() => new ServiceError("x", { status })).toThrow(/400 to 599/);
     }
-    for (const code of ["TIMEOUT", ""]) expect(() => new ServiceError("x", { code })).toThrow(/code/);
+    for (const code of ["TIMEOUT", "NO_STREAMS", ""])
+      expect(() => new ServiceError("x", { code })).toThrow(/code/);
   });
 
   it("of a service refuse what is no message, no options or no advice", () => {

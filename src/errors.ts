@@ -39,6 +39,12 @@ export const errorTable = {
 /** The codes of confluo's own errors. */
 export type ErrorCode = keyof typeof errorTable;
 
+/** Codes that later releases will use. A service cannot use them, so that it works with those releases, too. */
+export const reservedCodes = ["STREAM_EXPECTED", "NO_STORE", "NO_HISTORY", "NO_STREAMS"] as const;
+
+/** A code that a service cannot use for its own errors. */
+export type OwnCode = ErrorCode | (typeof reservedCodes)[number];
+
 const brand: unique symbol = Symbol.for("confluo.error") as never;
 /**
  * Distinguishes the classes. A name cannot, because a subclass may have any name; neither can `instanceof` across copies of the
@@ -139,7 +145,7 @@ export class ServiceError<Code extends string = string> extends ConfluoError<Cod
     if (!Number.isInteger(status) || status < 400 || status > 599) {
       throw invalidArgument("the status of a ServiceError", "a whole number from 400 to 599", status);
     }
-    if (typeof code !== "string" || code === "" || (isErrorCode(code) && code !== "SERVICE_ERROR")) {
+    if (typeof code !== "string" || code === "" || (isOwnCode(code) && code !== "SERVICE_ERROR")) {
       throw invalidArgument("the code of a ServiceError", "a code of your own, none of confluo's", code);
     }
     super(code, message, { ...options, status });
@@ -200,6 +206,11 @@ export function isConfluoError<Code extends ErrorCode = never>(
 /** Returns whether a code belongs to confluo. */
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(errorTable, code);
+}
+
+/** Returns whether a code belongs to confluo, now or in a later release. */
+export function isOwnCode(code: string): code is OwnCode {
+  return isErrorCode(code) || reservedCodes.some((reserved) => reserved === code);
 }
 
 /** Makes an `INVALID_ARGUMENT` error that names the argument, what was expected and what was received. */
@@ -353,7 +364,7 @@ function ourFields(error: object): OurFields {
   const [kind, code, status] = [fieldOf(error, kindBrand), fieldOf(error, "code"), fieldOf(error, "status")];
   const isService = kind === "service";
   // A field of a subclass was not checked by the constructor. A code of confluo would wrongly say that confluo failed.
-  const isCode = typeof code === "string" && code !== "" && !(isService && isErrorCode(code));
+  const isCode = typeof code === "string" && code !== "" && !(isService && isOwnCode(code));
   const isStatus = typeof status === "number" && Number.isInteger(status) && status >= 400 && status <= 599;
   return {
     kind: isService || kind === "remote" ? kind : "own",

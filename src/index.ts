@@ -40,6 +40,8 @@ export {
   type DeadLetterRecord,
   type DeadLetterSelection,
   type DeadLetters,
+  type DelayCount,
+  type DelayedMessages,
   type DelayQueue,
   type DiscoverOptions,
   type Durations,

@@ -219,7 +219,7 @@ describe("a service that is down", { timeout: 180_000 }, () => {
 it("what waits to be tried again is counted, shown and warned of", { timeout: 180_000 }, async () => {
   const { broker, confluo } = openNamespace(["orders"]);
   const orders = make("orders", { retry: { attempts: 3 } }).subscribe("/placed", () => {
-    throw new ServiceError("not now", { retry: { afterMs: 300_000 } });
+    throw new ServiceError("not now", { retry: { afterMs: 256_000 } });
   });
   await orders.connect(broker);
   const web = await make("web").connect(broker);
@@ -228,7 +228,7 @@ it("what waits to be tried again is counted, shown and warned of", { timeout: 18
   const ls = await confluo("ls");
   expect(ls.out).toMatch(/^orders +1 +healthy .* 0 +50 +0 +50 +0 +SERVICE_ERROR: not now$/m);
   expect(ls.out).toContain(
-    "RETRY: 50 wait in delay queues, for another try or for an instance that handles them.",
+    "RETRY: 50 wait in delay queues, for another try, for an instance that handles them or until they are due.",
   );
   expect((await confluo("show orders")).out).toMatch(/^\/placed +subscription .* 50 +50 +50 +0 /m);
   const warned = /^warning +50 messages of orders failed and will be retried: \/placed 50\.$/m;
@@ -237,7 +237,7 @@ it("what waits to be tried again is counted, shown and warned of", { timeout: 18
   await orders.shutdown();
   const after = await confluo("ls", { CONFLUO_SERVICES: "orders" });
   expect(after.out).toContain(
-    "RETRY: 50 wait in delay queues, for another try or for an instance that handles them, 50 of them from instances that do not answer.",
+    "RETRY: 50 wait in delay queues, for another try, for an instance that handles them or until they are due, 50 of them from instances that do not answer.",
   );
   expect((await confluo("doctor")).out).toMatch(/^warning +50 messages more in delay queues \(/m);
 });

@@ -15,8 +15,9 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mapConcurrently } from "../src/async/concurrently.ts";
-import { errorTable } from "../src/errors.ts";
+import { errorTable, reservedCodes } from "../src/errors.ts";
 import { header } from "../src/protocol/codec.ts";
+import { LEVELS } from "../src/protocol/delays.ts";
 import {
   INSTANCE_EVENTS_ARGUMENTS,
   Namespace,
@@ -42,7 +43,7 @@ describe("docs/errors.md", () => {
   });
 
   it.each(pages)("knows every code that %s mentions in a row or as confluo's", (page) => {
-    const ours = new Set(Object.keys(errorTable));
+    const ours = new Set<string>([...Object.keys(errorTable), ...reservedCodes]);
     // Codes that snippets and examples make up are declared where they are made: `code: "…"`, `error("…"` or `…: {`.
     const text = readPage(page);
     const invented = new Set(
@@ -112,7 +113,8 @@ describe("docs/protocol.md", () => {
 
   it("names no header of confluo's that does not exist", () => {
     const headers = new Set<string>(Object.values(header));
-    const named = [...protocol.matchAll(/`(confluo-[a-z-]+)`/g)].map(([, name]) => name ?? "");
+    const [used = ""] = protocol.split("## Reserved");
+    const named = [...used.matchAll(/`(confluo-[a-z-]+)`/g)].map(([, name]) => name ?? "");
     expect(named.filter((name) => name !== "confluo-" && !headers.has(name))).toEqual([]);
   });
 
@@ -131,7 +133,7 @@ describe("docs/protocol.md", () => {
   const queues = [
     ...namespace.callQueues("<service>"),
     ...namespace.durableQueues("<service>"),
-    ...namespace.sharedQueues().filter(({ name }) => !name.includes(".delay.")),
+    ...namespace.sharedQueues(),
   ];
 
   it.each(queues)("gives $name the arguments that it is declared with", ({ name, arguments: args }) => {
@@ -155,20 +157,29 @@ describe("docs/protocol.md", () => {
     expect(argumentsIn(row("questions to an instance"))).toEqual(texts(QUESTIONS_ARGUMENTS));
   });
 
-  it("gives the delay levels the arguments that they are declared with, and lists all of them", () => {
-    const levels = namespace.sharedQueues().filter(({ name }) => name.includes(".delay."));
-    const delays = row("`<ns>.delay.<ms>`, for each");
-    for (const { arguments: args } of levels) {
-      expect(argumentsIn(delays)).toEqual({ ...texts(args), "x-message-ttl": "<ms>" });
+  it("gives the delay levels the arguments that they are declared with", () => {
+    const told = argumentsIn(row("`<ns>.wait.<k>`, for each level | `x-queue-type`"));
+    const levels = namespace.levelQueues(2 ** LEVELS - 1);
+    expect(levels).toHaveLength(26);
+    for (const [level, { arguments: args }] of levels.entries()) {
+      const { "x-message-ttl": ttl, "x-dead-letter-exchange": to, ...others } = args;
+      const { "x-message-ttl": _, ...same } = told;
+      expect(same).toEqual(texts(others));
+      expect([ttl, to]).toEqual([250 * 2 ** level, level === 0 ? "<ns>.due" : `<ns>.wait.${level - 1}`]);
     }
-    const listed = /`<ms>` is each of (\d+(?:, \d+)*)/.exec(protocol)?.[1]?.split(", ");
-    expect(listed).toEqual(levels.map(({ arguments: args }) => String(args["x-message-ttl"])));
+    expect(row("`<ns>.wait.<k>`, for each level | `x-queue-type`")).toContain(
+      "`x-message-ttl`: 250 · 2^`<k>`",
+    );
+  });
+
+  it("reserves each error code that services may not use", () => {
+    const [, reserved = ""] = protocol.split("## Reserved");
+    for (const code of reservedCodes) expect(reserved).toContain(`\`${code}\``);
   });
 
   it("lists the exchanges with their types and arguments", () => {
     for (const { name, type, arguments: args = {} } of namespace.exchanges()) {
-      const shown = name.includes(".delay.") ? "<ns>.delay.<ms>" : name;
-      const found = row(`\`${shown}\` | ${type} |`);
+      const found = row(`\`${name}\` | ${type} |`);
       expect(argumentsIn(found), name).toEqual(texts(args));
       expect(found, name).not.toBe("");
     }

@@ -12,6 +12,7 @@ import {
   type BrokerOptions,
   isConfluoError,
   Service,
+  ServiceError,
   type ServiceOptions,
   silentLogger,
 } from "../src/index.ts";
@@ -552,9 +553,15 @@ describe("topology", () => {
 
   it("declares the whole topology with the arguments of the protocol", async () => {
     const broker = makeBroker();
-    await makeService("a", broker)
-      .route("/", () => 1)
+    let tries = 0;
+    const a = await makeService("a", broker, { retry: { attempts: 2 } })
+      .route("/", () => {
+        tries += 1;
+        if (tries === 1) throw new ServiceError("busy", { retry: { afterMs: 1_250 } });
+      })
       .connect();
+    await a.send("a", "/");
+    await eventually(() => tries === 2, "the retry");
     const channel = await (await admin()).createChannel();
     const namespace = new Namespace(broker.namespace);
     // Declared with equal arguments all of these pass; with one that differs, the broker would refuse.
@@ -562,11 +569,15 @@ describe("topology", () => {
       ...namespace.sharedQueues(),
       ...namespace.callQueues("a"),
       ...namespace.durableQueues("a"),
+      ...namespace.levelQueues(5),
     ]) {
       await channel.checkQueue(name);
       await channel.assertQueue(name, { arguments: args });
     }
-    for (const { name, type, arguments: args } of namespace.exchanges()) {
+    for (const { name, type, arguments: args } of [
+      ...namespace.exchanges(),
+      ...namespace.levelExchanges(5),
+    ]) {
       await channel.checkExchange(name);
       await channel.assertExchange(name, type, { arguments: args ?? {} });
     }

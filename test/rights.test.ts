@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, it, type TestContext, vi } from "vitest";
 import type { TestBroker } from "../scripts/test-broker.mjs";
-import { Broker, isConfluoError, Service, silentLogger } from "../src/index.ts";
+import { Broker, isConfluoError, Service, ServiceError, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
 import { startNodeOfTestedVersion } from "./support/own-node.ts";
 
@@ -119,6 +119,31 @@ it("a right that is taken away is named by every verb, on the log and in health,
   for (const verb of verbs)
     await eventually(async () => (await outcomeOf(verb())) === "ok", "what is allowed again");
   expect(service.health()).toMatchObject({ status: "healthy", reason: undefined });
+  await service.shutdown();
+});
+
+it("levels that may not be declared are named, and what is to wait there is kept or refused, until they may", async (context) => {
+  const { broker, control, name, namespace, lines } = await userOf(context);
+  const mayDeclare = (pattern: string): Promise<string> =>
+    control("set_permissions", "-p", "/", name, pattern, ".*", ".*");
+  await mayDeclare(`^(?!${namespace}\\.wait\\.)`);
+  const attempts: number[] = [];
+  const service = new Service("waiting", { broker: broker(), logger: silentLogger, retry: { attempts: 2 } });
+  service.route("/", ({ attempt }) => {
+    attempts.push(attempt);
+    if (attempt === 1) throw new ServiceError("busy", { retry: { afterMs: 250 } });
+  });
+  await service.connect();
+  expect(await outcomeOf(service.send("waiting", "/", 1, { delayMs: 250 }))).toBe("ACCESS_REFUSED");
+  expect(await outcomeOf(service.publish("/e", 1, { delayMs: 250 }))).toBe("ACCESS_REFUSED");
+  await service.send("waiting", "/");
+  await eventually(() => lines.some((line) => line.includes("did not reach")), "the warning");
+  expect(lines.find((line) => line.includes("did not reach"))).toContain(`${namespace}.wait.0`);
+  expect(attempts).toEqual([1]);
+  await mayDeclare(".*");
+  await eventually(() => attempts.length === 2, "the retry", { timeoutMs: 20_000 });
+  await service.send("waiting", "/", 1, { delayMs: 250 });
+  await eventually(() => attempts.length === 4, "the delayed command and its retry", { timeoutMs: 20_000 });
   await service.shutdown();
 });
 

@@ -2,7 +2,10 @@
 
 import { afterEach, expect, it } from "vitest";
 import { type AmqpClient, type Broker, Service, ServiceError, silentLogger } from "../src/index.ts";
+import { anyDigits, delayKey } from "../src/protocol/delays.ts";
+import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
+import { declareExchanges, declareQueues } from "../src/transport/queues/declare.ts";
 import { runCommand } from "./support/command-line.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
 
@@ -12,6 +15,7 @@ afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
+const LEVEL = 0;
 const LEVEL_MS = 250;
 /** More than RabbitMQ has under way to where they return. */
 const MANY = 40;
@@ -25,12 +29,16 @@ async function standStill(broker: Broker, wire: AmqpClient): Promise<void> {
     arguments: { "x-queue-type": "classic", "x-max-length": 0, "x-overflow": "reject-publish" },
   });
   cleanUp.push(() => wire.deleteQueue(queue));
-  await wire.bind(queue, `${namespace}.back`, queue);
+  await wire.bind(queue, `${namespace}.due`, `${anyDigits}${queue}`);
   const message = { body: new Uint8Array(0), properties: { deliveryMode: 2 } } as const;
-  const exchange = `${namespace}.delay.${LEVEL_MS}`;
+  const topology = new Namespace(namespace);
+  await declareExchanges(wire, topology.levelExchanges(1 << LEVEL));
+  await declareQueues(wire, topology.levelQueues(1 << LEVEL));
+  const exchange = topology.wait(LEVEL);
+  const key = delayKey(1 << LEVEL, queue);
   await Promise.all(
     Array.from({ length: MANY }, () => {
-      return new Promise((resolve) => wire.publish({ exchange, key: queue }, message, resolve));
+      return new Promise((resolve) => wire.publish({ exchange, key }, message, resolve));
     }),
   );
 }
@@ -51,7 +59,7 @@ it("is seen by an instance whose retries wait there, and by the doctor", { timeo
   await standStill(broker, wire);
   await client.send("retrying", "/task");
   await eventually(() => retrying.health().status === "degraded", "the standstill", { timeoutMs: 30_000 });
-  const delay = `${broker.namespace}.delay.${LEVEL_MS}`;
+  const delay = `${broker.namespace}.wait.${LEVEL}`;
   expect(retrying.health()).toMatchObject({ state: "running", detached: [], stalled: [delay] });
   expect(client.health()).toMatchObject({ status: "healthy" });
   expect(client.health()).not.toHaveProperty("stalled");

@@ -164,6 +164,12 @@ describe("a path", () => {
     expectTypeOf<CallArguments<"rooms">[0]>().toEqualTypeOf<string>();
     await service.call("rooms", "/book", null, { timeoutMs: 5 });
     await service.publish("/booked", new Uint8Array(1), { messageId: "1" });
+    await service.publish("/booked", 1, { at: new Date() });
+    await service.send("rooms", "/book", 1, { delayMs: 5 });
+    // @ts-expect-error a number may be seconds or milliseconds
+    await service.send("rooms", "/book", 1, { at: 5 });
+    // @ts-expect-error a caller waits for the answer
+    await service.call("rooms", "/book", 1, { delayMs: 5 });
     // @ts-expect-error the path is missing
     await service.send("rooms");
   });

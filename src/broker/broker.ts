@@ -3,8 +3,11 @@
 import { runOutsideContext } from "../async/outside-context.ts";
 import { type TimedPromiseControls, waitFor } from "../async/timed-promise.ts";
 import { DeadLetters } from "../dead-letters/dead-letters.ts";
+import { retryWaiting } from "../dead-letters/waiting-retries.ts";
 import { type AskParts, ask, type DiscoverOptions, type Ping } from "../discovery/ask.ts";
 import { conflicts } from "../discovery/conflicts.ts";
+import { delayQueues } from "../discovery/delay-queues.ts";
+import { type DelayedMessages, delayedBy } from "../discovery/delayed-messages.ts";
 import { type Overview, type OverviewOptions, overview } from "../discovery/overview.ts";
 import { byService, type ServiceStats } from "../discovery/service-stats.ts";
 import { type Watch, type WatchedEvent, watch } from "../discovery/watch.ts";
@@ -36,7 +39,9 @@ export type { ImportedDeadLetters } from "../dead-letters/letter-import.ts";
 export type { DeadLetterProperties, DeadLetterRecord } from "../dead-letters/letter-record.ts";
 export type { RecordedValue } from "../dead-letters/recorded-value.ts";
 export type { DiscoverOptions, Ping } from "../discovery/ask.ts";
-export type { DelayQueue, Overview, OverviewOptions } from "../discovery/overview.ts";
+export type { DelayQueue } from "../discovery/delay-queues.ts";
+export type { DelayedMessages } from "../discovery/delayed-messages.ts";
+export type { Overview, OverviewOptions } from "../discovery/overview.ts";
 export type { QueueOfService, ServiceStats } from "../discovery/service-stats.ts";
 export type { Watch, WatchedEvent } from "../discovery/watch.ts";
 export type {
@@ -53,6 +58,7 @@ export type {
 export type {
   CommandUse,
   Counted,
+  DelayCount,
   Durations,
   EventUse,
   RecentRuns,
@@ -238,6 +244,37 @@ export class Broker {
    */
   overview(options?: OverviewOptions): Promise<Overview> {
     return overview(this.#asking, options);
+  }
+
+  /**
+   * Asks every instance which delayed messages it has sent that are not due yet. Returns one entry for each service to whose
+   * inbox such messages return. Messages of senders that are gone are not counted.
+   *
+   * @example for (const { service, messages, until } of await broker.delayed()) console.log(service, messages, until);
+   * @throws as {@link Broker.discover}.
+   */
+  async delayed(options?: WaitOptions): Promise<readonly DelayedMessages[]> {
+    return ask(this.#asking, "stats", options, async (_client, heard) =>
+      delayedBy(heard.map(({ answer }) => answer)),
+    );
+  }
+
+  /**
+   * Has the messages of a service that wait for another try, because they have failed, tried again now. Each is published to the
+   * inbox that it would return to, and removed from its delay queue once the broker has confirmed that. So a crash in between
+   * may duplicate a message but never loses it. It stays the same try with the same id. Delayed messages that were not tried yet
+   * keep waiting. Looks through at most the first 20,000 messages of each delay queue that stay, which may be late by that time.
+   *
+   * @returns the number of messages that were brought forward.
+   * @throws `NO_SUCH_SERVICE` if the inbox does not exist; `UNAVAILABLE` if the broker refuses a copy. The message then stays.
+   *   The error's `data.retried` is the number of those brought forward so far. Default of `timeoutMs`: 60,000. And as
+   *   {@link Broker.discover}.
+   */
+  retry(service: string, options?: WaitOptions): Promise<number> {
+    const { namespace, newId } = this.#asking;
+    const queues = async (client: AmqpClient): Promise<readonly string[]> =>
+      (await delayQueues(client, namespace, () => undefined)).map(({ name }) => name);
+    return retryWaiting({ namespace, newId, open: this.#openExact, delayQueues: queues }, service, options);
   }
 
   /**

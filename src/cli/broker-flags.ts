@@ -134,16 +134,28 @@ export function limitsOf(
   return timeout === undefined ? { signal } : { timeoutMs: timeout, signal };
 }
 
-const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /**
  * Parses `500ms`, `2s`, `1.5m` or `1h` to milliseconds. A unit is required, because without one many users would mean seconds.
  */
 export function durationOf(text: string): number {
-  const [, number = "", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text.trim()) ?? [];
-  const ms = number === "" ? Number.NaN : Number(number) * (units[unit] as number);
+  const ms = msOf(text);
   if (ms >= 1 && ms <= 2_147_483_647) return Math.ceil(ms);
   throw new InvalidArgumentError("Expected a duration with its unit, such as 500ms, 2s or 1m.");
+}
+
+/** Parses a delay, such as `90s`, `2h` or `30d`, to milliseconds. It may be longer than a {@link durationOf}. */
+export function delayOf(text: string): number {
+  const ms = msOf(text);
+  if (ms >= 0) return ms;
+  throw new InvalidArgumentError("Expected a delay with its unit, such as 90s, 2h or 30d.");
+}
+
+// Returns NaN for any other text.
+function msOf(text: string): number {
+  const [, number = "", unit = "ms"] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim()) ?? [];
+  return number === "" ? Number.NaN : Number(number) * (units[unit] as number);
 }
 
 /** Parses a whole number of at least 1. */

@@ -2,7 +2,7 @@ import { Readable, Writable } from "node:stream";
 import { describe, expect, it } from "vitest";
 import { ConfluoError, ServiceError } from "../index.ts";
 import { readBody } from "./body.ts";
-import { countOf, durationOf, pairOf } from "./broker-flags.ts";
+import { countOf, delayOf, durationOf, pairOf } from "./broker-flags.ts";
 import { describeError, errorAsJson } from "./describe-error.ts";
 import { exitCodeOf } from "./exit-codes.ts";
 import { cut, fittedTable, tableOf } from "./table.ts";
@@ -36,6 +36,14 @@ describe("options", () => {
   it.each(["", "0", "5", "-1s", "1 day", "s", "99999h"])("do not take %s as a duration", (text) =>
     expect(() => durationOf(text)).toThrow("Expected a duration"),
   );
+
+  it("take delays, which may be longer than a duration, or none", () => {
+    expect(["0s", "250ms", "2h", "1.5d", "400d"].map(delayOf)).toEqual([
+      0, 250, 7_200_000, 129_600_000, 34_560_000_000,
+    ]);
+    for (const text of ["", "5", "-1s", "2 h", "tomorrow"])
+      expect(() => delayOf(text)).toThrow("Expected a delay");
+  });
 
   it("take counts and pairs", () => {
     expect(countOf("12")).toBe(12);

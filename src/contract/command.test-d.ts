@@ -138,6 +138,8 @@ describe("declared errors", () => {
   it("do not take a code of confluo's own", () => {
     // @ts-expect-error TIMEOUT is a code of confluo's own
     command("billing", "/charge", { errors: { TIMEOUT: z.string() } });
+    // @ts-expect-error NO_STREAMS is a code of a later release
+    command("billing", "/charge", { errors: { NO_STREAMS: z.string() } });
     // @ts-expect-error the same of valibot
     command("billing", "/charge", { errors: { TIMEOUT: v.string() } });
     // @ts-expect-error the same of arktype

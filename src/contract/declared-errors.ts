@@ -2,10 +2,10 @@
 
 import {
   type ConfluoError,
-  type ErrorCode,
   invalidArgument,
   isConfluoError,
-  isErrorCode,
+  isOwnCode,
+  type OwnCode,
   RemoteError,
   ServiceError,
 } from "../errors.ts";
@@ -38,7 +38,7 @@ export type NoErrors = { readonly [Code in never]: never };
  * code that belongs to confluo. The compile error says which rule is broken.
  */
 export type CheckedErrors<Errors> = {
-  readonly [Code in keyof Errors]: Code extends ErrorCode
+  readonly [Code in keyof Errors]: Code extends OwnCode
     ? `${Code} is a code of confluo's own: choose another`
     : Errors[Code] extends AnySchema
       ? unknown
@@ -188,7 +188,7 @@ export function checkErrors(errors: unknown): void {
     throw invalidArgument("the declared errors of a command", "an object of codes", errors);
   }
   for (const [code, declared] of Object.entries(errors)) {
-    if (code === "" || isErrorCode(code)) {
+    if (code === "" || isOwnCode(code)) {
       throw invalidArgument("the code of a declared error", "a code of your own, none of confluo's", code);
     }
     if (!isSchema(declared)) checkDeclaration(code, declared);

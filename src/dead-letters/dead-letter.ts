@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import { fitsShortString, pathOfKey } from "../protocol/address.ts";
 import { decodeBody, header, protocolHeader, userHeaders } from "../protocol/codec.ts";
+import { returnQueueOf } from "../protocol/delays.ts";
 import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../protocol/message.ts";
 import { republished } from "../protocol/republish.ts";
@@ -95,7 +96,7 @@ export function readLetter({ message, key, redelivered }: AmqpDelivery, box: Dea
   const { subscription, from, query, messageId } = envelope;
   const isCall = eventKey === undefined && told(header.kind) === "call";
   const code = told(header.error);
-  const target = box.target ?? key;
+  const target = box.target ?? returnQueueOf(key);
   let body: { readonly value: unknown } | undefined;
   const letter: DeadLetter = {
     id: `${messageId || digest(message)}${subscription === undefined ? "" : `@${subscription}`}`,
@@ -118,7 +119,7 @@ export function readLetter({ message, key, redelivered }: AmqpDelivery, box: Dea
     reason: broker?.reason,
     firstFailedAt: dateOf(told(header.firstFailedAt)),
     failedAt: dateOf(told(header.failedAt)) ?? broker?.at,
-    queue: box.target === undefined ? key : told(header.queue) || (broker?.queue ?? ""),
+    queue: box.target === undefined ? target : told(header.queue) || (broker?.queue ?? ""),
     instance: told(header.instance),
     headers: userHeaders(headers),
     contentType: typeof contentType === "string" ? contentType : undefined,

@@ -9,8 +9,6 @@ import type { AmqpDelivery } from "../transport/amqp-client.ts";
 /** A message's properties, including those of AMQP that confluo itself does not use. */
 export interface AllProperties extends Properties {
   readonly priority?: number;
-  /** In seconds. */
-  readonly timestamp?: number;
 }
 
 /** Properties whose values are short strings. */

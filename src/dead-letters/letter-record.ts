@@ -29,8 +29,6 @@ export interface DeadLetterRecord {
 export interface DeadLetterProperties extends Omit<Properties, "deliveryMode" | "headers" | "mandatory"> {
   /** 0 to 255. */
   readonly priority?: number;
-  /** In seconds. */
-  readonly timestamp?: number;
 }
 
 /**

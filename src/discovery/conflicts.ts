@@ -10,6 +10,7 @@ import { checkName } from "../protocol/address.ts";
 import type { AmqpClient, ExchangeSpec } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";
 import type { AskParts } from "./ask.ts";
+import { declaredLevels } from "./delay-queues.ts";
 import { isUntold } from "./service-stats.ts";
 
 const TIMEOUT_MS = 20_000;
@@ -22,10 +23,9 @@ export async function conflicts(
   const services = of === undefined || Array.isArray(of) ? of : [of as string];
   const names = services?.map((service) => checkName(service, "service"));
   const limits = readWaitOptions("conflicts", options, TIMEOUT_MS);
-  const queues =
-    names?.flatMap((name) => [...namespace.callQueues(name), ...namespace.durableQueues(name)]) ??
-    namespace.sharedQueues();
+  const own = names?.flatMap((name) => [...namespace.callQueues(name), ...namespace.durableQueues(name)]);
   return withClient({ ...limits, what: "the broker to compare queues" }, open, async (client: AmqpClient) => {
+    const queues = own ?? [...namespace.sharedQueues(), ...(await declaredLevels(client, namespace))];
     let exist = 0;
     const found = await mapConcurrently(queues, async ({ name, arguments: args }) => {
       let isThere = false;

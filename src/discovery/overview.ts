@@ -8,27 +8,17 @@ import { invalidArgument } from "../errors.ts";
 import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { checkName } from "../protocol/address.ts";
 import type { InstanceStats } from "../protocol/discovery/instance-answer.ts";
-import { DELAY_LEVELS_MS, type Namespace } from "../protocol/topology.ts";
+import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { type AskParts, ask } from "./ask.ts";
+import { type DelayQueue, delayQueues } from "./delay-queues.ts";
+import { type DelayedMessages, delayedBy } from "./delayed-messages.ts";
 import { byService, inspectIfTold, queuesOf, type ServiceStats, silentService } from "./service-stats.ts";
 
 /** Options of `Broker.overview`. */
 export interface OverviewOptions extends WaitOptions {
   /** Names of services to look for, even if no instance of them answers; 1,000 at most. */
   readonly services?: readonly string[] | undefined;
-}
-
-/** A delay queue that is not empty. */
-export interface DelayQueue {
-  readonly name: string;
-  /** How long each message waits there, in milliseconds. */
-  readonly ms: number;
-  /**
-   * Messages of all services that wait there. Instances that check whether messages return from the queue may add one message
-   * each at times.
-   */
-  readonly messages: number;
 }
 
 /** The overview of a namespace. */
@@ -40,9 +30,15 @@ export interface Overview {
   /** All services whose queues were looked for, sorted by name. There may be others, because AMQP cannot list queues. */
   readonly lookedFor: readonly string[];
   /**
-   * Delay queues of the namespace that hold messages: messages that wait for a retry, or that wait because no handler matched.
+   * Delay queues of the namespace that hold messages: messages that wait for a retry, or because no handler matched, or until
+   * they are due.
    */
   readonly delays: readonly DelayQueue[];
+  /**
+   * Delayed messages that are not due yet, by service, as far as the instances that sent them answer. Only these instances know
+   * for which service a message waits.
+   */
+  readonly delayed: readonly DelayedMessages[];
   /**
    * Messages that returned from a delay queue to a deleted queue; `undefined` if no service ever connected in this namespace.
    */
@@ -102,16 +98,14 @@ async function look(
   const unknownQueues: string[] = [];
   const inspect = (name: string): Promise<QueueInfo | undefined> =>
     inspectIfTold(client, name, () => unknownQueues.push(name));
-  const delays = await mapConcurrently(DELAY_LEVELS_MS, async (ms) => {
-    const name = namespace.delays[ms];
-    return { name, ms, messages: (await inspect(name))?.messages ?? 0 };
-  });
+  const delays = await delayQueues(client, namespace, (name) => unknownQueues.push(name));
   const orphans = await inspect(namespace.orphans);
   return {
     services: services.sort((a, b) => (a.service < b.service ? -1 : 1)),
     missing: silent.filter((name) => wanted.has(name) && !isFound.has(name)).sort(),
     lookedFor: [...there, ...silent].sort(),
-    delays: delays.filter(({ messages }) => messages > 0),
+    delays,
+    delayed: delayedBy(answers),
     orphans,
     ...(unknownQueues.length === 0 ? {} : { unknownQueues }),
   };

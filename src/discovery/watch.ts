@@ -7,11 +7,12 @@ import { waitFor } from "../async/timed-promise.ts";
 import { ConfluoError, invalidArgument, isConfluoError } from "../errors.ts";
 import { readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { bindingKey } from "../protocol/address.ts";
+import { EVENTS_TYPE, eventsIn } from "../protocol/batch.ts";
 import { bodyLength, decodeBody, userHeaders } from "../protocol/codec.ts";
 import { readEnvelope } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import { INSTANCE_EVENTS_ARGUMENTS } from "../protocol/topology.ts";
-import type { AmqpClient } from "../transport/amqp-client.ts";
+import type { AmqpClient, AmqpDelivery } from "../transport/amqp-client.ts";
 import { mayBeThere } from "./ask.ts";
 
 /** An event that was published. */
@@ -84,7 +85,7 @@ export async function watch(
       onDelivery: (delivery) => {
         // An event is acknowledged once the listener is done with it. Others wait at the broker, which drops the oldest, so a
         // slow listener does not fill this process's memory.
-        void told(listener, watched(delivery.message, delivery.key)).then(() => delivery.ack());
+        void toldAll(listener, delivery).then(() => delivery.ack());
       },
       onCancelled: broke,
     });
@@ -115,6 +116,23 @@ export async function watch(
     ended.then(leave, leave);
   }
   return { ended, close };
+}
+
+async function toldAll(
+  listener: (event: WatchedEvent) => unknown,
+  { message, key }: AmqpDelivery,
+): Promise<void> {
+  for (const each of eventsOf(message)) await told(listener, watched(each, key));
+}
+
+// A message that cannot be read is shown as it is.
+function eventsOf(message: Message): readonly Message[] {
+  if (message.properties.contentType !== EVENTS_TYPE) return [message];
+  try {
+    return eventsIn(message);
+  } catch {
+    return [message];
+  }
 }
 
 async function told(listener: (event: WatchedEvent) => unknown, event: WatchedEvent): Promise<void> {

@@ -144,7 +144,7 @@ export class MessageProcessor {
       else registry.unmatched.deadLettered();
       return 0;
     }
-    const waitMs = move.hop.levelMs + move.hop.restMs;
+    const { waitMs } = move;
     if (move.kind === "retry") this.#tallyOf(delivery, subscription)?.retried(waitMs);
     else registry.unclaimed.add(waitMs);
     return waitMs;

@@ -21,7 +21,14 @@ class FakeBroker {
     const used = this.services.flatMap(({ calls }) => calls.flatMap(({ service }) => service ?? []));
     const missing = [...new Set([...wanted, ...used])].filter((name) => !found.has(name)).sort();
     const lookedFor = [...found, ...missing].sort();
-    return Promise.resolve({ services: this.services, missing, lookedFor, delays: [], orphans: undefined });
+    return Promise.resolve({
+      services: this.services,
+      missing,
+      lookedFor,
+      delays: [],
+      delayed: [],
+      orphans: undefined,
+    });
   }
 }
 

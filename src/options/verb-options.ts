@@ -35,9 +35,23 @@ export interface SendOptions extends MessageOptions {
   readonly messageId?: string | undefined;
   /** How long the message may wait for a handler, in milliseconds; after that it becomes a dead letter. Default: no limit. */
   readonly expiresMs?: number | undefined;
+  /**
+   * How long the message waits before it is handled, in milliseconds: up to 100 years, rounded up to a quarter of a second. It
+   * waits at the broker, and needs neither the sender nor the receiver meanwhile. `expiresMs` counts from the end of the wait.
+   * 0: at once. Default: 0.
+   */
+  readonly delayMs?: number | undefined;
+  /**
+   * When the message is due, in place of `delayMs`: a `Date`, or ISO 8601 with `Z` or an offset, such as
+   * `"2026-12-01T09:00:00+01:00"`. A time in the past means at once. Compared with the clock of this host.
+   */
+  readonly at?: Date | string | undefined;
 }
 
-/** Options of `publish`. */
+/**
+ * Options of `publish`. An event with a delay returns to an inbox of this service, from which an instance publishes it. So the
+ * service needs a route or subscription, and an instance when the event is due.
+ */
 export interface PublishOptions extends SendOptions {}
 
 /** Options of `route`. */

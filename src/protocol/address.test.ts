@@ -109,11 +109,23 @@ describe("names", () => {
 });
 
 const namespace = new Namespace("shop");
+const reserved = [
+  ...["clock", "cancelled", "ordered", "ordered.7", "cursor.x", "batch.0a", "limit.0a", "limit.0a.rest"],
+  ...["inbox.urgent", "calls.0a.again", "inbox.0a", "inbox.0a.again"],
+].map((name) => `shop.orders.${name}`);
 const queues = [
-  ...namespace.sharedQueues(),
-  ...namespace.callQueues("orders"),
-  ...namespace.durableQueues("orders"),
-].map(({ name }) => name);
+  ...[
+    ...namespace.sharedQueues(),
+    ...namespace.callQueues("orders"),
+    ...namespace.durableQueues("orders"),
+    ...namespace.levels(),
+    namespace.returned(0),
+  ].map(({ name }) => name),
+  ...reserved,
+  "shop.history",
+  "shop.history.2",
+  "shop.delay.250",
+];
 
 describe("a place for an answer", () => {
   it.each(queues)("is not %s, which takes messages for work", (replyTo) => {
@@ -121,7 +133,14 @@ describe("a place for an answer", () => {
   });
 
   it("is any other queue, also one whose name is like those of services", () => {
-    for (const replyTo of ["answers", "shop.orders", "shop.orders.calls.mine", "a.b.c.calls", "shop.delay.x"])
+    for (const replyTo of [
+      "answers",
+      "shop.orders",
+      "shop.orders.mine",
+      "a.b.c.calls",
+      "shop.wait.x",
+      "shop.due",
+    ])
       expect(whyNoReturn({ replyTo }), replyTo).toBeUndefined();
   });
 });

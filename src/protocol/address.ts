@@ -160,8 +160,9 @@ function checkLength(encoded: string, what: string, original: string): string {
   );
 }
 
-// The most bytes of each name. Together with the longest suffix, `.calls.again`, and two dots they fit into 255 bytes.
-const SERVICE_BYTES = 180;
+// The most bytes of each name. Together with the longest suffix, `.inbox.<b>.again`, with a dot between them, and with the 26
+// digits of a wait, they fit into the 255 bytes of a routing key.
+const SERVICE_BYTES = 120;
 const NAMESPACE_BYTES = 60;
 
 const NAME = /^[\p{L}\p{M}\p{N}_~+@:-]+$/u;
@@ -191,7 +192,7 @@ export function checkName(name: string, what: "service" | "namespace"): string {
   if (Buffer.byteLength(name) > most) {
     throw invalidArgument(
       `The name of a ${what}`,
-      `at most ${most} bytes long, so that queue names fit AMQP's 255`,
+      `at most ${most} bytes long, so that routing keys fit AMQP's 255`,
       name,
     );
   }
@@ -209,8 +210,9 @@ export function isDirectReplyTo(replyTo: string): boolean {
   return replyTo.startsWith(DIRECT_REPLY_TO);
 }
 
-// Queues of services in any namespace. An answer in one of them would be handled as a command, dead-lettered or passed on.
-const SERVICE_QUEUE = /^[^.]+\.(?:[^.]+\.(?:calls|inbox|dead)(?:\.again|\.batch)?|orphans|delay\.\d+)$/;
+// Queues of services in any namespace, also those of later releases. An answer in one of them would be handled as a command, dead-lettered or passed on.
+const SERVICE_QUEUE =
+  /^[^.]+\.(?:[^.]+\.(?:calls|inbox|dead|clock|cancelled|ordered|cursor|batch|limit)(?:\.[^.]+)*|orphans|history(?:\.[^.]+)*|(?:wait|returned|delay)\.\d+)$/;
 
 /**
  * Returns the reason why a message cannot be answered, in words that complete 'it cannot be answered: …'; `undefined` if it can

@@ -4,7 +4,7 @@
  */
 
 import { isDirectReplyTo, whyNoReturn } from "./address.ts";
-import { header, JSON_TYPE, malformed, parseJson, protocolHeader } from "./codec.ts";
+import { header, JSON_TYPE, malformed, parseJson, protocolHeader, userHeaders } from "./codec.ts";
 import { headerBytes, tableBytes } from "./encoding/property-size.ts";
 import type { Message, MutableProperties, Properties, WireHeaders } from "./message.ts";
 
@@ -12,6 +12,8 @@ import type { Message, MutableProperties, Properties, WireHeaders } from "./mess
 export const CALLS_TYPE = "application/vnd.confluo.calls+json";
 /** The content type of a batch of replies. */
 export const REPLIES_TYPE = "application/vnd.confluo.replies+json";
+/** The content type of several events of one path. */
+export const EVENTS_TYPE = "application/vnd.confluo.events+json";
 
 /** A call or reply that takes more than this share of a batch's limit travels by itself. */
 const LARGEST_SHARE = 1 / 8;
@@ -21,6 +23,8 @@ const LARGEST_SHARE = 1 / 8;
 const LONGEST_MS = 2 ** 31 - 1;
 /** The most entries of a batch, for senders and receivers. */
 export const MOST_ENTRIES = 256;
+/** The most events of one message. */
+const MOST_EVENTS = 64;
 
 /** The properties that a batch or an entry of it contains. */
 type CarriedProperty =
@@ -40,6 +44,7 @@ const notCarried: Readonly<Record<Exclude<keyof Properties, CarriedProperty>, tr
   contentEncoding: true,
   messageId: true,
   deliveryMode: true,
+  timestamp: true,
 };
 const notCarriedNames = Object.keys(notCarried) as (keyof typeof notCarried)[];
 
@@ -204,6 +209,29 @@ export function repliesIn(message: Message): readonly ReplyEntry[] | undefined {
       kind: "reply",
       reply: new BatchEntry(part, table === undefined ? own : { ...own, headers: table }),
     };
+  });
+}
+
+/**
+ * Returns the events of a message, each as if it had come by itself. The properties of the message apply to all of them.
+ *
+ * @throws `MALFORMED_MESSAGE`.
+ */
+export function eventsIn({ body, properties }: Message): readonly Message[] {
+  const entries = entriesIn(body);
+  if (entries.length > MOST_EVENTS) throw malformed(`it holds more than ${MOST_EVENTS} events`);
+  const whole = new BatchBody(body, entries.length);
+  const { contentEncoding: _, headers: given = {}, ...shared } = properties;
+  // Of a message that was published again, these headers say what each of its events is.
+  const told = Object.entries(given).filter(([name]) => name.startsWith("confluo-") && name !== header.query);
+  const common = Object.fromEntries(told);
+  return entries.map((entry, at) => {
+    const { id, query, headers } = entry;
+    const own = userHeaders(headers as WireHeaders | undefined);
+    const asked = typeof query === "string" ? { [header.query]: query } : {};
+    const part = { value: entry.body, whole, at };
+    const table = { ...common, ...own, ...asked };
+    return new BatchEntry(part, { ...shared, contentType: JSON_TYPE, messageId: id, headers: table });
   });
 }
 

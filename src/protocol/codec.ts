@@ -21,7 +21,7 @@ export const header = {
    * to it may contain. Default: none.
    */
   gather: "confluo-gather",
-  /** On a republished message: `send`, `event` or `call`. */
+  /** On a republished message: `send`, `event` or `call`; on an event that is still to be published: `publish`. */
   kind: "confluo-kind",
   /** On a republished message: the path of the command or event. */
   path: "confluo-path",
@@ -31,8 +31,10 @@ export const header = {
   from: "confluo-from",
   /** The number of the try, from 1. Default: 1. */
   attempt: "confluo-attempt",
-  /** On a message in a delay queue: how long it has to wait after that queue, in milliseconds. Default: 0. */
+  /** On a message that waits: how long it has to wait after this pass through the delay queues, in milliseconds. Default: 0. */
   wait: "confluo-wait",
+  /** On a delayed message: when it is due, ISO 8601. Information only. */
+  due: "confluo-due",
   /** How long a message has waited for an instance with a handler, in milliseconds. Default: 0. */
   unclaimed: "confluo-unclaimed",
   /** On a message that was replayed: the id of the replay. Default: none. */

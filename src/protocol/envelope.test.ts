@@ -25,6 +25,7 @@ describe("the envelope of a message", () => {
       subscription: undefined,
       isGivenBack: false,
       noReturn: "it names no reply_to",
+      isUnpublished: false,
       asksForBatches: false,
     });
   });
@@ -60,6 +61,7 @@ describe("the envelope of a message", () => {
       subscription: "/a/*",
       isGivenBack: false,
       noReturn: undefined,
+      isUnpublished: false,
       asksForBatches: false,
     });
   });
@@ -118,5 +120,17 @@ describe("a republished message", () => {
         },
       },
     });
+  });
+
+  it("of a delayed event is to be published only in an inbox, and not of what came as an event", () => {
+    const properties = { headers: { "confluo-kind": "publish", "confluo-path": "/e" } };
+    const read = (lane: "calls" | "inbox" | "instance", eventKey?: string) => {
+      const { kind, isUnpublished } = readEnvelope({ body, properties }, { lane, eventKey, newId });
+      return [kind, isUnpublished];
+    };
+    expect(read("inbox")).toEqual(["event", true]);
+    expect(read("inbox", "e")).toEqual(["event", false]);
+    expect(read("instance", "e")).toEqual(["event", false]);
+    expect(read("calls")).toEqual(["call", false]);
   });
 });

@@ -7,6 +7,8 @@ import type { Message, WireHeaders } from "./message.ts";
 /** The metadata of a message, which stays the same when the message is published again. */
 export interface Envelope {
   readonly kind: "call" | "send" | "event";
+  /** True for a delayed event that is due and still to be published. */
+  readonly isUnpublished: boolean;
   /** The path with a leading slash; empty if a command came without one. */
   readonly path: string;
   /** The name of the sender; empty if it is not known. */
@@ -55,10 +57,11 @@ export function readEnvelope(message: Message, { lane, eventKey, newId }: Arriva
   const isEvent = eventKey !== undefined;
   const named = isEvent ? "" : text(told.path ?? type);
   return {
-    kind: isEvent ? "event" : lane === "calls" ? "call" : told.kind === "event" ? "event" : "send",
+    kind: isEvent ? "event" : lane === "calls" ? "call" : isEventKind(told.kind) ? "event" : "send",
+    isUnpublished: !isEvent && lane === "inbox" && told.kind === PUBLISH_KIND,
     from: told.from ?? text(appId),
     attempt: wholeNumber(told.attempt) || 1,
-    waitMs: wholeNumber(told.wait) ?? 0,
+    waitMs: wholeNumber(told.wait, 13) ?? 0,
     unclaimedMs: wholeNumber(told.unclaimed) ?? 0,
     replay: told.replay ?? "",
     deaths: wholeNumber(told.deaths) ?? 0,
@@ -113,9 +116,16 @@ function toldBy(headers: WireHeaders): Readonly<EnvelopeHeaders> {
   return told ?? nothing;
 }
 
-// Accepts at most ten digits: 115 days in milliseconds.
-function wholeNumber(value: string | undefined): number | undefined {
-  return value !== undefined && /^\d{1,10}$/.test(value) ? Number(value) : undefined;
+/** The kind of a delayed event on its way to the service that will publish it. */
+export const PUBLISH_KIND = "publish";
+
+function isEventKind(kind: string | undefined): boolean {
+  return kind === "event" || kind === PUBLISH_KIND;
+}
+
+// Accepts at most ten digits, which are 115 days in milliseconds, or as many as are given.
+function wholeNumber(value: string | undefined, digits = 10): number | undefined {
+  return value !== undefined && value.length <= digits && /^\d+$/.test(value) ? Number(value) : undefined;
 }
 
 // AMQP clients can write any value into a property; only text is valid here.

@@ -21,6 +21,8 @@ export interface Properties {
   readonly expiration?: string;
   /** 2 if the message must survive a restart of the broker; absent if it is transient. */
   readonly deliveryMode?: 2;
+  /** When the message was sent, in seconds since 1970, by the sender's clock. */
+  readonly timestamp?: number;
   readonly headers?: WireHeaders;
   /** Not a property but a flag of the publish: the broker returns the message if no queue takes it. */
   readonly mandatory?: true;

@@ -3,7 +3,7 @@ import { header } from "./codec.ts";
 import { headerBytes } from "./encoding/property-size.ts";
 import { readEnvelope } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
-import { republished, republishedCall } from "./republish.ts";
+import { publishedEvent, republished, republishedCall } from "./republish.ts";
 
 function copyOf(headers: WireHeaders, added: Readonly<Record<string, string>>): WireHeaders {
   const message = { body: new Uint8Array(), properties: { type: "/a", messageId: "m", headers } };
@@ -73,6 +73,7 @@ describe("a copy", () => {
         contentType: "application/json",
         messageId: "m",
         deliveryMode: 2,
+        timestamp: 1,
         mandatory: true,
         headers: {
           "confluo-kind": "send",
@@ -88,12 +89,52 @@ describe("a copy", () => {
     });
   });
 
+  it("keeps when the message was sent, and when it was due, if that can be written", () => {
+    const headers = { "confluo-due": "2026-12-01T09:00:00.000Z" };
+    expect(copyOf(headers, {})).toMatchObject(headers);
+    for (const timestamp of [-1, 1.5, 2 ** 53, "1", { "!": "timestamp", value: 1 }, undefined]) {
+      const sent = { ...message, properties: { ...forged, timestamp: timestamp as number } };
+      expect(republished(sent, envelope, {}).properties).not.toHaveProperty("timestamp");
+    }
+  });
+
   it("keeps the encoding of a body that is packed: without it nobody could tell what the bytes are", () => {
     const packed = { ...message, properties: { ...forged, contentEncoding: "gzip" } };
     expect(republished(packed, envelope, {}).properties.contentEncoding).toBe("gzip");
     expect(republishedCall(packed, envelope).properties.contentEncoding).toBe("gzip");
     const odd = { ...message, properties: { ...forged, contentEncoding: "x".repeat(256) } };
     expect(republished(odd, envelope, {}).properties.contentEncoding).toBeUndefined();
+  });
+
+  it("of a delayed event stays one until it is published, and then is an event like any other", () => {
+    const headers = {
+      ...forged.headers,
+      "confluo-kind": "publish",
+      "confluo-path": "/e",
+      "confluo-query": "q=1",
+    };
+    const waiting: Message = {
+      ...message,
+      properties: { ...forged, headers: { ...headers, "confluo-due": "then" } },
+    };
+    const due = readEnvelope(waiting, { lane: "inbox", eventKey: undefined, newId: () => "new" });
+    expect(due).toMatchObject({ kind: "event", isUnpublished: true, path: "/e" });
+    expect(republished(waiting, due, {}).properties.headers).toMatchObject({ "confluo-kind": "publish" });
+    const published = {
+      contentType: "application/json",
+      messageId: "m",
+      appId: "a",
+      deliveryMode: 2,
+      timestamp: 1,
+      headers: { h: "kept", n: "5", "confluo-query": "q=1", "confluo-due": "then" },
+    };
+    expect(publishedEvent(waiting, due, undefined).properties).toEqual(published);
+    expect(publishedEvent(waiting, due, 7).properties).toEqual({ ...published, expiration: "7" });
+    const bare: Message = { body: message.body, properties: {} };
+    expect(publishedEvent(bare, { ...due, from: "", query: "" }, undefined).properties).toEqual({
+      messageId: "m",
+      deliveryMode: 2,
+    });
   });
 
   it("of a call has that and what answering needs", () => {

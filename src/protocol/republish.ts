@@ -1,9 +1,9 @@
 /** Copies messages to be published again: as dead letters, into a delay queue, or to be handled alone. */
 
 import { fitsShortString, isShortString } from "./address.ts";
-import { header, isPlain, userHeaders } from "./codec.ts";
+import { header, isPlain, protocolHeader, userHeaders } from "./codec.ts";
 import { fittingHeaders, mostPropertyBytes, propertyBytes } from "./encoding/property-size.ts";
-import type { Envelope } from "./envelope.ts";
+import { type Envelope, PUBLISH_KIND } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
 
 /**
@@ -18,28 +18,31 @@ export function republished(
   added: Readonly<Record<string, string>>,
   most: number = mostPropertyBytes(),
 ): Message {
-  const { contentType, headers: given } = message.properties;
+  const { contentType, timestamp, headers: given } = message.properties;
   const contentEncoding = packingOf(message);
   const own: Properties = {
     ...(isShortString(contentType) ? { contentType } : {}),
     ...(contentEncoding === undefined ? {} : { contentEncoding }),
     messageId: envelope.messageId,
     deliveryMode: 2,
+    ...(isTimestamp(timestamp) ? { timestamp } : {}),
     mandatory: true,
   };
   const application = Object.entries(userHeaders(given)).filter(isWritable);
-  const { kind, path, attempt, from, query, replay } = envelope;
+  const { kind, isUnpublished, path, attempt, from, query, replay } = envelope;
+  const due = protocolHeader(given, header.due);
   const { [header.errorMessage]: errorMessage, [header.errorStack]: errorStack, ...others } = added;
   // In the order of importance, in case there is not room for all. The long texts come last.
   const headers = fittingHeaders(most - propertyBytes(own), {
     texts: [
-      [header.kind, kind],
+      [header.kind, isUnpublished ? PUBLISH_KIND : kind],
       [header.path, path],
       [header.attempt, String(attempt)],
       ...Object.entries(others),
       ...(from === "" ? [] : [[header.from, from] as const]),
       ...(query === "" ? [] : [[header.query, query] as const]),
       ...(replay === "" ? [] : [[header.replay, replay] as const]),
+      ...(due === undefined ? [] : [[header.due, due] as const]),
       ...application,
     ],
     longTexts: [
@@ -48,6 +51,67 @@ export function republished(
     ],
   });
   return { body: message.body, properties: { ...own, headers } };
+}
+
+/** The headers that describe the failure of a message. */
+const storyHeaders: readonly string[] = [
+  header.error,
+  header.errorName,
+  header.errorMessage,
+  header.errorStack,
+  header.firstFailedAt,
+  header.failedAt,
+  header.queue,
+  header.instance,
+];
+
+/** A message and its metadata. */
+export interface Original {
+  readonly message: Message;
+  readonly envelope: Envelope;
+}
+
+/** Copies a message without a new failure, but with the description of earlier ones. `most` limits its properties, in bytes. */
+export function unchangedCopy(
+  { message, envelope }: Original,
+  added: Readonly<Record<string, string>>,
+  most: number | undefined,
+): Message {
+  const { subscription } = envelope;
+  const story = storyHeaders.map((name) => [name, protocolHeader(message.properties.headers, name)] as const);
+  const all = {
+    ...(subscription === undefined ? {} : { [header.subscription]: subscription }),
+    ...Object.fromEntries(story.filter(([, value]) => value !== undefined)),
+    ...added,
+  };
+  return republished(message, envelope, all, most);
+}
+
+/**
+ * Makes the event of a delayed event that is due. `expiresMs` is how long it may still live, in milliseconds. Only the allowlist
+ * is copied, as by {@link republished}.
+ */
+export function publishedEvent(message: Message, envelope: Envelope, expiresMs: number | undefined): Message {
+  const { contentType, timestamp, headers: given } = message.properties;
+  const contentEncoding = packingOf(message);
+  const { from, query, messageId } = envelope;
+  const due = protocolHeader(given, header.due);
+  const headers = {
+    ...Object.fromEntries(Object.entries(userHeaders(given)).filter(isWritable)),
+    ...(query === "" ? {} : { [header.query]: query }),
+    ...(due === undefined ? {} : { [header.due]: due }),
+  };
+  const properties: Properties = {
+    ...(isShortString(contentType) ? { contentType } : {}),
+    ...(contentEncoding === undefined ? {} : { contentEncoding }),
+    messageId,
+    ...(from !== "" && fitsShortString(from) ? { appId: from } : {}),
+    deliveryMode: 2,
+    ...(isTimestamp(timestamp) ? { timestamp } : {}),
+    ...(expiresMs === undefined ? {} : { expiration: String(expiresMs) }),
+    ...(Object.keys(headers).length === 0 ? {} : { headers }),
+  };
+  return { body: message.body, properties };
 }
 
 /**
@@ -90,6 +154,11 @@ export function republishedCall(
 // Returns the content encoding if the body is encoded. It must be copied, because the bytes cannot be read without it.
 function packingOf({ properties: { contentEncoding } }: Message): string | undefined {
   return isShortString(contentEncoding) && !isPlain(contentEncoding) ? contentEncoding : undefined;
+}
+
+// Returns whether a time can be written. A foreign sender's may have lost digits when it was read.
+function isTimestamp(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
 // Returns whether a header's name can be written. A foreign sender may have used a name that is too long or not UTF-8.

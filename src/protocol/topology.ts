@@ -4,6 +4,8 @@
  * them.
  */
 
+import { anyDigits, digitsAbove, highestLevel, LEVELS, levelMs, levelsOf } from "./delays.ts";
+
 /** The arguments of a queue or exchange, with RabbitMQ's names. */
 type Arguments = Readonly<Record<string, string | number | boolean>>;
 
@@ -19,6 +21,8 @@ export interface DeclaredExchange {
   readonly name: string;
   readonly type: "direct" | "topic" | "fanout";
   readonly arguments?: Arguments;
+  /** An exchange that also gets the messages whose keys match a binding key. */
+  readonly passesTo?: { readonly exchange: string; readonly key: string };
 }
 
 /**
@@ -26,14 +30,6 @@ export interface DeclaredExchange {
  * service soon fail.
  */
 export const CALLS_EXPIRE_MS = 30_000;
-
-/** The delay levels, in milliseconds. The wait before a retry consists of these. */
-export const DELAY_LEVELS_MS = [
-  250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 256_000, 1_024_000,
-] as const;
-
-/** A delay level, in milliseconds. */
-export type DelayLevel = (typeof DELAY_LEVELS_MS)[number];
 
 // confluo, and not the broker, decides when a message has failed too often, and records the reason. -1 would mean 'no limit' on
 // RabbitMQ 4 but 'none at all' on 3.10, and leaving the argument out means 20 on 4.
@@ -63,30 +59,48 @@ export class Namespace {
   readonly name: string;
   /** The exchange that events are published to. */
   readonly events: string;
-  /** The exchange through which messages return from a delay queue to the queue that they came from. */
+  /** The exchange through which the broker dead-letters from an inbox. */
   readonly back: string;
+  /** The exchange through which messages return after a wait. */
+  readonly due: string;
   /** The queue of messages whose queue was gone when they returned. */
   readonly orphans: string;
   /** The exchange for discovery questions. */
   readonly discovery: string;
-  /** The name of each delay level, which its exchange and its queue share. */
-  readonly delays: Readonly<Record<DelayLevel, string>>;
-  readonly #delayPrefix: string;
+  readonly #waitPrefix: string;
+  readonly #oldDelayPrefix: string;
 
   constructor(name: string) {
     this.name = name;
     this.events = `${name}.events`;
     this.back = `${name}.back`;
+    this.due = `${name}.due`;
     this.orphans = `${name}.orphans`;
     this.discovery = `${name}.discovery`;
-    this.#delayPrefix = `${name}.delay.`;
-    const delays = DELAY_LEVELS_MS.map((ms) => [ms, `${this.#delayPrefix}${ms}`] as const);
-    this.delays = Object.fromEntries(delays) as Record<DelayLevel, string>;
+    this.#waitPrefix = `${name}.wait.`;
+    this.#oldDelayPrefix = `${name}.delay.`;
   }
 
-  /** Returns whether a queue is a delay queue. The queues of a service named `delay` begin in the same way. */
-  isDelay(queue: string): boolean {
-    return queue.startsWith(this.#delayPrefix) && /^\d+$/.test(queue.slice(this.#delayPrefix.length));
+  /** Returns the name of a delay level, which its exchange and its queue share. */
+  wait(level: number): string {
+    return `${this.#waitPrefix}${level}`;
+  }
+
+  /**
+   * Returns whether messages wait in a queue, or in the queue of an exchange, on purpose. The queues of services named `wait` or
+   * `delay` begin in the same way.
+   */
+  isDelay(name: string): boolean {
+    return isNumbered(name, this.#waitPrefix) || isNumbered(name, this.#oldDelayPrefix);
+  }
+
+  /**
+   * Returns whether messages that come through an exchange were published to a queue by name: through the default exchange, or
+   * back from a wait or a death. All other exchanges carry events.
+   */
+  isReturn(exchange: string): boolean {
+    const isNamed = exchange === "" || exchange === this.due || exchange === this.back;
+    return isNamed || isNumbered(exchange, this.#waitPrefix);
   }
 
   /** Returns the name of a service's queue for calls. */
@@ -121,20 +135,44 @@ export class Namespace {
       { name: this.orphans, type: "fanout" },
       { name: this.discovery, type: "direct" },
       { name: this.back, type: "direct", arguments: { "alternate-exchange": this.orphans } },
-      ...DELAY_LEVELS_MS.map((ms) => ({ name: this.delays[ms], type: "fanout" as const })),
+      { name: this.due, type: "topic", arguments: { "alternate-exchange": this.orphans } },
     ];
   }
 
   /** Returns the queues that all services of the namespace share. */
   sharedQueues(): readonly DeclaredQueue[] {
-    return [
-      { name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] },
-      ...DELAY_LEVELS_MS.map((ms) => ({
-        name: this.delays[ms],
-        arguments: { ...quorum, ...deadLetteringTo(this.back), "x-message-ttl": ms },
-        bindings: [{ exchange: this.delays[ms], key: "" }],
-      })),
-    ];
+    return [{ name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] }];
+  }
+
+  /** Returns the exchanges of the levels up to that of the highest digit, the lowest first. Each passes to the one below. */
+  levelExchanges(quarters: number): readonly DeclaredExchange[] {
+    return Array.from({ length: highestLevel(quarters) + 1 }, (_, level) => ({
+      name: this.wait(level),
+      type: "topic",
+      passesTo: { exchange: this.#below(level), key: `${digitsAbove(level)}0.#` },
+    }));
+  }
+
+  /** Returns the queues of the levels in which a message stays, the lowest first. */
+  levelQueues(quarters: number): readonly DeclaredQueue[] {
+    return levelsOf(quarters).map((level) => {
+      const name = this.wait(level);
+      return {
+        name,
+        arguments: { ...quorum, ...deadLetteringTo(this.#below(level)), "x-message-ttl": levelMs(level) },
+        bindings: [{ exchange: name, key: `${digitsAbove(level)}1.#` }],
+      };
+    });
+  }
+
+  /** Returns the names of all levels, the lowest first. Those that were never needed do not exist. */
+  levels(): readonly { readonly name: string; readonly ms: number }[] {
+    return Array.from({ length: LEVELS }, (_, level) => ({ name: this.wait(level), ms: levelMs(level) }));
+  }
+
+  // Returns the exchange to which a level passes, and to which its queue dead-letters.
+  #below(level: number): string {
+    return level === 0 ? this.due : this.wait(level - 1);
   }
 
   /**
@@ -142,9 +180,13 @@ export class Namespace {
    * A client that checks a level declares the queue and sends a message through the level. The queue is deleted after an hour
    * without use.
    */
-  returned(ms: number): DeclaredQueue {
-    const name = `${this.name}.returned.${ms}`;
-    return { name, arguments: RETURNED_ARGUMENTS, bindings: [{ exchange: this.back, key: name }] };
+  returned(level: number): DeclaredQueue {
+    const name = `${this.name}.returned.${level}`;
+    return {
+      name,
+      arguments: RETURNED_ARGUMENTS,
+      bindings: [{ exchange: this.due, key: `${anyDigits}${name}` }],
+    };
   }
 
   /** Returns a service's queues for calls: for single calls, for calls that are handled alone, and for batches. */
@@ -169,9 +211,16 @@ export class Namespace {
     return [dead, inbox, this.again(inbox)].map((name) => ({
       name,
       arguments: name === dead ? quorum : args,
-      bindings: [{ exchange: this.back, key: name }],
+      bindings: [
+        { exchange: this.back, key: name },
+        { exchange: this.due, key: `${anyDigits}${name}` },
+      ],
     }));
   }
+}
+
+function isNumbered(name: string, prefix: string): boolean {
+  return name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length));
 }
 
 const RETURNED_ARGUMENTS: Arguments = {

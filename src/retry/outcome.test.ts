@@ -1,21 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ServiceError } from "../errors.ts";
+import { LONGEST_RETRY_MS, ServiceError } from "../errors.ts";
 import type { Envelope } from "../protocol/envelope.ts";
-import { DELAY_LEVELS_MS } from "../protocol/topology.ts";
-import {
-  backoffMs,
-  decide,
-  decideAfterDeath,
-  type Failure,
-  firstHop,
-  hopNear,
-  type Move,
-} from "./outcome.ts";
+import { backoffMs, decide, decideAfterDeath, type Failure, levelNear, type Move } from "./outcome.ts";
 import { defaultRetry } from "./policy.ts";
 
 const envelope: Envelope = {
   kind: "send",
+  isUnpublished: false,
   path: "/",
   from: "",
   messageId: "m",
@@ -45,30 +37,24 @@ function moveFor(failure: Failure, changed: Partial<Envelope> = {}, heldMs = 0):
 }
 
 describe("a wait", () => {
-  it("of any length is made up of delay levels, to within the shortest", () => {
+  it("that an error asks for is whole quarters of a second, and never too short", () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 10_000_000 }), (waitMs) => {
-        let waited = 0;
-        let hops = 0;
-        for (let rest = waitMs; rest > 0; hops += 1) {
-          const hop = firstHop(rest);
-          expect(DELAY_LEVELS_MS).toContain(hop.levelMs);
-          expect(hop.restMs).toBeLessThan(rest);
-          waited += hop.levelMs;
-          rest = hop.restMs;
-        }
-        expect(Math.abs(waited - waitMs)).toBeLessThanOrEqual(250);
-        expect(hops).toBeLessThan(25);
+      fc.property(fc.integer({ min: 1, max: LONGEST_RETRY_MS }), (afterMs) => {
+        const move = moveFor({ error: new ServiceError("x", { retry: { afterMs } }), retry: defaultRetry });
+        if (move.kind !== "retry") throw new Error(move.kind);
+        expect(move.waitMs % 250).toBe(0);
+        expect(move.waitMs - afterMs).toBeGreaterThanOrEqual(0);
+        expect(move.waitMs - afterMs).toBeLessThan(250);
       }),
     );
   });
 
   it("with jitter is one of the two levels around it, right on average", () => {
-    const levels = Array.from({ length: 1_000 }, (_, n) => hopNear(3_000, n / 1_000).levelMs);
+    const levels = Array.from({ length: 1_000 }, (_, n) => levelNear(3_000, n / 1_000));
     expect(new Set(levels)).toEqual(new Set([2_000, 4_000]));
     expect(levels.reduce((sum, level) => sum + level, 0) / levels.length).toBeCloseTo(3_000, -1);
-    expect(hopNear(0, 0.5)).toEqual({ levelMs: 250, restMs: 0 });
-    expect(hopNear(2_000_000, 0.5)).toEqual({ levelMs: 1_024_000, restMs: 976_000 });
+    expect(levelNear(0, 0.5)).toBe(250);
+    expect(levelNear(2_000_000, 0.5)).toBe(2_000_000);
   });
 
   it("grows up to its bound, and jitter is full", () => {
@@ -91,7 +77,7 @@ describe("what failed", () => {
     const never = new ServiceError("x", { retry: "never" });
     expect(moveFor({ ...failure, error: never }).kind).toBe("dead-letter");
     const later = new ServiceError("x", { retry: { afterMs: 30_000 } });
-    expect(moveFor({ ...failure, error: later })).toMatchObject({ hop: { levelMs: 16_000, restMs: 14_000 } });
+    expect(moveFor({ ...failure, error: later })).toMatchObject({ waitMs: 30_000 });
     expect(moveFor({ ...failure, error: later }, { attempt: 10 }).kind).toBe("dead-letter");
     expect(moveFor({ ...failure, retry: "final" }).kind).toBe("dead-letter");
   });
@@ -108,7 +94,7 @@ describe("what failed", () => {
     for (;;) {
       const move = moveFor({ error: new Error("nobody"), retry: "unclaimed" }, { unclaimedMs });
       if (move.kind !== "retry-unhandled") break;
-      levels.push(move.hop.levelMs);
+      levels.push(move.waitMs);
       unclaimedMs = move.unclaimedMs;
     }
     expect(levels.slice(0, 4)).toEqual([250, 250, 250, 250]);

@@ -4,8 +4,8 @@
  */
 
 import { ConfluoError, describeThrown, show } from "../errors.ts";
+import { SHORTEST_DELAY_MS } from "../protocol/delays.ts";
 import type { Envelope } from "../protocol/envelope.ts";
-import { DELAY_LEVELS_MS, type DelayLevel } from "../protocol/topology.ts";
 import type { Backoff, RetryPolicy } from "./policy.ts";
 
 /** The reason why a message was not handled, as the dead letter reports it. */
@@ -20,24 +20,18 @@ export interface Failure {
   readonly retry: RetryPolicy | "unclaimed" | "final";
 }
 
-/** One stay in a delay queue, and the rest of the wait after it. */
-export interface Hop {
-  readonly levelMs: DelayLevel;
-  readonly restMs: number;
-}
-
 /** The decision on a message for one of its failures. */
 export type Move = { readonly failure: Failure } & (
   | { readonly kind: "dead-letter" }
-  /** A retry of the handler after a wait. */
-  | { readonly kind: "retry"; readonly hop: Hop; readonly expiresMs: number | undefined }
+  /** A retry of the handler after a wait, in milliseconds. */
+  | { readonly kind: "retry"; readonly waitMs: number; readonly expiresMs: number | undefined }
   /**
    * Another attempt to find a handler after a wait, by whichever instance receives the message then. It does not count as a
    * try.
    */
   | {
       readonly kind: "retry-unhandled";
-      readonly hop: Hop;
+      readonly waitMs: number;
       readonly expiresMs: number | undefined;
       readonly unclaimedMs: number;
     }
@@ -87,30 +81,30 @@ export function decide(failures: readonly Failure[], circumstances: Circumstance
 function moveFor(failure: Failure, { envelope, heldMs, unhandledRetryMs, random }: Circumstances): Move {
   const dead: Move = { kind: "dead-letter", failure };
   const { retry, error } = failure;
-  let hop: Hop;
+  let waitMs: number;
   if (retry === "final") return dead;
   if (retry === "unclaimed") {
     if (envelope.unclaimedMs >= unhandledRetryMs) return dead;
     // The first wait is short, because another instance may already have the handler. Later waits become longer.
-    hop = firstHop(Math.min(envelope.unclaimedMs, LONGEST_ROUND_MS));
+    waitMs = levelBelow(Math.min(envelope.unclaimedMs, LONGEST_ROUND_MS));
   } else {
     if (envelope.attempt >= retry.attempts) return dead;
     const asked = describeThrown(error).ours?.retry;
     if (asked === "never") return dead;
-    hop =
+    waitMs =
       asked === undefined
-        ? hopNear(backoffMs(envelope.attempt, retry.backoff, random()), random())
-        : firstHop(asked.afterMs);
+        ? levelNear(backoffMs(envelope.attempt, retry.backoff, random()), random())
+        : wholeQuarters(asked.afterMs);
   }
   let expiresMs: number | undefined;
   if (envelope.expiresMs !== undefined) {
     // The remaining time after this wait. If it were over by then, the message would wait only to become a dead letter.
-    expiresMs = Math.floor(envelope.expiresMs - heldMs - hop.levelMs - hop.restMs);
+    expiresMs = Math.floor(envelope.expiresMs - heldMs - waitMs);
     if (expiresMs < 1) return dead;
   }
-  if (retry !== "unclaimed") return { kind: "retry", failure, hop, expiresMs };
-  const unclaimedMs = envelope.unclaimedMs + hop.levelMs;
-  return { kind: "retry-unhandled", failure, hop, expiresMs, unclaimedMs };
+  if (retry !== "unclaimed") return { kind: "retry", failure, waitMs, expiresMs };
+  const unclaimedMs = envelope.unclaimedMs + waitMs;
+  return { kind: "retry-unhandled", failure, waitMs, expiresMs, unclaimedMs };
 }
 
 const LONGEST_ROUND_MS = 64_000;
@@ -136,8 +130,12 @@ export function decideAfterDeath({ deaths, path }: Envelope, subscriptions: read
   return { kind: "forward", moves: subscriptions.length === 0 ? [dead()] : subscriptions.map(dead) };
 }
 
-const [SHORTEST] = DELAY_LEVELS_MS;
-const LONGEST = Math.max(...DELAY_LEVELS_MS) as DelayLevel;
+/**
+ * The waits between tries, in milliseconds, unless an error asks for another. Each is one level at the broker, so that a
+ * namespace whose messages only fail needs no more than ten queues.
+ */
+const RETRY_WAITS_MS = [250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 256_000, 1_024_000] as const;
+const LONGEST = 1_024_000;
 
 /** Returns how long to wait after a number of failed tries, in milliseconds. `chance` is a number from 0 to 1. */
 export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backoff, chance: number): number {
@@ -145,24 +143,24 @@ export function backoffMs(failedTries: number, { firstMs, maxMs, factor }: Backo
 }
 
 /**
- * Returns one of the two delay levels around a wait, chosen at random so that the average equals the wait: of waits of 3 s,
- * half become 2 s and half 4 s. `chance` is a number from 0 to 1.
+ * Returns one of the two levels around a wait, chosen at random so that the average equals the wait: of waits of 3 s, half
+ * become 2 s and half 4 s. `chance` is a number from 0 to 1. A wait above the longest level is not changed much: it is a sum of
+ * several levels.
  */
-export function hopNear(waitMs: number, chance: number): Hop {
-  if (waitMs >= LONGEST) return firstHop(waitMs);
-  const above = DELAY_LEVELS_MS.find((level) => level > waitMs) ?? LONGEST;
-  const below = DELAY_LEVELS_MS.findLast((level) => level <= waitMs) ?? SHORTEST;
-  if (above === below) return { levelMs: above, restMs: 0 };
-  const share = (waitMs - below) / (above - below);
-  return { levelMs: chance < share ? above : below, restMs: 0 };
+export function levelNear(waitMs: number, chance: number): number {
+  if (waitMs >= LONGEST) return wholeQuarters(waitMs);
+  const above = RETRY_WAITS_MS.find((level) => level > waitMs) ?? LONGEST;
+  const below = levelBelow(waitMs);
+  const share = above === below ? 0 : (waitMs - below) / (above - below);
+  return chance < share ? above : below;
 }
 
-/**
- * Returns the first of the hops that make up a wait. The longest hop comes first; the sum is exact to within the shortest
- * level.
- */
-export function firstHop(waitMs: number): Hop {
-  const levelMs = DELAY_LEVELS_MS.findLast((level) => level <= waitMs) ?? SHORTEST;
-  const restMs = Math.max(0, Math.round(waitMs - levelMs));
-  return { levelMs, restMs: restMs < SHORTEST ? 0 : restMs };
+/** Returns the longest level that does not exceed a wait, or the shortest level. */
+export function levelBelow(waitMs: number): number {
+  return RETRY_WAITS_MS.findLast((level) => level <= waitMs) ?? SHORTEST_DELAY_MS;
+}
+
+// The broker counts in quarters of a second. A message never returns too early.
+function wholeQuarters(waitMs: number): number {
+  return Math.max(1, Math.ceil(waitMs / SHORTEST_DELAY_MS)) * SHORTEST_DELAY_MS;
 }

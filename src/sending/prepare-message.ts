@@ -41,7 +41,7 @@ export interface PreparedMessage<Contract = AnyCommand | AnyEvent> {
   readonly validate: (() => Promise<EncodedBody>) | undefined;
   /**
    * The options as the caller gave them. Their names are checked here, including those of `call`. `Caller.call` and `Publisher`
-   * check the values that they use: the timeout, the signal, the message id, the expiry.
+   * check the values that they use: the timeout, the signal, the message id, the expiry, the delay.
    */
   readonly options: GivenOptions<SendOptions>;
 }
@@ -56,7 +56,13 @@ export interface PreparationDependencies {
 
 const messageOptions = { timeoutMs: true, signal: true, query: true, headers: true } as const;
 const callOptions: OptionNames<CallOptions> = messageOptions;
-const sendOptions: OptionNames<SendOptions> = { ...messageOptions, messageId: true, expiresMs: true };
+const sendOptions: OptionNames<SendOptions> = {
+  ...messageOptions,
+  messageId: true,
+  expiresMs: true,
+  delayMs: true,
+  at: true,
+};
 const noOptions: GivenOptions<SendOptions> = {};
 
 function readOptions(
@@ -205,6 +211,8 @@ const isTable = (value: unknown): boolean =>
 const optionValues: Readonly<Record<keyof (CallOptions & SendOptions), (value: unknown) => boolean>> = {
   timeoutMs: isNumber,
   expiresMs: isNumber,
+  delayMs: isNumber,
+  at: (value) => value instanceof Date,
   signal: (value) => value instanceof AbortSignal,
   messageId: (value) => typeof value === "string",
   query: isTable,

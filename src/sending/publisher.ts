@@ -6,15 +6,17 @@ import { TimedPromise, untilOpen } from "../async/timed-promise.ts";
 import type { AnyCommand } from "../contract/command.ts";
 import type { AnyEvent } from "../contract/event.ts";
 import { OutgoingMessage, outgoingMessages } from "../diagnostics.ts";
-import { type ConfluoError, invalidArgument } from "../errors.ts";
+import { ConfluoError, invalidArgument, show } from "../errors.ts";
 import { messageIds } from "../identity.ts";
 import { checkMs, checkSignal } from "../options/checks.ts";
 import { fitsShortString, SHORT_STRING_BYTES } from "../protocol/address.ts";
 import type { EncodedBody } from "../protocol/codec.ts";
 import type { Message, Properties } from "../protocol/message.ts";
+import type { DelayRecorder } from "../statistics/delays.ts";
 import type { UseRecorder } from "../statistics/uses.ts";
 import type { SessionSlot } from "../transport/session-slot.ts";
 import type { Rejection, Session, Settled } from "../transport/transport.ts";
+import { type DueTime, delayedMessage, dueTimeOf } from "./delay.ts";
 import { type InFlightItem, InFlightSet } from "./in-flight.ts";
 import type { MessagePreparer, PreparedMessage } from "./prepare-message.ts";
 import { likelyCause, rejected } from "./publish-errors.ts";
@@ -26,6 +28,10 @@ export interface PublisherDependencies {
   readonly timeoutMs: number;
   readonly preparer: MessagePreparer;
   readonly uses: UseRecorder;
+  /** Counts the delayed messages that are not due yet. */
+  readonly delays: DelayRecorder;
+  /** Returns whether the service has an inbox, to which its delayed events return. */
+  readonly hasInbox: () => boolean;
   /** The current session of the service. */
   readonly sessions: SessionSlot;
 }
@@ -78,6 +84,7 @@ export class Publisher {
       messageId: messageId ?? this.#newId(),
       appId: this.#parts.service,
       deliveryMode: 2,
+      timestamp: Math.floor(Date.now() / 1_000),
     };
     if (expiresMs === undefined && headers === undefined) return properties;
     return {
@@ -88,10 +95,14 @@ export class Publisher {
   }
 
   #publish(prepared: PreparedMessage, message: Message): Promise<void> {
-    const { timeoutMs, signal } = prepared.options;
+    const { timeoutMs, signal, delayMs, at } = prepared.options;
     if (signal !== undefined) checkSignal(signal);
     const ms = timeoutMs === undefined ? this.#parts.timeoutMs : checkMs("timeoutMs", timeoutMs);
-    const pending = new PendingConfirm(prepared, this, { ms, message });
+    const due = delayMs === undefined && at === undefined ? undefined : dueTimeOf(prepared.options);
+    const pending =
+      due === undefined
+        ? new PendingConfirm(prepared, this, { ms, message })
+        : this.#delayed(prepared, due, { ms, message });
     this.inFlight.add(pending);
     const { start, error, end } = outgoingMessages;
     if (start.hasSubscribers || error.hasSubscribers || end.hasSubscribers) this.#trace(pending);
@@ -103,6 +114,20 @@ export class Publisher {
     if (isReady && pending.validate === undefined) pending.publish(ready);
     else this.publishLater(pending);
     return pending.promise;
+  }
+
+  #delayed(prepared: PreparedMessage, due: DueTime, sent: SentMessage): PendingConfirm {
+    const { service, delays, hasInbox } = this.#parts;
+    const isEvent = prepared.key !== undefined;
+    if (isEvent && !hasInbox()) {
+      throw new ConfluoError(
+        "INVALID_ARGUMENT",
+        `${service} cannot publish ${show(prepared.path)} with a delay: the event returns to the inbox of its service, and ${service} has no route or subscription. Send a command with a delay instead, or publish the event from a service that handles something.`,
+      );
+    }
+    const message = delayedMessage(sent.message, due, isEvent ? prepared.path : undefined);
+    const to = isEvent ? service : prepared.service;
+    return new PendingDelayed(prepared, this, { ms: sent.ms, message, to, due, delays });
   }
 
   // Reports the message to the diagnostics channels, whose listeners may add headers.
@@ -155,6 +180,12 @@ const MOST_LOSSES = 5;
 /** The pauses before a message that the broker refused without a reason is sent again, in milliseconds. */
 const REFUSED_AGAIN_MS = [50, 200];
 
+/** A message, and how long its sender waits for the confirm, in milliseconds. */
+interface SentMessage {
+  readonly ms: number;
+  readonly message: Message;
+}
+
 /** A one-way command or event that was sent, from the call of the verb until it is confirmed or rejected. */
 export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
   slot = -1;
@@ -182,7 +213,7 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
   constructor(
     { path, service, key, contract, validate }: PreparedMessage,
     publisher: Pick<Publisher, "inFlight" | "publishLater">,
-    { ms, message }: { readonly ms: number; readonly message: Message },
+    { ms, message }: SentMessage,
   ) {
     super(ms);
     this.path = path;
@@ -210,6 +241,11 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
       this.#connection = session.connections;
       this.#losses += 1;
     }
+    this.handOver(session, settled);
+  }
+
+  /** Passes the message to the session. */
+  protected handOver(session: Session, settled: Settled): void {
     if (this.key === undefined) session.send(this.service, this.message, settled);
     else session.publish(this.key, this.message, settled);
   }
@@ -234,6 +270,39 @@ export class PendingConfirm extends TimedPromise<void> implements InFlightItem {
 
   protected override ended(): void {
     this.#publisher.inFlight.delete(this);
+  }
+}
+
+/** A message with a delay, and the service to whose inbox it returns. */
+interface DelayedSent extends SentMessage {
+  readonly to: string;
+  readonly due: DueTime;
+  readonly delays: DelayRecorder;
+}
+
+/** A one-way command or event that is to be handled later. */
+class PendingDelayed extends PendingConfirm {
+  readonly #sent: DelayedSent;
+
+  constructor(
+    prepared: PreparedMessage,
+    publisher: Pick<Publisher, "inFlight" | "publishLater">,
+    sent: DelayedSent,
+  ) {
+    super(prepared, publisher, sent);
+    this.#sent = sent;
+  }
+
+  // Each time with the wait that is left then, so that a lost connection does not make the message late.
+  protected override handOver(session: Session, settled: Settled): void {
+    const { to, due, delays } = this.#sent;
+    const waitMs = due.at - performance.now();
+    session.delay({ service: to, waitMs }, this.message, (rejection, why) => {
+      if (rejection === undefined) delays.add(to, due.at);
+      const isEvent = this.key !== undefined;
+      if (rejection !== "returned" || !isEvent) settled(rejection, why);
+      else settled("refused", new ConfluoError("UNAVAILABLE", `the inbox of ${to} does not exist now.`));
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { command } from "../contract/command.ts";
 import { diagnosticsChannels } from "../diagnostics.ts";
 import { ConfluoError } from "../errors.ts";
 import { silentLogger } from "../logging/logger.ts";
+import { DelayRecorder } from "../statistics/delays.ts";
 import { UseRecorder } from "../statistics/uses.ts";
 import { schemaOf } from "../testing/schema-of.ts";
 import { SessionSlot } from "../transport/session-slot.ts";
@@ -42,6 +43,7 @@ function held(own: Partial<Session> = {}) {
     },
     ...own,
   } as unknown as Session;
+  const delays = new DelayRecorder();
   const sessions = new SessionSlot(async () => link);
   sessions.ready = link;
   const parts = {
@@ -52,6 +54,8 @@ function held(own: Partial<Session> = {}) {
     batching: { maxCalls: 1, maxBytes: 65_536 },
     preparer: new MessagePreparer({ logger: silentLogger, sessions, validates: true }),
     uses: new UseRecorder(),
+    delays,
+    hasInbox: () => false,
     dispatcher: { letGo: () => undefined },
     sessions,
   };
@@ -71,7 +75,7 @@ function held(own: Partial<Session> = {}) {
     await caller.inFlight.empty();
     await publisher.inFlight.empty();
   };
-  return { verbs, published, relieve, publisher, idle, rejectAll, link };
+  return { verbs, published, relieve, publisher, idle, rejectAll, link, delays };
 }
 
 describe("a publish whose confirm was lost with the connection", () => {
@@ -103,6 +107,30 @@ describe("a publish that the broker refuses without a reason", () => {
       expect(publish).toHaveBeenCalledTimes(3);
       expect(new Set(publish.mock.calls.map(([, message]) => message)).size).toBe(1);
     }
+  });
+});
+
+describe("a delayed command", () => {
+  it("waits for what is left of its delay each time it goes out, and is counted once it is taken", async () => {
+    const waits: number[] = [];
+    const { verbs, relieve, link, delays } = held();
+    const delay = vi.fn(
+      ({ waitMs }: { waitMs: number }, _message: unknown, settled: (rejection?: Rejection) => void) => {
+        waits.push(waitMs);
+        setImmediate(settled, waits.length === 1 ? "lost" : undefined);
+      },
+    );
+    link.delay = delay;
+    const sent = verbs.send({ delayMs: 5_000 });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect([waits, delays.read()]).toEqual([[], []]);
+    relieve();
+    await sent;
+    const [first = 0, second = 0] = waits;
+    expect(first).toBeLessThanOrEqual(4_985);
+    expect(second).toBeLessThanOrEqual(first - 45); // it is sent again after 50 ms
+    expect(delays.read()).toMatchObject([{ service: "a", count: 1 }]);
+    expect(delay.mock.calls[0]?.[0]).toMatchObject({ service: "a" });
   });
 });
 

@@ -4,6 +4,7 @@ import { encodeQuestion } from "../protocol/discovery/instance-answer.ts";
 import type { CommandEntry } from "../registry/registry.ts";
 import { Registry } from "../registry/registry.ts";
 import { defaultRetry } from "../retry/policy.ts";
+import { DelayRecorder } from "../statistics/delays.ts";
 import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import { InstanceReport } from "./instance-report.ts";
 
@@ -69,5 +70,6 @@ function introspectionOf(registry: Registry): InstanceReport {
     underWay: () => ({ calling: 0, unconfirmed: 0 }),
     reconnects: () => 0,
     uses: () => undefined,
+    delays: new DelayRecorder(),
   });
 }

@@ -20,6 +20,7 @@ import {
 } from "../protocol/discovery/instance-answer.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { DelayRecorder } from "../statistics/delays.ts";
 import type { Uses } from "../statistics/uses.ts";
 
 const REASON_LENGTH = 200;
@@ -35,6 +36,8 @@ export interface InstanceReportDependencies extends InstanceName {
   readonly reconnects: () => number;
   /** The messages that this instance has sent, by receiver; `undefined` if it has sent none. */
   readonly uses: () => Uses | undefined;
+  /** The delayed messages that this instance has sent and that are not due yet. */
+  readonly delays: Pick<DelayRecorder, "read">;
 }
 
 /** Answers the questions of discovery. */
@@ -90,7 +93,7 @@ export class InstanceReport {
 
   /** Returns the answer to the question `stats`. */
   stats(): InstanceStats {
-    const { registry, underWay, reconnects } = this.#parts;
+    const { registry, underWay, reconnects, delays } = this.#parts;
     return {
       ...this.#name,
       uptimeMs: this.#uptimeMs,
@@ -104,6 +107,7 @@ export class InstanceReport {
       malformed: registry.malformed.read(),
       ...underWay(),
       unclaimed: registry.unclaimed.count,
+      delayed: delays.read(),
       reconnects: reconnects(),
     };
   }

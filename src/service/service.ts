@@ -34,6 +34,7 @@ import { Registry } from "../registry/registry.ts";
 import { Caller } from "../sending/caller.ts";
 import { MessagePreparer } from "../sending/prepare-message.ts";
 import { Publisher } from "../sending/publisher.ts";
+import { DelayRecorder } from "../statistics/delays.ts";
 import { HandlerStatsRecorder } from "../statistics/handler-stats.ts";
 import { UseRecorder } from "../statistics/uses.ts";
 import { startTelemetry } from "../telemetry/start.ts";
@@ -107,6 +108,8 @@ export class Service implements Verbs {
       batching: settings.batching,
       preparer: new MessagePreparer({ logger, sessions, validates: settings.validates }),
       uses: new UseRecorder(),
+      delays: new DelayRecorder(),
+      hasInbox: () => this.#lifecycle.serves,
       dispatcher,
     };
     const caller = new Caller(sending);
@@ -135,6 +138,7 @@ export class Service implements Verbs {
       underWay: () => ({ calling: caller.inFlight.size, unconfirmed: publisher.inFlight.size }),
       reconnects: () => this.#lifecycle.states.losses,
       uses: () => sending.uses.read(),
+      delays: sending.delays,
     });
   }
 

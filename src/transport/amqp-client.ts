@@ -17,6 +17,8 @@ export interface ExchangeSpec {
   readonly name: string;
   readonly type: "direct" | "topic" | "fanout";
   readonly arguments?: QueueArguments;
+  /** An exchange to bind to this one: it also gets the messages whose keys match. */
+  readonly passesTo?: { readonly exchange: string; readonly key: string };
 }
 
 /**
@@ -147,7 +149,10 @@ export interface AmqpClient {
   readonly server: ServerInfo;
   /** The negotiated limit on the properties of a message, in bytes. A message with more is `invalid`. */
   readonly mostPropertyBytes: number;
-  /** Declares an exchange. If it exists with other arguments, this rejects with `TOPOLOGY_CONFLICT`. */
+  /**
+   * Declares an exchange, and binds the exchange that it passes to, if there is one. If it exists with other arguments, this
+   * rejects with `TOPOLOGY_CONFLICT`.
+   */
   declareExchange(spec: ExchangeSpec): Promise<void>;
   /**
    * Returns whether an exchange exists, whatever its arguments. Newer brokers reject with `ACCESS_REFUSED` if the user has no

@@ -35,7 +35,7 @@ export interface SessionListener {
   onDelivery(delivery: Delivery): void;
   /**
    * Is called when a message became a dead letter because it had expired, whether or not its delivery was passed to {@link
-   * onDelivery}.
+   * onDelivery}, or because it is a delayed event that cannot be published.
    */
   onExpired(delivery: Delivery, failure: Failure): void;
   /** Is called with a reply: `Caller.receive`. */
@@ -122,6 +122,14 @@ export type Rejection = "returned" | "refused" | "too-large" | "lost" | "invalid
  */
 export type Settled = (rejection?: Rejection, why?: ConfluoError) => void;
 
+/** Where a delayed message goes, and when. */
+export interface DelayedDelivery {
+  /** The service whose inbox it returns to. */
+  readonly service: string;
+  /** How long it waits, in milliseconds. */
+  readonly waitMs: number;
+}
+
 /** A service's part of a connection. No method throws; those that return a promise may reject. */
 export interface Session {
   /** Declares the service's queues and consumes commands. Later calls wait for the first. */
@@ -171,6 +179,8 @@ export interface Session {
   send(service: string, message: Message, settled: Settled): void;
   /** Publishes an event to every service and instance with a matching binding. */
   publish(key: string, message: Message, settled: Settled): void;
+  /** Sends a message to the inbox of a service after a wait, durably. */
+  delay(wait: DelayedDelivery, message: Message, settled: Settled): void;
   /**
    * Sends a reply. It is dropped if its queue is gone. `failed` is called if the reply is too large or cannot be encoded, so
    * that it has not arrived.

@@ -4,7 +4,8 @@ import { eventually } from "../../src/testing/index.ts";
 import { allow } from "./codes.ts";
 import type { Fault, Stage } from "./stage.ts";
 
-const retryLevelMs = 250;
+/** The level of 250 ms. */
+const retryLevel = 0;
 
 // What is on its way to a quorum queue while that is being deleted is refused by RabbitMQ, which now and then closes the
 // connection that it came over instead, with 541 INTERNAL_ERROR: seen on 3.10 and 4.0. That is the connection of who
@@ -45,7 +46,7 @@ export const sharedFaults: readonly Fault[] = [
   {
     name: "delay queue deleted",
     side: "handler",
-    strike: (stage) => deleteUntilNeeded(stage, stage.namespace.delays[retryLevelMs]),
+    strike: (stage) => deleteUntilNeeded(stage, stage.namespace.wait(retryLevel)),
     codes: allow({ call: ["TIMEOUT"] }),
     mayLose: ["send, then retried", "publish per instance"],
   },
@@ -54,7 +55,7 @@ export const sharedFaults: readonly Fault[] = [
     repeats: "never",
     side: "handler",
     async strike(stage) {
-      const exchange = stage.namespace.delays[retryLevelMs];
+      const exchange = stage.namespace.wait(retryLevel);
       await stage.administer((channel) => channel.deleteExchange(exchange));
       await eventually(() => exists(stage, "exchange", exchange), `${exchange} to be declared again`);
     },

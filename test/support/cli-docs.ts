@@ -68,6 +68,8 @@ export function commandLineDocs(): string {
     "The commands do not see a service that is down and that none of these ways finds.",
     "Name the services that you must not miss.",
     "RETRY counts the messages in delay queues, which wait for another try or for an instance that has a handler.",
+    "DELAYED, if there are any, counts the delayed messages for the service, and says how long it takes until the last of them is due.",
+    "Only their senders know whose they are, so those of senders that have ended are not counted there.",
     "",
     "The commands keep the names of services whose queues they found, for each broker and namespace,",
     "in `$XDG_STATE_HOME/confluo` (`~/.local/state/confluo`; on Windows `%LOCALAPPDATA%\\confluo`).",

@@ -3,7 +3,8 @@
 import { randomBytes } from "node:crypto";
 import { type Channel, connect } from "amqplib";
 import { Broker, type BrokerOptions } from "../../src/index.ts";
-import { DELAY_LEVELS_MS, Namespace } from "../../src/protocol/topology.ts";
+import { LEVELS } from "../../src/protocol/delays.ts";
+import { Namespace } from "../../src/protocol/topology.ts";
 
 /** URL of the RabbitMQ under test. Never skips: without one the test run itself is wrong. */
 export function testBrokerUrl(): string {
@@ -38,9 +39,14 @@ export async function deleteNamespace(name: string, services: Iterable<string>):
   const namespace = new Namespace(name);
   await deleteServices(name, services);
   await administer(async (channel) => {
-    for (const queue of namespace.sharedQueues()) await channel.deleteQueue(queue.name);
-    for (const ms of DELAY_LEVELS_MS) await channel.deleteQueue(namespace.returned(ms).name);
-    for (const exchange of namespace.exchanges()) await channel.deleteExchange(exchange.name);
+    const all = 2 ** LEVELS - 1;
+    const queues = [...namespace.sharedQueues(), ...namespace.levelQueues(all)];
+    const returned = namespace.levels().map((_, level) => namespace.returned(level));
+    const exchanges = [...namespace.levelExchanges(all), ...namespace.exchanges()];
+    await Promise.all([
+      ...[...queues, ...returned].map(({ name: queue }) => channel.deleteQueue(queue)),
+      ...exchanges.map(({ name: exchange }) => channel.deleteExchange(exchange)),
+    ]);
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AmqpClient, Broker, silentLogger } from "../../src/index.ts";
+import { returnQueueOf } from "../../src/protocol/delays.ts";
 import type { Namespace } from "../../src/protocol/topology.ts";
 import type { Account } from "./account.ts";
 import { quietMs } from "./duty.ts";
@@ -110,13 +111,15 @@ async function takeWaiting(client: AmqpClient, namespace: Namespace, account: Ac
       return [inbox, namespace.again(inbox)].map((queue) => [queue, service] as const);
     }),
   );
-  const queues = namespace.sharedQueues().map(({ name }) => name);
+  const queues: string[] = [];
+  for (const { name } of [...namespace.sharedQueues(), ...namespace.levels()])
+    if ((await client.inspectQueue(name)) !== undefined) queues.push(name);
   const readings = await Promise.all(queues.map((queue) => readQueue(client, queue)));
   const until = Date.now() + waitingMs;
   while ((await count(client, queues)) > 0 && Date.now() < until) await sleep(100);
   await sleep(100); // for what the broker has just delivered
   for (const letter of readings.flatMap((reading) => reading.take())) {
-    const service = services.get(letter.key);
+    const service = services.get(returnQueueOf(letter.key));
     if (service !== undefined) account.takeWaiting(service, letter);
   }
 }

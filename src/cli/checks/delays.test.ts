@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DELAY_LEVELS_MS } from "../../protocol/topology.ts";
-import { aboutDelays, isHeldUp, queueState, TRIED_MS } from "./delays.ts";
+import { aboutDelays, aboutOldDelays, isHeldUp, queueState } from "./delays.ts";
 
 const inbox = {
   name: "ns.full.inbox",
@@ -10,7 +9,7 @@ const inbox = {
   messages_unacknowledged: 0,
 };
 const delay = {
-  name: "ns.delay.2000",
+  name: "ns.wait.3",
   type: "quorum",
   messages: 65,
   messages_ready: 0,
@@ -19,10 +18,6 @@ const delay = {
 const limited = { policy: "t6", effective_policy_definition: { "max-length": 50 } };
 const states = (...given: readonly Readonly<Record<string, unknown>>[]) =>
   given.flatMap((each) => queueState("ns", each) ?? []);
-
-it("tries levels that there are", () => {
-  for (const ms of TRIED_MS) expect(DELAY_LEVELS_MS).toContain(ms);
-});
 
 describe("a queue", () => {
   it.each([
@@ -62,7 +57,7 @@ describe("a queue", () => {
       [false],
       [false],
     ]);
-    expect(held({ name: "ns.delay.inbox" })).toEqual([false]);
+    expect(held({ name: "ns.wait.inbox" })).toEqual([false]);
   });
 });
 
@@ -73,15 +68,15 @@ describe("delays", () => {
   });
 
   it("that stand still are a problem that says what grows, and what it waits for", () => {
-    const [found, ...others] = aboutDelays(["ns.delay.2000"], states(delay, { ...inbox, ...limited }));
+    const [found, ...others] = aboutDelays(["ns.wait.3"], states(delay, { ...inbox, ...limited }));
     expect(others).toEqual([]);
     expect(found?.level).toBe("problem");
-    expect(found?.what).toContain("ns.delay.2000 (65 messages stuck)");
+    expect(found?.what).toContain("ns.wait.3 (65 messages stuck)");
     expect(found?.what).toContain("ns.full.inbox accepts no messages: a policy (t6)");
-    const [bare] = aboutDelays(["ns.delay.250"], undefined);
+    const [bare] = aboutDelays(["ns.wait.0"], undefined);
     expect([bare?.level, bare?.todo]).toEqual(["problem", expect.stringContaining("--management")]);
-    const [longer] = aboutDelays([], states({ ...delay, name: "ns.delay.256000" }));
-    expect(longer?.what).toContain("ns.delay.256000 (65 messages stuck)");
+    const [longer] = aboutDelays([], states({ ...delay, name: "ns.wait.10" }));
+    expect(longer?.what).toContain("ns.wait.10 (65 messages stuck)");
   });
 
   it("are told of a queue that takes nothing before anything stands still", () => {
@@ -89,5 +84,25 @@ describe("delays", () => {
     expect(found).toMatchObject([
       { level: "problem", what: expect.stringContaining("ns.full.inbox accepts no messages") },
     ]);
+  });
+});
+
+describe("delay queues of an earlier build", () => {
+  it("are none of today's worries where there are none", () => expect(aboutOldDelays([])).toEqual([]));
+
+  it("are named, with what still waits there", () => {
+    const empty = { name: "ns.delay.250", messages: 0 };
+    expect(aboutOldDelays([empty])).toMatchObject([
+      {
+        level: "warning",
+        what: expect.stringContaining("ns.delay.250"),
+        todo: expect.stringContaining("Delete them"),
+      },
+    ]);
+    const [found] = aboutOldDelays([empty, { name: "ns.delay.1000", messages: 2 }]);
+    expect(found?.what).toBe(
+      "2 messages still wait in delay queues of an earlier build: ns.delay.250 and ns.delay.1000.",
+    );
+    expect(found?.todo).toContain("when they are empty");
   });
 });

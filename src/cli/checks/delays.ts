@@ -2,29 +2,35 @@
 
 import { randomBytes } from "node:crypto";
 import type { AmqpClient, Message } from "../../index.ts";
-import { counted, type Finding, ok, problem } from "./checks.ts";
+import { counted, type Finding, listed, ok, problem, warning } from "./checks.ts";
 
-/** Delay levels that are tested: those short enough for a command to wait. */
-export const TRIED_MS: readonly number[] = [250, 1_000, 2_000, 4_000];
+/** Delay levels that are tested, if they exist: 250 ms to 4 s, which are short enough for a command to wait. */
+const TRIED: readonly number[] = [0, 1, 2, 3, 4];
+const LONGEST_TRIED_MS = 4_000;
+/** The number of levels, which are the digits of a routing key. */
+const LEVELS = 26;
 const GRACE_MS = 4_000;
 /** Lifetime of the test's queue, because a message that is stuck in a delay queue may still return later. */
 const KEPT_MS = 24 * 3_600_000;
 
 /**
- * Sends a message through each of the shorter delay levels.
+ * Sends a message through each of the shorter delay levels that exist.
  *
  * @returns the names of the delay queues that refused the message or did not return it in time.
  */
 export async function stalledDelays(client: AmqpClient, namespace: string): Promise<readonly string[]> {
   const queue = `${namespace}.doctor.${randomBytes(6).toString("hex")}`;
   await client.declareQueue({ name: queue, arguments: { "x-queue-type": "classic", "x-expires": KEPT_MS } });
-  await client.bind(queue, `${namespace}.back`, queue);
-  const missing = new Set(TRIED_MS);
+  await client.bind(queue, `${namespace}.due`, `${"*.".repeat(LEVELS)}${queue}`);
+  const missing = new Set<number>();
+  for (const level of TRIED)
+    if ((await client.inspectQueue(`${namespace}.wait.${level}`)) !== undefined) missing.add(level);
   let end: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => {
     end = resolve;
   });
-  const timer = setTimeout(() => end(), Math.max(...TRIED_MS) + GRACE_MS);
+  if (missing.size === 0) end();
+  const timer = setTimeout(() => end(), LONGEST_TRIED_MS + GRACE_MS);
   try {
     await client.consume({
       queue,
@@ -35,18 +41,20 @@ export async function stalledDelays(client: AmqpClient, namespace: string): Prom
       },
       onCancelled: () => end(),
     });
-    for (const ms of TRIED_MS)
-      client.publish({ exchange: `${namespace}.delay.${ms}`, key: queue }, probe(ms), () => undefined);
+    for (const level of missing) {
+      const key = `${"0.".repeat(LEVELS - 1 - level)}1.${"0.".repeat(level)}${queue}`;
+      client.publish({ exchange: `${namespace}.wait.${level}`, key }, probe(level), () => undefined);
+    }
     await ended;
   } finally {
     clearTimeout(timer);
     if (missing.size === 0) await client.deleteQueue(queue);
   }
-  return [...missing].map((ms) => `${namespace}.delay.${ms}`);
+  return [...missing].map((level) => `${namespace}.wait.${level}`);
 }
 
-function probe(ms: number): Message {
-  const properties = { deliveryMode: 2, mandatory: true, correlationId: String(ms) } as const;
+function probe(level: number): Message {
+  const properties = { deliveryMode: 2, mandatory: true, correlationId: String(level) } as const;
   return { body: new Uint8Array(0), properties };
 }
 
@@ -142,5 +150,45 @@ const IN_FLIGHT = 32;
  * cause that.
  */
 export function isHeldUp({ name, leaving }: WatchedQueue): boolean {
-  return /\.delay\.\d+$/.test(name) && leaving >= IN_FLIGHT;
+  return /\.(?:wait|delay)\.\d+$/.test(name) && leaving >= IN_FLIGHT;
+}
+
+/** The delay queues that the first builds of confluo declared, by their waits in milliseconds. */
+const OLD_MS = [250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 256_000, 1_024_000];
+
+/** A queue with the number of its messages. */
+interface OldDelay {
+  readonly name: string;
+  readonly messages: number;
+}
+
+/** Returns the delay queues of the first builds that still exist. */
+export async function oldDelays(client: AmqpClient, namespace: string): Promise<readonly OldDelay[]> {
+  const found: OldDelay[] = [];
+  for (const ms of OLD_MS) {
+    const name = `${namespace}.delay.${ms}`;
+    const queue = await client.inspectQueue(name);
+    if (queue !== undefined) found.push({ name, messages: queue.messages });
+  }
+  return found;
+}
+
+/** Reports delay queues that no instance uses any more. */
+export function aboutOldDelays(found: readonly OldDelay[]): readonly Finding[] {
+  if (found.length === 0) return [];
+  const names = listed(found.map(({ name }) => name));
+  const count = found.reduce((sum, { messages }) => sum + messages, 0);
+  if (count === 0)
+    return [
+      warning(
+        `${names} are delay queues of an earlier build: confluo does not use them any more.`,
+        "Delete them, and the exchanges of the same names.",
+      ),
+    ];
+  return [
+    warning(
+      `${counted(count, "message")} still ${count === 1 ? "waits" : "wait"} in delay queues of an earlier build: ${names}.`,
+      "They will return to their inboxes. Delete these queues when they are empty, and the exchanges of the same names.",
+    ),
+  ];
 }

@@ -25,7 +25,7 @@ it("no policy, a harmless one and those of other namespaces are well", () => {
       given("ns.w.dead", {}, {}),
       given("ns.w.inbox", { "max-in-memory-length": 5, "dead-letter-exchange": "x", overflow: "drop-head" }),
       given("other.w.dead", { expires: 5 }),
-      given("ns.delay.1000", { "message-ttl": 1_000, "delivery-limit": 3 }),
+      given("ns.wait.2", { "message-ttl": 1_000, "delivery-limit": 3 }),
       given("ns.w.calls", { expires: 60_000, "delivery-limit": 3 }),
     ),
   ).toEqual(well);
@@ -45,10 +45,10 @@ it("says of every setting what it destroys, by the kind of queue", () => {
     /become dead letters.*\n.*retries of all services are stuck.*\n.*is down for longer are lost.*\n.*returns 3 times/,
   );
   expect(of("ns.w.inbox.again", { expires: 1 })).toMatch(/^problem /);
-  expect(of("ns.delay.4000")).toMatch(
-    /retries come after 2\.0 s instead of 4\.0 s.*\n.*cannot wait there.*\n.*destroyed/,
+  expect(of("ns.wait.4")).toMatch(
+    /retries and delayed messages come after 2\.0 s instead of 4\.0 s.*\n.*cannot wait there.*\n.*destroyed/,
   );
-  expect(of("ns.delay.250", { "dead-letter-routing-key": "x" })).toContain(
+  expect(of("ns.wait.0", { "dead-letter-routing-key": "x" })).toContain(
     "every retry that waits here goes to that queue",
   );
   expect(of("ns.w.calls.batch")).toMatch(/^warning .*vanish.*\nwarning .*\nwarning .*restart/);

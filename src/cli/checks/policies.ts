@@ -42,7 +42,7 @@ export function queuePolicy(
 function kindOf(name: string): QueueKind {
   if (name === "orphans" || /^[^.]+\.dead$/.test(name)) return "letters";
   if (/^[^.]+\.inbox(?:\.again)?$/.test(name)) return "inbox";
-  if (/^delay\.\d+$/.test(name)) return "delay";
+  if (/^wait\.\d+$/.test(name)) return "delay";
   return /^[^.]+\.calls(?:\.again|\.batch)?$/.test(name) ? "calls" : "other";
 }
 
@@ -88,9 +88,12 @@ function effectsOn({ kind, queue, settings }: QueuePolicy): readonly Effect[] {
         "message-ttl",
         `commands and events that wait for ${forHumans(ttl)} become dead letters, and no handler sees them`,
       );
-    const level = Number(/\d+$/.exec(queue)?.[0]);
+    const level = 250 * 2 ** Number(/\d+$/.exec(queue)?.[0]);
     if (kind === "delay" && ttl < level)
-      add("message-ttl", `retries come after ${forHumans(ttl)} instead of ${forHumans(level)}`);
+      add(
+        "message-ttl",
+        `retries and delayed messages come after ${forHumans(ttl)} instead of ${forHumans(level)}`,
+      );
     if (kind === "calls")
       add("message-ttl", `calls that wait for ${forHumans(ttl)} vanish, and their callers time out`, true);
   }

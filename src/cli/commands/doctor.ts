@@ -40,7 +40,14 @@ import {
   unknownDepth,
   warning,
 } from "../checks/checks.ts";
-import { aboutDelays, isHeldUp, stalledDelays, type WatchedQueue } from "../checks/delays.ts";
+import {
+  aboutDelays,
+  aboutOldDelays,
+  isHeldUp,
+  oldDelays,
+  stalledDelays,
+  type WatchedQueue,
+} from "../checks/delays.ts";
 import { Management } from "../checks/management.ts";
 import { aboutPolicies } from "../checks/policies.ts";
 import { EndedError, exitCodes } from "../exit-codes.ts";
@@ -315,7 +322,10 @@ class Examination {
     try {
       const { namespace } = this.#broker;
       const queues = management && this.#queues(management).catch(() => undefined);
-      return aboutDelays(await stalledDelays(client, namespace), await queues);
+      return [
+        ...aboutDelays(await stalledDelays(client, namespace), await queues),
+        ...aboutOldDelays(await oldDelays(client, namespace)),
+      ];
     } finally {
       await client.close();
     }

@@ -6,6 +6,7 @@ import { brokerCommand } from "./broker.ts";
 import { deadCommand } from "./dead.ts";
 import { doctorCommand } from "./doctor.ts";
 import { lsCommand } from "./ls.ts";
+import { retryCommand } from "./retry.ts";
 import { removeCommands } from "./rm.ts";
 import { runCommand } from "./run.ts";
 import { showCommand } from "./show.ts";
@@ -18,6 +19,7 @@ export const commands: readonly CommandSetup[] = [
   showCommand,
   tailCommand,
   deadCommand,
+  retryCommand,
   doctorCommand,
   removeCommands,
   talkCommands,

@@ -17,6 +17,7 @@ import {
   OVER,
   rateForHumans,
   type ServiceLine,
+  untilForHumans,
 } from "../services/service-table.ts";
 import { knownServicesAt } from "../state/kept-names.ts";
 import { type Column, fittedTable } from "../table.ts";
@@ -90,6 +91,7 @@ const columns: readonly Column[] = [
   { title: "IN FLIGHT", align: "right", spare: 3 },
   { title: "WAITING", align: "right" },
   { title: "RETRY", align: "right" },
+  { title: "DELAYED", align: "right" },
   { title: "REFUSED", align: "right", spare: 5 },
   { title: "FAILED", align: "right" },
   { title: "DEAD", align: "right" },
@@ -131,6 +133,7 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): Ret
     count(line.inFlight),
     isUnknown(line, (queue) => queue !== "dead") ? "?" : count(line.waiting),
     line.toRetry ? paint.doubtful(count(line.toRetry)) : count(line.toRetry),
+    untilForHumans(line.delayed),
     count(line.refused),
     bad(line.failed),
     isUnknown(line, (queue) => queue === "dead") ? "?" : bad(line.dead),
@@ -139,7 +142,14 @@ function tableOfServices(lines: readonly ServiceLine[], terminal: Terminal): Ret
   const painted = columns.map((column, at) =>
     at === columns.length - 1 ? { ...column, paint: paint.faint } : column,
   );
-  return fittedTable(painted, rows, terminal.stdout.columns);
+  // Most of the time there is nothing to say in that column.
+  const hasDelays = lines.some(({ delayed }) => delayed !== undefined);
+  const isShown = (_: unknown, at: number): boolean => hasDelays || columns[at]?.title !== "DELAYED";
+  return fittedTable(
+    painted.filter(isShown),
+    rows.map((row) => row.filter(isShown)),
+    terminal.stdout.columns,
+  );
 }
 
 // The length of a queue that may not be inspected is unknown, not zero.

@@ -1,6 +1,12 @@
 /** `confluo show`: shows the details of one service. */
 
-import { type Broker, ConfluoError, type InstanceInfo, type ServiceStats } from "../../index.ts";
+import {
+  type Broker,
+  ConfluoError,
+  type DelayedMessages,
+  type InstanceInfo,
+  type ServiceStats,
+} from "../../index.ts";
 import type { KnownServices } from "../../known/known-services.ts";
 import {
   type BrokerFlags,
@@ -11,7 +17,7 @@ import {
   withBrokerFlags,
 } from "../broker-flags.ts";
 import { forHumans, handlersOf, instanceLine, OVER, rateForHumans } from "../services/service-table.ts";
-import { queueLines, silentLines } from "../services/silent.ts";
+import { delayedLines, queueLines, silentLines } from "../services/silent.ts";
 import { talkLines } from "../services/talkers.ts";
 import { knownServicesAt } from "../state/kept-names.ts";
 import { type Column, cut, fittedTable, tableOf } from "../table.ts";
@@ -61,12 +67,17 @@ class View {
 
   async draw(): Promise<readonly string[]> {
     const options = { service: this.#service, ...limitsOf(this.#flags, this.#terminal) };
-    const [infos, stats] = await Promise.all([this.#broker.discover(options), this.#broker.stats(options)]);
+    const [infos, stats, delays] = await Promise.all([
+      this.#broker.discover(options),
+      this.#broker.stats(options),
+      this.#broker.delayed(limitsOf(this.#flags, this.#terminal)),
+    ]);
+    const delayed = delays.find((each) => each.service === this.#service);
     const [service] = stats;
     if (service === undefined) return this.#silent();
     this.#known.learn(stats);
     const handlers = handlersOf(service);
-    if (this.#flags.json) return [jsonOf(machineForm(service, infos))];
+    if (this.#flags.json) return [jsonOf(machineForm(service, infos, delayed))];
     if (this.#flags.contracts) return [JSON.stringify(contractsOf(infos), undefined, 2)];
     const paint = paintOf(this.#terminal);
     const instances = infos.map(instanceLine);
@@ -111,6 +122,7 @@ class View {
       ...handled,
       "",
       ...queueLines(service),
+      ...delayedLines(delayed),
       ...talkLines(service),
       ...(errors.length === 0 ? [] : ["", "Last errors:"]),
       ...errors.map(({ name, code, message, at }) =>
@@ -135,12 +147,25 @@ class View {
         "NO_SUCH_SERVICE",
         `No instance of ${this.#service} answers, and only instances know contracts.`,
       );
-    if (this.#flags.json) return [jsonOf(machineForm(service, []))];
+    if (this.#flags.json)
+      return [
+        jsonOf(
+          machineForm(
+            service,
+            [],
+            overview.delayed.find((each) => each.service === this.#service),
+          ),
+        ),
+      ];
     return silentLines(service, overview, paintOf(this.#terminal));
   }
 }
 
-function machineForm(stats: ServiceStats, instances: readonly InstanceInfo[]): object {
+function machineForm(
+  stats: ServiceStats,
+  instances: readonly InstanceInfo[],
+  delayed: DelayedMessages | undefined,
+): object {
   const { service, queues, unknownQueues, calls, sends, publishes, unclaimed } = stats;
   return {
     service,
@@ -152,6 +177,7 @@ function machineForm(stats: ServiceStats, instances: readonly InstanceInfo[]): o
     sends,
     publishes,
     unclaimed,
+    ...(delayed === undefined ? {} : { delayed: { messages: delayed.messages, until: delayed.until } }),
   };
 }
 

@@ -8,6 +8,7 @@ import {
   brokerOf,
   type CommandSetup,
   countOf,
+  delayOf,
   limitsOf,
   pairOf,
   withBrokerFlags,
@@ -20,6 +21,9 @@ interface TalkFlags extends BrokerFlags {
   readonly header?: Record<string, string>;
   readonly query?: Record<string, string>;
   readonly repeat?: number;
+  /** A delay in milliseconds. */
+  readonly in?: number;
+  readonly at?: string;
 }
 
 export const talkCommands: CommandSetup = (program, terminal) => {
@@ -47,11 +51,11 @@ export const talkCommands: CommandSetup = (program, terminal) => {
           );
       }),
     );
-  talking(program.command("send <service> <path> [body]"))
+  delaying(talking(program.command("send <service> <path> [body]")))
     .description("send a one-way command; ends when the broker has confirmed it")
     .action((service: string, path: string, body: string | undefined, flags: TalkFlags) =>
       talk(terminal, { argument: body, flags }, async (own, content, options) => {
-        await own.send(service, path, content, options);
+        await own.send(service, path, content, { ...options, ...delayIn(flags) });
         if (flags.json) writeJson(terminal, { sent: path, to: service });
       }),
     );
@@ -86,6 +90,23 @@ async function timeoutOf(
 async function writeBytes({ stdout }: Terminal, bytes: Uint8Array): Promise<void> {
   const shown = stdout.isTTY ? `${bytesForHumans(bytes)}\n` : bytes;
   await new Promise<void>((resolve) => stdout.write(shown, () => resolve()));
+}
+
+function delaying(command: Command): Command {
+  return command
+    .option(
+      "--in <delay>",
+      "how long it waits at the broker before it is handled, such as 90s, 2h or 30d",
+      delayOf,
+    )
+    .option(
+      "--at <time>",
+      "when it is due, in ISO 8601 with Z or an offset, such as 2026-12-01T09:00:00+01:00",
+    );
+}
+
+function delayIn({ in: delayMs, at }: TalkFlags): { readonly delayMs?: number; readonly at?: string } {
+  return { ...(delayMs === undefined ? {} : { delayMs }), ...(at === undefined ? {} : { at }) };
 }
 
 function talking(command: Command): Command {

@@ -18,6 +18,7 @@ const overview = (own: Partial<Overview> = {}): Overview => ({
   missing: [],
   lookedFor: [],
   delays: [],
+  delayed: [],
   orphans: undefined,
   ...own,
 });

@@ -43,6 +43,7 @@ export function idleInstance(service: string, instance: string): InstanceStats {
     calling: 0,
     unconfirmed: 0,
     unclaimed: 0,
+    delayed: [],
     reconnects: 0,
   };
 }

@@ -9,13 +9,14 @@ import {
   instanceLine,
   linesOf,
   rateForHumans,
+  untilForHumans,
 } from "./service-table.ts";
 
 function recently(own: Partial<HandlerStats["recent"]>): HandlerStats["recent"] {
   return { ms: 10_000, handled: 0, refused: 0, failed: 0, durations: [], ...own };
 }
 
-const seen = (...services: ServiceStats[]) => ({ services, missing: [], delays: [] });
+const seen = (...services: ServiceStats[]) => ({ services, missing: [], delays: [], delayed: [] });
 
 function counted(own: Partial<HandlerStats> = {}): HandlerStats {
   return {
@@ -115,7 +116,7 @@ describe("a line for a service", () => {
       service({ service: "b", queues: down }, []),
       service({ service: "c", queues: silent }, []),
     ];
-    const lines = linesOf({ services, missing: ["a"] });
+    const lines = linesOf({ services, missing: ["a"], delayed: [] });
     const nothing = { instances: 0, perSecond: undefined, failed: undefined, toRetry: undefined };
     expect(lines).toMatchObject([
       { ...nothing, service: "a", health: "missing", waiting: undefined, dead: undefined },
@@ -140,21 +141,38 @@ describe("what waits in delay queues", () => {
   const orders = service({ routes: [{ path: "/a", ...counted({ waiting: 50 }) }], unclaimed: 2 });
   const holding = (messages: number) => ({
     services: [orders],
-    delays: [{ name: "n.delay.4000", ms: 4_000, messages }],
+    delays: [{ name: "n.wait.4", ms: 4_000, messages }],
+    delayed: [],
   });
 
   it("is what instances say, and what else there is, but for their own probes", () => {
     expect(delayedIn(holding(55))).toEqual({ known: 52, others: 0 });
     expect(delayedIn(holding(10))).toEqual({ known: 52, others: 0 });
     expect(delayedIn(holding(152))).toEqual({ known: 52, others: 100 });
-    expect(delayedIn({ services: [], delays: holding(3).delays })).toEqual({ known: 0, others: 3 });
+    expect(delayedIn({ ...holding(3), services: [] })).toEqual({ known: 0, others: 3 });
+  });
+
+  it("is also what was delayed, of which its line says how long it waits", () => {
+    const until = new Date(Date.now() + 3 * 3_600_000).toISOString();
+    const delayed = [{ service: "orders", messages: 60, until }];
+    expect(delayedIn({ ...holding(152), delayed })).toEqual({ known: 112, others: 40 });
+    const [line] = linesOf({
+      services: [service()],
+      missing: [],
+      delayed: [{ ...delayed[0], service: service().service }] as typeof delayed,
+    });
+    expect(line?.delayed).toEqual({ messages: 60, until });
+    expect(untilForHumans(line?.delayed, Date.parse(until) - 7_500_000)).toBe("60, 2 h 5 min");
+    expect(untilForHumans(line?.delayed, Date.parse(until) + 5)).toBe("60, 0 ms");
+    expect(untilForHumans(undefined)).toBe("–");
+    expect(linesOf({ services: [service()], missing: [], delayed: [] })[0]).not.toHaveProperty("delayed");
   });
 
   it("is said in words, if there is any", () => {
     expect(delayedForHumans(holding(152))).toBe(
-      "152 wait in delay queues, for another try or for an instance that handles them, 100 of them from instances that do not answer.",
+      "152 wait in delay queues, for another try, for an instance that handles them or until they are due, 100 of them from instances that do not answer.",
     );
-    expect(delayedForHumans({ services: [service()], delays: [] })).toBeUndefined();
+    expect(delayedForHumans({ services: [service()], delays: [], delayed: [] })).toBeUndefined();
   });
 });
 

@@ -1,6 +1,7 @@
 /** Makes lines for tables of services from their statistics. The functions are pure, so that tests need no terminal. */
 
 import {
+  type DelayedMessages,
   type HandlerStats,
   type InstanceInfo,
   mergeDurations,
@@ -36,6 +37,8 @@ export interface ServiceLine {
   readonly waiting: number | undefined;
   /** Number of messages that its instances put into delay queues: for a retry, or because there was no handler. */
   readonly toRetry: number | undefined;
+  /** Delayed messages that will return to its inbox, as far as their senders answer; absent if there are none. */
+  readonly delayed?: Omit<DelayedMessages, "service">;
   readonly dead: number | undefined;
   /** Queues that the broker gives no information about. Absent if there are none. */
   readonly unknownQueues?: ServiceStats["unknownQueues"];
@@ -67,10 +70,15 @@ export interface HandlerLine {
 export function linesOf({
   services,
   missing,
-}: Pick<Overview, "services" | "missing">): readonly ServiceLine[] {
-  return [...services.map(lineOf), ...missing.map(missingLine)].sort((a, b) =>
-    a.service < b.service ? -1 : 1,
-  );
+  delayed,
+}: Pick<Overview, "services" | "missing" | "delayed">): readonly ServiceLine[] {
+  const waits = new Map(delayed.map(({ service, messages, until }) => [service, { messages, until }]));
+  return [...services.map(lineOf), ...missing.map(missingLine)]
+    .map((line) => {
+      const own = waits.get(line.service);
+      return own === undefined ? line : { ...line, delayed: own };
+    })
+    .sort((a, b) => (a.service < b.service ? -1 : 1));
 }
 
 function lineOf(stats: ServiceStats): ServiceLine {
@@ -125,31 +133,43 @@ export function toRetry({ routes, subscriptions, unclaimed }: ServiceStats): num
   return unclaimed + total([...routes, ...subscriptions], ({ waiting }) => waiting);
 }
 
+/** The part of an overview about messages in delay queues. */
+type Waiting = Pick<Overview, "services" | "delays" | "delayed">;
+
 /** Largest number of delay levels that one instance checks, each with one small message at a time. */
-const LEVELS_WATCHED = 8;
+const LEVELS_WATCHED = 9;
 
 /**
  * Returns the number of messages in the delay queues of a namespace: those that answering instances report as theirs, and the
- * others. Up to eight others for each answering instance are ignored: they may be test messages of the instances.
+ * others. Up to nine others for each answering instance are ignored: they may be test messages of the instances.
  */
-export function delayedIn({ services, delays }: Pick<Overview, "services" | "delays">): {
+export function delayedIn({ services, delays, delayed }: Waiting): {
   readonly known: number;
   readonly others: number;
 } {
-  const known = total(services, toRetry);
+  const known = total(services, toRetry) + total(delayed, ({ messages }) => messages);
   const others = total(delays, ({ messages }) => messages) - known;
   const instances = total(services, (service) => service.instances.length);
   return { known, others: others > LEVELS_WATCHED * instances ? others : 0 };
 }
 
 /** Describes the messages in delay queues for `ls`; `undefined` if there are none. */
-export function delayedForHumans(overview: Pick<Overview, "services" | "delays">): string | undefined {
+export function delayedForHumans(overview: Waiting): string | undefined {
   const { known, others } = delayedIn(overview);
   if (known + others === 0) return undefined;
   const count = (known + others).toLocaleString("en");
   const whose =
     others === 0 ? "" : `, ${others.toLocaleString("en")} of them from instances that do not answer`;
-  return `${count} wait in delay queues, for another try or for an instance that handles them${whose}.`;
+  return `${count} wait in delay queues, for another try, for an instance that handles them or until they are due${whose}.`;
+}
+
+/** Formats delayed messages: how many there are, and how long it takes until the last of them is due. */
+export function untilForHumans(
+  delayed: Omit<DelayedMessages, "service"> | undefined,
+  now: number = Date.now(),
+): string {
+  if (delayed === undefined) return "–";
+  return `${delayed.messages.toLocaleString("en")}, ${forHumans(Math.max(0, Date.parse(delayed.until) - now))}`;
 }
 
 /** Returns one line for each route and subscription of a service. */

@@ -1,6 +1,6 @@
 /** Describes a service whose instances do not answer, by its queues. */
 
-import type { Overview, ServiceStats } from "../../index.ts";
+import type { DelayedMessages, Overview, ServiceStats } from "../../index.ts";
 import { counted } from "../checks/checks.ts";
 import type { Paint } from "../terminal.ts";
 import { delayedForHumans, healthOfQueues } from "./service-table.ts";
@@ -20,6 +20,15 @@ export function queueLines({ queues, unknownQueues = [] }: SeenQueues): readonly
   );
   const unknown = unknownQueues.map((name) => `${name}: unknown, the broker gives no information about it`);
   return [...known, ...unknown];
+}
+
+/** Returns a line about the delayed messages for a service, if there are any. */
+export function delayedLines(delayed: DelayedMessages | undefined): readonly string[] {
+  if (delayed === undefined) return [];
+  const { messages, until } = delayed;
+  return [
+    `delayed: ${messages.toLocaleString("en")} ${messages === 1 ? "waits" : "wait"}, the last until ${until}`,
+  ];
 }
 
 const states = {
@@ -42,6 +51,7 @@ export function silentLines(stats: ServiceStats, overview: Overview, paint: Pain
     health === "down" ? paint.bad(states[health]) : paint.doubtful(states[health]),
     "",
     ...queueLines(stats),
+    ...delayedLines(overview.delayed.find((each) => each.service === service)),
     ...(users.length === 0 ? [] : [`used: ${users.join(", ")}`]),
     ...(delayed === undefined ? [] : [`of all services, ${delayed}`]),
     ...(letters === 0 ? [] : ["", `confluo dead ls ${service} lists its dead letters.`]),

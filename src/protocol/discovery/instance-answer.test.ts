@@ -50,6 +50,10 @@ describe("an answer", () => {
       calling: 1,
       unconfirmed: 2,
       unclaimed: 8,
+      delayed: [
+        { service: "b", count: 2, until: "2026-12-01T09:00:00.000Z" },
+        { count: 1, until: "2026-12-02T09:00:00.000Z" },
+      ],
       reconnects: 3,
     };
     expect(decodeAnswer("stats", encodeAnswer("1", stats))).toEqual(stats);
@@ -71,6 +75,7 @@ describe("an answer", () => {
         calling: 0,
         unconfirmed: 0,
         unclaimed: 0,
+        delayed: [],
         reconnects: 0,
       });
       expect(decodeAnswer("info", answer(body))).toMatchObject({ ...name, pid: 0, host: "", routes: [] });

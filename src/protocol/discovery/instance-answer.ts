@@ -10,7 +10,9 @@ import {
   type Counted,
   commandsOf,
   countedOf,
+  type DelayCount,
   type Durations,
+  delaysOf,
   durationsOf,
   type EventUse,
   eventsOf,
@@ -175,6 +177,8 @@ export interface InstanceStats extends InstanceName {
   readonly unconfirmed: number;
   /** Messages without a handler that this instance put into a delay queue, and whose wait is not over by its own clock. */
   readonly unclaimed: number;
+  /** Delayed messages that it sent and that are not due by its own clock: for 500 services at most, and all others together. */
+  readonly delayed: readonly DelayCount[];
   /** How many times it has lost its connection. */
   readonly reconnects: number;
 }
@@ -296,6 +300,7 @@ function statsOf(name: InstanceName, given: Given): InstanceStats {
     calling: numberOf(given.calling),
     unconfirmed: numberOf(given.unconfirmed),
     unclaimed: numberOf(given.unclaimed),
+    delayed: delaysOf(given.delayed),
     reconnects: numberOf(given.reconnects),
   };
 }

@@ -27,6 +27,15 @@ export interface EventUse {
  */
 export type Counted<Use> = Partial<Use> & { readonly count: number };
 
+/** Delayed messages that are not due yet, for one service. */
+export interface DelayCount {
+  /** The service to whose inbox they return; absent for all others together. */
+  readonly service?: string;
+  readonly count: number;
+  /** When the last of them is due, in ISO 8601, on the instance's own clock. */
+  readonly until: string;
+}
+
 /** How the runs for the messages of one sender ended. */
 export interface SenderStats {
   /** The sender that the messages name; absent for all others together. It is not verified: any sender may write any name. */
@@ -71,6 +80,17 @@ export function countedOf(value: unknown): readonly Counted<CommandUse>[] {
   return listOf(value)
     .slice(0, MOST_USES + 1)
     .map(({ service, path, count }) => ({ ...nameOf(service), ...pathOf(path), count: numberOf(count) }));
+}
+
+/** Reads a list of delayed messages; entries whose time is not valid are left out. */
+export function delaysOf(value: unknown): readonly DelayCount[] {
+  return listOf(value)
+    .slice(0, MOST_USES + 1)
+    .flatMap(({ service, count, until }) => {
+      const time = Date.parse(textOf(until));
+      if (Number.isNaN(time)) return [];
+      return [{ ...nameOf(service), count: numberOf(count), until: new Date(time).toISOString() }];
+    });
 }
 
 /** Reads a list of senders. */

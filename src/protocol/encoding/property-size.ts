@@ -20,10 +20,16 @@ export function mostPropertyBytes(frameBytes: number = USUAL_FRAME): number {
 }
 
 /** Returns the size of properties in a content header, in bytes (AMQP 0-9-1, 4.2.6.1). */
-export function propertyBytes({ headers, deliveryMode, mandatory: _, ...rest }: Properties): number {
+export function propertyBytes({
+  headers,
+  deliveryMode,
+  timestamp,
+  mandatory: _,
+  ...rest
+}: Properties): number {
   // A property that is no text must be counted here, too.
   const texts: Readonly<Record<string, string | undefined>> = rest;
-  let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1);
+  let bytes = FIXED_BYTES + (deliveryMode === undefined ? 0 : 1) + (timestamp === undefined ? 0 : 8);
   for (const text of Object.values(texts)) if (typeof text === "string") bytes += 1 + Buffer.byteLength(text);
   return bytes + tableBytes(headers ?? none);
 }

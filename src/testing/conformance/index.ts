@@ -6,6 +6,7 @@ import { causes } from "./causes.ts";
 import { contexts } from "./contexts.ts";
 import { contracts } from "./contracts.ts";
 import { cycles } from "./cycles.ts";
+import { delays } from "./delays.ts";
 import { discovery } from "./discovery.ts";
 import { events } from "./events.ts";
 import { expiry } from "./expiry.ts";
@@ -14,6 +15,7 @@ import { foreign } from "./foreign.ts";
 import { foreignGathering } from "./foreign-gathering.ts";
 import { forgery } from "./forgery.ts";
 import { gatheredAgain } from "./gathered-again.ts";
+import { gatheredEvents } from "./gathered-events.ts";
 import { gathering } from "./gathering.ts";
 import { health } from "./health.ts";
 import { leaving } from "./leaving.ts";
@@ -33,6 +35,7 @@ import { type BrokerUnderTest, type Define, runTopics, type TestRunner } from ".
 import { suspects } from "./suspects.ts";
 import { together } from "./together.ts";
 import { topology } from "./topology.ts";
+import { waits } from "./waits.ts";
 import { whoGathers } from "./who-gathers.ts";
 
 /** A part of the suite. */
@@ -51,6 +54,8 @@ export type Topic =
   | "mistakes"
   | "causes"
   | "retry"
+  | "waits"
+  | "delays"
   | "suspects"
   | "looks"
   | "topology"
@@ -62,6 +67,7 @@ export type Topic =
   | "gathering"
   | "gathered calls that come again"
   | "who gathers"
+  | "gathered events"
   | "foreign gathered messages"
   | "discovery"
   | "statistics"
@@ -86,6 +92,8 @@ const topics: Readonly<Record<Topic, Define>> = {
   mistakes,
   causes,
   retry,
+  waits,
+  delays,
   suspects,
   looks,
   topology,
@@ -97,6 +105,7 @@ const topics: Readonly<Record<Topic, Define>> = {
   gathering,
   "gathered calls that come again": gatheredAgain,
   "who gathers": whoGathers,
+  "gathered events": gatheredEvents,
   "foreign gathered messages": foreignGathering,
   discovery,
   statistics,

@@ -1,10 +1,22 @@
-/** Services whose names are words of the namespace's own: `<ns>.delay.250` waits on purpose, `<ns>.delay.inbox` is a service's. */
+/** Services whose names are words of the namespace's own: in `<ns>.wait.2` messages wait on purpose, `<ns>.wait.inbox` is a service's. */
 
 import assert from "node:assert/strict";
 import { eventually } from "../eventually.ts";
 import { type Bench, type Define, signalled } from "./suite.ts";
 
-const words = ["delay", "events", "back", "orphans", "discovery", "inbox", "dead", "calls", "250"] as const;
+const words = [
+  "wait",
+  "due",
+  "history",
+  "events",
+  "back",
+  "orphans",
+  "discovery",
+  "inbox",
+  "dead",
+  "calls",
+  "2",
+] as const;
 
 export const nameClashes: Define = (it) => {
   for (const name of words) {

@@ -1,19 +1,21 @@
 /** What comes back to a queue that is gone, and bindings that nobody wants any more. */
 
 import assert from "node:assert/strict";
-import { isConfluoError, ServiceError } from "../../index.ts";
+import { isConfluoError, type Service, ServiceError } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { declare, publishMany } from "./letters.ts";
-import { type Define, rejection, signalled } from "./suite.ts";
+import { type Bench, type Define, rejection, signalled } from "./suite.ts";
 
 export const orphans: Define = (it) => {
   it("holds up nobody's retries when the inbox that others wait for is deleted, and keeps those", async (bench) => {
     await declare(bench, "gone");
     const inbox = bench.queue("gone", "inbox");
-    const delay = `${bench.broker.namespace}.delay.1000`;
+    const { namespace } = bench.broker;
     // More than a quorum queue lets be on their way out of it at a time, which is 32.
     const headers = { "confluo-kind": "send", "confluo-path": "/task", "confluo-attempt": "2" };
-    await publishMany(bench, { exchange: delay, key: inbox }, 64, { headers });
+    await declareSecond(bench);
+    const key = `${"0.".repeat(23)}1.0.0.${inbox}`;
+    await publishMany(bench, { exchange: `${namespace}.wait.2`, key }, 64, { headers });
     await (await bench.foreign()).deleteQueue(inbox);
     const served = signalled();
     await bench.start("other", (service) =>
@@ -104,3 +106,16 @@ export const orphans: Define = (it) => {
     await eventually(() => got.includes("/orders/4/placed"), "the pattern again");
   });
 };
+
+/** Has a message wait for a second, so that the level for that exists. */
+async function declareSecond(bench: Bench): Promise<void> {
+  const waited = signalled();
+  const setUp = (service: Service): Service =>
+    service.route("/once", ({ attempt }) => {
+      if (attempt === 1) throw new ServiceError("busy", { retry: { afterMs: 1_000 } });
+      waited.resolve();
+    });
+  const first = await bench.start("first", setUp, { retry: { attempts: 2 } });
+  await first.send("first", "/once");
+  await waited.promise;
+}

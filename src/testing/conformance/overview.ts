@@ -48,6 +48,7 @@ export const overview: Define = (it) => {
       missing: [],
       lookedFor: [],
       delays: [],
+      delayed: [],
       orphans: undefined,
     });
     const mail = await bench.start("mail", (service) => service.route("/", () => 1));

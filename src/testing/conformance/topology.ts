@@ -1,7 +1,7 @@
 /** Rules of the queues that look odd until one of them is broken. */
 
 import assert from "node:assert/strict";
-import type { Service } from "../../index.ts";
+import { type AmqpClient, type AmqpDelivery, type Service, ServiceError } from "../../index.ts";
 import { eventually } from "../eventually.ts";
 import { type Define, signalled } from "./suite.ts";
 
@@ -95,12 +95,23 @@ export const topology: Define = (it) => {
   });
 
   it("keeps what is taken and given back 25 times in every queue that holds something", async (bench) => {
-    await bench
-      .start("worker", (service) => service.route("/", () => undefined))
-      .then((each) => each.shutdown());
     const { namespace } = bench.broker;
-    const queues = ["worker.inbox", "worker.inbox.again", "worker.dead", "orphans", "delay.1024000"];
     const client = await bench.foreign();
+    const level = 12;
+    const failing = await bench.start(
+      "worker",
+      (service) =>
+        service.route("/", () => {
+          throw new ServiceError("busy", { retry: { afterMs: 250 * 2 ** level } });
+        }),
+      { retry: { attempts: 2 } },
+    );
+    await failing.send("worker", "/");
+    const wait = `${namespace}.wait.${level}`;
+    await eventually(async () => (await client.inspectQueue(wait))?.messages === 1, "the level");
+    await failing.shutdown();
+    await take(client, wait);
+    const queues = ["worker.inbox", "worker.inbox.again", "worker.dead", "orphans", `wait.${level}`];
     for (const name of queues) {
       const queue = `${namespace}.${name}`;
       await bench.publishForeign("", queue, "1", { messageId: "kept", deliveryMode: 2 });
@@ -122,3 +133,12 @@ export const topology: Define = (it) => {
     }
   });
 };
+
+/** Takes the message out of a queue that has one. */
+async function take(client: AmqpClient, queue: string): Promise<void> {
+  const taken = signalled<AmqpDelivery>();
+  const options = { queue, prefetch: 1, onDelivery: taken.resolve, onCancelled: () => undefined };
+  const consumer = await client.consume(options);
+  (await taken.promise).ack();
+  await consumer.close();
+}

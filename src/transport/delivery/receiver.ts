@@ -1,7 +1,14 @@
 /** Receives from the queues of a service, and passes deliveries to the dispatcher and replies to the caller. */
 
 import { waitAtMost } from "../../async/abort.ts";
-import { batchLimitOf, CALLS_TYPE, REPLIES_TYPE, type ReplyEntry, repliesIn } from "../../protocol/batch.ts";
+import {
+  batchLimitOf,
+  CALLS_TYPE,
+  EVENTS_TYPE,
+  REPLIES_TYPE,
+  type ReplyEntry,
+  repliesIn,
+} from "../../protocol/batch.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import { release } from "../../retry/outcome.ts";
@@ -9,6 +16,7 @@ import type { AmqpDelivery } from "../amqp-client.ts";
 import type { CallBatcher } from "../batching/call-batcher.ts";
 import { ChunkedDelivery } from "../batching/chunked-delivery.ts";
 import { ReceivedBatch, readableCalls } from "../batching/received-batch.ts";
+import { ReceivedEvents, readableEvents } from "../batching/received-events.ts";
 import type { ReplyBatcher } from "../batching/reply-batcher.ts";
 import { declareQueues } from "../queues/declare.ts";
 import type { Place, QueueReceiver, Source } from "../queues/places.ts";
@@ -49,9 +57,11 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   readonly replyEntries: ChunkedDelivery<ReplyEntry>;
   readonly #batchers: Batchers;
   readonly #clock = new BrokerClock();
-  // Messages on their way to a handler or between two delay queues. A pause waits for them; otherwise they would be
+  // Messages on their way to a handler or to a delay queue. A pause waits for them; otherwise they would be
   // redelivered.
-  readonly #waitingOn = new Set<Promise<void>>();
+  readonly #waitingOn = new Set<Promise<unknown>>();
+  /** The messages with events that were not begun yet. */
+  readonly #gathered = new Set<ReceivedEvents>();
   #declaring: Promise<void> | undefined;
 
   constructor(connection: SessionConnection, member: SessionListener, batchers: Batchers) {
@@ -84,9 +94,36 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
 
   #take(source: Source, received: AmqpDelivery, receivedAt: number): void {
     const arrival = { receiver: this, receivedAt };
-    if (source.lane !== "calls") this.#handOver(source, received, arrival);
+    if (source.lane !== "calls") this.#takeMessage(source, received, arrival);
     else if (source.alone) this.#takeCallAlone(source, received, arrival);
     else this.#takeCalls(source, received, arrival);
+  }
+
+  #takeMessage(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
+    const { message } = received;
+    const events = message.properties.contentType === EVENTS_TYPE ? readableEvents(message) : undefined;
+    if (events === undefined) {
+      this.#handOver(source, received, arrival);
+      return;
+    }
+    const noteBegun = (): void => {
+      if (gathered.isBegun) this.#gathered.delete(gathered);
+    };
+    const giveBack = (event: AmqpDelivery): void => {
+      noteBegun();
+      const released = new SessionDelivery(source, event, arrival).settle(release);
+      if (released instanceof Promise) this.#await(released);
+    };
+    const gathered = new ReceivedEvents(received, events, {
+      handOver: (event) => {
+        noteBegun();
+        this.#handOver(source, event, arrival);
+      },
+      // The copies of an instance are for it alone.
+      giveBack: source.lane === "instance" ? undefined : giveBack,
+    });
+    this.#gathered.add(gathered);
+    gathered.begin();
   }
 
   #takeCalls(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
@@ -115,16 +152,22 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
 
   #handOver(source: Source, received: AmqpDelivery, arrival: DeliveryArrival): void {
     const delivery = new SessionDelivery(source, received, arrival);
-    const { expiresMs, waitMs, asksForBatches } = delivery.envelope;
+    const { expiresMs, waitMs, isUnpublished, asksForBatches } = delivery.envelope;
+    const { exchange } = received;
     if (asksForBatches && delivery.lane === "calls" && !source.alone)
       this.#batchers.replies.heard(received.message.properties.replyTo as string);
     // A message loses its expiration in a delay queue, and may have been in the inbox for any time since it left that queue.
-    const hasWaited = expiresMs !== undefined && received.exchange === this.connection.namespace.back;
-    if (!hasWaited && (delivery.lane !== "inbox" || waitMs === 0)) {
+    const hasWaited =
+      expiresMs !== undefined && exchange !== "" && this.connection.namespace.isReturn(exchange);
+    if (!hasWaited && (delivery.lane !== "inbox" || (waitMs === 0 && !isUnpublished))) {
       this.member.onDelivery(delivery);
       return;
     }
-    const work = hasWaited ? this.#deliverAged(delivery) : delivery.waitOn();
+    this.#await(hasWaited ? this.#deliverAged(delivery) : this.#moveOn(delivery));
+  }
+
+  // A pause waits for this work.
+  #await(work: Promise<unknown>): void {
     const waiting = work.finally(() => this.#waitingOn.delete(waiting));
     this.#waitingOn.add(waiting);
   }
@@ -137,8 +180,13 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     // If the connection is gone, the broker redelivers the message.
     if (this.isClosing || this.connection.client !== client) return;
     if (await delivery.aged(ageMs)) return;
-    if (delivery.envelope.waitMs === 0) this.member.onDelivery(delivery);
-    else await delivery.waitOn();
+    const { waitMs, isUnpublished } = delivery.envelope;
+    if (waitMs === 0 && !isUnpublished) this.member.onDelivery(delivery);
+    else await this.#moveOn(delivery);
+  }
+
+  #moveOn(delivery: SessionDelivery): Promise<void> {
+    return delivery.envelope.waitMs > 0 ? delivery.waitOn() : delivery.publishDue();
   }
 
   readonly hasWaitingAnswers = (): boolean => this.#batchers.replies.waiting > 0;
@@ -173,7 +221,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   }
 
   /**
-   * Declares the exchanges and queues that copies go to. Concurrent requests share one run, which takes some forty requests.
+   * Declares the exchanges and queues that copies go to, without the delay queues. Concurrent requests share one run.
    */
   declareMoves(): Promise<void> {
     this.#declaring ??= this.#declareMoves().finally(() => {
@@ -186,6 +234,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     const { client, namespace } = this.connection;
     if (client === undefined) return;
     await this.connection.declareShared(client);
+    this.connection.levels.forget();
     const { service } = this.member;
     await declareQueues(client, [...namespace.durableQueues(service), ...namespace.callQueues(service)]);
   }
@@ -193,6 +242,8 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   /** Goes on with the deliveries that are held back. Resolves when all of them have reached a handler or a delay queue. */
   async goOn(): Promise<void> {
     if (this.isolations.isUnderWay) this.isolations.release();
+    for (const events of this.#gathered) events.stop();
+    this.#gathered.clear();
     await Promise.all(this.#waitingOn);
   }
 
@@ -212,6 +263,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   /** Forgets everything that came over the connection, because it is gone. */
   forget(): void {
     this.replyEntries.flush();
+    this.#gathered.clear();
     this.isolations.forget();
     this.putAside.forget();
     this.queues.forget();

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { header } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Namespace } from "../../protocol/topology.ts";
+import { DelayLevels } from "../queues/delay-levels.ts";
 import type { Source } from "../queues/places.ts";
 import { fakeClient } from "../session/fake-client.test-support.ts";
 import type { DeliveryHistory } from "../transport.ts";
@@ -23,6 +24,7 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>, pu
     requeue: () => undefined,
     hold: "held" as const,
   };
+  const namespace = new Namespace("confluo");
   const surroundings: DeliveryDependencies = {
     member: { instance: "i", onExpired: () => undefined },
     connection: {
@@ -32,7 +34,8 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>, pu
           settled();
         },
       }),
-      namespace: new Namespace("confluo"),
+      namespace,
+      levels: new DelayLevels(namespace),
       newId: () => "id",
       warn: () => undefined,
     },

@@ -1,52 +1,47 @@
 /** One delivery of a lane, settled once. */
 
 import { ConfluoError, show } from "../../errors.ts";
+import { eventKey } from "../../protocol/address.ts";
 import { bodyLength, header } from "../../protocol/codec.ts";
+import { delayKey, highestLevel, type Pass, passOf } from "../../protocol/delays.ts";
 import { headerBytes } from "../../protocol/encoding/property-size.ts";
 import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { republishedCall } from "../../protocol/republish.ts";
-import { type Failure, firstHop, type Hop, type Move, type Outcome } from "../../retry/outcome.ts";
+import { publishedEvent, republishedCall, unchangedCopy } from "../../protocol/republish.ts";
+import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 import type { Source } from "../queues/places.ts";
-import type { ReturnWatch } from "../queues/return-watch.ts";
 import type { ServiceQueues } from "../queues/service-queues.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 import type { Delivery, DeliveryHistory, Lane, SessionListener } from "../transport.ts";
 import type { CallsPutAside } from "./calls-put-aside.ts";
 import type { Crowd } from "./crowd.ts";
 import type { Isolations } from "./isolations.ts";
-import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
+import {
+  type AddressedCopy,
+  type CopyDependencies,
+  type CopyMaker,
+  CopyPublisher,
+  failedCopy,
+  isCurrent,
+  waitHeaders,
+} from "./settlement-copies.ts";
 
-/** The pause before copies are published again, in milliseconds; it doubles up to the second value. */
-const FIRST_AGAIN_MS = 1_000;
-const LAST_AGAIN_MS = 8_000;
 /** The longest expiration that is set, in milliseconds: RabbitMQ refuses twice as much. */
 const LONGEST_MS = 2 ** 31 - 1;
 /** The bytes of a copy's properties that are reserved for the `confluo-given-back` header and the expiration. */
 const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).length;
 
 /** The receiving side of a session, as its deliveries see it. */
-export interface DeliveryDependencies {
-  readonly connection: Pick<SessionConnection, "client" | "namespace" | "newId" | "warn">;
+export interface DeliveryDependencies extends CopyDependencies {
+  readonly connection: Pick<SessionConnection, "client" | "levels" | "namespace" | "newId" | "warn">;
   readonly member: Pick<SessionListener, "instance" | "onExpired">;
   /** The name of the service's queue of dead letters. */
   readonly dead: string;
-  /** True while the session is being closed. Then no new copy is published. */
-  isClosing: boolean;
   readonly queues: Pick<ServiceQueues, "queueOf">;
-  /** Is notified of the delay levels that copies go to. */
-  readonly returns: Pick<ReturnWatch, "used">;
   readonly isolations: Isolations;
   readonly crowd: Crowd;
   readonly putAside: CallsPutAside;
-  /**
-   * The copies that the broker has not confirmed yet; each promise settles with its confirm. Their originals must not be
-   * requeued before.
-   */
-  readonly copies: Set<Promise<unknown>>;
-  /** Declares the exchanges and queues that copies go to again, because someone may have deleted them. */
-  declareMoves(): Promise<void>;
 }
 
 /** The circumstances of a delivery. */
@@ -92,10 +87,10 @@ export class SessionDelivery implements Delivery {
     this.#received = received;
     this.#receiver = receiver;
     this.#client = receiver.isClosing ? undefined : receiver.connection.client;
-    // Through the default exchange and the exchange for returns, the routing key is the name of a queue. Then the headers have
-    // the path.
+    // After a return, the routing key names a queue, and the headers have the path.
     const { namespace, newId } = receiver.connection;
-    const isReturn = received.exchange === "" || received.exchange === namespace.back;
+    const { exchange } = received;
+    const isReturn = exchange === "" || (exchange !== namespace.events && namespace.isReturn(exchange));
     const eventKey = isReturn ? undefined : received.key;
     this.size = bodyLength(received.message);
     this.envelope = readEnvelope(received.message, { lane, eventKey, newId });
@@ -190,16 +185,49 @@ export class SessionDelivery implements Delivery {
     return true;
   }
 
-  /** Sends a message whose wait is not over to its next delay queue. Never rejects, like {@link settle}. */
+  /** Sends a message whose wait is not over through the delay queues again. Never rejects, like {@link settle}. */
   async waitOn(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    const hop = firstHop(this.envelope.waitMs);
+    const pass = passOf(this.envelope.waitMs);
     const { unclaimedMs, expiresMs, deaths } = this.envelope;
-    const headers = waitHeaders({ hop, unclaimedMs, expiresMs, deaths });
+    const headers = waitHeaders({ ...pass, unclaimedMs, expiresMs, deaths });
     const queue = this.#receiver.queues.queueOf({ lane: "inbox", alone: this.#source.alone });
-    const delayed = this.#delayed(hop, queue, this.#unchanged(headers));
+    const delayed = this.#delayed(pass, queue, this.#unchanged(headers));
     await this.#publishThenAck([() => delayed]);
+  }
+
+  /** Publishes a delayed event that is due. Never rejects, like {@link settle}. */
+  async publishDue(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    const { exchange, key } = this.#destination();
+    await this.#publishThenAck([
+      () => {
+        const leftMs = Math.floor(this.#until - performance.now());
+        if (key === undefined || leftMs < 1) return this.#unpublished(key);
+        const expiresMs = leftMs === Number.POSITIVE_INFINITY ? undefined : Math.min(leftMs, LONGEST_MS);
+        return { exchange, key, message: publishedEvent(this.message, this.envelope, expiresMs) };
+      },
+    ]);
+  }
+
+  #destination(): { readonly exchange: string; readonly key: string | undefined } {
+    const exchange = this.#receiver.connection.namespace.events;
+    try {
+      return { exchange, key: eventKey(this.envelope.path) };
+    } catch {
+      return { exchange, key: undefined };
+    }
+  }
+
+  // Makes the dead letter of a delayed event that cannot be published, or that has expired.
+  #unpublished(key: string | undefined): AddressedCopy {
+    if (key !== undefined) return this.#expired(undefined);
+    const made = this.#letters?.get(undefined);
+    if (made !== undefined) return made;
+    const message = `The path ${show(this.envelope.path)} of the delayed event makes no routing key.`;
+    return this.#letterFor(undefined, new ConfluoError("MALFORMED_MESSAGE", message));
   }
 
   #unchanged(added: Readonly<Record<string, string>>): Message {
@@ -235,12 +263,15 @@ export class SessionDelivery implements Delivery {
   }
 
   #expired(subscription: string | undefined): AddressedCopy {
-    this.#letters ??= new Map();
-    const made = this.#letters.get(subscription);
+    const made = this.#letters?.get(subscription);
     if (made !== undefined) return made;
     const { path, expiresMs } = this.envelope;
     const message = `${show(path)} expired: it was not handled within ${expiresMs} ms.`;
-    const error = new ConfluoError("TIMEOUT", message);
+    return this.#letterFor(subscription, new ConfluoError("TIMEOUT", message));
+  }
+
+  #letterFor(subscription: string | undefined, error: ConfluoError): AddressedCopy {
+    this.#letters ??= new Map();
     const failure: Failure = {
       error,
       retry: "final",
@@ -258,64 +289,13 @@ export class SessionDelivery implements Delivery {
     return most === undefined ? undefined : most - MARK_BYTES;
   }
 
-  // Returns whether the delivery can still be settled. If its connection or channel is gone, the broker redelivers it.
-  get #standing(): boolean {
-    return this.#isOnItsConnection && this.#received.hold !== "lost";
-  }
-
   get #isOnItsConnection(): boolean {
-    const { connection, isClosing } = this.#receiver;
-    return this.#client !== undefined && !isClosing && connection.client === this.#client;
+    return isCurrent(this.#client, this.#receiver);
   }
 
-  // Publishes copies in place of the original, and acknowledges the original once they are confirmed. Tries again until that is
-  // done or the connection is lost, because a requeued original would run its handler again, or look like the loss of an
-  // instance. Each attempt makes its copies again, because some contain the time that is left.
-  async #publishThenAck(copies: readonly CopyMaker[]): Promise<boolean> {
-    let left = copies;
-    for (let waitMs = FIRST_AGAIN_MS; this.#standing; waitMs = Math.min(2 * waitMs, LAST_AGAIN_MS)) {
-      const posting = Promise.allSettled(left.map((copy) => this.#post(copy())));
-      this.#receiver.copies.add(posting);
-      const posted = await posting;
-      const isPublished = posted.every(({ status }) => status === "fulfilled");
-      // Also while the session is closing: `endCopies` waits for this, since the broker would otherwise redeliver the original
-      // beside its copy. The acknowledgement must be made in this turn, before that wait ends.
-      if (isPublished) this.#received.ack();
-      this.#receiver.copies.delete(posting);
-      if (isPublished) return true;
-      if (!this.#standing) return false;
-      left = left.filter((_, n) => posted[n]?.status === "rejected");
-      const err = posted.find((result) => result.status === "rejected")?.reason;
-      // Logged once, not for each attempt.
-      if (waitMs === FIRST_AGAIN_MS) {
-        const where = left.map((copy) => nameOf(copy())).join(", ");
-        this.#receiver.connection.warn(
-          { err },
-          `A message did not reach ${where}; it is kept and tried again.`,
-        );
-      }
-      await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
-    }
-    return false;
-  }
-
-  async #post(moved: AddressedCopy | undefined): Promise<void> {
-    if (moved === undefined) return;
-    if ((await this.#publish(moved)) === undefined) return;
-    if (!this.#standing) throw new Error("the connection broke");
-    await this.#receiver.declareMoves();
-    const rejection = await this.#publish(moved);
-    if (rejection !== undefined) throw new Error(`the copy was ${rejection}`);
-  }
-
-  #publish({ exchange, key, message }: AddressedCopy): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      if (this.#client === undefined || !this.#standing) resolve("lost");
-      else
-        this.#client.publish({ exchange, key }, message, (failure, why) =>
-          resolve(why === undefined ? failure : `${failure} (${why.message})`),
-        );
-    });
+  #publishThenAck(copies: readonly CopyMaker[]): Promise<boolean> {
+    const original = { client: this.#client, received: this.#received };
+    return new CopyPublisher(this.#receiver, original).publishThenAck(copies);
   }
 
   // Returns the queue that a copy returns to. A call from a batch belongs to the queue for calls, like any other call.
@@ -336,13 +316,15 @@ export class SessionDelivery implements Delivery {
           message: failedCopy(this, { ...last, attempt }, this.#most),
         };
       case "retry": {
-        const wait = { ...move, unclaimedMs: 0 };
+        const pass = passOf(move.waitMs);
+        const wait = { ...move, ...pass, unclaimedMs: 0 };
         const copy = failedCopy(this, { ...last, attempt: attempt + 1, wait }, this.#most);
-        return this.#delayed(move.hop, queue, copy);
+        return this.#delayed(pass, queue, copy);
       }
       case "retry-unhandled": {
-        const wait = { ...move, deaths };
-        return this.#delayed(move.hop, queue, failedCopy(this, { ...last, attempt, wait }, this.#most));
+        const pass = passOf(move.waitMs);
+        const wait = { ...move, ...pass, deaths };
+        return this.#delayed(pass, queue, failedCopy(this, { ...last, attempt, wait }, this.#most));
       }
       default:
         return move satisfies never;
@@ -351,10 +333,9 @@ export class SessionDelivery implements Delivery {
 
   // The copy returns to the queue that the message came from, so that a message that is handled alone stays in the queue for
   // that.
-  #delayed({ levelMs }: Hop, queue: string, message: Message): AddressedCopy {
-    const { connection, returns } = this.#receiver;
-    returns.used(levelMs);
-    return { exchange: connection.namespace.delays[levelMs], key: queue, message };
+  #delayed({ quarters }: Pass, queue: string, message: Message): AddressedCopy {
+    const exchange = this.#receiver.connection.namespace.wait(highestLevel(quarters));
+    return { exchange, key: delayKey(quarters, queue), message, quarters };
   }
 }
 
@@ -369,13 +350,6 @@ interface Past {
   readonly isGivenBack?: true;
 }
 
-/** Makes a copy; returns `undefined` if there is nothing to publish. */
-type CopyMaker = () => AddressedCopy | undefined;
-
-function nameOf(moved: AddressedCopy | undefined): string {
-  return moved === undefined ? "" : moved.exchange || moved.key;
-}
-
 // Returns whether a message was delivered before, but its consumer was not lost. Quorum queues count these two separately from
 // RabbitMQ 4.3 on. Older brokers count them as one, so that looking into a queue counts as the loss of an instance.
 function wasOnlyLookedAt({ properties: { headers } }: Message): boolean {
@@ -388,11 +362,4 @@ function historyOf({ lane, alone }: Source, isMarked: boolean, deaths: number): 
   if (alone) return isMarked ? "isolated-redelivered" : "isolated";
   if (isMarked) return "redelivered";
   return lane === "inbox" && deaths > 0 ? "isolated" : "first";
-}
-
-/** A copy of a message, with its destination. */
-interface AddressedCopy {
-  readonly exchange: string;
-  readonly key: string;
-  readonly message: Message;
 }

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
 import { readEnvelope } from "../../protocol/envelope.ts";
-import { failedCopy, unchangedCopy, waitHeaders } from "./settlement-copies.ts";
+import { unchangedCopy } from "../../protocol/republish.ts";
+import { failedCopy, waitHeaders } from "./settlement-copies.ts";
 
 function original(headers: Readonly<Record<string, string>> = {}) {
   const properties = { type: "/orders", messageId: "m", appId: "shop", deliveryMode: 2, headers } as const;
@@ -53,9 +54,8 @@ describe("the copy of a message as it is", () => {
 });
 
 it("says of a wait only what is no default", () => {
-  const hop = { levelMs: 1_000, restMs: 0 } as const;
-  expect(waitHeaders({ hop, unclaimedMs: 0, expiresMs: undefined })).toEqual({});
-  expect(waitHeaders({ hop: { ...hop, restMs: 5 }, unclaimedMs: 7, expiresMs: 9 })).toEqual({
+  expect(waitHeaders({ restMs: 0, unclaimedMs: 0, expiresMs: undefined })).toEqual({});
+  expect(waitHeaders({ restMs: 5, unclaimedMs: 7, expiresMs: 9 })).toEqual({
     [header.wait]: "5",
     [header.unclaimed]: "7",
     [header.expires]: "9",

@@ -50,6 +50,7 @@ export class EmbeddedClient implements AmqpClient, TurnTask {
   constructor(host: VirtualHost, turns: TurnLoop) {
     this.#host = host;
     this.#turns = turns;
+    host.count(1);
     this.lost = new Promise((resolve) => {
       this.#resolveLost = resolve;
     });
@@ -186,6 +187,7 @@ export class EmbeddedClient implements AmqpClient, TurnTask {
 
   #finish(reason: ConfluoError | undefined): void {
     this.#state = "gone";
+    this.#host.count(-1);
     this.#resolveLost(reason);
   }
 

@@ -142,3 +142,48 @@ test("a topic binding may have two # and no more, as on RabbitMQ 4.3", async () 
   await expect(client.bind("two", "topic", "#.a.#.b.#")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   expect(await receivers("topic", "a.b")).toEqual(["one"]);
 });
+
+test("an exchange passes what matches to the exchange bound to it, and each queue gets it once", async () => {
+  await client.declareExchange({ name: "below", type: "topic" });
+  const passesTo = { exchange: "below", key: "*.0.#" };
+  await client.declareExchange({ name: "above", type: "topic", passesTo });
+  await client.declareExchange({ name: "above", type: "topic", passesTo });
+  await client.bind("one", "above", "*.1.#");
+  await client.bind("two", "below", "*.*.two");
+  await client.bind("two", "above", "1.*.two");
+  expect(await receivers("above", "0.1.two")).toEqual(["one"]);
+  expect(await receivers("above", "0.0.two")).toEqual(["two"]);
+  expect(await receivers("above", "1.0.two")).toEqual(["two"]);
+  expect(await receivers("above", "0.0.nobody")).toEqual([]);
+});
+
+test("what an exchange got from another and cannot route goes to its own alternate exchange", async () => {
+  await client.declareExchange({ name: "orphans", type: "fanout" });
+  await client.bind("three", "orphans", "");
+  await client.declareExchange({
+    name: "due",
+    type: "topic",
+    arguments: { "alternate-exchange": "orphans" },
+  });
+  await client.declareExchange({ name: "wait", type: "topic", passesTo: { exchange: "due", key: "0.#" } });
+  await client.bind("one", "due", "*.one");
+  expect(await receivers("wait", "0.one")).toEqual(["one"]);
+  expect(await receivers("wait", "0.gone")).toEqual(["three"]);
+  expect(await publish("wait", "1.one", { mandatory: true })).toBe("returned");
+});
+
+test("exchanges that pass to each other in a circle route a message once", async () => {
+  await client.declareExchange({ name: "a", type: "topic" });
+  await client.declareExchange({ name: "b", type: "topic", passesTo: { exchange: "a", key: "#" } });
+  await client.declareExchange({ name: "a", type: "topic", passesTo: { exchange: "b", key: "#" } });
+  await client.bind("one", "a", "#");
+  await client.bind("one", "b", "#");
+  expect(await receivers("a", "x")).toEqual(["one"]);
+});
+
+test("an exchange cannot pass to one that does not exist", async () => {
+  const passesTo = { exchange: "nowhere", key: "#" };
+  await expect(client.declareExchange({ name: "a", type: "topic", passesTo })).rejects.toMatchObject({
+    code: "UNAVAILABLE",
+  });
+});

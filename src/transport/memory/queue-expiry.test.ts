@@ -16,7 +16,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("a wait that goes on elsewhere holds the process, an expiry does not", async () => {
+test("a wait that goes on elsewhere holds the process while a client is connected, an expiry does not", async () => {
   vi.useRealTimers();
   const timers = vi.spyOn(globalThis, "setTimeout");
   const held = (): boolean[] => timers.mock.results.map(({ value }) => (value as NodeJS.Timeout).hasRef());
@@ -30,6 +30,13 @@ test("a wait that goes on elsewhere holds the process, an expiry does not", asyn
       arguments: { "x-message-ttl": 60_000, "x-dead-letter-exchange": "back" },
     });
     client.post("delay", { body: Buffer.from("waits"), properties: {} });
+    expect(held()).toEqual([true]);
+    const other = broker.connect();
+    await client.close();
+    expect(held()).toEqual([true]);
+    broker.disconnect(other);
+    expect(held()).toEqual([false]);
+    client = broker.connect();
     expect(held()).toEqual([true]);
     await client.deleteQueue("delay");
     await client.deleteQueue("q");

@@ -40,6 +40,8 @@ export interface QueueConsumer {
 
 /** The broker around a queue, as the queue sees it. */
 export interface QueueHost {
+  /** True while a client is connected. */
+  readonly isUsed: boolean;
   deadLetter(queue: Queue, letter: QueuedMessage, reason: DeathReason): void;
   /** Is called when `x-expires` has passed without use, or the last consumer of an exclusive queue is gone. */
   expireQueue(queue: Queue): void;
@@ -197,6 +199,12 @@ export class Queue {
     this.#consumers.clear();
   }
 
+  /** Notes that the first client has connected to the broker, or the last one has left. */
+  useChanged(): void {
+    if (this.#holds) this.#expiryTimer?.ref();
+    else this.#expiryTimer?.unref();
+  }
+
   #handOver(letter: StoredLetter, consumer: QueueConsumer): void {
     if (consumer.acknowledges) this.#unacked += 1;
     if (consumer.take(letter)) this.#hungry.push(consumer);
@@ -269,13 +277,18 @@ export class Queue {
     if (expiresAtMs >= this.#expiryTimerAtMs) return;
     clearTimeout(this.#expiryTimer);
     this.#expiryTimerAtMs = expiresAtMs;
-    // A message that is dead-lettered after its wait is work to come, so the timer keeps the process running.
-    const holds = this.settings.messageTtlMs !== never && this.settings.deadLetterExchange !== undefined;
-    this.#expiryTimer = startTimer(expiresAtMs - Date.now(), holds, () => {
+    this.#expiryTimer = startTimer(expiresAtMs - Date.now(), this.#holds, () => {
       this.#expiryTimerAtMs = never;
       this.#dropExpired();
       this.#watchHead();
     });
+  }
+
+  // A message that is dead-lettered after its wait is work to come, so the timer keeps the process running. Once nobody is
+  // connected, there is nobody to do that work.
+  get #holds(): boolean {
+    const { messageTtlMs, deadLetterExchange } = this.settings;
+    return messageTtlMs !== never && deadLetterExchange !== undefined && this.#host.isUsed;
   }
 
   #watchUse(afterMs: number): void {

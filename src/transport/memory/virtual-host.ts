@@ -16,8 +16,21 @@ export class VirtualHost implements QueueHost {
   readonly #queues = new Map<string, Queue>();
   readonly #deadLetters = new DeadLetterRouter((exchange, key) => this.#route(exchange, key));
 
+  #clients = 0;
+
   constructor(maxMessageBytes: number) {
     this.#maxMessageBytes = maxMessageBytes;
+  }
+
+  get isUsed(): boolean {
+    return this.#clients > 0;
+  }
+
+  /** Notes that a client has connected (1) or left (-1). */
+  count(change: 1 | -1): void {
+    const wasUsed = this.isUsed;
+    this.#clients += change;
+    if (this.isUsed !== wasUsed) for (const queue of this.#queues.values()) queue.useChanged();
   }
 
   declareExchange(spec: ExchangeSpec): void {
@@ -25,11 +38,20 @@ export class VirtualHost implements QueueHost {
     const existing = this.#exchanges.get(spec.name);
     if (existing !== undefined) {
       existing.assertEquivalent(spec);
+      this.#pass(spec);
       return;
     }
     assertUnreserved("exchange", spec.name);
     this.#exchanges.set(spec.name, new Exchange(spec));
+    this.#pass(spec);
     this.#deadLetters.retry();
+  }
+
+  #pass({ name, passesTo }: ExchangeSpec): void {
+    if (passesTo === undefined) return;
+    const target = this.#exchanges.get(passesTo.exchange);
+    if (target === undefined) throw missing("exchange", passesTo.exchange);
+    this.#exchanges.get(name)?.bind(target, passesTo.key);
   }
 
   declareQueue(spec: QueueSpec, connection: object): Queue {
@@ -157,27 +179,15 @@ export class VirtualHost implements QueueHost {
     if (exchangeName === "") return this.#queues.get(key)?.alone ?? noQueues;
     const exchange = this.#exchanges.get(exchangeName);
     if (exchange === undefined) return undefined;
-    const queues = exchange.route(key);
-    if (queues.length > 0 || exchange.alternate === undefined) return queues;
-    return this.#routeAlternate(exchange, key);
+    return exchange.route(key, this.#alternates);
   }
 
-  /**
-   * Returns the queues of the first alternate exchange that has any for the key. A missing or repeated exchange ends the
-   * search.
-   */
-  #routeAlternate(exchange: Exchange, key: string): readonly Queue[] {
-    const seen = new Set([exchange.name]);
-    for (let name = exchange.alternate; name !== undefined && !seen.has(name); ) {
-      if (name === "") return this.#route(name, key) ?? noQueues;
-      seen.add(name);
-      const alternate = this.#exchanges.get(name);
-      const queues = alternate?.route(key) ?? noQueues;
-      if (queues.length > 0) return queues;
-      name = alternate?.alternate;
-    }
-    return noQueues;
-  }
+  readonly #alternates = ({ alternate }: Exchange, key: string): readonly (Queue | Exchange)[] => {
+    if (alternate === undefined) return noQueues;
+    if (alternate === "") return this.#route(alternate, key) ?? noQueues;
+    const exchange = this.#exchanges.get(alternate);
+    return exchange === undefined ? noQueues : [exchange];
+  };
 }
 
 const noDeaths: QueuedMessage["deaths"] = [];

@@ -93,6 +93,8 @@ async function inFewTrips<Item>(
     onDone?.(item);
   };
   const ask = client.request?.bind(client);
+  const [only] = items;
+  if (only !== undefined && items.length === 1 && ask === undefined) return one(only);
   const [first, ...others] = portionsOf(items, atOnce);
   if (first === undefined || ask === undefined) return firstThenRest(items, one);
   const refusals: unknown[] = [];

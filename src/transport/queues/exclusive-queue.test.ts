@@ -4,6 +4,7 @@ import { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient, ConsumeOptions } from "../amqp-client.ts";
 import { AmqpSession, type SessionHost } from "../session/amqp-session.ts";
 import { fakeClient, fakeMember } from "../session/fake-client.test-support.ts";
+import { DelayLevels } from "./delay-levels.ts";
 
 const unavailable = (): ConfluoError => new ConfluoError("UNAVAILABLE", "no answer");
 const granted = { cancel: async () => undefined, close: async () => undefined };
@@ -32,8 +33,10 @@ function brokerOfQueues(own: Partial<AmqpClient> = {}) {
     ...own,
   });
   const warn = vi.fn();
+  const namespace = new Namespace("confluo");
   const host: { client: AmqpClient | undefined } & Omit<SessionHost, "client"> = {
-    namespace: new Namespace("confluo"),
+    namespace,
+    levels: new DelayLevels(namespace),
     client,
     connections: 1,
     declareShared: async () => undefined,

@@ -3,7 +3,13 @@ import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
 import { fakeClient } from "../session/fake-client.test-support.ts";
+import { DelayLevels } from "./delay-levels.ts";
 import { ReturnWatch } from "./return-watch.ts";
+
+/** Waits in quarters of a second. */
+const SHORTEST = 1;
+const SECOND = 4;
+const LONG = 4_096;
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -24,6 +30,7 @@ function watching(own: Partial<AmqpClient> = {}) {
   const namespace = new Namespace("c");
   const watch = new ReturnWatch({
     namespace,
+    levels: new DelayLevels(namespace),
     client,
     connections: 1,
     declareShared: async () => undefined,
@@ -35,18 +42,18 @@ function watching(own: Partial<AmqpClient> = {}) {
 
 it("finds a level from which nothing comes back, and that it does again", async () => {
   const { watch, sent, lines, state } = watching();
-  watch.used(250);
-  watch.used(250);
+  watch.used(SHORTEST);
+  watch.used(SHORTEST);
   expect(watch.stalled).toEqual([]);
   await vi.advanceTimersByTimeAsync(7_000);
-  expect(sent).toEqual(["c.delay.250 c.returned.250"]);
-  expect(watch.stalled).toEqual(["c.delay.250"]);
+  expect(sent).toEqual([`c.wait.0 ${"0.".repeat(25)}1.c.returned.0`]);
+  expect(watch.stalled).toEqual(["c.wait.0"]);
   state.returns = true;
   await vi.advanceTimersByTimeAsync(25_000);
   expect(watch.stalled).toEqual([]);
   expect(lines).toEqual([
     expect.stringContaining("No message returns"),
-    expect.stringContaining("return from c.delay.250 again"),
+    expect.stringContaining("return from c.wait.0 again"),
   ]);
   watch.end();
 });
@@ -54,13 +61,13 @@ it("finds a level from which nothing comes back, and that it does again", async 
 it("says nothing of levels that flow, and looks no more when they are not used", async () => {
   const { watch, sent, lines, state } = watching();
   state.returns = true;
-  watch.used(1_000);
+  watch.used(SECOND);
   await vi.advanceTimersByTimeAsync(400_000);
   const { length } = sent;
   await vi.advanceTimersByTimeAsync(400_000);
   expect([watch.stalled, lines, sent.length]).toEqual([[], [], length]);
   expect(vi.getTimerCount()).toBe(0);
-  watch.used(1_000);
+  watch.used(SECOND);
   await vi.advanceTimersByTimeAsync(1_000);
   expect(sent).toHaveLength(length + 1);
   watch.end();
@@ -68,15 +75,15 @@ it("says nothing of levels that flow, and looks no more when they are not used",
 
 it("leaves no timer behind, and claims nothing, when the wire goes or does not do what it is asked", async () => {
   const { watch } = watching();
-  watch.used(250);
+  watch.used(SHORTEST);
   await vi.advanceTimersByTimeAsync(999);
-  watch.used(1_000); // is not looked at yet
+  watch.used(SECOND); // is not looked at yet
   await vi.advanceTimersByTimeAsync(1);
   watch.end();
   await vi.advanceTimersByTimeAsync(1);
   expect([vi.getTimerCount(), watch.stalled]).toEqual([0, []]);
   watch.close();
-  watch.used(250); // such as by what still ends while the session closes
+  watch.used(SHORTEST); // such as by what still ends while the session closes
   expect(vi.getTimerCount()).toBe(0);
 });
 
@@ -88,8 +95,8 @@ it("asks no more often for all the messages that wait while it cannot look, and 
     const declareQueue = vi.fn(() => Promise.reject(error));
     const { watch, lines } = watching({ declareQueue });
     for (let ms = 0; ms < 60_000; ms += 1_000) {
-      watch.used(250);
-      watch.used(1_024_000);
+      watch.used(SHORTEST);
+      watch.used(LONG);
       await vi.advanceTimersByTimeAsync(1_000);
     }
     expect([declareQueue.mock.calls.length, watch.stalled, lines]).toEqual([asked, [], []]);
@@ -103,7 +110,7 @@ it("does not hold the process", async () => {
   vi.useRealTimers();
   const { watch } = watching();
   const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
-  watch.used(250);
+  watch.used(SHORTEST);
   await new Promise((resolve) => setImmediate(resolve));
   expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBe(before);
   watch.close();

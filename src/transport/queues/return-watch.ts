@@ -6,7 +6,7 @@
 
 import { idleDelay } from "../../async/abort.ts";
 import { isConfluoError } from "../../errors.ts";
-import type { DelayLevel } from "../../protocol/topology.ts";
+import { delayKey, LEVELS, levelMs, levelsOf } from "../../protocol/delays.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** How long after the first message a level is checked, in milliseconds. The message is published before that. */
@@ -25,6 +25,10 @@ const USED_MS = 300_000;
  * at all.
  */
 const LONGEST_LEVEL_MS = 64_000;
+/** The levels that are checked, one bit each. */
+const WATCHED = Array.from({ length: LEVELS }, (_, level) => level)
+  .filter((level) => levelMs(level) <= LONGEST_LEVEL_MS)
+  .reduce((bits, level) => bits | (1 << level), 0);
 
 interface WatchedLevel {
   usedAt: number;
@@ -36,7 +40,7 @@ interface WatchedLevel {
 /** Checks the delay levels that this instance uses. */
 export class ReturnWatch {
   readonly #connection: SessionConnection;
-  readonly #levels = new Map<DelayLevel, WatchedLevel>();
+  readonly #levels = new Map<number, WatchedLevel>();
   #stop = new AbortController();
   #isClosed = false;
 
@@ -48,20 +52,25 @@ export class ReturnWatch {
   get stalled(): readonly string[] {
     if (this.#levels.size === 0) return none;
     const { namespace } = this.#connection;
-    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([ms]) => namespace.delays[ms]);
+    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([level]) => namespace.wait(level));
   }
 
-  /** Notes that a message waits in a level. */
-  used(levelMs: DelayLevel): void {
+  /** Notes that a message begins a pass through the levels. */
+  used(quarters: number): void {
     if (this.#isClosed) return;
-    const known = this.#levels.get(levelMs);
-    if (known !== undefined) known.usedAt = performance.now();
-    else if (levelMs <= LONGEST_LEVEL_MS) {
-      const stop = this.#stop.signal;
-      const first = setTimeout(() => void this.#watch(levelMs, level, stop), FIRST_MS).unref();
-      const level: WatchedLevel = { usedAt: performance.now(), isStalled: false, first };
-      this.#levels.set(levelMs, level);
+    for (const level of levelsOf(quarters & WATCHED)) this.#used(level);
+  }
+
+  #used(level: number): void {
+    const known = this.#levels.get(level);
+    if (known !== undefined) {
+      known.usedAt = performance.now();
+      return;
     }
+    const stop = this.#stop.signal;
+    const first = setTimeout(() => void this.#watch(level, watched, stop), FIRST_MS).unref();
+    const watched: WatchedLevel = { usedAt: performance.now(), isStalled: false, first };
+    this.#levels.set(level, watched);
   }
 
   /** Ends all checks for good. */
@@ -78,24 +87,24 @@ export class ReturnWatch {
     this.#levels.clear();
   }
 
-  async #watch(levelMs: DelayLevel, level: WatchedLevel, stop: AbortSignal): Promise<void> {
+  async #watch(level: number, watched: WatchedLevel, stop: AbortSignal): Promise<void> {
     try {
-      while (level.isStalled || performance.now() - level.usedAt < USED_MS) {
-        const returns = await this.#returns(levelMs, stop);
+      while (watched.isStalled || performance.now() - watched.usedAt < USED_MS) {
+        const returns = await this.#returns(level, stop);
         stop.throwIfAborted();
-        if (returns === level.isStalled) this.#tell(levelMs, level);
-        if (returns !== undefined) level.isStalled = !returns;
+        if (returns === watched.isStalled) this.#tell(level, watched);
+        if (returns !== undefined) watched.isStalled = !returns;
         await idleDelay(EVERY_MS, stop);
       }
-      this.#levels.delete(levelMs);
+      this.#levels.delete(level);
     } catch {
       // The watch has ended, or the broker refused the check. It would refuse every further one, so the level is not checked
       // any more.
     }
   }
 
-  #tell(levelMs: DelayLevel, { isStalled }: WatchedLevel): void {
-    const queue = this.#connection.namespace.delays[levelMs];
+  #tell(level: number, { isStalled }: WatchedLevel): void {
+    const queue = this.#connection.namespace.wait(level);
     const message = isStalled
       ? `Messages return from ${queue} again.`
       : `No message returns from ${queue}: a queue of some service accepts none. confluo doctor --management names it.`;
@@ -105,22 +114,29 @@ export class ReturnWatch {
   // Sends a message through the level, and checks if it, or that of another instance, has returned. Nobody consumes the queue
   // that it returns to. It is shared, because a queue of this instance might be gone when the message returns, which would make
   // it an orphan. Returns `undefined` if the result is not known.
-  async #returns(levelMs: DelayLevel, stop: AbortSignal): Promise<boolean | undefined> {
+  async #returns(level: number, stop: AbortSignal): Promise<boolean | undefined> {
     try {
-      const { namespace, client: on } = this.#connection;
+      const { namespace, levels, client: on } = this.#connection;
       if (on === undefined) return undefined;
-      const plan = namespace.returned(levelMs);
+      await levels.declare(on, 1 << level);
+      const plan = namespace.returned(level);
       await on.declareQueue(plan);
       for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
       await new Promise<void>((resolve, reject) => {
         const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
         const message = { body: new Uint8Array(0), properties };
-        on.publish({ exchange: namespace.delays[levelMs], key: plan.name }, message, (failure) => {
-          if (failure === undefined) resolve();
-          else reject(new Error(failure));
+        const route = { exchange: namespace.wait(level), key: delayKey(1 << level, plan.name) };
+        on.publish(route, message, (failure) => {
+          if (failure === undefined) {
+            resolve();
+            return;
+          }
+          // Somebody may have deleted the level. It is declared again for whoever needs it next.
+          levels.forget();
+          reject(new Error(failure));
         });
       });
-      await idleDelay(levelMs + GRACE_MS, stop);
+      await idleDelay(levelMs(level) + GRACE_MS, stop);
       return ((await on.inspectQueue(plan.name))?.messages ?? 0) > 0;
     } catch (error) {
       if (stop.aborted || isConfluoError(error, "ACCESS_REFUSED")) throw error;

@@ -1,10 +1,11 @@
 /** Declares and binds many things in one round trip. */
 
 import type { Channel } from "amqplib";
-import type { QueueArguments, TopologyRequest } from "../amqp-client.ts";
+import type { ExchangeSpec, QueueArguments, TopologyRequest } from "../amqp-client.ts";
 
 // AMQP's numbers of the methods: the class in the upper 16 bits, the method in the lower 16.
 const EXCHANGE_DECLARE = 0x28_000a;
+const EXCHANGE_BIND = 0x28_001e;
 const QUEUE_DECLARE = 0x32_000a;
 const QUEUE_BIND = 0x32_0014;
 
@@ -24,7 +25,7 @@ export async function requestAll(channel: Channel, requests: readonly TopologyRe
   const answers: Promise<unknown>[] = [];
   for (const request of requests.slice(0, -1)) {
     if (sending.sendImmediately === undefined) answers.push(ask(channel, request));
-    else sending.sendImmediately(...unanswered(request));
+    else for (const [method, fields] of unanswered(request)) sending.sendImmediately(method, fields);
   }
   answers.push(ask(channel, last));
   await Promise.all(answers);
@@ -33,10 +34,7 @@ export async function requestAll(channel: Channel, requests: readonly TopologyRe
 function ask(channel: Channel, request: TopologyRequest): Promise<unknown> {
   switch (request.kind) {
     case "exchange":
-      return channel.assertExchange(request.name, request.type, {
-        durable: true,
-        arguments: request.arguments ?? {},
-      });
+      return declareExchange(channel, request);
     case "queue":
       return channel.assertQueue(request.name, { durable: true, arguments: request.arguments });
     case "binding":
@@ -46,25 +44,37 @@ function ask(channel: Channel, request: TopologyRequest): Promise<unknown> {
   }
 }
 
-function unanswered(request: TopologyRequest): [method: number, fields: object] {
+/** Declares an exchange, and binds the exchange that it passes to. */
+export async function declareExchange(
+  channel: Channel,
+  { name, type, arguments: args, passesTo }: ExchangeSpec,
+): Promise<void> {
+  // Sent together, in order.
+  await Promise.all([
+    channel.assertExchange(name, type, { durable: true, arguments: args ?? {} }),
+    passesTo === undefined ? undefined : channel.bindExchange(passesTo.exchange, name, passesTo.key),
+  ]);
+}
+
+function unanswered(request: TopologyRequest): readonly (readonly [method: number, fields: object])[] {
   const rest = (args: QueueArguments = {}): object => ({ ticket: 0, nowait: true, arguments: { ...args } });
   const durable = { durable: true, autoDelete: false, passive: false };
   switch (request.kind) {
     case "exchange": {
-      const { name, type } = request;
-      return [
-        EXCHANGE_DECLARE,
-        { exchange: name, type, internal: false, ...durable, ...rest(request.arguments) },
-      ];
+      const { name, type, passesTo } = request;
+      const fields = { exchange: name, type, internal: false, ...durable, ...rest(request.arguments) };
+      const declaring = [EXCHANGE_DECLARE, fields] as const;
+      if (passesTo === undefined) return [declaring];
+      const { exchange: destination, key: routingKey } = passesTo;
+      return [declaring, [EXCHANGE_BIND, { destination, source: name, routingKey, ...rest() }]];
     }
     case "queue":
       return [
-        QUEUE_DECLARE,
-        { queue: request.name, exclusive: false, ...durable, ...rest(request.arguments) },
+        [QUEUE_DECLARE, { queue: request.name, exclusive: false, ...durable, ...rest(request.arguments) }],
       ];
     case "binding": {
       const { queue, exchange, key } = request;
-      return [QUEUE_BIND, { queue, exchange, routingKey: key, ...rest() }];
+      return [[QUEUE_BIND, { queue, exchange, routingKey: key, ...rest() }]];
     }
     default:
       return request satisfies never;

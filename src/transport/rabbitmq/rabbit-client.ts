@@ -21,7 +21,7 @@ import { type Connection, checkTls, openConnection } from "./connection.ts";
 import { startConsumer } from "./consuming/consumer.ts";
 import { brokenFailure, isMissing, operationFailure } from "./failure.ts";
 import { ManagementChannels } from "./management-channels.ts";
-import { requestAll } from "./pipeline.ts";
+import { declareExchange, requestAll } from "./pipeline.ts";
 import { ConfirmPublisher } from "./publishing/confirm-publisher.ts";
 import { tooMuchForAFrame } from "./publishing/frame-limit.ts";
 import { PublishBackpressure } from "./publishing/publish-backpressure.ts";
@@ -224,10 +224,10 @@ class RabbitClient implements AmqpClient {
     }
   }
 
-  declareExchange({ name, type, arguments: args }: ExchangeSpec): Promise<void> {
-    return this.#controls.run(`declare the exchange ${name}`, async (channel) => {
-      await channel.assertExchange(name, type, { durable: true, arguments: args ?? {} });
-    });
+  declareExchange(spec: ExchangeSpec): Promise<void> {
+    return this.#controls.run(`declare the exchange ${spec.name}`, (channel) =>
+      declareExchange(channel, spec),
+    );
   }
 
   async hasExchange(name: string): Promise<boolean> {

@@ -3,13 +3,16 @@ import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient, AmqpDelivery, ConsumeOptions, Consumer, PublishFailure } from "../amqp-client.ts";
+import { DelayLevels } from "../queues/delay-levels.ts";
 import { AmqpSession, type SessionHost } from "./amqp-session.ts";
 import { fakeClient, fakeMember } from "./fake-client.test-support.ts";
 
 function hostOf(client: AmqpClient): { client: AmqpClient | undefined } & Omit<SessionHost, "client"> {
+  const namespace = new Namespace("confluo");
   return {
     connections: 1,
-    namespace: new Namespace("confluo"),
+    namespace,
+    levels: new DelayLevels(namespace),
     client,
     declareShared: async () => undefined,
     newId: () => "id",

@@ -12,8 +12,9 @@ import { DirectReturns, ReplyBatcher } from "../batching/reply-batcher.ts";
 import { Receiver } from "../delivery/receiver.ts";
 import { losesMarks } from "../queues/renewal.ts";
 import type { ServiceQueues } from "../queues/service-queues.ts";
-import type { Session, SessionListener, Settled } from "../transport.ts";
+import type { DelayedDelivery, Session, SessionListener, Settled } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
+import { publishDelayed } from "./delayed-publish.ts";
 import { DiscoveryResponder } from "./discovery-responder.ts";
 
 /** The shared connection, as a session sees it. */
@@ -129,6 +130,13 @@ export class AmqpSession implements Session, CallOutlet {
 
   publish(key: string, message: Message, settled: Settled): void {
     this.#publish({ exchange: this.#host.namespace.events, key }, message, settled);
+  }
+
+  delay(wait: DelayedDelivery, message: Message, settled: Settled): void {
+    const { returns } = this.#receiver;
+    void publishDelayed(this.#host, returns, { ...wait, message }).then(({ rejection, why }) =>
+      settled(rejection, why),
+    );
   }
 
   /** Publishes to a queue through the default exchange. */

@@ -2,6 +2,7 @@
 
 import type { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
+import type { DelayLevels } from "../queues/delay-levels.ts";
 
 /** The current connection. Its owner writes these fields, sessions read them. */
 export interface ConnectionSlot {
@@ -14,6 +15,8 @@ export interface ConnectionSlot {
 /** A shared connection, as a session sees it. */
 export interface SessionConnection extends Readonly<ConnectionSlot> {
   readonly namespace: Namespace;
+  /** The delay queues that were declared on it. */
+  readonly levels: DelayLevels;
   /** Declares the exchanges and queues that all services of the namespace share. */
   declareShared(client: AmqpClient): Promise<void>;
   /** Returns a new message id. */

@@ -6,6 +6,7 @@ import { ConfluoError, describeThrown, isConfluoError } from "../../errors.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
 import { declareExchanges, declareQueues, isLimit } from "../queues/declare.ts";
+import { DelayLevels } from "../queues/delay-levels.ts";
 import type { Session, SessionListener, Transport } from "../transport.ts";
 import { AmqpSession, type SessionHost } from "./amqp-session.ts";
 import type { ConnectionSlot } from "./connection-slot.ts";
@@ -51,6 +52,7 @@ export class SharedConnection implements Transport {
       client: undefined,
       connections: 0,
       namespace,
+      levels: new DelayLevels(namespace),
       newId,
       warn,
       declareShared: (on) => this.#declareShared(on),
