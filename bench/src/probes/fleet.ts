@@ -1,0 +1,51 @@
+/** What a fleet of services costs, by its size. */
+
+import type { Column, Subject } from "../subject.ts";
+import { INSTANCES, measureFleet } from "./fleet/measure-fleet.ts";
+
+const columns: readonly Column[] = [
+  { key: "connectSeconds", title: "s until all are connected", digits: 1 },
+  { key: "queues", title: "queues", digits: 0 },
+  { key: "channels", title: "channels", digits: 0 },
+  { key: "connections", title: "connections", digits: 0 },
+  { key: "processes", title: "Erlang processes", digits: 0 },
+  { key: "brokerMb", title: "broker MB", digits: 0 },
+  { key: "brokerRssMb", title: "broker RSS MB", digits: 0, unknown: "unknown" },
+  { key: "connectionsMb", title: "of it, MB in connections", digits: 0 },
+  { key: "channelsMb", title: "MB in channels", digits: 0 },
+  { key: "classicMb", title: "MB in classic queues", digits: 0 },
+  { key: "quorumMb", title: "MB in quorum queues", digits: 0 },
+  { key: "brokerCpuPercent", title: "broker CPU at rest, % of a core", digits: 1, unknown: "unknown" },
+  { key: "instanceKb", title: "KB RSS for an idle instance", digits: 0 },
+  { key: "instanceCpuMs", title: "ms CPU a minute for an idle instance", digits: 2 },
+  { key: "lsMs", title: "confluo ls ms", digits: 0 },
+  { key: "doctorMs", title: "confluo doctor ms", digits: 0 },
+  { key: "eventMs", title: "ms until the last service handled an event", digits: 0 },
+  { key: "downSeconds", title: "storm: s until the broker answers", digits: 1 },
+  { key: "healthySeconds", title: "s until all are healthy", digits: 1 },
+  { key: "sent", title: "commands sent", digits: 0 },
+  { key: "confirmed", title: "confirmed", digits: 0 },
+  { key: "handled", title: "of these handled", digits: 0 },
+  { key: "lost", title: "of these lost", digits: 0 },
+  { key: "twice", title: "handled twice", digits: 0 },
+  { key: "called", title: "calls", digits: 0 },
+  { key: "answered", title: "answered", digits: 0 },
+  { key: "failed", title: "rejected", digits: 0 },
+];
+
+function fleetOf(services: number, seconds: number): Subject {
+  return {
+    name: `fleet-${services}`,
+    title: `${services} services with ${INSTANCES} instances each, on a broker of their own; each instance with connections of its own, or all of a process on shared ones`,
+    quick: false,
+    onDemand: true,
+    variants: ["separate", "shared"],
+    needs: undefined,
+    needsBroker: true,
+    columns,
+    expectSeconds: () => seconds,
+    measure: (variant, options) => measureFleet({ services, variant, options }),
+  };
+}
+
+export const fleets: readonly Subject[] = [fleetOf(10, 45), fleetOf(100, 70), fleetOf(500, 170)];

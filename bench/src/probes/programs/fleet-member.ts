@@ -1,0 +1,55 @@
+/** Instances of a fleet: one of each of its services that it is told to connect. */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { Broker, Service } from "../../confluo.ts";
+import { now, obey } from "../fleet/orders.ts";
+
+const [url = "", namespace = "", variant = ""] = process.argv.slice(2);
+const CONNECT_MS = 240_000;
+const LOOK_MS = 20;
+const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+const shared = new Broker(url, { namespace, logger });
+const services: Service[] = [];
+const handled: number[] = [];
+const heard = new Map<number, number[]>();
+
+function ignore(): void {}
+
+function numberIn(body: unknown): number {
+  return (body as { readonly n: number }).n;
+}
+
+function serve(name: string): Promise<Service> {
+  const service = new Service(name, { logger });
+  service.route("/ask", ({ body }) => body);
+  service.route("/work", ({ body }) => void handled.push(numberIn(body)));
+  service.subscribe("/fleet/announced", ({ body }) => {
+    const n = numberIn(body);
+    heard.set(n, [...(heard.get(n) ?? []), now()]);
+  });
+  services.push(service);
+  const broker = variant === "separate" ? new Broker(url, { namespace, logger }) : shared;
+  return service.connect(broker, { timeoutMs: CONNECT_MS });
+}
+
+// What is loaded by the first connection does not count as an instance's.
+const first = await new Service("first", { logger }).connect(new Broker(url, { namespace, logger }));
+await first.shutdown();
+
+obey({
+  connect: async (names) => void (await Promise.all(names.map(serve))),
+  usage: async () => {
+    globalThis.gc?.();
+    globalThis.gc?.();
+    const { user, system } = process.cpuUsage();
+    return { cpuMs: (user + system) / 1_000, rssBytes: process.memoryUsage().rss };
+  },
+  untilHealthy: async () => {
+    while (services.some((service) => service.health().status !== "healthy")) await sleep(LOOK_MS);
+  },
+  heard: async (event) => {
+    const times = heard.get(event) ?? [];
+    return { count: times.length, lastAt: Math.max(0, ...times) };
+  },
+  handled: async () => handled,
+});
