@@ -9,14 +9,14 @@ const columns: readonly Column[] = [
   { key: "channels", title: "channels", digits: 0 },
   { key: "connections", title: "connections", digits: 0 },
   { key: "processes", title: "Erlang processes", digits: 0 },
-  { key: "brokerMb", title: "broker MB", digits: 0 },
-  { key: "brokerRssMb", title: "broker RSS MB", digits: 0, unknown: "unknown" },
+  { key: "brokerRssMb", title: "broker MB RSS", digits: 0, unknown: "unknown" },
   { key: "connectionsMb", title: "of it, MB in connections", digits: 0 },
   { key: "channelsMb", title: "MB in channels", digits: 0 },
   { key: "classicMb", title: "MB in classic queues", digits: 0 },
   { key: "quorumMb", title: "MB in quorum queues", digits: 0 },
   { key: "brokerCpuPercent", title: "broker CPU at rest, % of a core", digits: 1, unknown: "unknown" },
   { key: "instanceKb", title: "KB RSS for an idle instance", digits: 0 },
+  { key: "instanceHeapKb", title: "of it, KB heap", digits: 0 },
   { key: "instanceCpuMs", title: "ms CPU a minute for an idle instance", digits: 2 },
   { key: "lsMs", title: "confluo ls ms", digits: 0 },
   { key: "doctorMs", title: "confluo doctor ms", digits: 0 },
@@ -36,7 +36,7 @@ const columns: readonly Column[] = [
 function fleetOf(services: number, seconds: number): Subject {
   return {
     name: `fleet-${services}`,
-    title: `${services} services with ${INSTANCES} instances each, on a broker of their own; each instance with connections of its own, or all of a process on shared ones`,
+    title: `${services} services with ${INSTANCES} instances each, once, on a broker of their own; each instance with its own connections, or all of a process with shared ones`,
     quick: false,
     onDemand: true,
     variants: ["separate", "shared"],
@@ -48,4 +48,4 @@ function fleetOf(services: number, seconds: number): Subject {
   };
 }
 
-export const fleets: readonly Subject[] = [fleetOf(10, 45), fleetOf(100, 70), fleetOf(500, 170)];
+export const fleets: readonly Subject[] = [fleetOf(10, 75), fleetOf(100, 110), fleetOf(500, 240)];

@@ -10,7 +10,6 @@ export interface BrokerState {
   readonly channels: number;
   readonly connections: number;
   readonly processes: number;
-  readonly bytes: number;
   readonly connectionBytes: number;
   readonly channelBytes: number;
   readonly classicBytes: number;
@@ -21,24 +20,22 @@ export interface BrokerState {
 export async function startFleetBroker(url: string): Promise<ExtraNode> {
   const start = await findNodeStarter(url);
   if (typeof start === "string") throw new Error(start);
-  return start({ config: () => ["vm_memory_high_watermark.absolute = 12GiB"] });
+  return start({ config: () => ["vm_memory_high_watermark.absolute = 64GiB"] });
 }
 
 const ASK = `
   M = rabbit_vm:memory(),
   Of = fun(Keys) -> lists:sum([V || {K, V} <- M, lists:member(K, Keys)]) end,
   {list_to_integer(os:getpid()), length(rabbit_amqqueue:list()), length(rabbit_channel:list()),
-   length(rabbit_networking:connections()), erlang:system_info(process_count), erlang:memory(total),
+   length(rabbit_networking:connections()), erlang:system_info(process_count),
    Of([connection_readers, connection_writers, connection_other]), Of([connection_channels]),
    Of([queue_procs, queue_slave_procs]), Of([quorum_queue_procs, quorum_queue_dlx_procs, quorum_ets])}.`;
 
 export async function readBroker({ control }: ExtraNode): Promise<BrokerState> {
   const said = await control(["eval", ASK]);
-  const [pid, queues, channels, connections, processes, bytes, ...parts] = (said.match(/\d+/g) ?? []).map(
-    Number,
-  );
+  const [pid, queues, channels, connections, processes, ...parts] = (said.match(/\d+/g) ?? []).map(Number);
   const [connectionBytes, channelBytes, classicBytes, quorumBytes] = parts;
-  const all = { pid, queues, channels, connections, processes, bytes };
+  const all = { pid, queues, channels, connections, processes };
   const state = { ...all, connectionBytes, channelBytes, classicBytes, quorumBytes };
   if (quorumBytes === undefined) throw new Error(`The broker said ${JSON.stringify(said)}.`);
   return state as BrokerState;

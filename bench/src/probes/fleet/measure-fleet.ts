@@ -17,8 +17,8 @@ import type { Outcomes, Usage } from "./orders.ts";
 export const INSTANCES = 3;
 /** The most instances in one process. */
 const MOST_IN_PROCESS = 250;
-/** How long the fleet is left alone before it counts as at rest, and how long it is watched. */
-const SETTLE_MS = 5_000;
+/** How long the fleet is left alone before it counts as at rest: unused channels are closed by then; and how long it is watched. */
+const SETTLE_MS = 31_000;
 const REST_MS = 20_000;
 const EVENTS = 5;
 const EVENT_MS = 30_000;
@@ -89,8 +89,8 @@ async function atRest({ node, members, services }: Fleet, before: readonly Usage
   const [began, brokerBegan] = [await usage(), readProcess(pid)];
   await sleep(REST_MS);
   const [ended, brokerEnded] = [await usage(), readProcess(pid)];
-  const grown = sum(ended, "rssBytes") - sum(before, "rssBytes");
-  const used = sum(ended, "cpuMs") - sum(began, "cpuMs");
+  const forEach = (key: keyof Usage, from: readonly Usage[]): number =>
+    (sum(ended, key) - sum(from, key)) / instances;
   const brokerUsed =
     brokerBegan === undefined || brokerEnded === undefined
       ? undefined
@@ -100,15 +100,15 @@ async function atRest({ node, members, services }: Fleet, before: readonly Usage
     channels,
     connections,
     processes,
-    brokerMb: bytes.bytes / MB,
     brokerRssMb: brokerEnded === undefined ? undefined : brokerEnded.rssBytes / MB,
     connectionsMb: bytes.connectionBytes / MB,
     channelsMb: bytes.channelBytes / MB,
     classicMb: bytes.classicBytes / MB,
     quorumMb: bytes.quorumBytes / MB,
     brokerCpuPercent: brokerUsed === undefined ? undefined : (brokerUsed / REST_MS) * 100,
-    instanceKb: grown / instances / 1_000,
-    instanceCpuMs: ((used / instances) * 60_000) / REST_MS,
+    instanceKb: forEach("rssBytes", before) / 1_000,
+    instanceHeapKb: forEach("heapBytes", before) / 1_000,
+    instanceCpuMs: (forEach("cpuMs", began) * 60_000) / REST_MS,
   };
 }
 

@@ -23,6 +23,7 @@ export interface Orders {
 export interface Usage {
   readonly cpuMs: number;
   readonly rssBytes: number;
+  readonly heapBytes: number;
 }
 
 export interface Heard {

@@ -42,7 +42,8 @@ obey({
     globalThis.gc?.();
     globalThis.gc?.();
     const { user, system } = process.cpuUsage();
-    return { cpuMs: (user + system) / 1_000, rssBytes: process.memoryUsage().rss };
+    const { rss, heapUsed } = process.memoryUsage();
+    return { cpuMs: (user + system) / 1_000, rssBytes: rss, heapBytes: heapUsed };
   },
   untilHealthy: async () => {
     while (services.some((service) => service.health().status !== "healthy")) await sleep(LOOK_MS);
