@@ -17,10 +17,21 @@ export interface BrokerState {
 }
 
 /** Starts a node of the same version as the broker at `url`. It may use as much memory as a large fleet takes. */
-export async function startFleetBroker(url: string): Promise<ExtraNode> {
+export async function startFleetBroker(url: string, config: readonly string[]): Promise<ExtraNode> {
   const start = await findNodeStarter(url);
   if (typeof start === "string") throw new Error(start);
-  return start({ config: () => ["vm_memory_high_watermark.absolute = 64GiB"] });
+  return start({ config: () => ["vm_memory_high_watermark.absolute = 64GiB", ...config] });
+}
+
+/** Makes so many vhosts, and returns their addresses; that of the default one for 1. */
+export async function makeVhosts({ url, control }: ExtraNode, count: number): Promise<readonly string[]> {
+  if (count === 1) return [url];
+  const names = Array.from({ length: count }, (_, n) => `part-${n}`);
+  for (const name of names) {
+    await control(["add_vhost", name]);
+    await control(["set_permissions", "-p", name, "guest", ".*", ".*", ".*"]);
+  }
+  return names.map((name) => `${url}/${name}`);
 }
 
 const ASK = `

@@ -9,9 +9,10 @@ import type { ExtraNode } from "../../../../scripts/test-broker.mjs";
 import type { MeasureOptions } from "../../measure.ts";
 import { median } from "../../statistics.ts";
 import type { Figures } from "../../subject.ts";
-import { readBroker, readProcess, startFleetBroker } from "./fleet-broker.ts";
+import { makeVhosts, readBroker, readProcess, startFleetBroker } from "./fleet-broker.ts";
 import { FleetProgram } from "./fleet-program.ts";
-import type { Outcomes, Usage } from "./orders.ts";
+import type { MemberRole, Outcomes, Usage } from "./orders.ts";
+import { isTalkedTo, shapes } from "./shapes.ts";
 
 /** Of each service, each in another process. */
 export const INSTANCES = 3;
@@ -47,7 +48,9 @@ interface Fleet {
 }
 
 export async function measureFleet({ services, variant, options }: FleetOptions): Promise<Figures> {
-  const node = await startFleetBroker(options.broker);
+  const shape = shapes[variant];
+  if (shape === undefined) throw new Error(`There is no fleet that is connected as ${variant}.`);
+  const node = await startFleetBroker(options.broker, shape.config);
   const programs: FleetProgram[] = [];
   const start = (
     ...[name, ...args]: [name: "fleet-member" | "fleet-sender", ...args: string[]]
@@ -61,16 +64,20 @@ export async function measureFleet({ services, variant, options }: FleetOptions)
     const names = Array.from({ length: services }, (_, n) => `service-${n}`);
     const parts = portionsOf(names, Math.ceil(names.length / Math.ceil(names.length / MOST_IN_PROCESS)));
     const places = Array.from({ length: INSTANCES }, () => parts).flat();
-    const members = places.map(() => start("fleet-member", node.url, namespace, variant));
+    const urls = await makeVhosts(node, shape.vhosts);
+    const { ownConnections, serves } = shape;
+    const role = JSON.stringify({ urls, namespace, ownConnections, serves } satisfies MemberRole);
+    const members = places.map(() => start("fleet-member", role));
     const sender = start("fleet-sender", node.url, namespace);
     const fleet = { node, namespace, services: names, members, sender };
     const before = await all(members, (member) => member.ask("usage"));
     const connectSeconds = await timed(() =>
       all(members, (member, n) => member.ask("connect", places[n] ?? [])),
     );
+    const rest = { connectSeconds, ...(await atRest(fleet, before)) };
+    if (!isTalkedTo(shape)) return rest;
     return {
-      connectSeconds,
-      ...(await atRest(fleet, before)),
+      ...rest,
       ...(await fromOutside(fleet)),
       eventMs: await announce(fleet),
       ...(await storm(fleet)),

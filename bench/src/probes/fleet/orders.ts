@@ -1,5 +1,7 @@
 /** The orders that the programs of a fleet obey. */
 
+import type { Shape } from "./shapes.ts";
+
 /** What a program does, by the name of the order: takes a value, and resolves with another. */
 export interface Orders {
   /** To a member: connects one instance of each service. */
@@ -18,6 +20,13 @@ export interface Orders {
   load: (load: Load) => Promise<void>;
   /** To the sender: stops, and waits for all outcomes. */
   stop: () => Promise<Outcomes>;
+}
+
+/** The argument of a member, as JSON. */
+export interface MemberRole extends Pick<Shape, "ownConnections" | "serves"> {
+  /** The addresses over which the services are spread. */
+  readonly urls: readonly string[];
+  readonly namespace: string;
 }
 
 export interface Usage {

@@ -2,42 +2,49 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { Broker, Service } from "../../confluo.ts";
-import { now, obey } from "../fleet/orders.ts";
+import { type MemberRole, now, obey } from "../fleet/orders.ts";
 
-const [url = "", namespace = "", variant = ""] = process.argv.slice(2);
+const { urls, namespace, ownConnections, serves } = JSON.parse(process.argv[2] ?? "") as MemberRole;
 const CONNECT_MS = 240_000;
 const LOOK_MS = 20;
 const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
-const shared = new Broker(url, { namespace, logger });
+const brokers = urls.map(brokerAt);
 const services: Service[] = [];
 const handled: number[] = [];
 const heard = new Map<number, number[]>();
 
 function ignore(): void {}
 
+function brokerAt(url: string): Broker {
+  return new Broker(url, { namespace, logger });
+}
+
 function numberIn(body: unknown): number {
   return (body as { readonly n: number }).n;
 }
 
-function serve(name: string): Promise<Service> {
+function connect(name: string, n: number): Promise<Service> {
   const service = new Service(name, { logger });
-  service.route("/ask", ({ body }) => body);
-  service.route("/work", ({ body }) => void handled.push(numberIn(body)));
-  service.subscribe("/fleet/announced", ({ body }) => {
-    const n = numberIn(body);
-    heard.set(n, [...(heard.get(n) ?? []), now()]);
-  });
+  if (serves) {
+    service.route("/ask", ({ body }) => body);
+    service.route("/work", ({ body }) => void handled.push(numberIn(body)));
+    service.subscribe("/fleet/announced", ({ body }) => {
+      const n = numberIn(body);
+      heard.set(n, [...(heard.get(n) ?? []), now()]);
+    });
+  }
   services.push(service);
-  const broker = variant === "separate" ? new Broker(url, { namespace, logger }) : shared;
+  const at = n % urls.length;
+  const broker = ownConnections ? brokerAt(urls[at] ?? "") : brokers[at];
   return service.connect(broker, { timeoutMs: CONNECT_MS });
 }
 
 // What is loaded by the first connection does not count as an instance's.
-const first = await new Service("first", { logger }).connect(new Broker(url, { namespace, logger }));
+const first = await new Service("first", { logger }).connect(brokerAt(urls[0] ?? ""));
 await first.shutdown();
 
 obey({
-  connect: async (names) => void (await Promise.all(names.map(serve))),
+  connect: async (names) => void (await Promise.all(names.map(connect))),
   usage: async () => {
     globalThis.gc?.();
     globalThis.gc?.();
