@@ -12,8 +12,9 @@ const chartFile = join("docs", "benchmark.svg");
 /** Writes the results, and the chart if there is all that it shows. @returns what was done, in lines. */
 export function saveReport(report: Report, checkout: string): readonly string[] {
   // A run of fleets alone must not replace a full run of the same day.
-  const isFleets = report.sections.every(({ name }) => name.startsWith("fleet-"));
-  const file = write(report, isFleets ? "-fleet" : "", checkout);
+  const names = report.sections.map(({ name }) => name);
+  const isFleets = names.every((name) => name.startsWith("fleet-"));
+  const file = write(report, isFleets ? `-${names.join("-")}` : "", checkout);
   if (!isChartable(report))
     return [`Wrote ${file}; ${chartFile} stays as it is: it takes ${chartCases.join(", ")}.`];
   writeFileSync(join(checkout, chartFile), drawChart(report));

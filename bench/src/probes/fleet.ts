@@ -4,7 +4,7 @@ import type { Column, Subject } from "../subject.ts";
 import { INSTANCES, measureFleet } from "./fleet/measure-fleet.ts";
 
 const columns: readonly Column[] = [
-  { key: "connectSeconds", title: "s until all are connected", digits: 1 },
+  { key: "connectSeconds", title: "s until all are connected, 20 at a time in each process", digits: 1 },
   { key: "queues", title: "queues", digits: 0 },
   { key: "channels", title: "channels", digits: 0 },
   { key: "connections", title: "connections", digits: 0 },
@@ -23,6 +23,7 @@ const columns: readonly Column[] = [
   { key: "eventMs", title: "ms until the last service handled an event", digits: 0 },
   { key: "downSeconds", title: "storm: s until the broker answers", digits: 1 },
   { key: "healthySeconds", title: "s until all are healthy", digits: 1 },
+  { key: "unhealthy", title: "not healthy 120 s after the broker answers", digits: 0 },
   { key: "sent", title: "commands sent", digits: 0 },
   { key: "confirmed", title: "confirmed", digits: 0 },
   { key: "handled", title: "of these handled", digits: 0 },

@@ -26,6 +26,8 @@ const EVENT_MS = 30_000;
 /** Of commands, and of calls, while the broker restarts; and how long before the end of it and after everything is healthy. */
 const PER_SECOND = 100;
 const AROUND_MS = 3_000;
+/** How long a fleet may take to be healthy after the broker answers again. */
+const HEALTHY_MS = 120_000;
 /** How long commands that were confirmed may take to be handled, after everything else is over. */
 const LATE_MS = 60_000;
 const LOOK_MS = 100;
@@ -164,11 +166,12 @@ async function storm({ node, members, sender, services }: Fleet): Promise<Figure
   const began = performance.now();
   await node.restart("SIGKILL");
   const downSeconds = (performance.now() - began) / 1_000;
-  await all([...members], (member) => member.ask("untilHealthy"));
-  const healthySeconds = (performance.now() - began) / 1_000;
+  const down = await all(members, (member) => member.ask("untilHealthy", HEALTHY_MS));
+  const unhealthy = down.reduce((sum, count) => sum + count, 0);
+  const healthySeconds = unhealthy === 0 ? (performance.now() - began) / 1_000 : undefined;
   await sleep(AROUND_MS);
   const outcomes = await sender.ask("stop");
-  return { downSeconds, healthySeconds, ...(await settle(outcomes, members)) };
+  return { downSeconds, healthySeconds, unhealthy, ...(await settle(outcomes, members)) };
 }
 
 async function settle(outcomes: Outcomes, members: readonly FleetProgram[]): Promise<Figures> {

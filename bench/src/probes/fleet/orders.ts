@@ -8,8 +8,8 @@ export interface Orders {
   connect: (services: readonly string[]) => Promise<void>;
   /** To a member: what it has used so far, after a garbage collection. */
   usage: () => Promise<Usage>;
-  /** To a member: resolves when all of its instances are healthy. */
-  untilHealthy: () => Promise<void>;
+  /** To a member: waits so many milliseconds for all of its instances to be healthy. Resolves with how many are not. */
+  untilHealthy: (withinMs: number) => Promise<number>;
   /** To a member: which of its instances handled the event with this number, and when the last of them began. */
   heard: (event: number) => Promise<Heard>;
   /** To a member: the numbers of the commands that it has handled, as often as it has. */

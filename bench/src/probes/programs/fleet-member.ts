@@ -7,6 +7,8 @@ import { type MemberRole, now, obey } from "../fleet/orders.ts";
 const { urls, namespace, ownConnections, serves } = JSON.parse(process.argv[2] ?? "") as MemberRole;
 const CONNECT_MS = 240_000;
 const LOOK_MS = 20;
+/** So many connect at a time, as in a deploy. */
+const AT_A_TIME = 20;
 const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 const brokers = urls.map(brokerAt);
 const services: Service[] = [];
@@ -44,7 +46,13 @@ const first = await new Service("first", { logger }).connect(brokerAt(urls[0] ??
 await first.shutdown();
 
 obey({
-  connect: async (names) => void (await Promise.all(names.map(connect))),
+  connect: async (names) => {
+    const left = names.entries();
+    const connectNext = async (): Promise<void> => {
+      for (const [n, name] of left) await connect(name, n);
+    };
+    await Promise.all(Array.from({ length: AT_A_TIME }, connectNext));
+  },
   usage: async () => {
     globalThis.gc?.();
     globalThis.gc?.();
@@ -52,8 +60,11 @@ obey({
     const { rss, heapUsed } = process.memoryUsage();
     return { cpuMs: (user + system) / 1_000, rssBytes: rss, heapBytes: heapUsed };
   },
-  untilHealthy: async () => {
-    while (services.some((service) => service.health().status !== "healthy")) await sleep(LOOK_MS);
+  untilHealthy: async (withinMs) => {
+    const count = (): number => services.filter((service) => service.health().status !== "healthy").length;
+    const end = performance.now() + withinMs;
+    while (count() > 0 && performance.now() < end) await sleep(LOOK_MS);
+    return count();
   },
   heard: async (event) => {
     const times = heard.get(event) ?? [];
