@@ -19,6 +19,7 @@ const columns: readonly Column[] = [
   { key: "instanceHeapKb", title: "of it, KB heap", digits: 0 },
   { key: "instanceCpuMs", title: "ms CPU a minute for an idle instance", digits: 2 },
   { key: "lsMs", title: "confluo ls ms", digits: 0 },
+  { key: "lsFound", title: "instances in it, with the sender", digits: 0 },
   { key: "doctorMs", title: "confluo doctor ms", digits: 0 },
   { key: "eventMs", title: "ms until the last service handled an event", digits: 0 },
   { key: "downSeconds", title: "storm: s until the broker answers", digits: 1 },
