@@ -1,10 +1,10 @@
 /** What a fleet of services costs, by its size. */
 
 import type { Column, Subject } from "../subject.ts";
-import { INSTANCES, measureFleet } from "./fleet/measure-fleet.ts";
+import { CONNECTING, INSTANCES, measureFleet } from "./fleet/measure-fleet.ts";
 
 const columns: readonly Column[] = [
-  { key: "connectSeconds", title: "s until all are connected, 20 at a time in each process", digits: 1 },
+  { key: "connectSeconds", title: `s until all are connected, ${CONNECTING} at a time`, digits: 1 },
   { key: "queues", title: "queues", digits: 0 },
   { key: "channels", title: "channels", digits: 0 },
   { key: "connections", title: "connections", digits: 0 },

@@ -18,6 +18,8 @@ import { isTalkedTo, shapes } from "./shapes.ts";
 export const INSTANCES = 3;
 /** The most instances in one process. */
 const MOST_IN_PROCESS = 250;
+/** So many instances of a fleet connect at a time, as in a deploy. */
+export const CONNECTING = 60;
 /** How long the fleet is left alone before it counts as at rest: unused channels are closed by then; and how long it is watched. */
 const SETTLE_MS = 31_000;
 const REST_MS = 20_000;
@@ -68,7 +70,8 @@ export async function measureFleet({ services, variant, options }: FleetOptions)
     const places = Array.from({ length: INSTANCES }, () => parts).flat();
     const urls = await makeVhosts(node, shape.vhosts);
     const { ownConnections, serves } = shape;
-    const role = JSON.stringify({ urls, namespace, ownConnections, serves } satisfies MemberRole);
+    const atATime = Math.ceil(CONNECTING / places.length);
+    const role = JSON.stringify({ urls, namespace, ownConnections, serves, atATime } satisfies MemberRole);
     const members = places.map(() => start("fleet-member", role));
     const sender = start("fleet-sender", node.url, namespace);
     const fleet = { node, namespace, services: names, members, sender };

@@ -27,6 +27,8 @@ export interface MemberRole extends Pick<Shape, "ownConnections" | "serves"> {
   /** The addresses over which the services are spread. */
   readonly urls: readonly string[];
   readonly namespace: string;
+  /** So many of its instances connect at a time. */
+  readonly atATime: number;
 }
 
 export interface Usage {

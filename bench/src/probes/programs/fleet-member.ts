@@ -4,11 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Broker, Service } from "../../confluo.ts";
 import { type MemberRole, now, obey } from "../fleet/orders.ts";
 
-const { urls, namespace, ownConnections, serves } = JSON.parse(process.argv[2] ?? "") as MemberRole;
+const { urls, namespace, ownConnections, serves, atATime } = JSON.parse(process.argv[2] ?? "") as MemberRole;
 const CONNECT_MS = 240_000;
 const LOOK_MS = 20;
-/** So many connect at a time, as in a deploy. */
-const AT_A_TIME = 20;
 const logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 const brokers = urls.map(brokerAt);
 const services: Service[] = [];
@@ -51,7 +49,7 @@ obey({
     const connectNext = async (): Promise<void> => {
       for (const [n, name] of left) await connect(name, n);
     };
-    await Promise.all(Array.from({ length: AT_A_TIME }, connectNext));
+    await Promise.all(Array.from({ length: atATime }, connectNext));
   },
   usage: async () => {
     globalThis.gc?.();
