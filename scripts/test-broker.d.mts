@@ -36,6 +36,8 @@ export interface NodeExtras {
 export interface ExtraNode {
   readonly url: string;
   readonly extraPort: number;
+  /** Ends it, starts it again with the same data and ports, and waits until it answers. */
+  readonly restart?: ((signal: "SIGKILL" | "SIGTERM") => Promise<void>) | undefined;
   /** Runs `rabbitmqctl`; resolves with its output. */
   control(args: readonly string[]): Promise<string>;
   stop(): Promise<void>;

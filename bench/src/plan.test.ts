@@ -31,6 +31,12 @@ describe("the plan", () => {
     ]);
     expect(steps[0]?.expectedMs).toBe(2_000);
   });
+
+  it("measures once what is on demand", () => {
+    const chosen = [{ subject: { ...subject("one"), onDemand: true as const }, variants: ["a", "b"] }];
+    const steps = planSteps(chosen, { rounds: 3, seconds: 1 });
+    expect(steps.map(({ variant, round }) => `${variant} ${round}`)).toEqual(["a 0", "b 0"]);
+  });
 });
 
 describe("the time left", () => {

@@ -12,13 +12,16 @@ export interface Step {
   readonly expectedMs: number;
 }
 
-/** Subject by subject. The variants take turns, in the opposite order each round, so that what drifts strikes all alike. */
+/**
+ * Subject by subject. The variants take turns, in the opposite order each round, so that what drifts strikes all alike. What is
+ * on demand is measured once.
+ */
 export function planSteps(
   chosen: readonly Chosen<Subject>[],
   { rounds, seconds }: { readonly rounds: number; readonly seconds: number },
 ): readonly Step[] {
   return chosen.flatMap(({ subject, variants }) =>
-    Array.from({ length: rounds }, (_, round) => {
+    Array.from({ length: subject.onDemand ? 1 : rounds }, (_, round) => {
       const inOrder = round % 2 === 0 ? variants : variants.toReversed();
       const expectedMs = subject.expectSeconds(seconds) * 1_000;
       return inOrder.map((variant) => ({ subject, variant, round, expectedMs }));

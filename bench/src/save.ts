@@ -11,7 +11,10 @@ const chartFile = join("docs", "benchmark.svg");
 
 /** Writes the results, and the chart if there is all that it shows. @returns what was done, in lines. */
 export function saveReport(report: Report, checkout: string): readonly string[] {
-  const file = write(report, "", checkout);
+  // A run of fleets alone must not replace a full run of the same day.
+  const names = report.sections.map(({ name }) => name);
+  const isFleets = names.every((name) => name.startsWith("fleet-"));
+  const file = write(report, isFleets ? `-${names.join("-")}` : "", checkout);
   if (!isChartable(report))
     return [`Wrote ${file}; ${chartFile} stays as it is: it takes ${chartCases.join(", ")}.`];
   writeFileSync(join(checkout, chartFile), drawChart(report));

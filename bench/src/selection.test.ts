@@ -19,6 +19,18 @@ describe("the selection", () => {
     expect(select(subjects, [], true).map(({ subject }) => subject.name)).toEqual(["calls-1", "events-1"]);
   });
 
+  it("has what is on demand only if a pattern names it", () => {
+    const all = [
+      ...subjects,
+      { name: "fleet-10", quick: true, onDemand: true as const, variants: ["confluo"] },
+    ];
+    const names = (patterns: readonly string[], quick: boolean): readonly string[] =>
+      select(all, patterns, quick).map(({ subject }) => subject.name);
+    expect(names([], false)).not.toContain("fleet-10");
+    expect(names([], true)).not.toContain("fleet-10");
+    expect(names(["fleet-*"], false)).toEqual(["fleet-10"]);
+  });
+
   it("takes all variants of a case, all cases of a variant, or some of both", () => {
     expect(chosen("calls-64")).toEqual({ "calls-64": ["raw", "confluo", "other"] });
     expect(Object.keys(chosen("*/confluo"))).toHaveLength(4);

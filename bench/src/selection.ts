@@ -4,6 +4,8 @@
 export interface Choosable {
   readonly name: string;
   readonly quick: boolean;
+  /** Selected only by a pattern. */
+  readonly onDemand?: true;
   readonly variants: readonly string[];
 }
 
@@ -14,7 +16,8 @@ export interface Chosen<S> {
 }
 
 /**
- * What the patterns select together, in the order of the subjects. Without patterns: all, or all that are quick.
+ * What the patterns select together, in the order of the subjects. Without patterns: all, or all that are quick, but none
+ * that are on demand.
  * @throws for a name that does not exist, with those that do; for a pattern that selects nothing.
  */
 export function select<S extends Choosable>(
@@ -24,7 +27,7 @@ export function select<S extends Choosable>(
 ): readonly Chosen<S>[] {
   if (patterns.length === 0) {
     return subjects
-      .filter((subject) => subject.quick || !quick)
+      .filter((subject) => subject.onDemand === undefined && (subject.quick || !quick))
       .map((subject) => ({ subject, variants: subject.variants }));
   }
   const tests = patterns.map((pattern) => compile(pattern, subjects));

@@ -26,6 +26,8 @@ export interface Subject {
   readonly name: string;
   readonly title: string;
   readonly quick: boolean;
+  /** Measured only if it is named, and once, because it takes minutes. */
+  readonly onDemand?: true;
   /** Names, in the order of the table. */
   readonly variants: readonly string[];
   /** The kind of load that a variant must be able to carry, if it is one of `variants/`. */

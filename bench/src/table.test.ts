@@ -86,6 +86,20 @@ broken failed: it never answered
     );
   });
 
+  it("has the variants beside each other where there are many figures", () => {
+    const columns = Array.from({ length: 13 }, (_, n) => ({ key: `k${n}`, title: `figure ${n}`, digits: 0 }));
+    const many = { ...subject, columns };
+    const sections = makeSections([
+      { subject: many, variant: "raw", rounds: [{ k0: 1, k12: 3 }], failure: undefined },
+      { subject: many, variant: "confluo", rounds: [{ k0: 2 }], failure: undefined },
+    ]);
+    const text = formatReport({ ...report(), sections });
+    expect(text).toContain(
+      "| variant   | raw | confluo |\n| --------- | --: | ------: |\n| figure 0  |   1 |       2 |",
+    );
+    expect(text).toContain("| figure 12 |   3 |       – |");
+  });
+
   it("has no ratio where the yardstick was not measured", () => {
     const sections = makeSections(results.slice(1));
     expect(formatReport({ ...report(), sections })).toContain("| confluo |  1,500 |      – |      – |");

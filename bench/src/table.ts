@@ -6,6 +6,8 @@ import { spread } from "./statistics.ts";
 import type { Column } from "./subject.ts";
 
 export const DASH = "–";
+/** A table with more columns than that has its variants beside each other and its figures below each other. */
+const MOST_COLUMNS = 12;
 
 export function formatReport(report: Report): string {
   const { machine, settings, startedAt, sections, interrupted } = report;
@@ -23,14 +25,20 @@ export function formatReport(report: Report): string {
 
 function formatSection({ name, title, columns, rows }: Section): string {
   const failures = rows.filter(({ failure }) => failure !== undefined);
+  const cells = [
+    ["variant", ...columns.flatMap(titlesOf)],
+    ...rows.map((row) => [row.variant, ...columns.flatMap((column, i) => cellsOf(column, i, row, rows))]),
+  ];
   return [
     `**${name}**: ${title}`,
-    formatTable([
-      ["variant", ...columns.flatMap(titlesOf)],
-      ...rows.map((row) => [row.variant, ...columns.flatMap((column, i) => cellsOf(column, i, row, rows))]),
-    ]),
+    formatTable(columns.length > MOST_COLUMNS ? transposed(cells) : cells),
     ...failures.map(({ variant, failure }) => `${variant} failed: ${failure}`),
   ].join("\n\n");
+}
+
+function transposed(cells: readonly (readonly string[])[]): readonly (readonly string[])[] {
+  const [titles = []] = cells;
+  return titles.map((_, at) => cells.map((line) => line[at] ?? ""));
 }
 
 function titlesOf({ title, spread, yardstick }: Column): readonly string[] {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ConfluoError } from "../errors.ts";
 import { encodeAnswer } from "../protocol/discovery/instance-answer.ts";
 import { Namespace } from "../protocol/topology.ts";
@@ -41,6 +41,31 @@ describe("asking who is there", () => {
       code: "UNAVAILABLE",
       message: expect.stringContaining("low on memory"),
     });
+  });
+
+  it("waits where the broker takes long to take the question, as one with thousands of instances does", async () => {
+    vi.useFakeTimers();
+    try {
+      let consumed: ConsumeOptions | undefined;
+      const wire = fakeClient({
+        consume: async (options) => {
+          consumed = options;
+          return { cancel: async () => undefined, close: async () => undefined };
+        },
+        publish: (_route, _message, settled) => {
+          setTimeout(settled, 2_000);
+          const message = encodeAnswer("1", { service: "s", instance: "i" });
+          const arrival = { message, exchange: "", key: "", redelivered: false, hold: "released" } as const;
+          const settling = { queue: "", ack: () => undefined, requeue: () => undefined };
+          setTimeout(() => consumed?.onDelivery({ ...arrival, ...settling }), 2_900);
+        },
+      });
+      const answers = asking(wire);
+      await vi.advanceTimersByTimeAsync(3_500);
+      expect(await answers).toMatchObject([{ service: "s", instance: "i" }]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("says so where the connection is lost meanwhile, whoever has answered before", async () => {

@@ -49,7 +49,10 @@ export interface AskParts {
 const TIMEOUT_MS = 20_000;
 /** The question ends when no instance has answered for this time. An instance whose event loop is busy answers late. */
 const QUIET_MS = 250;
-/** The limits for the first answer and for all answers together. */
+/**
+ * The limits for the first answer, after the broker has taken the question, and for everything together. A broker takes long
+ * for a question to thousands of instances.
+ */
 const FIRST_MS = 1_000;
 const LAST_MS = 5_000;
 
@@ -98,13 +101,14 @@ export async function ask<Q extends Question, Result>(
       },
       onCancelled: () => heard.end(),
     });
-    heard.begin(instance === undefined ? Number.POSITIVE_INFINITY : 1);
+    heard.begin(instance === undefined ? Number.POSITIVE_INFINITY : 1, () => client.blocked !== undefined);
     const route = { exchange: namespace.discovery, key: addressee(service, instance) };
     let isAsked = false;
     client.publish(route, encodeQuestion(question, { id, replyTo, ms: LAST_MS }), (failure) => {
       // A returned question means that no instance is there to receive it.
       isAsked = failure === undefined || failure === "returned";
-      if (failure !== undefined) heard.end();
+      if (failure === undefined) heard.asked();
+      else heard.end();
     });
     const leave = onAbort(signal, () => heard.end());
     const answers = await heard.all;
@@ -149,11 +153,21 @@ class Hearing<Answer extends InstanceName> {
     });
   }
 
-  begin(most: number): void {
+  /** @param isBlocked returns whether the broker takes no messages, so that waiting for it to take the question is no use. */
+  begin(most: number, isBlocked: () => boolean): void {
     this.#most = most;
     this.#began = performance.now();
-    this.#stopQuiet = afterMs(FIRST_MS, this.end);
+    this.#stopQuiet = afterMs(FIRST_MS, () => {
+      if (isBlocked()) this.end();
+    });
     this.#stopLast = afterMs(LAST_MS, this.end);
+  }
+
+  /** Notes that the broker has taken the question. */
+  asked(): void {
+    if (this.#heard.size > 0) return;
+    this.#stopQuiet();
+    this.#stopQuiet = afterMs(FIRST_MS, this.end);
   }
 
   add(answer: Answer): void {

@@ -2,6 +2,7 @@
 
 import type { Subject } from "../subject.ts";
 import { embedded } from "./embedded.ts";
+import { fleets } from "./fleet.ts";
 import { listing } from "./listing.ts";
 import { memoryGrowth } from "./memory-growth.ts";
 import { memoryIdle } from "./memory-idle.ts";
@@ -20,4 +21,5 @@ export const probes: readonly Subject[] = [
   memoryIdle,
   listing,
   survival,
+  ...fleets,
 ];

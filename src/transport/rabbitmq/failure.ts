@@ -110,13 +110,18 @@ export function brokenFailure(cause: Error, address: string): ConfluoError {
   });
 }
 
+/** Returns whether a channel was not opened because the connection has as many as it may have. The connection stays open. */
+export function lacksChannel(cause: unknown): boolean {
+  return asAmqpError(cause).message === NO_CHANNEL;
+}
+
 // Recognizes a limit in texts such as 'connection limit (1) is reached', 'queue limit in vhost … (5) is reached', 'number of
 // channels opened … has reached the maximum allowed user limit of (12)', and amqplib's own text for the limit on the channels
 // of a connection.
 function limitIn(words: string): Limit | undefined {
   const found = /\b(connection|channel|queue|exchange)s?\b[^:]*\blimit\b.*\breached\b/i.exec(words);
   if (found !== null) return `${found[1]?.toLowerCase()}s` as Limit;
-  if (/number of channels opened .*reached|No channels left to allocate/.test(words)) return "channels";
+  if (/number of channels opened .*reached/.test(words) || words.includes(NO_CHANNEL)) return "channels";
   if (/number of connections .*reached/.test(words)) return "connections";
   if (/reached maximum \(\d+\) of consumers/.test(words)) return "consumers";
   return undefined;
@@ -140,6 +145,7 @@ const limitAdvice: Readonly<Record<Limit, string>> = {
   exchanges: "A namespace takes fourteen exchanges: delete what is not needed, or raise the limit.",
 };
 
+const NO_CHANNEL = "No channels left to allocate";
 const CANCELLED = "the broker cancelled the consumer";
 
 /**

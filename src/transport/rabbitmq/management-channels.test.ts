@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Connection } from "./connection.ts";
 import { ManagementChannels } from "./management-channels.ts";
 
@@ -10,8 +10,11 @@ interface Opened {
 /** Requests that the test answers, on a connection that counts its channels. */
 function controls() {
   const opened: Opened[] = [];
+  const limit = { channels: Number.POSITIVE_INFINITY };
   const connection = {
     channel: async () => {
+      const isOpen = opened.filter(({ isClosed }) => !isClosed);
+      if (isOpen.length >= limit.channels) throw new Error("No channels left to allocate");
       const channel = {
         isClosed: false,
         onClose: (): void => undefined,
@@ -35,7 +38,7 @@ function controls() {
         asked.push({ on: channel, answer, refuse: () => reject(new Error("PRECONDITION_FAILED")) });
       });
     });
-  return { ask, asked, opened };
+  return { all, ask, asked, opened, limit };
 }
 
 const turn = (): Promise<void> => new Promise(setImmediate);
@@ -101,5 +104,49 @@ describe("what is asked of the broker", () => {
     opened[1]?.onClose();
     await answered();
     expect(opened).toHaveLength(3);
+  });
+
+  it("leaves one channel open where nothing is asked, and opens the others again", async () => {
+    const { all, ask, asked, opened } = controls();
+    const askFour = async (): Promise<void> => {
+      const from = asked.length;
+      const asking = Promise.all([1, 2, 3, 4].map(ask));
+      await turn();
+      for (const { answer } of asked.slice(from)) answer();
+      await asking;
+    };
+    const openNow = (): number => opened.filter(({ isClosed }) => !isClosed).length;
+    await askFour();
+    all.rest();
+    expect(openNow()).toBe(4);
+    all.rest();
+    await turn();
+    expect([openNow(), opened[0]?.isClosed]).toEqual([1, false]);
+    await askFour();
+    expect(openNow()).toBe(4);
+  });
+
+  it("keeps the channel of a request that is not answered yet", async () => {
+    const { all, ask, asked, opened } = controls();
+    const asking = Promise.all([ask(), ask()]);
+    await turn();
+    all.rest();
+    all.rest();
+    await turn();
+    expect(opened.map(({ isClosed }) => isClosed)).toEqual([false, false]);
+    for (const { answer } of asked) answer();
+    await asking;
+  });
+
+  it("asks one thing after the other where the connection has no more channels", async () => {
+    const { ask, asked, opened, limit } = controls();
+    limit.channels = 1;
+    const asking = Promise.all([1, 2, 3].map(ask));
+    for (let n = 0; n < 3; n += 1) {
+      await vi.waitFor(() => expect(asked).toHaveLength(n + 1));
+      asked[n]?.answer();
+    }
+    await asking;
+    expect(opened).toHaveLength(1);
   });
 });

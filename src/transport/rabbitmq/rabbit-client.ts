@@ -50,6 +50,8 @@ export interface RabbitOptions {
 const CONNECT_MS = 5_000;
 /** The interval of the check whether confirms arrive, in milliseconds. */
 const WATCH_MS = 5_000;
+/** The interval at which channels that were not used since the last time are closed, in milliseconds. */
+const REST_MS = 15_000;
 /**
  * How long the broker may be silent before the connection is given up, in milliseconds, plus the time for the bytes under way.
  */
@@ -171,9 +173,11 @@ class RabbitClient implements AmqpClient {
       onBlocked(reason);
     };
     const watch = setInterval(() => this.#watch(), WATCH_MS).unref();
+    const rest = setInterval(() => this.#rest(), REST_MS).unref();
     this.lost = Promise.race([publishing.lost, consuming.lost]).then(async (cause) => {
       // One connection without the other is of no use, so both are closed.
       clearInterval(watch);
+      clearInterval(rest);
       this.#pressure.end();
       await Promise.all([publishing.close(), consuming.close()]);
       if (cause === undefined) return undefined;
@@ -208,6 +212,12 @@ class RabbitClient implements AmqpClient {
       if (this.#silentMs !== undefined && this.#pressure.progress.settled === settled)
         this.#publishing.giveUp(new Error("the broker confirmed nothing more and gave no sign of life"));
     });
+  }
+
+  // The channels for calls and replies stay open: a call must not wait for one, and a question to all instances must not make
+  // all of them open one at once.
+  #rest(): void {
+    for (const each of [this.#exchanges, this.#suspects, this.#controls]) each.rest();
   }
 
   async open(): Promise<void> {

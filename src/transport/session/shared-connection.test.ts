@@ -168,6 +168,19 @@ describe("a hub", () => {
     await session.close();
   });
 
+  it("waits where the broker does not answer a declaration in time", async () => {
+    const silent = fakeClient({
+      declareQueue: () => Promise.reject(new ConfluoError("UNAVAILABLE", "no answer within 5000 ms")),
+    });
+    const clients = [silent, fakeClient()];
+    const open = vi.fn(async () => clients.shift() ?? fakeClient());
+    const hub = hubOver(open);
+    const session = await hub.openSession(fakeMember(), never);
+    expect(open).toHaveBeenCalledTimes(2);
+    expect(hub.lastFailure).toBeUndefined();
+    await session.close();
+  });
+
   it("waits where the broker names a limit that others may leave", async () => {
     const limit = new ConfluoError("UNAVAILABLE", "for a limit on connections", {
       data: { limit: "connections" },

@@ -256,9 +256,12 @@ export class SharedConnection implements Transport {
   }
 }
 
-// Returns whether a refusal may be over at the next attempt.
+// Returns whether a failure may be over at the next attempt. A broker to which a whole fleet connects at the same time leaves
+// some declarations unanswered for long, as if a node of it were down.
 function isPassing(error: unknown): error is ConfluoError {
   return (
-    isConfluoError(error, "BROKER_UNREACHABLE") || isConfluoError(error, "CONNECTION_LOST") || isLimit(error)
+    isConfluoError(error, "BROKER_UNREACHABLE") ||
+    isConfluoError(error, "CONNECTION_LOST") ||
+    isConfluoError(error, "UNAVAILABLE")
   );
 }

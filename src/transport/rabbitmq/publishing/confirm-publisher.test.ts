@@ -79,6 +79,7 @@ async function opened() {
     return channels[n - 1] as FakeChannel;
   };
   return {
+    publisher,
     publish,
     outcomes,
     next,
@@ -243,4 +244,25 @@ it("a missing right is present until the broker takes the same again", async () 
   second.ack(1);
   expect(refusals.present).toBeUndefined();
   expect(refusals.any).toBe(false);
+});
+
+it("a channel that nothing was published on for a while is closed, and opened again for the next message", async () => {
+  const { publisher, publish, outcomes, next, channel } = await opened();
+  const close = vi.spyOn(channel, "close");
+  publish("a");
+  publisher.rest();
+  publisher.rest();
+  await new Promise(setImmediate);
+  expect(close).not.toHaveBeenCalled(); // it is not confirmed
+  channel.ack(0);
+  publish("b");
+  channel.ack(1);
+  publisher.rest();
+  expect(close).not.toHaveBeenCalled(); // it was used
+  publisher.rest();
+  await vi.waitFor(() => expect(close).toHaveBeenCalledOnce());
+  publish("c", durable);
+  const second = await next(2);
+  second.ack(0);
+  expect(outcomes).toEqual(["a taken", "b taken", "c taken"]);
 });

@@ -25,6 +25,10 @@ interface Waiting {
 interface Line {
   readonly channel: ConfirmChannel;
   readonly returned: Map<string, number>;
+  /** The number of messages that were written, of those that are settled, and of those written before the last rest. */
+  written: number;
+  settled: number;
+  rested: number;
   /** The broker's reason for closing the channel. */
   error: unknown;
   /** The messages that were unconfirmed when the channel closed, in the order in which they were published. */
@@ -74,7 +78,15 @@ export class ConfirmPublisher {
 
   async #open(): Promise<void> {
     const channel = await this.#connection.confirmChannel();
-    const line: Line = { channel, returned: new Map(), error: undefined, left: [] };
+    const line: Line = {
+      channel,
+      returned: new Map(),
+      written: 0,
+      settled: 0,
+      rested: 0,
+      error: undefined,
+      left: [],
+    };
     channel.on("return", ({ fields, properties }: AmqpMessage) => {
       const id = identity(fields.exchange, fields.routingKey, properties);
       line.returned.set(id, (line.returned.get(id) ?? 0) + 1);
@@ -85,6 +97,22 @@ export class ConfirmPublisher {
     channel.on("close", () => this.#closed(line));
     this.#line = line;
     this.#flush(line);
+  }
+
+  /**
+   * Closes the channel if nothing was published since the last call and nothing is unconfirmed, because an idle channel costs a
+   * broker with thousands of clients memory. The next message opens another.
+   */
+  rest(): void {
+    const line = this.#line;
+    if (line === undefined) return;
+    const isIdle = line.written === line.rested && line.written === line.settled && this.#queue.length === 0;
+    line.rested = line.written;
+    if (!isIdle) return;
+    this.#line = undefined;
+    Promise.resolve()
+      .then(() => line.channel.close())
+      .catch(() => undefined);
   }
 
   publish(route: Route, message: Message, settled: PublishSettled): void {
@@ -132,12 +160,14 @@ export class ConfirmPublisher {
     try {
       line.channel.publish(route.exchange, route.key, body, properties as object, (error: unknown) => {
         this.#pressure.remove(length);
+        line.settled += 1;
         if (error === null || error === undefined) {
           if (this.#refusals.any) this.#refusals.taken(route);
           this.#settle(line, waiting, takeReturn(line, waiting) ? "returned" : undefined);
         } else if (isNack(error)) this.#settle(line, waiting, "refused");
         else line.left.push(waiting); // the channel emits 'close' in this turn
       });
+      line.written += 1;
     } catch (error) {
       this.#pressure.remove(length);
       // Nothing was written. If the channel is gone, it also emits 'close'. Any other error concerns only this message.
