@@ -114,7 +114,7 @@ describe("the recipe for tenants", { timeout: 120_000 }, () => {
     atTheEnd(() => inside.shutdown());
     expect((await inside.call("orders", "/orders/7")).body).toEqual({ tenant: "globex", id: "7" });
     const queues = linesOf(await control("list_queues", "-p", "globex", "name"));
-    expect(queues.filter((name) => name.startsWith("confluo."))).toHaveLength(17);
+    expect(queues.filter((name) => name.startsWith("confluo."))).toHaveLength(7);
     expect(await program.terminate()).toBe(0);
     await inside.shutdown();
     await control("delete_vhost", "globex");

@@ -186,7 +186,7 @@ it("a limit on queues is no conflict, and a vhost that is not there no limit", a
   const { broker, control, name, namespace } = await userOf(context);
   await control("add_vhost", namespace);
   await control("set_permissions", "-p", namespace, name, ".*", ".*", ".*");
-  await control("set_vhost_limits", "-p", namespace, '{"max-queues":5}');
+  await control("set_vhost_limits", "-p", namespace, '{"max-queues":0}');
   const at = (vhost: string): string => {
     const { description } = broker();
     return `${description.replace("amqp://", `amqp://${name}:pw@`)}/${vhost}`;

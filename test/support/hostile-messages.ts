@@ -190,7 +190,9 @@ function protocolHeaders(): readonly Hostile[] {
       of(`${name} holding ${String(value).slice(0, 20)}`, "1", { headers: { [name]: value } }),
     ),
   );
-  const all = Object.fromEntries(Object.values(header).map((name) => [name, "x".repeat(2_800)]));
+  const names = Object.values(header);
+  const long = "x".repeat(Math.floor(TABLE_BYTES / names.length));
+  const all = Object.fromEntries(names.map((name) => [name, long]));
   return [
     ...each,
     of("all of the protocol's headers, long", "1", { headers: all }),

@@ -49,11 +49,9 @@ export async function declareExchange(
   channel: Channel,
   { name, type, arguments: args, passesTo }: ExchangeSpec,
 ): Promise<void> {
-  // Sent together, in order.
-  await Promise.all([
-    channel.assertExchange(name, type, { durable: true, arguments: args ?? {} }),
-    passesTo === undefined ? undefined : channel.bindExchange(passesTo.exchange, name, passesTo.key),
-  ]);
+  // One after the other: where the first is refused, amqplib would reject the second first, without the reason.
+  await channel.assertExchange(name, type, { durable: true, arguments: args ?? {} });
+  if (passesTo !== undefined) await channel.bindExchange(passesTo.exchange, name, passesTo.key);
 }
 
 function unanswered(request: TopologyRequest): readonly (readonly [method: number, fields: object])[] {
