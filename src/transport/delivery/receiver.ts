@@ -9,6 +9,7 @@ import {
   type ReplyEntry,
   repliesIn,
 } from "../../protocol/batch.ts";
+import { isReturn } from "../../protocol/delays.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import { release } from "../../retry/outcome.ts";
@@ -158,7 +159,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
       this.#batchers.replies.heard(received.message.properties.replyTo as string);
     // A message loses its expiration in a delay queue, and may have been in the inbox for any time since it left that queue.
     const hasWaited =
-      expiresMs !== undefined && exchange !== "" && this.connection.namespace.isReturn(exchange);
+      expiresMs !== undefined && exchange !== "" && isReturn(this.connection.namespace, exchange);
     if (!hasWaited && (delivery.lane !== "inbox" || (waitMs === 0 && !isUnpublished))) {
       this.member.onDelivery(delivery);
       return;

@@ -1,7 +1,7 @@
 /** Declares the delay levels when they are first needed, once for each connection. */
 
 import { isConfluoError } from "../../errors.ts";
-import { highestLevel } from "../../protocol/delays.ts";
+import { highestLevel, levelExchanges, levelQueues } from "../../protocol/delays.ts";
 import type { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
 import { declareExchanges, declareQueues } from "./declare.ts";
@@ -96,8 +96,8 @@ export class DelayLevels {
 
   async #declareAll(client: AmqpClient, quarters: number): Promise<void> {
     // From the lowest on, and the exchanges before the queues, so that every level leads on as soon as it exists.
-    await declareExchanges(client, this.#namespace.levelExchanges(quarters));
-    await declareQueues(client, this.#namespace.levelQueues(quarters));
+    await declareExchanges(client, levelExchanges(this.#namespace, quarters));
+    await declareQueues(client, levelQueues(this.#namespace, quarters));
     if (this.#client !== client) return;
     if (this.#queues === 0) this.#declaredAt = performance.now();
     this.#queues |= quarters;

@@ -6,7 +6,8 @@
 
 import { idleDelay } from "../../async/abort.ts";
 import { isConfluoError } from "../../errors.ts";
-import { delayKey, LEVELS, levelMs, levelsOf } from "../../protocol/delays.ts";
+import { delayRoute, levelMs, levelName, levelsOf, returnedQueue } from "../../protocol/delays.ts";
+import { LEVELS } from "../../protocol/topology.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** How long after the first message a level is checked, in milliseconds. The message is published before that. */
@@ -52,7 +53,9 @@ export class ReturnWatch {
   get stalled(): readonly string[] {
     if (this.#levels.size === 0) return none;
     const { namespace } = this.#connection;
-    return [...this.#levels].filter(([, { isStalled }]) => isStalled).map(([level]) => namespace.wait(level));
+    return [...this.#levels]
+      .filter(([, { isStalled }]) => isStalled)
+      .map(([level]) => levelName(namespace, level));
   }
 
   /** Notes that a message begins a pass through the levels. */
@@ -104,7 +107,7 @@ export class ReturnWatch {
   }
 
   #tell(level: number, { isStalled }: WatchedLevel): void {
-    const queue = this.#connection.namespace.wait(level);
+    const queue = levelName(this.#connection.namespace, level);
     const message = isStalled
       ? `Messages return from ${queue} again.`
       : `No message returns from ${queue}: a queue of some service accepts none. confluo doctor --management names it.`;
@@ -119,13 +122,13 @@ export class ReturnWatch {
       const { namespace, levels, client: on } = this.#connection;
       if (on === undefined) return undefined;
       await levels.declare(on, 1 << level);
-      const plan = namespace.returned(level);
+      const plan = returnedQueue(namespace, level);
       await on.declareQueue(plan);
       for (const { exchange, key } of plan.bindings ?? []) await on.bind(plan.name, exchange, key);
       await new Promise<void>((resolve, reject) => {
         const properties = { deliveryMode: 2, mandatory: true, messageId: plan.name } as const;
         const message = { body: new Uint8Array(0), properties };
-        const route = { exchange: namespace.wait(level), key: delayKey(1 << level, plan.name) };
+        const route = delayRoute(namespace, 1 << level, plan.name);
         on.publish(route, message, (failure) => {
           if (failure === undefined) {
             resolve();

@@ -321,7 +321,7 @@ function writeFramesAtOnce(connection: FrameWriter, stream: Duplex): void {
     if (!channel || buffer?.readableLength === undefined) return number;
     channel.buffer = {
       write: (frame) => {
-        // What is in the buffer goes first.
+        // The frames in the buffer go first.
         if (muxer.blocked || buffer.readableLength !== 0 || buffer.writableLength !== 0)
           return buffer.write(frame);
         muxer.blocked = !stream.write(frame);

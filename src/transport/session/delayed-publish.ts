@@ -2,7 +2,7 @@
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
-import { delayKey, highestLevel, passOf } from "../../protocol/delays.ts";
+import { delayRoute, passOf } from "../../protocol/delays.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { AmqpClient, Route } from "../amqp-client.ts";
 import type { ReturnWatch } from "../queues/return-watch.ts";
@@ -35,7 +35,7 @@ export async function publishDelayed(
   try {
     if (!(await levels.isThere(client, inbox))) return { rejection: "returned" };
     const { quarters, restMs } = passOf(waitMs);
-    const route = { exchange: namespace.wait(highestLevel(quarters)), key: delayKey(quarters, inbox) };
+    const route = delayRoute(namespace, quarters, inbox);
     const waiting = restMs === 0 ? message : withWait(message, restMs);
     await levels.declare(client, quarters);
     returns.used(quarters);
