@@ -34,7 +34,7 @@ const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).l
 
 /** The receiving side of a session, as its deliveries see it. */
 export interface DeliveryDependencies extends CopyDependencies {
-  readonly connection: Pick<SessionConnection, "client" | "levels" | "namespace" | "newId" | "warn">;
+  readonly connection: Pick<SessionConnection, "client" | "namespace" | "newId" | "warn">;
   readonly member: Pick<SessionListener, "instance" | "onExpired">;
   /** The name of the service's queue of dead letters. */
   readonly dead: string;
