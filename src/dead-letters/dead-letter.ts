@@ -4,9 +4,8 @@ import { createHash } from "node:crypto";
 import { fitsShortString, pathOfKey } from "../protocol/address.ts";
 import { decodeBody, header, protocolHeader, userHeaders } from "../protocol/codec.ts";
 import { isDelay, returnQueueOf } from "../protocol/delays.ts";
-import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
+import { type Envelope, readEnvelope, republished } from "../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../protocol/message.ts";
-import { republished } from "../protocol/republish.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpDelivery } from "../transport/amqp-client.ts";
 

@@ -5,9 +5,14 @@ import { eventKey } from "../../protocol/address.ts";
 import { bodyLength, header } from "../../protocol/codec.ts";
 import { delayRoute, isReturn, type Pass, passOf } from "../../protocol/delays.ts";
 import { headerBytes } from "../../protocol/encoding/property-size.ts";
-import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
+import {
+  type Envelope,
+  publishedEvent,
+  readEnvelope,
+  republishedCall,
+  unchangedCopy,
+} from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { publishedEvent, republishedCall, unchangedCopy } from "../../protocol/republish.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 import type { Source } from "../queues/places.ts";

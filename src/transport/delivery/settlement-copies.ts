@@ -5,8 +5,8 @@
 
 import { storyOf } from "../../causes.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
+import { type Original, republished } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { type Original, republished } from "../../protocol/republish.ts";
 import type { Failure } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery } from "../amqp-client.ts";
 import type { SessionLevels } from "../queues/delay-levels.ts";
