@@ -1,4 +1,4 @@
-/** The package's version, and ids of instances and messages. */
+/** The package's version, and ids of instances. */
 
 import { randomBytes } from "node:crypto";
 
@@ -12,15 +12,4 @@ export const CONFLUO_VERSION = "0.1.0";
 export function newInstanceId(): string {
   const id = randomBytes(9).toString("base64url");
   return id.startsWith("-") ? newInstanceId() : id;
-}
-
-/**
- * Returns a function that makes message ids: the instance's id and a number. They are unique without further random numbers.
- */
-export function messageIds(instance: string): () => string {
-  let count = 0;
-  return () => {
-    count += 1;
-    return `${instance}-${count.toString(36)}`;
-  };
 }

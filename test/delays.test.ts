@@ -7,8 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from "vitest";
 import type { TestBroker } from "../scripts/test-broker.mjs";
 import { Broker, Service, ServiceError, silentLogger } from "../src/index.ts";
-import { LEVELS, LONGEST_PASS_MS } from "../src/protocol/delays.ts";
-import { Namespace } from "../src/protocol/topology.ts";
+import { allLevels, LONGEST_PASS_MS } from "../src/protocol/delays.ts";
+import { LEVELS, Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import type { DelayedTask } from "./processes/delay-worker.ts";
 import { runCommand, startCommand } from "./support/command-line.ts";
@@ -117,9 +117,9 @@ describe("all 26 levels", () => {
     await worker.publish("/event", "event", { delayMs: LONGEST_PASS_MS, headers });
     const client = await broker.openClient();
     cleanUp.push(() => client.close());
-    for (const { name } of new Namespace(namespace).levels())
+    for (const { name } of allLevels(new Namespace(namespace)))
       expect(await client.inspectQueue(name), name).toBeDefined();
-    expect(new Namespace(namespace).levels()).toHaveLength(LEVELS);
+    expect(allLevels(new Namespace(namespace))).toHaveLength(LEVELS);
     await eventually(() => seen.length === 2, "both", { timeoutMs: 60_000 });
     expect(seen.toSorted()).toEqual(["command", "event"]);
   });

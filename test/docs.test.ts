@@ -17,9 +17,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mapConcurrently } from "../src/async/concurrently.ts";
 import { errorTable, reservedCodes } from "../src/errors.ts";
 import { header } from "../src/protocol/codec.ts";
-import { LEVELS } from "../src/protocol/delays.ts";
+import { levelQueues } from "../src/protocol/delays.ts";
 import {
   INSTANCE_EVENTS_ARGUMENTS,
+  LEVELS,
   Namespace,
   QUESTIONS_ARGUMENTS,
   REPLIES_ARGUMENTS,
@@ -159,7 +160,7 @@ describe("docs/protocol.md", () => {
 
   it("gives the delay levels the arguments that they are declared with", () => {
     const told = argumentsIn(row("`<ns>.wait.<k>`, for each level | `x-queue-type`"));
-    const levels = namespace.levelQueues(2 ** LEVELS - 1);
+    const levels = levelQueues(namespace, 2 ** LEVELS - 1);
     expect(levels).toHaveLength(26);
     for (const [level, { arguments: args }] of levels.entries()) {
       const { "x-message-ttl": ttl, "x-dead-letter-exchange": to, ...others } = args;

@@ -16,6 +16,7 @@ import {
   type ServiceOptions,
   silentLogger,
 } from "../src/index.ts";
+import { levelExchanges, levelQueues } from "../src/protocol/delays.ts";
 import { Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import { deleteNamespace, freshBroker, testBrokerUrl } from "./support/rabbitmq.ts";
@@ -569,14 +570,14 @@ describe("topology", () => {
       ...namespace.sharedQueues(),
       ...namespace.callQueues("a"),
       ...namespace.durableQueues("a"),
-      ...namespace.levelQueues(5),
+      ...levelQueues(namespace, 5),
     ]) {
       await channel.checkQueue(name);
       await channel.assertQueue(name, { arguments: args });
     }
     for (const { name, type, arguments: args } of [
       ...namespace.exchanges(),
-      ...namespace.levelExchanges(5),
+      ...levelExchanges(namespace, 5),
     ]) {
       await channel.checkExchange(name);
       await channel.assertExchange(name, type, { arguments: args ?? {} });

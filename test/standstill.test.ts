@@ -2,8 +2,8 @@
 
 import { afterEach, expect, it } from "vitest";
 import { type AmqpClient, type Broker, Service, ServiceError, silentLogger } from "../src/index.ts";
-import { anyDigits, delayKey } from "../src/protocol/delays.ts";
-import { Namespace } from "../src/protocol/topology.ts";
+import { delayRoute, levelExchanges, levelQueues } from "../src/protocol/delays.ts";
+import { anyDigits, Namespace } from "../src/protocol/topology.ts";
 import { eventually } from "../src/testing/index.ts";
 import { declareExchanges, declareQueues } from "../src/transport/queues/declare.ts";
 import { runCommand } from "./support/command-line.ts";
@@ -32,13 +32,12 @@ async function standStill(broker: Broker, wire: AmqpClient): Promise<void> {
   await wire.bind(queue, `${namespace}.due`, `${anyDigits}${queue}`);
   const message = { body: new Uint8Array(0), properties: { deliveryMode: 2 } } as const;
   const topology = new Namespace(namespace);
-  await declareExchanges(wire, topology.levelExchanges(1 << LEVEL));
-  await declareQueues(wire, topology.levelQueues(1 << LEVEL));
-  const exchange = topology.wait(LEVEL);
-  const key = delayKey(1 << LEVEL, queue);
+  await declareExchanges(wire, levelExchanges(topology, 1 << LEVEL));
+  await declareQueues(wire, levelQueues(topology, 1 << LEVEL));
+  const route = delayRoute(topology, 1 << LEVEL, queue);
   await Promise.all(
     Array.from({ length: MANY }, () => {
-      return new Promise((resolve) => wire.publish({ exchange, key }, message, resolve));
+      return new Promise((resolve) => wire.publish(route, message, resolve));
     }),
   );
 }

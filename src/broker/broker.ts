@@ -12,11 +12,12 @@ import { type Overview, type OverviewOptions, overview } from "../discovery/over
 import { byService, type ServiceStats } from "../discovery/service-stats.ts";
 import { type Watch, type WatchedEvent, watch } from "../discovery/watch.ts";
 import { type ConfluoError, invalidArgument } from "../errors.ts";
-import { messageIds, newInstanceId } from "../identity.ts";
+import { newInstanceId } from "../identity.ts";
 import { guardedLogger } from "../logging/logger.ts";
 import { checkOptions, readWaitOptions, type WaitOptions } from "../options/checks.ts";
 import { checkName, fitsShortString, SHORT_STRING_BYTES } from "../protocol/address.ts";
 import type { InstanceInfo } from "../protocol/discovery/instance-answer.ts";
+import { messageIds } from "../protocol/envelope.ts";
 import { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, QueueInfo } from "../transport/amqp-client.ts";
 import { EmbeddedBroker } from "../transport/memory/embedded-broker.ts";

@@ -3,10 +3,9 @@
 import { createHash } from "node:crypto";
 import { fitsShortString, pathOfKey } from "../protocol/address.ts";
 import { decodeBody, header, protocolHeader, userHeaders } from "../protocol/codec.ts";
-import { returnQueueOf } from "../protocol/delays.ts";
-import { type Envelope, readEnvelope } from "../protocol/envelope.ts";
+import { isDelay, returnQueueOf } from "../protocol/delays.ts";
+import { type Envelope, readEnvelope, republished } from "../protocol/envelope.ts";
 import type { Message, WireHeaders } from "../protocol/message.ts";
-import { republished } from "../protocol/republish.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpDelivery } from "../transport/amqp-client.ts";
 
@@ -89,7 +88,7 @@ export function readLetter({ message, key, redelivered }: AmqpDelivery, box: Dea
   const { headers, contentType, contentEncoding } = message.properties;
   const death = lastDeath(headers);
   // A message that waited in a delay queue expired there on purpose. That is not the reason for the dead letter.
-  const broker = death !== undefined && box.namespace.isDelay(death.queue) ? undefined : death;
+  const broker = death !== undefined && isDelay(box.namespace, death.queue) ? undefined : death;
   const eventKey = broker?.exchange === box.namespace.events ? broker.key : undefined;
   const envelope = readEnvelope(message, { lane: "inbox", eventKey, newId: () => "" });
   const told = (name: string): string => protocolHeader(headers, name) ?? "";

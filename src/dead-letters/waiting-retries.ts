@@ -4,9 +4,8 @@ import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } fro
 import { checkName } from "../protocol/address.ts";
 import { header, protocolHeader } from "../protocol/codec.ts";
 import { returnQueueOf } from "../protocol/delays.ts";
-import { readEnvelope } from "../protocol/envelope.ts";
+import { readEnvelope, unchangedCopy } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
-import { unchangedCopy } from "../protocol/republish.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, AmqpDelivery } from "../transport/amqp-client.ts";
 import { withClient } from "../transport/short-session.ts";

@@ -1,8 +1,8 @@
 /** Looks at the delay queues of a namespace. */
 
 import { mapConcurrently } from "../async/concurrently.ts";
-import { LEVELS } from "../protocol/delays.ts";
-import type { DeclaredQueue, Namespace } from "../protocol/topology.ts";
+import { allLevels, levelName, levelQueues } from "../protocol/delays.ts";
+import { type DeclaredQueue, LEVELS, type Namespace } from "../protocol/topology.ts";
 import type { AmqpClient } from "../transport/amqp-client.ts";
 import { inspectIfTold, isUntold } from "./service-stats.ts";
 
@@ -32,7 +32,7 @@ export async function delayQueues(
     onUnknown(`${namespace.name}.wait.*`);
     return [];
   }
-  const found = await mapConcurrently(namespace.levels().slice(0, count), async ({ name, ms }) => {
+  const found = await mapConcurrently(allLevels(namespace).slice(0, count), async ({ name, ms }) => {
     const info = await inspectIfTold(client, name, () => onUnknown(name));
     return { name, ms, messages: info?.messages ?? 0 };
   });
@@ -48,7 +48,7 @@ export async function declaredLevels(
   namespace: Namespace,
 ): Promise<readonly DeclaredQueue[]> {
   try {
-    return namespace.levelQueues(2 ** (await countLevels(client, namespace)) - 1);
+    return levelQueues(namespace, 2 ** (await countLevels(client, namespace)) - 1);
   } catch (error) {
     if (!isUntold(error)) throw error;
     return [];
@@ -61,7 +61,7 @@ async function countLevels(client: AmqpClient, namespace: Namespace): Promise<nu
   let [least, most] = [0, LEVELS];
   while (least < most) {
     const middle = (least + most) >> 1;
-    if (await client.hasExchange(namespace.wait(middle))) least = middle + 1;
+    if (await client.hasExchange(levelName(namespace, middle))) least = middle + 1;
     else most = middle;
   }
   return least;

@@ -9,6 +9,7 @@ import {
   pathOfKey,
   whyNoReturn,
 } from "./address.ts";
+import { allLevels, returnedQueue } from "./delays.ts";
 import { Namespace } from "./topology.ts";
 
 describe("paths of events", () => {
@@ -118,8 +119,8 @@ const queues = [
     ...namespace.sharedQueues(),
     ...namespace.callQueues("orders"),
     ...namespace.durableQueues("orders"),
-    ...namespace.levels(),
-    namespace.returned(0),
+    ...allLevels(namespace),
+    returnedQueue(namespace, 0),
   ].map(({ name }) => name),
   ...reserved,
   "shop.history",

@@ -15,10 +15,9 @@ import {
   withBatchLimit,
 } from "./batch.ts";
 import { decodeBody, EncodedMessage, encodeBody, header, userHeaders } from "./codec.ts";
-import { readEnvelope } from "./envelope.ts";
+import { readEnvelope, republishedCall } from "./envelope.ts";
 import type { Message, Properties } from "./message.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";
-import { republishedCall } from "./republish.ts";
 
 const arrival = { lane: "calls", eventKey: undefined, newId: () => "new" } as const;
 const asksForBatches = (message: Message): boolean => readEnvelope(message, arrival).asksForBatches;

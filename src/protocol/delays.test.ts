@@ -1,17 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  anyDigits,
-  delayKey,
-  digitsAbove,
+  delayRoute,
   highestLevel,
-  LEVELS,
   LONGEST_PASS_MS,
+  levelExchanges,
   levelMs,
+  levelQueues,
   levelsOf,
   passOf,
   returnQueueOf,
 } from "./delays.ts";
+import { anyDigits, LEVELS, Namespace } from "./topology.ts";
+
+const namespace = new Namespace("confluo");
+const delayKey = (quarters: number, queue: string): string => delayRoute(namespace, quarters, queue).key;
 
 describe("a pass", () => {
   it("is never shorter than the wait, and less than a quarter of a second longer", () => {
@@ -38,6 +41,7 @@ describe("a pass", () => {
   it("begins in the level of its highest digit", () => {
     expect([1, 2, 3, 4, 5, 2 ** 26 - 1].map(highestLevel)).toEqual([0, 1, 1, 2, 2, 25]);
     expect(levelsOf(5)).toEqual([0, 2]);
+    expect(delayRoute(namespace, 5, "q").exchange).toBe("confluo.wait.2");
   });
 });
 
@@ -56,7 +60,10 @@ describe("the key of a message that waits", () => {
 
   it("has as many words before the name as its bindings skip", () => {
     expect(anyDigits.split(".")).toHaveLength(LEVELS + 1);
-    expect([digitsAbove(25), digitsAbove(24)]).toEqual(["", "*."]);
+    const all = 2 ** LEVELS - 1;
+    const keys = levelQueues(namespace, all).map(({ bindings = [] }) => bindings.map(({ key }) => key));
+    expect(keys.slice(-2)).toEqual([["*.1.#"], ["1.#"]]);
+    expect(levelExchanges(namespace, all).at(-1)?.passesTo?.key).toBe("0.#");
   });
 
   it("fits 255 bytes for the longest names", () => {

@@ -15,10 +15,9 @@ import {
   userHeaders,
 } from "./codec.ts";
 import { headerBytes } from "./encoding/property-size.ts";
-import { readEnvelope } from "./envelope.ts";
+import { readEnvelope, republished } from "./envelope.ts";
 import type { Message, Properties, WireHeaders } from "./message.ts";
 import { decodeReply, encodeErrorReply, encodeReply } from "./reply.ts";
-import { republished } from "./republish.ts";
 
 const text = fc.string({ unit: "grapheme", maxLength: 30 });
 const anyText = fc.string({ unit: "binary", maxLength: 30 });

@@ -1,10 +1,8 @@
 /**
- * The queues, exchanges and bindings that confluo declares at the broker. All names and arguments are part of the wire protocol
- * and listed in `docs/protocol.md`. The existing queues of a running fleet would refuse other values, so no option changes
- * them.
+ * The queues, exchanges and bindings that confluo declares at the broker; those of the delay levels are in delays.ts. All names
+ * and arguments are part of the wire protocol and listed in `docs/protocol.md`. The existing queues of a running fleet would
+ * refuse other values, so no option changes them.
  */
-
-import { anyDigits, digitsAbove, highestLevel, LEVELS, levelMs, levelsOf } from "./delays.ts";
 
 /** The arguments of a queue or exchange, with RabbitMQ's names. */
 type Arguments = Readonly<Record<string, string | number | boolean>>;
@@ -41,18 +39,26 @@ const quorum = {
   "x-delivery-limit": NO_DELIVERY_LIMIT,
 } as const;
 
-// No leader locator: RabbitMQ 3.10 refuses `x-queue-leader-locator` on a classic queue, and 4.3 refuses the older
-// `x-queue-master-locator`. The queue is on the node to which its first instance is connected.
-const classic = { "x-queue-type": "classic" } as const;
+/**
+ * The arguments of a classic queue. It is on the node to which its first instance is connected. No leader locator: RabbitMQ 3.10
+ * refuses `x-queue-leader-locator` on a classic queue, and 4.3 refuses the older `x-queue-master-locator`.
+ */
+export const classic = { "x-queue-type": "classic" } as const;
 
-// Without `reject-publish`, RabbitMQ would dead-letter at most once, despite the strategy.
-function deadLetteringTo(exchange: string): Arguments {
-  return {
-    "x-dead-letter-exchange": exchange,
-    "x-dead-letter-strategy": "at-least-once",
-    "x-overflow": "reject-publish",
-  };
-}
+/**
+ * The arguments of a quorum queue that loses no message when it dead-letters. Without `reject-publish`, RabbitMQ would
+ * dead-letter at most once, despite the strategy.
+ */
+export const quorumDeadLettering: Arguments = {
+  ...quorum,
+  "x-dead-letter-strategy": "at-least-once",
+  "x-overflow": "reject-publish",
+};
+
+/** The number of delay levels: so many digits precede the name of a queue in the routing key of a message that returns to it. */
+export const LEVELS = 26;
+/** The binding key of a queue to the exchange through which messages return: any digits, then the queue's name. */
+export const anyDigits: string = "*.".repeat(LEVELS);
 
 /** The names in one namespace. */
 export class Namespace {
@@ -67,8 +73,6 @@ export class Namespace {
   readonly orphans: string;
   /** The exchange for discovery questions. */
   readonly discovery: string;
-  readonly #waitPrefix: string;
-  readonly #oldDelayPrefix: string;
 
   constructor(name: string) {
     this.name = name;
@@ -77,30 +81,6 @@ export class Namespace {
     this.due = `${name}.due`;
     this.orphans = `${name}.orphans`;
     this.discovery = `${name}.discovery`;
-    this.#waitPrefix = `${name}.wait.`;
-    this.#oldDelayPrefix = `${name}.delay.`;
-  }
-
-  /** Returns the name of a delay level, which its exchange and its queue share. */
-  wait(level: number): string {
-    return `${this.#waitPrefix}${level}`;
-  }
-
-  /**
-   * Returns whether messages wait in a queue, or in the queue of an exchange, on purpose. The queues of services named `wait` or
-   * `delay` begin in the same way.
-   */
-  isDelay(name: string): boolean {
-    return isNumbered(name, this.#waitPrefix) || isNumbered(name, this.#oldDelayPrefix);
-  }
-
-  /**
-   * Returns whether messages that come through an exchange were published to a queue by name: through the default exchange, or
-   * back from a wait or a death. All other exchanges carry events.
-   */
-  isReturn(exchange: string): boolean {
-    const isNamed = exchange === "" || exchange === this.due || exchange === this.back;
-    return isNamed || isNumbered(exchange, this.#waitPrefix);
   }
 
   /** Returns the name of a service's queue for calls. */
@@ -144,51 +124,6 @@ export class Namespace {
     return [{ name: this.orphans, arguments: quorum, bindings: [{ exchange: this.orphans, key: "" }] }];
   }
 
-  /** Returns the exchanges of the levels up to that of the highest digit, the lowest first. Each passes to the one below. */
-  levelExchanges(quarters: number): readonly DeclaredExchange[] {
-    return Array.from({ length: highestLevel(quarters) + 1 }, (_, level) => ({
-      name: this.wait(level),
-      type: "topic",
-      passesTo: { exchange: this.#below(level), key: `${digitsAbove(level)}0.#` },
-    }));
-  }
-
-  /** Returns the queues of the levels in which a message stays, the lowest first. */
-  levelQueues(quarters: number): readonly DeclaredQueue[] {
-    return levelsOf(quarters).map((level) => {
-      const name = this.wait(level);
-      return {
-        name,
-        arguments: { ...quorum, ...deadLetteringTo(this.#below(level)), "x-message-ttl": levelMs(level) },
-        bindings: [{ exchange: name, key: `${digitsAbove(level)}1.#` }],
-      };
-    });
-  }
-
-  /** Returns the names of all levels, the lowest first. Those that were never needed do not exist. */
-  levels(): readonly { readonly name: string; readonly ms: number }[] {
-    return Array.from({ length: LEVELS }, (_, level) => ({ name: this.wait(level), ms: levelMs(level) }));
-  }
-
-  // Returns the exchange to which a level passes, and to which its queue dead-letters.
-  #below(level: number): string {
-    return level === 0 ? this.due : this.wait(level - 1);
-  }
-
-  /**
-   * Returns the queue that shows if messages return from a delay level. It contains the newest message that returned, for 30 s.
-   * A client that checks a level declares the queue and sends a message through the level. The queue is deleted after an hour
-   * without use.
-   */
-  returned(level: number): DeclaredQueue {
-    const name = `${this.name}.returned.${level}`;
-    return {
-      name,
-      arguments: RETURNED_ARGUMENTS,
-      bindings: [{ exchange: this.due, key: `${anyDigits}${name}` }],
-    };
-  }
-
   /** Returns a service's queues for calls: for single calls, for calls that are handled alone, and for batches. */
   callQueues(service: string): readonly [calls: DeclaredQueue, again: DeclaredQueue, batches: DeclaredQueue] {
     const calls = this.calls(service);
@@ -207,7 +142,11 @@ export class Namespace {
   durableQueues(service: string): readonly DeclaredQueue[] {
     const inbox = this.inbox(service);
     const dead = this.dead(service);
-    const args = { ...quorum, ...deadLetteringTo(this.back), "x-dead-letter-routing-key": dead };
+    const args = {
+      ...quorumDeadLettering,
+      "x-dead-letter-exchange": this.back,
+      "x-dead-letter-routing-key": dead,
+    };
     return [dead, inbox, this.again(inbox)].map((name) => ({
       name,
       arguments: name === dead ? quorum : args,
@@ -218,17 +157,6 @@ export class Namespace {
     }));
   }
 }
-
-function isNumbered(name: string, prefix: string): boolean {
-  return name.startsWith(prefix) && /^\d+$/.test(name.slice(prefix.length));
-}
-
-const RETURNED_ARGUMENTS: Arguments = {
-  ...classic,
-  "x-expires": 3_600_000,
-  "x-message-ttl": 30_000,
-  "x-max-length": 1,
-};
 
 /** The arguments of the queue for an instance's own copies of events: limited, the oldest are dropped. */
 export const INSTANCE_EVENTS_ARGUMENTS: Arguments = {

@@ -1,5 +1,6 @@
 /** Queues and exchanges that someone deletes. */
 
+import { levelName } from "../../src/protocol/delays.ts";
 import { eventually } from "../../src/testing/index.ts";
 import { allow } from "./codes.ts";
 import type { Fault, Stage } from "./stage.ts";
@@ -46,7 +47,7 @@ export const sharedFaults: readonly Fault[] = [
   {
     name: "delay queue deleted",
     side: "handler",
-    strike: (stage) => deleteUntilNeeded(stage, stage.namespace.wait(retryLevel)),
+    strike: (stage) => deleteUntilNeeded(stage, levelName(stage.namespace, retryLevel)),
     codes: allow({ call: ["TIMEOUT"] }),
     mayLose: ["send, then retried", "publish per instance"],
   },
@@ -55,7 +56,7 @@ export const sharedFaults: readonly Fault[] = [
     repeats: "never",
     side: "handler",
     async strike(stage) {
-      const exchange = stage.namespace.wait(retryLevel);
+      const exchange = levelName(stage.namespace, retryLevel);
       await stage.administer((channel) => channel.deleteExchange(exchange));
       await eventually(() => exists(stage, "exchange", exchange), `${exchange} to be declared again`);
     },

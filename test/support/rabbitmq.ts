@@ -3,8 +3,8 @@
 import { randomBytes } from "node:crypto";
 import { type Channel, connect } from "amqplib";
 import { Broker, type BrokerOptions } from "../../src/index.ts";
-import { LEVELS } from "../../src/protocol/delays.ts";
-import { Namespace } from "../../src/protocol/topology.ts";
+import { allLevels, levelExchanges, levelQueues, returnedQueue } from "../../src/protocol/delays.ts";
+import { LEVELS, Namespace } from "../../src/protocol/topology.ts";
 
 /** URL of the RabbitMQ under test. Never skips: without one the test run itself is wrong. */
 export function testBrokerUrl(): string {
@@ -40,9 +40,9 @@ export async function deleteNamespace(name: string, services: Iterable<string>):
   await deleteServices(name, services);
   await administer(async (channel) => {
     const all = 2 ** LEVELS - 1;
-    const queues = [...namespace.sharedQueues(), ...namespace.levelQueues(all)];
-    const returned = namespace.levels().map((_, level) => namespace.returned(level));
-    const exchanges = [...namespace.levelExchanges(all), ...namespace.exchanges()];
+    const queues = [...namespace.sharedQueues(), ...levelQueues(namespace, all)];
+    const returned = allLevels(namespace).map((_, level) => returnedQueue(namespace, level));
+    const exchanges = [...levelExchanges(namespace, all), ...namespace.exchanges()];
     await Promise.all([
       ...[...queues, ...returned].map(({ name: queue }) => channel.deleteQueue(queue)),
       ...exchanges.map(({ name: exchange }) => channel.deleteExchange(exchange)),

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AmqpClient, Broker, silentLogger } from "../../src/index.ts";
-import { returnQueueOf } from "../../src/protocol/delays.ts";
+import { allLevels, returnQueueOf } from "../../src/protocol/delays.ts";
 import type { Namespace } from "../../src/protocol/topology.ts";
 import type { Account } from "./account.ts";
 import { quietMs } from "./duty.ts";
@@ -112,7 +112,7 @@ async function takeWaiting(client: AmqpClient, namespace: Namespace, account: Ac
     }),
   );
   const queues: string[] = [];
-  for (const { name } of [...namespace.sharedQueues(), ...namespace.levels()])
+  for (const { name } of [...namespace.sharedQueues(), ...allLevels(namespace)])
     if ((await client.inspectQueue(name)) !== undefined) queues.push(name);
   const readings = await Promise.all(queues.map((queue) => readQueue(client, queue)));
   const until = Date.now() + waitingMs;

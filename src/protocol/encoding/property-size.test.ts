@@ -1,8 +1,7 @@
 import { expect, it } from "vitest";
 import { header } from "../codec.ts";
-import { readEnvelope } from "../envelope.ts";
+import { readEnvelope, republished, republishedCall } from "../envelope.ts";
 import type { Message, Properties } from "../message.ts";
-import { republished, republishedCall } from "../republish.ts";
 import { mostPropertyBytes, propertyBytes } from "./property-size.ts";
 
 it("is what the specification adds up to", () => {

@@ -9,6 +9,7 @@ import {
   type ReplyEntry,
   repliesIn,
 } from "../../protocol/batch.ts";
+import { isReturn } from "../../protocol/delays.ts";
 import { leftAt } from "../../protocol/left-at.ts";
 import type { Message } from "../../protocol/message.ts";
 import { release } from "../../retry/outcome.ts";
@@ -19,8 +20,8 @@ import { ReceivedBatch, readableCalls } from "../batching/received-batch.ts";
 import { ReceivedEvents, readableEvents } from "../batching/received-events.ts";
 import type { ReplyBatcher } from "../batching/reply-batcher.ts";
 import { declareQueues } from "../queues/declare.ts";
+import { SessionLevels } from "../queues/delay-levels.ts";
 import type { Place, QueueReceiver, Source } from "../queues/places.ts";
-import { ReturnWatch } from "../queues/return-watch.ts";
 import { ServiceQueues } from "../queues/service-queues.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 import type { SessionListener } from "../transport.ts";
@@ -47,7 +48,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
   readonly member: SessionListener;
   readonly dead: string;
   readonly queues: ServiceQueues;
-  readonly returns: ReturnWatch;
+  readonly levels: SessionLevels;
   readonly isolations: Isolations = new Isolations();
   readonly crowd: Crowd = new Crowd();
   readonly putAside: CallsPutAside;
@@ -70,7 +71,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     this.#batchers = batchers;
     this.dead = connection.namespace.dead(member.service);
     this.queues = new ServiceQueues(connection, member, this);
-    this.returns = new ReturnWatch(connection);
+    this.levels = new SessionLevels(connection);
     this.putAside = new CallsPutAside(() => this.#countCallsAlone());
     this.replyEntries = new ChunkedDelivery((entry) => {
       if (entry.kind === "reply") member.onReply(entry.reply);
@@ -158,7 +159,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
       this.#batchers.replies.heard(received.message.properties.replyTo as string);
     // A message loses its expiration in a delay queue, and may have been in the inbox for any time since it left that queue.
     const hasWaited =
-      expiresMs !== undefined && exchange !== "" && this.connection.namespace.isReturn(exchange);
+      expiresMs !== undefined && exchange !== "" && isReturn(this.connection.namespace, exchange);
     if (!hasWaited && (delivery.lane !== "inbox" || (waitMs === 0 && !isUnpublished))) {
       this.member.onDelivery(delivery);
       return;
@@ -255,7 +256,7 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
    */
   endCopies(): Promise<void> | undefined {
     this.isClosing = true;
-    this.returns.close();
+    this.levels.close();
     if (this.copies.size === 0) return undefined;
     return waitAtMost(CONFIRM_MS, Promise.all(this.copies));
   }
@@ -267,6 +268,6 @@ export class Receiver implements QueueReceiver, DeliveryDependencies {
     this.isolations.forget();
     this.putAside.forget();
     this.queues.forget();
-    this.returns.end();
+    this.levels.end();
   }
 }

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { header } from "../../protocol/codec.ts";
 import type { Message } from "../../protocol/message.ts";
 import { Namespace } from "../../protocol/topology.ts";
-import { DelayLevels } from "../queues/delay-levels.ts";
 import type { Source } from "../queues/places.ts";
 import { fakeClient } from "../session/fake-client.test-support.ts";
 import type { DeliveryHistory } from "../transport.ts";
@@ -35,14 +34,13 @@ function delivered(source: Source, headers: Readonly<Record<string, number>>, pu
         },
       }),
       namespace,
-      levels: new DelayLevels(namespace),
       newId: () => "id",
       warn: () => undefined,
     },
     dead: "confluo.s.dead",
     isClosing: false,
     queues: { queueOf: () => "the queue of its lane" },
-    returns: { used: () => undefined },
+    levels: { use: () => undefined },
     declareMoves: async () => undefined,
     copies: new Set(),
     isolations: new Isolations(),

@@ -3,11 +3,16 @@
 import { ConfluoError, show } from "../../errors.ts";
 import { eventKey } from "../../protocol/address.ts";
 import { bodyLength, header } from "../../protocol/codec.ts";
-import { delayKey, highestLevel, type Pass, passOf } from "../../protocol/delays.ts";
+import { delayRoute, isReturn, type Pass, passOf } from "../../protocol/delays.ts";
 import { headerBytes } from "../../protocol/encoding/property-size.ts";
-import { type Envelope, readEnvelope } from "../../protocol/envelope.ts";
+import {
+  type Envelope,
+  publishedEvent,
+  readEnvelope,
+  republishedCall,
+  unchangedCopy,
+} from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { publishedEvent, republishedCall, unchangedCopy } from "../../protocol/republish.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery, Hold } from "../amqp-client.ts";
 import type { Source } from "../queues/places.ts";
@@ -34,7 +39,7 @@ const MARK_BYTES = headerBytes(header.givenBack, "1") + 1 + String(LONGEST_MS).l
 
 /** The receiving side of a session, as its deliveries see it. */
 export interface DeliveryDependencies extends CopyDependencies {
-  readonly connection: Pick<SessionConnection, "client" | "levels" | "namespace" | "newId" | "warn">;
+  readonly connection: Pick<SessionConnection, "client" | "namespace" | "newId" | "warn">;
   readonly member: Pick<SessionListener, "instance" | "onExpired">;
   /** The name of the service's queue of dead letters. */
   readonly dead: string;
@@ -90,8 +95,8 @@ export class SessionDelivery implements Delivery {
     // After a return, the routing key names a queue, and the headers have the path.
     const { namespace, newId } = receiver.connection;
     const { exchange } = received;
-    const isReturn = exchange === "" || (exchange !== namespace.events && namespace.isReturn(exchange));
-    const eventKey = isReturn ? undefined : received.key;
+    const hasReturned = exchange === "" || (exchange !== namespace.events && isReturn(namespace, exchange));
+    const eventKey = hasReturned ? undefined : received.key;
     this.size = bodyLength(received.message);
     this.envelope = readEnvelope(received.message, { lane, eventKey, newId });
     const isMarked = received.redelivered && !isOnlyLookedAt && !wasOnlyLookedAt(this.message);
@@ -334,8 +339,7 @@ export class SessionDelivery implements Delivery {
   // The copy returns to the queue that the message came from, so that a message that is handled alone stays in the queue for
   // that.
   #delayed({ quarters }: Pass, queue: string, message: Message): AddressedCopy {
-    const exchange = this.#receiver.connection.namespace.wait(highestLevel(quarters));
-    return { exchange, key: delayKey(quarters, queue), message, quarters };
+    return { ...delayRoute(this.#receiver.connection.namespace, quarters, queue), message, quarters };
   }
 }
 

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
-import { readEnvelope } from "../../protocol/envelope.ts";
-import { unchangedCopy } from "../../protocol/republish.ts";
+import { readEnvelope, unchangedCopy } from "../../protocol/envelope.ts";
 import { failedCopy, waitHeaders } from "./settlement-copies.ts";
 
 function original(headers: Readonly<Record<string, string>> = {}) {

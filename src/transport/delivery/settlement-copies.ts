@@ -5,11 +5,11 @@
 
 import { storyOf } from "../../causes.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
+import { type Original, republished } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
-import { type Original, republished } from "../../protocol/republish.ts";
 import type { Failure } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery } from "../amqp-client.ts";
-import type { ReturnWatch } from "../queues/return-watch.ts";
+import type { SessionLevels } from "../queues/delay-levels.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
 
 /** The state of a message that waits. */
@@ -99,11 +99,11 @@ interface ReplacedDelivery {
 
 /** The receiving side of a session, as the copies see it. */
 export interface CopyDependencies {
-  readonly connection: Pick<SessionConnection, "client" | "levels" | "warn">;
+  readonly connection: Pick<SessionConnection, "client" | "warn">;
   /** True while the session is being closed. Then no new copy is published. */
   readonly isClosing: boolean;
-  /** Is notified of the delay levels that copies go to. */
-  readonly returns: Pick<ReturnWatch, "used">;
+  /** The delay levels that copies go to. */
+  readonly levels: Pick<SessionLevels, "use">;
   /**
    * The copies that the broker has not confirmed yet; each promise settles with its confirm. Their originals must not be
    * requeued before.
@@ -189,13 +189,7 @@ export class CopyPublisher {
   // Declares the delay queues that a copy needs, if they are not declared yet.
   #readyFor({ quarters }: AddressedCopy): Promise<void> | undefined {
     if (quarters === undefined || this.#client === undefined) return undefined;
-    const { connection, returns } = this.#receiver;
-    // Not before, because the check publishes to the levels.
-    const use = (): void => returns.used(quarters);
-    const declaring = connection.levels.declare(this.#client, quarters);
-    if (declaring !== undefined) return declaring.then(use);
-    use();
-    return undefined;
+    return this.#receiver.levels.use(this.#client, quarters);
   }
 
   #publish({ exchange, key, message }: AddressedCopy): Promise<string | undefined> {

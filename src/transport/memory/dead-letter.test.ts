@@ -1,8 +1,8 @@
 import { setImmediate } from "node:timers";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { delayKey, LEVELS, levelsOf } from "../../protocol/delays.ts";
+import { delayRoute, levelExchanges, levelQueues, levelsOf } from "../../protocol/delays.ts";
 import type { Message, Properties } from "../../protocol/message.ts";
-import { Namespace } from "../../protocol/topology.ts";
+import { LEVELS, Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient, AmqpDelivery, QueueArguments } from "../amqp-client.ts";
 import { declareExchanges, declare as declareQueue, declareQueues } from "../queues/declare.ts";
 import { EmbeddedBroker } from "./embedded-broker.ts";
@@ -256,14 +256,13 @@ test("at least once needs a quorum queue that refuses publishes, else dead lette
 test("messages wait as many quarters of a second as their digits say, up to 194 days, never less", async () => {
   const namespace = new Namespace("c");
   const all = 2 ** LEVELS - 1;
-  await declareExchanges(client, [...namespace.exchanges(), ...namespace.levelExchanges(all)]);
-  await declareQueues(client, [...namespace.sharedQueues(), ...namespace.levelQueues(all)]);
+  await declareExchanges(client, [...namespace.exchanges(), ...levelExchanges(namespace, all)]);
+  await declareQueues(client, [...namespace.sharedQueues(), ...levelQueues(namespace, all)]);
   const [dead, inbox] = namespace.durableQueues("s");
   for (const plan of [dead, inbox]) if (plan !== undefined) await declareQueue(client, plan);
   const waits = [1, 2, 3, 5, 240, 28_800, 2 ** 25, 0b10101010101010101010101010, all];
   for (const quarters of waits) {
-    const level = levelsOf(quarters).at(-1) ?? 0;
-    const route = { exchange: namespace.wait(level), key: delayKey(quarters, "c.s.inbox") };
+    const route = delayRoute(namespace, quarters, "c.s.inbox");
     const message = { body: Buffer.from(String(quarters)), properties: { mandatory: true } } as const;
     client.publish(route, message, (failure) => expect(failure).toBeUndefined());
   }

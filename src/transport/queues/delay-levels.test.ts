@@ -3,7 +3,7 @@ import { ConfluoError } from "../../errors.ts";
 import { Namespace } from "../../protocol/topology.ts";
 import type { AmqpClient } from "../amqp-client.ts";
 import { fakeClient } from "../session/fake-client.test-support.ts";
-import { DelayLevels } from "./delay-levels.ts";
+import { DelayLevels, SessionLevels } from "./delay-levels.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -119,4 +119,114 @@ it("looks for an inbox once on each connection, and again until it exists", asyn
   expect(inspectQueue).toHaveBeenCalledTimes(2);
   expect(await levels.isThere(fakeClient({ inspectQueue }), "q")).toBe(true);
   expect(inspectQueue).toHaveBeenCalledTimes(3);
+});
+
+/** Waits in quarters of a second. */
+const SHORTEST = 1;
+const SECOND = 4;
+const LONG = 4_096;
+
+/** The levels of a session. Nothing comes back from them unless they are told to. */
+function watching(own: Partial<AmqpClient> = {}) {
+  const sent: string[] = [];
+  const lines: string[] = [];
+  const state = { returns: false };
+  const client = fakeClient({
+    publish: ({ exchange, key }, _message, settled) => {
+      sent.push(`${exchange} ${key}`);
+      settled();
+    },
+    inspectQueue: async () => ({ messages: state.returns ? 1 : 0, consumers: 0 }),
+    ...own,
+  });
+  const namespace = new Namespace("c");
+  const levels = new SessionLevels({
+    namespace,
+    levels: new DelayLevels(namespace),
+    client,
+    warn: (_details, line) => void lines.push(line),
+  });
+  const use = async (quarters: number): Promise<void> => levels.use(client, quarters);
+  return { levels, use, sent, lines, state };
+}
+
+it("finds a level from which nothing comes back, and that it does again", async () => {
+  const { levels, use, sent, lines, state } = watching();
+  await use(SHORTEST);
+  await use(SHORTEST);
+  expect(levels.stalled).toEqual([]);
+  await vi.advanceTimersByTimeAsync(7_000);
+  expect(sent).toEqual([`c.wait.0 ${"0.".repeat(25)}1.c.returned.0`]);
+  expect(levels.stalled).toEqual(["c.wait.0"]);
+  state.returns = true;
+  await vi.advanceTimersByTimeAsync(25_000);
+  expect(levels.stalled).toEqual([]);
+  expect(lines).toEqual([
+    expect.stringContaining("No message returns"),
+    expect.stringContaining("return from c.wait.0 again"),
+  ]);
+  levels.end();
+});
+
+it("says nothing of levels that flow, and looks no more when they are not used", async () => {
+  const { levels, use, sent, lines, state } = watching();
+  state.returns = true;
+  await use(SECOND);
+  await vi.advanceTimersByTimeAsync(400_000);
+  const { length } = sent;
+  await vi.advanceTimersByTimeAsync(400_000);
+  expect([levels.stalled, lines, sent.length]).toEqual([[], [], length]);
+  expect(vi.getTimerCount()).toBe(0);
+  await use(SECOND);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(sent).toHaveLength(length + 1);
+  levels.end();
+});
+
+it("leaves no timer behind, and claims nothing, when the wire goes or does not do what it is asked", async () => {
+  const { levels, use } = watching();
+  await use(SHORTEST);
+  await vi.advanceTimersByTimeAsync(999);
+  await use(SECOND); // is not looked at yet
+  await vi.advanceTimersByTimeAsync(1);
+  levels.end();
+  await vi.advanceTimersByTimeAsync(1);
+  expect([vi.getTimerCount(), levels.stalled]).toEqual([0, []]);
+  levels.close();
+  await use(SHORTEST); // such as by what still ends while the session closes
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+it("asks no more often for all the messages that wait while it cannot look, and not again where it may not", async () => {
+  for (const [error, asked] of [
+    [new Error("no answer"), 4],
+    [new ConfluoError("ACCESS_REFUSED", "no right"), 1],
+  ] as const) {
+    let tries = 0;
+    const declareQueue = async ({ name = "" }): Promise<string> => {
+      if (!name.startsWith("c.returned.")) return name;
+      tries += 1;
+      throw error;
+    };
+    const { levels, use, lines } = watching({ declareQueue });
+    for (let ms = 0; ms < 60_000; ms += 1_000) {
+      await use(SHORTEST);
+      await use(LONG);
+      await vi.advanceTimersByTimeAsync(1_000);
+    }
+    expect([tries, levels.stalled, lines]).toEqual([asked, [], []]);
+    levels.close();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(vi.getTimerCount()).toBe(0);
+  }
+});
+
+it("does not hold the process", async () => {
+  vi.useRealTimers();
+  const { levels, use } = watching();
+  const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  await use(SHORTEST);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout").length).toBe(before);
+  levels.close();
 });

@@ -83,7 +83,7 @@ export class AmqpSession implements Session, CallOutlet {
   }
 
   get stalled(): readonly string[] {
-    return this.#receiver.returns.stalled;
+    return this.#receiver.levels.stalled;
   }
 
   get replyTo(): string {
@@ -133,8 +133,8 @@ export class AmqpSession implements Session, CallOutlet {
   }
 
   delay(wait: DelayedDelivery, message: Message, settled: Settled): void {
-    const { returns } = this.#receiver;
-    void publishDelayed(this.#host, returns, { ...wait, message }).then(({ rejection, why }) =>
+    const { levels } = this.#receiver;
+    void publishDelayed(this.#host, levels, { ...wait, message }).then(({ rejection, why }) =>
       settled(rejection, why),
     );
   }

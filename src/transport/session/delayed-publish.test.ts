@@ -42,8 +42,13 @@ async function publishing(
     newId: () => "id",
     warn: () => undefined,
   };
-  const returns = { used: (quarters: number) => void used.push(quarters) };
-  const end = await publishDelayed(connection, returns, { service: "s", waitMs, message });
+  const levels = {
+    use: async (on: AmqpClient, quarters: number) => {
+      await connection.levels.declare(on, quarters);
+      used.push(quarters);
+    },
+  };
+  const end = await publishDelayed(connection, levels, { service: "s", waitMs, message });
   return { end, sent, declared, used };
 }
 

@@ -2,10 +2,10 @@
 
 import { ConfluoError, isConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
-import { delayKey, highestLevel, passOf } from "../../protocol/delays.ts";
+import { delayRoute, passOf } from "../../protocol/delays.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { AmqpClient, Route } from "../amqp-client.ts";
-import type { ReturnWatch } from "../queues/return-watch.ts";
+import type { SessionLevels } from "../queues/delay-levels.ts";
 import type { DelayedDelivery, Rejection } from "../transport.ts";
 import type { SessionConnection } from "./connection-slot.ts";
 
@@ -26,24 +26,23 @@ const lost: PublishEnd = { rejection: "lost" };
  * Publishes the message. A command is refused if the inbox does not exist: it would be an orphan when it is due. Never rejects.
  */
 export async function publishDelayed(
-  { client, namespace, levels }: SessionConnection,
-  returns: Pick<ReturnWatch, "used">,
+  { client, namespace, levels: declared }: SessionConnection,
+  levels: Pick<SessionLevels, "use">,
   { service, waitMs, message }: Delayed,
 ): Promise<PublishEnd> {
   if (client === undefined) return lost;
   const inbox = namespace.inbox(service);
   try {
-    if (!(await levels.isThere(client, inbox))) return { rejection: "returned" };
+    if (!(await declared.isThere(client, inbox))) return { rejection: "returned" };
     const { quarters, restMs } = passOf(waitMs);
-    const route = { exchange: namespace.wait(highestLevel(quarters)), key: delayKey(quarters, inbox) };
+    const route = delayRoute(namespace, quarters, inbox);
     const waiting = restMs === 0 ? message : withWait(message, restMs);
-    await levels.declare(client, quarters);
-    returns.used(quarters);
+    await levels.use(client, quarters);
     const first = await publish(client, route, waiting);
     if (!isRepairable(first)) return first;
     // Somebody has deleted the level since it was declared.
-    levels.forget();
-    await levels.declare(client, quarters);
+    declared.forget();
+    await levels.use(client, quarters);
     const second = await publish(client, route, waiting);
     return second.rejection === "returned" ? { ...second, rejection: "refused" } : second;
   } catch (error) {
