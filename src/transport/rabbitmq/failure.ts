@@ -142,7 +142,8 @@ const limitAdvice: Readonly<Record<Limit, string>> = {
     "A service consumes each queue on a channel of its own, with up to eight consumers: raise the limit (consumer_max_per_channel).",
   queues:
     "A namespace takes eleven queues, and a service eight or fewer: delete what is not needed, or raise the limit.",
-  exchanges: "A namespace takes five exchanges, and up to 26 for messages that wait: delete what is not needed, or raise the limit.",
+  exchanges:
+    "A namespace takes five exchanges, and up to 26 for messages that wait: delete what is not needed, or raise the limit.",
 };
 
 const NO_CHANNEL = "No channels left to allocate";
