@@ -4,7 +4,7 @@ import { checkOptions, type OptionNames, readWaitOptions, type WaitOptions } fro
 import { checkName } from "../protocol/address.ts";
 import { header, protocolHeader } from "../protocol/codec.ts";
 import { returnQueueOf } from "../protocol/delays.ts";
-import { readEnvelope, unchangedCopy } from "../protocol/envelope.ts";
+import { readEnvelope, unchangedCopy, waitHeaders } from "../protocol/envelope.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Namespace } from "../protocol/topology.ts";
 import type { AmqpClient, AmqpDelivery } from "../transport/amqp-client.ts";
@@ -79,10 +79,7 @@ function copyOf(
 ): Message {
   const envelope = readEnvelope(message, { lane: "inbox", eventKey: undefined, newId });
   const { unclaimedMs, deaths, expiresMs } = envelope;
-  const added = {
-    ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
-    ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
-  };
+  const added = waitHeaders({ restMs: 0, unclaimedMs, expiresMs: undefined, deaths });
   const { body, properties } = unchangedCopy({ message, envelope }, added, most);
   const expiration = expiresMs === undefined ? {} : { expiration: String(Math.max(1, expiresMs)) };
   return { body, properties: { ...properties, ...expiration } };

@@ -213,6 +213,27 @@ export interface Original {
   readonly envelope: Envelope;
 }
 
+/** The state of a message that waits. */
+export interface DelayedRetry {
+  /** How long it has to wait after this pass, in milliseconds. */
+  readonly restMs: number;
+  readonly unclaimedMs: number;
+  readonly expiresMs: number | undefined;
+  /** How many instances were lost with the message; only if the wait does not begin a new try. */
+  readonly deaths?: number;
+}
+
+/** Returns the headers of a copy that waits. A header with its default value is left out. */
+export function waitHeaders(wait: DelayedRetry): Readonly<Record<string, string>> {
+  const { restMs, unclaimedMs, expiresMs, deaths = 0 } = wait;
+  return {
+    ...(restMs === 0 ? {} : { [header.wait]: String(restMs) }),
+    ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
+    ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
+    ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
+  };
+}
+
 /** Copies a message without a new failure, but with the description of earlier ones. `most` limits its properties, in bytes. */
 export function unchangedCopy(
   { message, envelope }: Original,

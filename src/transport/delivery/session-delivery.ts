@@ -11,6 +11,7 @@ import {
   readEnvelope,
   republishedCall,
   unchangedCopy,
+  waitHeaders,
 } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Failure, Move, Outcome } from "../../retry/outcome.ts";
@@ -29,7 +30,6 @@ import {
   CopyPublisher,
   failedCopy,
   isCurrent,
-  waitHeaders,
 } from "./settlement-copies.ts";
 
 /** The longest expiration that is set, in milliseconds: RabbitMQ refuses twice as much. */

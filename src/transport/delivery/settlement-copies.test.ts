@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { ConfluoError } from "../../errors.ts";
 import { header } from "../../protocol/codec.ts";
-import { readEnvelope, unchangedCopy } from "../../protocol/envelope.ts";
-import { failedCopy, waitHeaders } from "./settlement-copies.ts";
+import { readEnvelope, unchangedCopy, waitHeaders } from "../../protocol/envelope.ts";
+import { failedCopy } from "./settlement-copies.ts";
 
 function original(headers: Readonly<Record<string, string>> = {}) {
   const properties = { type: "/orders", messageId: "m", appId: "shop", deliveryMode: 2, headers } as const;

@@ -5,33 +5,12 @@
 
 import { storyOf } from "../../causes.ts";
 import { header, protocolHeader } from "../../protocol/codec.ts";
-import { type Original, republished } from "../../protocol/envelope.ts";
+import { type DelayedRetry, type Original, republished, waitHeaders } from "../../protocol/envelope.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Failure } from "../../retry/outcome.ts";
 import type { AmqpClient, AmqpDelivery } from "../amqp-client.ts";
 import type { SessionLevels } from "../queues/delay-levels.ts";
 import type { SessionConnection } from "../session/connection-slot.ts";
-
-/** The state of a message that waits. */
-interface DelayedRetry {
-  /** How long it has to wait after this pass, in milliseconds. */
-  readonly restMs: number;
-  readonly unclaimedMs: number;
-  readonly expiresMs: number | undefined;
-  /** How many instances were lost with the message; only if the wait does not begin a new try. */
-  readonly deaths?: number;
-}
-
-/** Returns the headers of a copy that waits. A header with its default value is left out. */
-export function waitHeaders(wait: DelayedRetry): Readonly<Record<string, string>> {
-  const { restMs, unclaimedMs, expiresMs, deaths = 0 } = wait;
-  return {
-    ...(restMs === 0 ? {} : { [header.wait]: String(restMs) }),
-    ...(unclaimedMs === 0 ? {} : { [header.unclaimed]: String(unclaimedMs) }),
-    ...(expiresMs === undefined ? {} : { [header.expires]: String(expiresMs) }),
-    ...(deaths === 0 ? {} : { [header.deaths]: String(deaths) }),
-  };
-}
 
 /** The failure that a copy describes. */
 interface FailedCopy {
