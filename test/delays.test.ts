@@ -4,8 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, it, type TestContext } from "vitest";
-import type { TestBroker } from "../scripts/test-broker.mjs";
+import { afterEach, describe, expect, it, type TestContext } from "vitest";
 import { Broker, Service, ServiceError, silentLogger } from "../src/index.ts";
 import { allLevels, LONGEST_PASS_MS } from "../src/protocol/delays.ts";
 import { LEVELS, Namespace } from "../src/protocol/topology.ts";
@@ -13,7 +12,7 @@ import { eventually } from "../src/testing/index.ts";
 import type { DelayedTask } from "./processes/delay-worker.ts";
 import { runCommand, startCommand } from "./support/command-line.ts";
 import { startProcess } from "./support/forked.ts";
-import { startNodeOfTestedVersion } from "./support/own-node.ts";
+import { nodeForThisFile } from "./support/own-node.ts";
 
 /** The longest delay, in milliseconds. 64,000 uses two levels more, for a run by hand. */
 const LONGEST_MS = Number(process.env.CONFLUO_TEST_DELAY_MS ?? 16_000);
@@ -21,24 +20,15 @@ const MESSAGES = 2_000;
 /** Clocks of timers may be a moment early. */
 const TICK_MS = 2;
 
-let node: TestBroker | string;
+const nodeOf = nodeForThisFile();
 const cleanUp: (() => unknown)[] = [];
-
-beforeAll(async () => {
-  node = await startNodeOfTestedVersion();
-}, 120_000);
 
 afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-afterAll(async () => {
-  if (typeof node === "object") await node.stop();
-});
-
 function ownNode(context: TestContext, namespace: string) {
-  if (typeof node === "string") return context.skip(node);
-  const { url, restart, control } = node;
+  const { url, restart, control } = nodeOf(context);
   if (restart === undefined || control === undefined) return context.skip("the node cannot be controlled");
   return { url, namespace, restart, control, broker: new Broker(url, { namespace, logger: silentLogger }) };
 }

@@ -8,35 +8,25 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "amqplib";
-import { afterAll, afterEach, beforeAll, expect, it, type TestContext } from "vitest";
-import type { TestBroker } from "../scripts/test-broker.mjs";
+import { afterEach, expect, it, type TestContext } from "vitest";
 import { Broker, isConfluoError, type Logger, Service, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
 import type { Poison } from "./processes/poisoned-worker.ts";
 import { startProcess } from "./support/forked.ts";
-import { startNodeOfTestedVersion } from "./support/own-node.ts";
+import { nodeForThisFile } from "./support/own-node.ts";
 
 const LIMIT_MS = 60_000;
 
-let node: TestBroker | string;
+const nodeOf = nodeForThisFile();
 const cleanUp: (() => unknown)[] = [];
-
-beforeAll(async () => {
-  node = await startNodeOfTestedVersion();
-}, 120_000);
 
 afterEach(async () => {
   for (const step of cleanUp.splice(0).reverse()) await step();
 });
 
-afterAll(async () => {
-  if (typeof node === "object") await node.stop();
-});
-
 /** A namespace at the node, and the node's orderly stop and start. */
 function ownNode(context: TestContext, name: string) {
-  if (typeof node === "string") return context.skip(node);
-  const { url, restart } = node;
+  const { url, restart } = nodeOf(context);
   if (restart === undefined) return context.skip("the node cannot be stopped");
   const brokerOf = (logger: Logger = silentLogger): Broker => new Broker(url, { namespace: name, logger });
   const worker = `${name}.worker`;

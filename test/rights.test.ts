@@ -1,24 +1,15 @@
 /** Rights and limits of a user, on a node of one's own: what is missing is named, and costs nobody else anything. */
 
 import { randomBytes } from "node:crypto";
-import { afterAll, beforeAll, expect, it, type TestContext, vi } from "vitest";
-import type { TestBroker } from "../scripts/test-broker.mjs";
+import { expect, it, type TestContext, vi } from "vitest";
 import { Broker, isConfluoError, Service, ServiceError, silentLogger } from "../src/index.ts";
 import { eventually } from "../src/testing/index.ts";
-import { startNodeOfTestedVersion } from "./support/own-node.ts";
+import { nodeForThisFile } from "./support/own-node.ts";
 
 // Each command to the node is a program of its own, which takes its time on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 
-let node: TestBroker | string;
-
-beforeAll(async () => {
-  node = await startNodeOfTestedVersion();
-}, 120_000);
-
-afterAll(async () => {
-  if (typeof node === "object") await node.stop();
-});
+const nodeOf = nodeForThisFile();
 
 /** A namespace and a user that may do anything in it, at first. */
 async function userOf(context: TestContext): Promise<{
@@ -29,8 +20,7 @@ async function userOf(context: TestContext): Promise<{
   mayWrite(pattern: string): Promise<unknown>;
   readonly name: string;
 }> {
-  if (typeof node === "string") return context.skip(node);
-  const { url, control } = node;
+  const { url, control } = nodeOf(context);
   if (control === undefined) return context.skip("the node cannot be controlled");
   const name = `u${randomBytes(4).toString("hex")}`;
   const namespace = `n${name}`;

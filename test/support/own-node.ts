@@ -1,6 +1,7 @@
 /** Nodes of RabbitMQ that a test has to itself, to stop them or to change their users. */
 
 import { connect } from "amqplib";
+import { afterAll, beforeAll, type TestContext } from "vitest";
 import { startOwnNode, type TestBroker } from "../../scripts/test-broker.mjs";
 import { testBrokerUrl } from "./rabbitmq.ts";
 
@@ -18,9 +19,21 @@ export async function startNodeIfInstalled(
 }
 
 /** The same, of the version that the broker under test has. */
-export async function startNodeOfTestedVersion(): Promise<TestBroker | string> {
+async function startNodeOfTestedVersion(): Promise<TestBroker | string> {
   const connection = await connect(testBrokerUrl().split(",")[0] ?? "");
   const version = String(connection.connection.serverProperties.version);
   await connection.close();
   return startNodeIfInstalled({ version });
+}
+
+/** Runs such a node for all tests of a file. Returns a function that returns it, or skips the test where there is none. */
+export function nodeForThisFile(): (context: TestContext) => TestBroker {
+  let node: TestBroker | string = "it was not started";
+  beforeAll(async () => {
+    node = await startNodeOfTestedVersion();
+  }, 120_000);
+  afterAll(async () => {
+    if (typeof node === "object") await node.stop();
+  });
+  return (context) => (typeof node === "string" ? context.skip(node) : node);
 }
